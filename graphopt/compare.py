@@ -1,0 +1,268 @@
+"""Do two values agree, and does a value say anything? And: do two models have the same interface?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper
+
+from graphopt.errors import ArgumentError
+
+#: What counts as equal: largest |a - b| over max(1, largest |a|), by the least precise floating type in play.
+TOLERANCES = {"float64": 1e-8, "float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-2, "float8": 0.125, "float4": 0.5}
+
+_WIDTHS = {
+    TensorProto.DOUBLE: "float64", TensorProto.COMPLEX128: "float64",
+    TensorProto.FLOAT: "float32", TensorProto.COMPLEX64: "float32",
+    TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far `got` lies from `want`.
+
+    Attributes:
+        equal: same kind, dtype, shape, NaNs and infinities, and close enough (numbers that are not floats: the same).
+        difference: largest |want - got| over max(1, largest |want|); inf where they cannot be subtracted.
+        absolute: largest |want - got|; inf likewise.
+        tolerance: what `difference` may be; 0 where only the same will do.
+        detail: what is wrong, '' where nothing is.
+    """
+
+    equal: bool
+    difference: float
+    absolute: float
+    tolerance: float
+    detail: str = ""
+
+
+def compare(want: Any, got: Any, tolerance: float | None = None, *, at_least: float = 0.0) -> Comparison:
+    """Compare two values of a model's output.
+
+    Args:
+        want: an array of any dtype and shape, a list (sequence), a dict (map) or None (empty optional).
+        got: likewise.
+        tolerance: for floating elements; None: by their dtype, see TOLERANCES, but `at_least` this.
+
+    NaN must meet NaN and an infinity one of its sign. Integers, booleans and strings must be the same; `detail` counts
+    those that are not. Of a sequence or map the worst element is reported.
+    """
+    if isinstance(want, (list, tuple, dict)) or isinstance(got, (list, tuple, dict)):
+        return _compare_many(want, got, tolerance, at_least)
+    if want is None or got is None:
+        return _same() if want is got else _unlike(f"{_kind(got)} for {_kind(want)}")
+    a, b = np.asarray(want), np.asarray(got)
+    if is_text(a) and is_text(b):
+        a, b = a.astype(object), b.astype(object)
+    if a.dtype != b.dtype:
+        return _unlike(f"dtype {b.dtype} for {a.dtype}")
+    if a.shape != b.shape:
+        return _unlike(f"shape {list(b.shape)} for {list(a.shape)}")
+    if not is_floating(a):
+        return _compare_exactly(a, b)
+    allowed = max(tolerance_of(a.dtype), at_least) if tolerance is None else tolerance
+    a, b = _wide(a), _wide(b)
+    finite = np.isfinite(a)
+    if (wrong := int((np.isnan(a) != np.isnan(b)).sum())) or not np.array_equal(finite, np.isfinite(b)):
+        what = f"{wrong} NaNs" if wrong else f"{int((finite != np.isfinite(b)).sum())} infinities"
+        return _unlike(f"{what} on one side only", allowed)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return _unlike("infinities of the other sign", allowed)
+    if not finite.any():
+        return Comparison(True, 0.0, 0.0, allowed)
+    absolute = float(np.abs(a[finite] - b[finite]).max())
+    difference = absolute / max(1.0, float(np.abs(a[finite]).max()))
+    return Comparison(difference <= allowed, difference, absolute, allowed)
+
+
+def spread(values: Sequence[Any]) -> float:
+    """How much a value moves over several runs: the largest absolute difference from the first.
+
+    Tensors are compared with the first of the same shape (their sizes may have been asked for). inf where NaNs come and
+    go. 0 says that a comparison proves nothing: whatever this value is computed from, it is not the inputs.
+    """
+    firsts: dict[str, Any] = {}
+    most = 0.0
+    for value in values:
+        first = firsts.setdefault(layout(value), value)
+        c = compare(first, value, 0.0)
+        most = max(most, c.absolute if c.absolute or c.equal else math.inf)
+    return most
+
+
+def tolerance_of(dtype: np.dtype) -> float:
+    """The default tolerance for elements of this dtype; complex numbers count as their parts."""
+    name = np.dtype(dtype).name
+    name = {"complex64": "float32", "complex128": "float64"}.get(name, name)
+    return next((t for known, t in TOLERANCES.items() if name.startswith(known)), 0.0)
+
+
+def is_floating(array: np.ndarray) -> bool:
+    """Floating or complex, ml_dtypes' types included."""
+    return array.dtype.kind in "fc" or array.dtype.name.startswith(("bfloat", "float"))
+
+
+def is_text(array: np.ndarray) -> bool:
+    """An array of strings, in any of NumPy's ways to hold them."""
+    return array.dtype.kind in "OUST"
+
+
+def _compare_many(want: Any, got: Any, tolerance: float | None, at_least: float) -> Comparison:
+    if isinstance(want, dict) and isinstance(got, dict):
+        if want.keys() != got.keys():
+            return _unlike("other keys in a map")
+        want, got = list(want.values()), [got[k] for k in want]
+    elif not (isinstance(want, (list, tuple)) and isinstance(got, (list, tuple))):
+        return _unlike(f"{_kind(got)} for {_kind(want)}")
+    if len(want) != len(got):
+        return _unlike(f"{len(got)} elements for {len(want)}")
+    parts = [compare(w, g, tolerance, at_least=at_least) for w, g in zip(want, got, strict=True)]
+    return max(parts, key=lambda c: (not c.equal, c.difference), default=_same())
+
+
+def _compare_exactly(a: np.ndarray, b: np.ndarray) -> Comparison:
+    wrong = a != b
+    count = int(np.count_nonzero(wrong))
+    if not count:
+        return _same()
+    detail = f"{count} of {a.size} elements differ"
+    if is_text(a):
+        return _unlike(detail)
+    gap = [abs(int(x) - int(y)) for x, y in zip(a[wrong].ravel()[:_MANY], b[wrong].ravel()[:_MANY], strict=True)]
+    absolute = float(max(gap))  # Python integers: no overflow
+    return Comparison(False, absolute / max(1.0, float(np.abs(a.astype(np.float64)).max())), absolute, 0.0, detail)
+
+
+_MANY = 100_000
+
+
+def _wide(a: np.ndarray) -> np.ndarray:
+    return a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)
+
+
+def _same() -> Comparison:
+    return Comparison(True, 0.0, 0.0, 0.0)
+
+
+def _unlike(detail: str, tolerance: float = 0.0) -> Comparison:
+    return Comparison(False, math.inf, math.inf, tolerance, detail)
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a sequence", tuple: "a sequence", dict: "a map", type(None): "nothing"}
+    return kinds.get(type(value), "a tensor")
+
+
+def layout(value: Any) -> str:
+    """Kind, dtype and shape as text: two values that share it can be subtracted."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(layout, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{k}:{layout(v)}' for k, v in value.items())}}}"
+    return "nothing" if value is None else f"{np.asarray(value).dtype}{list(np.asarray(value).shape)}"
+
+
+# --------------------------------------------------------------------------------------------------------------- models
+def tolerance_for(model: ModelProto) -> float:
+    """The tolerance for outputs of a model: that of the least precise floating type that it computes in.
+
+    Weights, inputs, outputs and the targets of Casts count, so a float32 output of a network in float16 gets float16's.
+    Types of less than 16 bits do not count: whoever quantises says what is good enough.
+    """
+    found: set[Any] = set()
+    for graph in graphs_of(model):
+        found.update(t.data_type for t in graph.initializer)
+        found.update(v.type.tensor_type.elem_type for v in (*graph.input, *graph.output))
+    for node in nodes_of(model):
+        found.update(a.i for a in node.attribute if node.op_type == "Cast" and a.name == "to")
+        found.update(a.t.data_type for a in node.attribute if a.type == onnx.AttributeProto.TENSOR)
+    return max((TOLERANCES[_WIDTHS[e]] for e in found if e in _WIDTHS), default=TOLERANCES["float32"])
+
+
+def weight_bytes(model: ModelProto) -> int:
+    """Bytes of the initializers of the main graph, external ones included, strings apart."""
+    tensors = [t for t in model.graph.initializer if t.data_type != TensorProto.STRING]
+    return sum(math.prod(t.dims) * helper.tensor_dtype_to_np_dtype(t.data_type).itemsize for t in tensors)
+
+
+def graphs_of(model: ModelProto) -> Iterator[GraphProto]:
+    """The main graph and all subgraphs."""
+    yield model.graph
+    for node in nodes_of(model):
+        for a in node.attribute:
+            yield from (a.g,) if a.HasField("g") else a.graphs
+
+
+def nodes_of(model: ModelProto) -> Iterator[onnx.NodeProto]:
+    """Every node: of the main graph, of subgraphs and of functions."""
+    stack = [model.graph.node, *(f.node for f in model.functions)]
+    while stack:
+        for node in stack.pop():
+            yield node
+            for a in node.attribute:
+                stack.extend(g.node for g in ((a.g,) if a.HasField("g") else a.graphs))
+
+
+def feedable(model: ModelProto) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
+    """The inputs that must be fed, and those that may be: with an initializer as default (from IR version 4 on)."""
+    defaults = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
+    required = [v for v in model.graph.input if v.name not in defaults]
+    optional = [v for v in model.graph.input if v.name in defaults] if model.ir_version >= 4 else []
+    return required, optional
+
+
+def interface_differences(original: ModelProto, candidate: ModelProto) -> list[str]:
+    """What a caller of the original would notice: names, order, dtypes and declared dims of inputs and outputs."""
+    told = []
+    (need_a, may_a), (need_b, may_b) = feedable(original), feedable(candidate)
+    if original.ir_version < 4 <= candidate.ir_version:  # inputs with a default, which nobody could feed before
+        may_b = [v for v in may_b if v.name not in {i.name for i in original.graph.input}]
+    sides = (
+        ("input", need_a, need_b),
+        ("optional input", may_a, may_b),
+        ("output", original.graph.output, candidate.graph.output),
+    )
+    for what, a, b in sides:
+        names_a, names_b = [v.name for v in a], [v.name for v in b]
+        if names_a != names_b:
+            gone, new = [n for n in names_a if n not in names_b], [n for n in names_b if n not in names_a]
+            parts = [f"{verb} {', '.join(map(repr, n))}" for verb, n in (("lost", gone), ("gained", new)) if n]
+            told.append(f"{what}s: {'; '.join(parts) or 'in another order'}")
+        declared = {v.name: type_text(v.type) for v in b}
+        for v in a:
+            before, after = type_text(v.type), declared.get(v.name)
+            if after is not None and after != before:
+                told.append(f"{what} {v.name!r}: {after}, was {before}")
+    return told
+
+
+def type_text(t: TypeProto) -> str:
+    """A type as in 'float32[batch, 3, ?]' or 'sequence of int64[?]'; without brackets where no rank is declared.
+
+    Raises:
+        ArgumentError: a kind of type that ONNX has gained since.
+    """
+    kind = t.WhichOneof("value")
+    if kind is None:
+        return "undeclared"
+    if kind in ("tensor_type", "sparse_tensor_type"):
+        tensor = getattr(t, kind)
+        name = TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "?"
+        name = {"float": "float32", "double": "float64"}.get(name, name)
+        sparse = "sparse " if kind == "sparse_tensor_type" else ""
+        if not tensor.HasField("shape"):
+            return sparse + name
+        dims = (str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
+        return f"{sparse}{name}[{', '.join(dims)}]"
+    if kind in ("sequence_type", "optional_type"):
+        return f"{kind.removesuffix('_type')} of {type_text(getattr(t, kind).elem_type)}"
+    if kind == "map_type":
+        key = TensorProto.DataType.Name(t.map_type.key_type).lower()
+        return f"map from {key} to {type_text(t.map_type.value_type)}"
+    raise ArgumentError(f"unknown kind of type: {kind}")

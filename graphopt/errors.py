@@ -1,0 +1,31 @@
+"""Every error that graphopt raises on purpose. The message names the file, node or argument, and what to do."""
+
+from __future__ import annotations
+
+
+class GraphoptError(Exception):
+    """Base of all errors of the package; the command line prints its message in one line."""
+
+
+class ModelError(GraphoptError):
+    """The model cannot be read or is not a valid graph: missing, truncated, cyclic, external data lost..."""
+
+
+class SaveError(GraphoptError):
+    """The model could not be written; nothing was left behind at the destination."""
+
+
+class ArgumentError(GraphoptError, ValueError):
+    """An argument has a value that makes no sense here: an unknown rule, level, input name, shape..."""
+
+
+class RuleError(GraphoptError):
+    """A rule is ill-formed: its body does not follow the rule language."""
+
+
+class RewriteLoopError(RuleError):
+    """A set of rules keeps rewriting its own results."""
+
+
+class MissingDependencyError(GraphoptError, ImportError):
+    """An optional back end is not installed; the message names the extra that brings it."""

@@ -1,0 +1,13 @@
+"""The graph that everything else works on, read from and written to ONNX protobuf."""
+
+from graphopt.ir.attributes import Reference
+from graphopt.ir.graph import Dim, Graph, Node, Shape, Value, op_key
+from graphopt.ir.load import load
+from graphopt.ir.model import Function, Model
+from graphopt.ir.schema import COMMUTATIVE_OPS, IRRELEVANT_ATTRIBUTES, OpSchema, op_schema
+from graphopt.ir.tensor import Tensor, dtype_name
+
+__all__ = [
+    "COMMUTATIVE_OPS", "IRRELEVANT_ATTRIBUTES", "Dim", "Function", "Graph", "Model", "Node", "OpSchema", "Reference", "Shape",
+    "Tensor", "Value", "dtype_name", "load", "op_key", "op_schema",
+]  # fmt: skip

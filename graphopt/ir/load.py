@@ -1,0 +1,275 @@
+"""From messages to the graph. One pass over the nodes; no weight is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
+
+from graphopt.errors import ArgumentError, ModelError
+from graphopt.ir.attributes import find_subgraph_messages
+from graphopt.ir.graph import _GAP, Graph, Node, Shape, Value
+from graphopt.ir.model import NEWEST_IR, Function, Model, opsets_of
+from graphopt.ir.tensor import Tensor
+
+_PENDING = -1  # index of a value whose producer has not been read yet
+
+
+def load(model: Any) -> Model:
+    """Read a model.
+
+    Args:
+        model: a path (str or PathLike), the bytes of a file, an `onnx.ModelProto`, a `graphopt.Model`, an `onnx_ir.Model`
+            or torch's `ONNXProgram`. Nothing that is passed in is ever changed.
+
+    Raises:
+        ModelError: the file is missing, empty, truncated or no model; the graph has a cycle, an input that nothing
+            produces or a value produced twice; external data is missing or lies outside the model's folder.
+        ArgumentError: `model` is none of the above.
+    """
+    path: Path | None = None
+    if isinstance(model, Model):
+        return load(model.proto) if model.path is None and not model.base_dir else _build(model.proto, model.path, model.base_dir)
+    if isinstance(model, ModelProto):
+        return _build(model, None, "")
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return _build(_parse(bytes(model), "the bytes given"), None, "")
+    if isinstance(model, (str, os.PathLike)):
+        path = Path(model)
+        return _build(_parse(_read(path), f"'{path}'"), path, str(path.parent))
+    if hasattr(model, "model_proto"):  # torch.onnx.ONNXProgram
+        return _build(model.model_proto, None, "")
+    if type(model).__module__.startswith("onnx_ir"):
+        import onnx_ir
+
+        return _build(onnx_ir.to_proto(model), None, "")
+    raise ArgumentError(
+        f"cannot load a model from {type(model).__name__}: pass a path, bytes, an onnx.ModelProto, an onnx_ir.Model or a torch ONNXProgram"
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"'{path}': no such file") from None
+    except IsADirectoryError:
+        raise ModelError(f"'{path}' is a folder; name the .onnx file in it") from None
+    except OSError as e:
+        raise ModelError(f"'{path}' cannot be read: {e.strerror}") from e
+    if not data:
+        raise ModelError(f"'{path}' is empty; export or download it again")
+    return data
+
+
+def _parse(data: bytes, what: str) -> ModelProto:
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as e:
+        raise ModelError(f"{what} is not an ONNX model, or it is truncated ({len(data)} bytes): {e}") from e
+    if not proto.HasField("graph") or not proto.ir_version:
+        raise ModelError(f"{what} is not an ONNX model: it holds no graph; export it again")
+    return proto
+
+
+def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
+    what = f"'{path}'" if path else "the model"
+    if proto.ir_version > NEWEST_IR:
+        raise ModelError(f"{what} has IR version {proto.ir_version}, the installed onnx knows up to {NEWEST_IR}; upgrade onnx")
+    if proto.ir_version < 3:
+        raise ModelError(f"{what} has IR version {proto.ir_version}; export it again with IR version 3 or newer")
+    model = Model(proto, path, base_dir)
+    try:
+        for f in proto.functions:
+            function = Function(f, Graph(model, f.name, opsets=opsets_of(f)))
+            model.functions[function.key] = function
+            _read_function(function.graph, f)
+        _read_graph(model.graph, proto.graph, [])
+    except ModelError as e:
+        raise ModelError(f"{what}: {e}") from e.__cause__
+    return model
+
+
+def _read_function(graph: Graph, f: FunctionProto) -> None:
+    graph.source = f
+    values = {name: Value(name, graph) for name in f.input}
+    graph.inputs = list(values.values())
+    _read_nodes(graph, f.node, values, [])
+    graph.outputs = [_lookup(name, [values], f"output of function '{f.name}'") for name in f.output]
+    for v in graph.outputs:
+        v.exits += 1
+
+
+def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) -> None:
+    graph.source = proto
+    graph.name = proto.name
+    values: dict[str, Value] = {}
+    for info in proto.input:
+        v = values[info.name] = Value(info.name, graph)
+        set_type(v, info.type)
+        graph.inputs.append(v)
+        graph.input_infos[v] = info
+    if len(values) != len(proto.input):
+        raise ModelError(f"graph '{proto.name}' has two inputs of one name")
+    for t in proto.initializer:
+        if not t.name:
+            raise ModelError(f"graph '{proto.name}' has an initializer without a name")
+        tensor = Tensor(t, base_dir=graph.base_dir)
+        if tensor.is_external:
+            tensor.external_range()
+        known = values.get(t.name)
+        if known is None:
+            v = values[t.name] = Value(t.name, graph)
+            v.const = tensor
+            v.dtype, v.shape = tensor.dtype, tensor.dims
+        elif known in graph.initializers:
+            raise ModelError(f"graph '{proto.name}' has two initializers named '{t.name}'")
+        else:
+            v = known
+        graph.initializers[v] = tensor
+    for sparse in proto.sparse_initializer:
+        if sparse.values.name not in values:
+            v = values[sparse.values.name] = Value(sparse.values.name, graph)
+            v.dtype, v.shape = sparse.values.data_type, tuple(sparse.dims)
+    _read_nodes(graph, proto.node, values, outer)
+    scopes = [values, *outer]
+    for info in proto.output:
+        v = _lookup(info.name, scopes, f"output of graph '{proto.name}'")
+        v.exits += 1
+        graph.outputs.append(v)
+        graph.output_infos.append(info)
+        if info.type.WhichOneof("value") not in (None, "tensor_type") and v.type is None and not v.dtype:
+            v.type = info.type
+
+
+def _read_nodes(graph: Graph, protos: Any, values: dict[str, Value], outer: list[dict[str, Value]]) -> None:
+    scopes = [values, *outer]
+    outputs: list[list[Value | None]] = []
+    for p in protos:
+        outs: list[Value | None] = []
+        for name in p.output:
+            if not name:
+                outs.append(None)
+                continue
+            if name in values:
+                raise ModelError(f"value '{name}' is produced twice: by node '{p.name}' ({p.op_type}) and before")
+            v = values[name] = Value(name, graph, None, _PENDING)
+            outs.append(v)
+        outputs.append(outs)
+
+    unsorted = False
+    last: Node | None = None
+    position = 0
+    for p, outs in zip(protos, outputs, strict=True):
+        domain = p.domain
+        node = Node(p.op_type, [], domain="" if domain == "ai.onnx" else domain, name=p.name, overload=getattr(p, "overload", ""), proto=p)
+        node.graph = graph
+        inputs = node.inputs
+        for name in p.input:
+            if not name:
+                inputs.append(None)
+                continue
+            v = values.get(name)
+            if v is None:
+                v = _lookup(name, scopes, f"input of node '{p.name}' ({p.op_type})")
+            if v.index == _PENDING:
+                unsorted = True
+            uses = v.uses
+            uses[node] = uses.get(node, 0) + 1
+            inputs.append(v)
+        if p.attribute:
+            for message in find_subgraph_messages(p):
+                sub = Graph(graph.model, message.name, node, graph.opsets)
+                node.subgraphs.append(sub)
+                _read_graph(sub, message, scopes)
+            if not unsorted and node.subgraphs:
+                unsorted = any(v.index == _PENDING and v.graph is graph for v in Graph._reads(node))
+        i = 0
+        for o in outs:
+            if o is not None:
+                o.node = node
+                o.index = i
+            i += 1
+        node.outputs = outs
+        if p.op_type == "Constant" and not node.domain:
+            _read_constant(node, graph.base_dir)
+        node.prev = last
+        if last is None:
+            graph.first = node
+        else:
+            last.next = node
+        last = node
+        position += _GAP
+        node.position = position
+    graph.last = last
+    graph.size = len(outputs)
+    if unsorted:
+        stuck = graph.sort()
+        if stuck is not None:
+            where = f"node '{stuck.name}' ({stuck.op_type}, output '{stuck.output.name}')"
+            raise ModelError(f"graph '{graph.name}' has a cycle through {where}; no order of its nodes can run")
+        graph.touch()
+
+
+def _lookup(name: str, scopes: list[dict[str, Value]], what: str) -> Value:
+    for values in scopes:
+        v = values.get(name)
+        if v is not None:
+            return v
+    raise ModelError(f"'{name}', {what}, is not produced by any node, input or initializer")
+
+
+def set_type(v: Value, t: TypeProto) -> None:
+    """Take dtype and shape, or the type of a non-tensor, from a message."""
+    if t.HasField("tensor_type"):
+        tensor = t.tensor_type
+        v.dtype = tensor.elem_type
+        if tensor.HasField("shape"):
+            v.shape = read_shape(tensor.shape)
+    elif t.WhichOneof("value") is not None:
+        v.type = t
+
+
+def read_shape(shape: Any) -> Shape:
+    """The dims of a TensorShapeProto: int, name, or None."""
+    return tuple([d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in shape.dim])
+
+
+_CONSTANT_FIELDS: dict[str, tuple[str, Any]] = {
+    "value_float": ("f", np.float32),
+    "value_floats": ("floats", np.float32),
+    "value_int": ("i", np.int64),
+    "value_ints": ("ints", np.int64),
+    "value_string": ("s", object),
+    "value_strings": ("strings", object),
+}
+
+
+def _read_constant(node: Node, base_dir: str) -> None:
+    proto: NodeProto | None = node.proto
+    if proto is None or len(proto.attribute) != 1 or not node.outputs or node.outputs[0] is None:
+        return
+    a: AttributeProto = proto.attribute[0]
+    v = node.output
+    if a.name == "value":
+        v.const = Tensor(a.t, base_dir=base_dir)
+        if v.const.is_external:
+            v.const.external_range()
+    elif a.name in _CONSTANT_FIELDS and not a.ref_attr_name:
+        field, dtype = _CONSTANT_FIELDS[a.name]
+        raw = getattr(a, field)
+        if dtype is object:
+            raw = raw.decode() if isinstance(raw, bytes) else [s.decode() for s in raw]
+        array = np.array(raw if isinstance(raw, (float, int, str)) else list(raw), dtype=dtype)
+        array.setflags(write=False)
+        v.const = Tensor(array=array)
+    if v.const is not None:
+        v.dtype, v.shape = v.const.dtype, v.const.dims
+
+
+__all__ = ["ValueInfoProto", "load", "read_shape", "set_type"]

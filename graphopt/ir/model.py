@@ -1,0 +1,149 @@
+"""A model: the main graph, model-local functions, operator sets, and all that is kept as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import FunctionProto, ModelProto
+
+from graphopt.ir.graph import Graph, Node
+from graphopt.ir.schema import OpSchema, op_schema
+
+if TYPE_CHECKING:
+    from graphopt.report import Report
+
+
+class Function:
+    """A model-local function: a graph whose inputs have no types, called by nodes of its domain and name."""
+
+    def __init__(self, source: FunctionProto, graph: Graph) -> None:
+        self.source = source
+        self.graph = graph
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Domain, name, overload."""
+        return self.source.domain, self.source.name, getattr(self.source, "overload", "")
+
+
+class Model:
+    """An ONNX model in memory.
+
+    Attributes:
+        source: the message that it was read from, never changed.
+        path: the file that it was read from, None where it came from memory.
+        base_dir: the folder that external data is relative to.
+        graph: the main graph.
+        functions: model-local functions by (domain, name, overload).
+        opsets: version by domain; '' is ONNX's own.
+        report: what `graphopt.optimize` did, None where nothing was done.
+    """
+
+    def __init__(self, source: ModelProto, path: Path | None = None, base_dir: str = "") -> None:
+        self.source = source
+        self.path = path
+        self.base_dir = base_dir
+        self.ir_version: int = source.ir_version
+        self.opsets: dict[str, int] = opsets_of(source)
+        self.functions: dict[tuple[str, str, str], Function] = {}
+        self.graph = Graph(self, source.graph.name)
+        self.report: Report | None = None
+        self._names: set[str] | None = None
+        self._counter = 0
+
+    # ------------------------------------------------------------------ reading
+    def graphs(self) -> Iterator[Graph]:
+        """Every graph: the main one, the functions' bodies, and all subgraphs."""
+        yield from self.graph.subgraphs()
+        for f in self.functions.values():
+            yield from f.graph.subgraphs()
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node of every graph."""
+        for g in (self.graph, *(f.graph for f in self.functions.values())):
+            yield from g.walk()
+
+    def schema(self, node: Node) -> OpSchema | None:
+        """The schema of a node's operator at the opset in force for it; None: unknown operator, or a function of the model."""
+        graph = node.graph or self.graph
+        version = graph.opsets.get(node.domain)
+        if version is None or (node.domain, node.op_type, node.overload) in self.functions:
+            return None
+        return op_schema(node.op_type, version, node.domain)
+
+    def node_count(self) -> int:
+        """Nodes in all graphs, Constants apart."""
+        return sum(1 for n in self.nodes() if n.op != "Constant")
+
+    # ----------------------------------------------------------------- changing
+    def fresh_name(self, hint: str) -> str:
+        """A name that no value or node of the model has."""
+        if self._names is None:
+            self._names = set()
+            for g in self.graphs():
+                self._names.update(v.name for v in (*g.inputs, *g.initializers))
+                for node in g:
+                    self._names.add(node.name)
+                    self._names.update(v.name for v in node.outputs if v is not None)
+        name = hint
+        while name in self._names:
+            self._counter += 1
+            name = f"{hint}_{self._counter}"
+        self._names.add(name)
+        return name
+
+    def freeze_inputs(self) -> list[str]:
+        """Take inputs that have an initializer off the interface, so that their values count as constant.
+
+        Returns their names. A model of IR version 3 becomes version 4, the first that allows it.
+        """
+        graph = self.graph
+        frozen = [v for v in graph.inputs if v in graph.initializers]
+        graph.inputs = [v for v in graph.inputs if v not in graph.initializers]
+        for v in frozen:
+            v.const = graph.initializers[v]
+        if frozen:
+            self.ir_version = max(self.ir_version, 4)
+            graph.touch()
+        return [v.name for v in frozen]
+
+    # ------------------------------------------------------------------- saving
+    @property
+    def proto(self) -> ModelProto:
+        """The model as a message of its own. External data stays external, relative to `base_dir`."""
+        from graphopt.ir.save import to_proto
+
+        return to_proto(self)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - the name that protobuf messages have
+        """The bytes of `proto`, so that a Model can stand where a ModelProto is asked for."""
+        return self.proto.SerializeToString()
+
+    def save(self, path: str | Path, *, external_data: bool | None = None) -> None:
+        """Write the model whole or not at all.
+
+        Args:
+            path: the file; an existing one is replaced at the end, in one step.
+            external_data: put tensors of 1 KiB and more into '<file name>.data' beside it. None: only where the model
+                had external data or would pass protobuf's 2 GB.
+
+        Raises:
+            SaveError: the folder is missing or not writable, or the model is too large for one file.
+        """
+        from graphopt.ir.save import save
+
+        save(self, Path(path), external_data)
+
+    def __repr__(self) -> str:
+        return f"<graphopt.Model {self.graph.name!r}: {self.node_count()} nodes, opset {self.opsets.get('')}>"
+
+
+def opsets_of(source: Any) -> dict[str, int]:
+    """Version by domain of a model or function; 'ai.onnx' is spelt ''."""
+    return {"" if o.domain == "ai.onnx" else o.domain: o.version for o in source.opset_import}
+
+
+NEWEST_IR = onnx.IR_VERSION

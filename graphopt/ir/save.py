@@ -1,0 +1,329 @@
+"""From the graph to messages and files. Untouched nodes and weights go out as the messages they came in as."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+from graphopt.errors import SaveError
+from graphopt.ir.attributes import encode
+from graphopt.ir.graph import Graph, Node, Value
+from graphopt.ir.model import Model
+from graphopt.ir.schema import op_schema
+from graphopt.ir.tensor import Tensor
+
+#: A protobuf message may not be larger (protobuf documentation: 2 GiB).
+PROTOBUF_LIMIT = (1 << 31) - (1 << 20)
+#: Smaller tensors stay in the model file when external data is written.
+EXTERNAL_BYTES = 1024
+_MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5  # field numbers in onnx.proto
+
+
+def to_proto(model: Model) -> ModelProto:
+    """The model as a message; nothing in it is shared with the message that it came from."""
+    proto = _header(model)
+    _fill_graph(proto.graph, model.graph)
+    proto.graph.initializer.extend(_initializers(model.graph))
+    return proto
+
+
+def _header(model: Model) -> ModelProto:
+    """Everything but the main graph."""
+    proto = ModelProto()
+    for field, value in model.source.ListFields():
+        if field.name in ("graph", "functions", "opset_import"):
+            continue
+        if isinstance(value, (int, str, bytes, float)):
+            setattr(proto, field.name, value)
+        else:
+            getattr(proto, field.name).MergeFrom(value)
+    proto.ir_version = model.ir_version
+    _fill_opsets(proto.opset_import, model.source.opset_import, model.opsets)
+    for f in model.functions.values():
+        target = proto.functions.add()
+        if not f.graph.touched:
+            target.CopyFrom(f.source)
+            continue
+        for field, value in f.source.ListFields():
+            if field.name in ("node", "opset_import"):
+                continue
+            if isinstance(value, (int, str, bytes, float)):
+                setattr(target, field.name, value)
+            else:
+                getattr(target, field.name).MergeFrom(value)
+        _fill_opsets(target.opset_import, f.source.opset_import, f.graph.opsets)
+        target.node.extend([node_proto(n) for n in f.graph])
+    return proto
+
+
+def _fill_opsets(target: Any, source: Any, opsets: dict[str, int]) -> None:
+    left = dict(opsets)
+    for o in source:
+        domain = "" if o.domain == "ai.onnx" else o.domain
+        if domain in left:
+            target.append(o)
+            target[-1].version = left.pop(domain)
+    for domain, version in left.items():
+        target.add(domain=domain, version=version)
+
+
+def _fill_graph(target: GraphProto, graph: Graph) -> None:
+    """Everything but the dense initializers."""
+    source = graph.source
+    if graph.name or source is None or source.HasField("name"):
+        target.name = graph.name
+    if source is not None:
+        if source.HasField("doc_string"):
+            target.doc_string = source.doc_string
+        target.metadata_props.extend(source.metadata_props)
+        target.sparse_initializer.extend(source.sparse_initializer)
+    target.node.extend([n._proto if not n.stale else node_proto(n) for n in graph])
+    target.input.extend([graph.input_infos[v] for v in graph.inputs])
+    target.output.extend(graph.output_infos)
+    if source is not None and not graph.touched:
+        target.value_info.extend(source.value_info)
+        target.quantization_annotation.extend(source.quantization_annotation)
+    elif source is not None and (source.value_info or source.quantization_annotation):
+        here = {v.name for n in graph for v in n.outputs if v is not None} | {v.name for v in graph.initializers}
+        target.value_info.extend([i for i in source.value_info if i.name in here])
+        here |= {v.name for v in graph.inputs}
+        target.quantization_annotation.extend([q for q in source.quantization_annotation if q.tensor_name in here])
+
+
+def _initializers(graph: Graph) -> Iterator[TensorProto]:
+    for v, tensor in graph.initializers.items():
+        yield tensor.proto(v.name)
+
+
+def node_proto(node: Node) -> NodeProto:
+    """The message of a node, made anew where something about it changed."""
+    if not node.stale and node._proto is not None:
+        return node._proto
+    p = NodeProto(op_type=node.op_type)
+    for field in ("name", "domain", "overload"):
+        if text := getattr(node, field):
+            setattr(p, field, text)
+    p.input.extend([v.name if v is not None else "" for v in node.inputs])
+    p.output.extend([v.name if v is not None else "" for v in node.outputs])
+    source = node._proto
+    if source is not None:
+        for field in ("name", "domain", "doc_string"):
+            if source.HasField(field) and not getattr(p, field):
+                setattr(p, field, getattr(source, field))
+        p.metadata_props.extend(source.metadata_props)
+    if node._attributes is None and source is not None:
+        graphs = iter(node.subgraphs)
+        for a in source.attribute:
+            if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+                _encode_graphs(p.attribute.add(), a.name, [next(graphs) for _ in (a.graphs or [a.g])], a.type)
+            else:
+                p.attribute.add().CopyFrom(a)
+        return p
+    version = node.graph.opsets.get(node.domain) if node.graph is not None else None
+    schema = op_schema(node.op_type, version, node.domain) if version else None
+    for name, value in node.attributes.items():
+        if isinstance(value, Graph):
+            _encode_graphs(p.attribute.add(), name, [value], AttributeProto.GRAPH)
+        elif isinstance(value, list) and value and isinstance(value[0], Graph):
+            _encode_graphs(p.attribute.add(), name, value, AttributeProto.GRAPHS)
+        else:
+            a = encode(p.attribute.add(), name, value)
+            if value == [] and schema is not None and name in schema.attributes:
+                a.type = schema.attributes[name].type
+    return p
+
+
+def _encode_graphs(a: AttributeProto, name: str, graphs: list[Graph], kind: int) -> None:
+    a.name, a.type = name, kind
+    for g in graphs:
+        target = a.g if kind == AttributeProto.GRAPH else a.graphs.add()
+        if not g.touched and g.source is not None:
+            target.CopyFrom(g.source)
+        else:
+            _fill_graph(target, g)
+            target.initializer.extend(_initializers(g))
+
+
+# ----------------------------------------------------------------------- files
+def save(model: Model, path: Path, external_data: bool | None = None) -> None:
+    """See `Model.save`."""
+    if not path.name or path.is_dir():
+        raise SaveError(f"'{path}' is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise SaveError(f"folder '{path.parent}' does not exist; create it first")
+    data_name = path.name + ".data"
+    with _temporary(path.parent, path.name) as (model_tmp, data_tmp):
+        proto = _header(model)
+        _fill_graph(proto.graph, model.graph)
+        tensors = dict(model.graph.initializers)
+        if external_data is None:
+            external_data = any(_has_external(g) for g in model.graphs()) or sum(t.nbytes for t in tensors.values()) > PROTOBUF_LIMIT
+        writer = _DataFile(data_tmp, data_name) if external_data else None
+        if any(t.data_location == TensorProto.EXTERNAL for t in _inner_tensors(proto)):
+            bases = model.base_dir
+            for t in _inner_tensors(proto):
+                if t.data_location == TensorProto.EXTERNAL:
+                    _relocate(t, Tensor(_copy(t), base_dir=bases), writer)
+        with open(model_tmp, "wb") as f:
+            _write_model(f, proto, tensors, writer, path)
+        if writer is not None:
+            writer.close()
+            if writer.offset:
+                os.replace(data_tmp, path.parent / data_name)
+        os.replace(model_tmp, path)
+
+
+def _write_model(f: IO[bytes], proto: ModelProto, tensors: dict[Value, Tensor], writer: _DataFile | None, path: Path) -> None:
+    """Write the message field by field, so that one tensor at a time is in memory twice."""
+    graph = proto.graph.SerializeToString()
+    proto.ClearField("graph")
+    sizes: list[int] = []
+    messages: list[TensorProto | None] = []
+    for v, t in tensors.items():
+        message = t.proto(v.name) if writer is None or t.nbytes < EXTERNAL_BYTES else writer.add(v.name, t)
+        if t.is_external and writer is None:
+            message = None  # read again when its turn comes
+            sizes.append(_embedded(v.name, t).ByteSize())
+        else:
+            sizes.append(message.ByteSize() if message is not None else 0)
+        messages.append(message)
+    total = len(graph) + sum(1 + len(_varint(s)) + s for s in sizes)
+    if total > PROTOBUF_LIMIT:
+        raise SaveError(f"'{path}': {total} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True")
+    f.write(proto.SerializeToString())
+    f.write(_tag(_MODEL_GRAPH) + _varint(total))
+    f.write(graph)
+    for (v, t), message, size in zip(tensors.items(), messages, sizes, strict=True):
+        f.write(_tag(_GRAPH_INITIALIZER) + _varint(size))
+        f.write((message if message is not None else _embedded(v.name, t)).SerializeToString())
+
+
+class _DataFile:
+    """The external data file: tensors one after the other, large ones at page boundaries so that they can be mapped."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.file = open(path, "wb")  # noqa: SIM115 - closed by `close`, removed by `_temporary`
+        self.name = name
+        self.offset = 0
+
+    def add(self, name: str, tensor: Tensor) -> TensorProto:
+        """Write a tensor's bytes; the message that refers to them. Strings cannot be external and stay inside."""
+        if tensor.dtype == TensorProto.STRING:
+            return tensor.proto(name)
+        align = 4096 if tensor.nbytes >= 1 << 16 else 64
+        pad = -self.offset % align
+        self.file.write(b"\0" * pad)
+        self.offset += pad
+        proto = TensorProto(name=name, data_type=tensor.dtype, dims=tensor.dims, data_location=TensorProto.EXTERNAL)
+        length = tensor.nbytes
+        for key, value in (("location", self.name), ("offset", str(self.offset)), ("length", str(length))):
+            proto.external_data.add(key=key, value=value)
+        _write_raw(self.file, tensor)
+        self.offset += length
+        return proto
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _write_raw(f: IO[bytes], tensor: Tensor) -> None:
+    if tensor.is_external:
+        path, offset, _ = tensor.external_range()
+        with open(path, "rb") as source:
+            source.seek(offset)
+            left = tensor.nbytes
+            while left:
+                chunk = source.read(min(left, 1 << 24))
+                f.write(chunk)
+                left -= len(chunk)
+        return
+    message = tensor.proto("")
+    f.write(message.raw_data if message.HasField("raw_data") else _raw(tensor))
+
+
+def _raw(tensor: Tensor) -> bytes:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.ascontiguousarray(tensor.numpy())).raw_data
+
+
+def _embedded(name: str, tensor: Tensor) -> TensorProto:
+    return TensorProto(name=name, data_type=tensor.dtype, dims=tensor.dims, raw_data=_raw(tensor))
+
+
+def _relocate(message: TensorProto, tensor: Tensor, writer: _DataFile | None) -> None:
+    message.CopyFrom(_embedded(message.name, tensor) if writer is None else writer.add(message.name, tensor))
+
+
+def _copy(t: TensorProto) -> TensorProto:
+    out = TensorProto()
+    out.CopyFrom(t)
+    return out
+
+
+def _has_external(graph: Graph) -> bool:
+    if any(t.is_external for t in graph.initializers.values()):
+        return True
+    return any(v.const.is_external for n in graph if n.op == "Constant" for v in n.outputs if v is not None and v.const is not None)
+
+
+def _inner_tensors(proto: ModelProto) -> Iterator[TensorProto]:
+    """Tensors in attributes and subgraphs, where external data is rare but allowed."""
+
+    def of_nodes(nodes: Any) -> Iterator[TensorProto]:
+        for node in nodes:
+            for a in node.attribute:
+                if a.type == AttributeProto.TENSOR:
+                    yield a.t
+                elif a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+                    for g in a.graphs or [a.g]:
+                        yield from g.initializer
+                        yield from of_nodes(g.node)
+
+    yield from of_nodes(proto.graph.node)
+    for f in proto.functions:
+        yield from of_nodes(f.node)
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path, name: str) -> Iterator[tuple[Path, Path]]:
+    """Two files beside the destination that are gone afterwards unless they were renamed."""
+    made: list[Path] = []
+    try:
+        for _ in range(2):
+            handle, text = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+            os.close(handle)
+            os.chmod(text, 0o666 & ~_umask())
+            made.append(Path(text))
+        yield made[0], made[1]
+    except OSError as e:
+        raise SaveError(f"'{folder / name}' cannot be written: {e.strerror or e}") from e
+    finally:
+        for p in made:
+            p.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _varint(n: int) -> bytes:
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def _tag(field: int) -> bytes:
+    return _varint(field << 3 | 2)

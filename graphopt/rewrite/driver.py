@@ -1,0 +1,357 @@
+"""The driver: a sweep over the nodes, and a worklist of what each rewrite may have made possible.
+
+Cost is linear in nodes and rewrites: a node is looked at when the sweep comes by and again when something near it
+changed; a table by operator, and by the operators of its producers, keeps it from rules that cannot match.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+
+from graphopt.errors import RewriteLoopError, RuleError
+from graphopt.ir import Graph, Model, Node, Value
+from graphopt.rewrite.compile import CONST, Compiled, Match, compile_rule
+from graphopt.rewrite.emit import Declined, Replacement, instantiate
+from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
+from graphopt.rewrite.rule import Rule
+
+#: Rewrites of one value that save no node before a rule set counts as looping.
+_PATIENCE = 64
+#: Sweeps over a graph before the driver stops looking for more.
+_MAX_SWEEPS = 16
+#: How far below a change nodes are looked at again at once.
+_REACH = 3
+
+_compiled = lru_cache(maxsize=None)(compile_rule)
+
+
+class RuleSet:
+    """Rules by the operator that their pattern starts from; compiled when the operator is first met."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.bits: dict[str, int] = {CONST: 1}
+        self._by_op: dict[str, list[Rule]] = {}
+        for r in self.rules:
+            for op in dict.fromkeys(v.op for v in r.variants):
+                self._by_op.setdefault(op, []).append(r)
+        self._entries: dict[str, list[tuple[int, Compiled]]] = {}
+
+    def entries(self, op: str) -> list[tuple[int, Compiled]]:
+        """Patterns that start from this operator, each with the bits of the producers that it needs."""
+        found = self._entries.get(op)
+        if found is None:
+            found = self._entries[op] = []
+            for r in self._by_op.get(op, ()):
+                for c in _compiled(r):
+                    if c.op == op:
+                        found.append((self._mask(c.needs), c))
+        return found
+
+    def _mask(self, ops: Iterable[str]) -> int:
+        mask = 0
+        for op in ops:
+            mask |= self.bits.setdefault(op, 1 << len(self.bits))
+        return mask
+
+
+#: Looks at a node and may change the graph through the rewriter; True where it did.
+Handler = Callable[[Node, "Rewriter"], bool]
+
+
+class Rewriter:
+    """Changes graphs, keeps the ledger, and knows which nodes deserve another look."""
+
+    def __init__(self, model: Model, ledger: Ledger) -> None:
+        self.model = model
+        self.ledger = ledger
+        self.pending: dict[Node, None] = {}
+
+    def look_again(self, node: Node) -> None:
+        self.pending[node] = None
+
+    def replace(self, old: Value, new: Value, before: Node) -> bool:
+        """Let everybody read `new` instead of `old`, whose producer is `before`; names of graph outputs are kept.
+
+        False, and nothing changed, where an output of the graph would lose its producer.
+        """
+        if old.exits:
+            inner = new.node is not None and new.node.graph is old.graph and not new.exits and old.exits == 1
+            if not inner:
+                if before.op == "Identity":
+                    return False
+                self._identity(old, new, before)
+                return True
+        old.replace_uses(new)
+        if new.node is not None and new.exits and new.name != old.name:
+            name = old.name
+            old.name = self.model.fresh_name(name)
+            before.touch()
+            new.rename(name)
+        if new.shape is None:
+            new.shape = old.shape
+        elif old.shape is not None and len(old.shape) == len(new.shape) and None in new.shape:
+            new.shape = tuple(p if q is None else q for p, q in zip(old.shape, new.shape, strict=True))
+        if not new.dtype and new.type is None:
+            new.dtype, new.type = old.dtype, old.type
+        self._look_below(new)
+        return True
+
+    def _identity(self, old: Value, new: Value, before: Node) -> None:
+        """Keep a graph output alive as a copy of `new`."""
+        graph = old.graph
+        node = Node("Identity", [new], name=self.model.fresh_name(f"{old.name}_Identity"))
+        node.graph = graph
+        v = node.new_output(self.model.fresh_name(f"{old.name}_Identity_output"))
+        v.dtype, v.shape, v.type = old.dtype, old.shape, old.type
+        graph.insert_before(before, node)
+        old.replace_uses(v)
+        name = old.name
+        old.name = self.model.fresh_name(name)
+        before.touch()
+        v.rename(name)
+        for user in list(v.uses):
+            for i, u in enumerate(user.inputs):
+                if u is v:
+                    user.set_input(i, new)
+        self._look_below(new)
+
+    def insert(self, node: Node, before: Node) -> None:
+        """Put a node in front of another one."""
+        assert before.graph is not None
+        before.graph.insert_before(before, node)
+        self.look_again(node)
+
+    def add_constant(self, v: Value, before: Node) -> None:
+        """Give a constant that was made outside the graph its place: an initializer, or a Constant node where the graph
+        cannot have one (functions, and IR version 3 in which every initializer is an input)."""
+        graph = before.graph
+        assert graph is not None and v.const is not None
+        if graph.model.ir_version >= 4 and not is_function_body(graph):
+            graph.initializers[v] = v.const
+            graph.touch()
+            return
+        node = Node("Constant", [], name=self.model.fresh_name(f"{v.name}_Constant"), attributes={"value": v.const})
+        node.outputs.append(v)
+        v.node = node
+        graph.insert_before(before, node)
+
+    def erase_if_dead(self, node: Node, gone: list[NodeRecord] | None = None) -> int:
+        """Remove a node that nobody reads, and its producers that nobody reads then; how many Constants apart."""
+        count = 0
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            if n.graph is None or any(v is not None and v.used for v in n.outputs):
+                continue
+            read = [v for v in Graph._reads(n)]
+            if gone is not None:
+                gone.append(record(n))
+            n.graph.remove(n)
+            self.pending.pop(n, None)
+            count += n.op != "Constant"
+            for v in read:
+                if v.node is not None and v.node.graph is not None:
+                    if not v.used:
+                        stack.append(v.node)
+                    else:
+                        self.look_again(v.node)
+                        if len(v.uses) == 1:
+                            self.look_again(next(iter(v.uses)))
+                elif not v.used and v in v.graph.initializers and v.const is not None:
+                    v.graph.remove_initializer(v)
+        return count
+
+    def _look_below(self, value: Value) -> None:
+        """Queue the nodes below a value that a pattern through it may start from."""
+        layer = list(value.uses)
+        for _ in range(_REACH):
+            below: list[Node] = []
+            for n in layer[:16]:
+                self.look_again(n)
+                below.extend(n.users())
+            layer = below
+
+
+class Driver:
+    """Applies rules and handlers to a model until nothing changes."""
+
+    def __init__(self, model: Model, rules: RuleSet, ledger: Ledger, handlers: Sequence[Handler] = ()) -> None:
+        self.model = model
+        self.rules = rules
+        self.ledger = ledger
+        self.handlers = handlers
+        self.rewriter = Rewriter(model, ledger)
+        self.applied = 0
+        self._fruitless: dict[str, list[str]] = {}
+        self._broken: set[Rule] = set()
+
+    def run(self) -> int:
+        """Rewrite every graph of the model; the number of changes.
+
+        Raises:
+            RewriteLoopError: rules keep undoing each other's work or rewriting their own.
+            RuleError: a rule from outside the package is wrong.
+        """
+        for _ in range(_MAX_SWEEPS):
+            before = self.applied
+            for graph in [self.model.graph, *(f.graph for f in self.model.functions.values())]:
+                self._sweep(graph)
+            if self.applied == before:
+                break
+        return self.applied
+
+    def _sweep(self, graph: Graph) -> None:
+        pending = self.rewriter.pending
+        entries, bits = self.rules.entries, self.rules.bits
+        handlers = self.handlers
+        for node in graph:
+            if node.subgraphs:
+                for sub in node.subgraphs:
+                    self._sweep(sub)
+            if self._visit(node, entries, bits, handlers):
+                while pending:
+                    n = pending.popitem()[0]
+                    if n.graph is not None:
+                        self._visit(n, entries, bits, handlers)
+
+    def _visit(self, node: Node, entries: Callable[[str], list[tuple[int, Compiled]]], bits: dict[str, int], handlers: Sequence[Handler]) -> bool:
+        for h in handlers:
+            if h(node, self.rewriter):
+                self.applied += 1
+                return True
+        candidates = entries(node.op)
+        if not candidates:
+            return False
+        mask = 0
+        for v in node.inputs:
+            if v is not None:
+                if v.const is not None:
+                    mask |= 1
+                if v.node is not None:
+                    mask |= bits.get(v.node.op, 0)
+        for need, compiled in candidates:
+            if need & mask == need:
+                for match in compiled.match(node):
+                    if self._apply(compiled, match, node):
+                        return True
+        return False
+
+    def _apply(self, compiled: Compiled, match: Match, node: Node) -> bool:
+        """One transaction: build and check the whole replacement, then put it in; or leave the graph as it is."""
+        started = time.perf_counter()
+        rule, graph = compiled.rule, node.graph
+        assert graph is not None
+        if rule in self._broken:
+            return False
+        try:
+            replacement = instantiate(self.model, compiled, match, graph)
+            anchor = self._anchor(replacement, match, graph)
+            self._check_profit(rule, replacement, match)
+        except Declined as d:
+            self.ledger.decline(rule.name, str(d), node.outputs[0].name if node.outputs and node.outputs[0] is not None else "")
+            return False
+        except RuleError as e:
+            if not rule.builtin:
+                raise
+            self._broken.add(rule)
+            self.ledger.warnings.append(f"{e}; the rule was left out, please report it")
+            return False
+        self._commit(rule, replacement, match, graph, anchor, started)
+        return True
+
+    def _anchor(self, r: Replacement, match: Match, graph: Graph) -> Node:
+        """The node in front of which the new nodes go."""
+        roots = [v.node for v in r.roots]
+        first = roots[0]
+        assert first is not None
+        if all(n is first for n in roots):
+            return first
+        read = [v for n in r.nodes for v in n.inputs if v is not None] + r.results
+        ready = max((v.node.position for v in read if v.node is not None and v.node.graph is graph and v.node not in r.nodes), default=-1)
+        producers = [n for n in roots if n is not None]
+        users = [n.position for v in r.roots for u in v.uses if (n := _in_graph(u, graph)) is not None and n not in producers]
+        for anchor in sorted(producers, key=lambda n: n.position, reverse=True):
+            if ready < anchor.position <= min(users, default=anchor.position):
+                return anchor
+        raise Declined("the outputs are used in between, no place in the graph is behind all inputs and before all users")
+
+    def _check_profit(self, rule: Rule, r: Replacement, match: Match) -> None:
+        """Inner values that are used elsewhere stay; then the rewrite must still save a node."""
+        _, nodes, between = match
+        roots = {v.node for v in r.roots}
+        inner = {n for n in (*nodes, *between) if n is not None and n not in roots}
+        kept = {v.node for n in r.nodes for v in n.inputs if v is not None} | {v.node for v in r.results}
+        dead = {n for n in roots if all(v is None or v in r.roots or not v.used for v in n.outputs)}  # type: ignore[union-attr]
+        for n in sorted(inner, key=lambda n: n.position, reverse=True):
+            if n not in kept and all(v is None or (not v.exits and all(u in dead for u in v.uses)) for v in n.outputs):
+                dead.add(n)
+        if (inner - dead - kept or len(roots - dead)) and not rule.always and len(dead) <= len(r.nodes):
+            raise Declined("an inner value is used elsewhere, so nothing would be saved")
+
+    def _commit(self, rule: Rule, r: Replacement, match: Match, graph: Graph, anchor: Node, started: float) -> None:
+        rewriter = self.rewriter
+        for name, version in r.domains.items():
+            graph.opsets.setdefault(name, version)
+        used = {v for n in r.nodes for v in n.inputs} | set(r.results)
+        for v in r.constants:
+            if v in used:
+                rewriter.add_constant(v, anchor)
+        for n in r.nodes:
+            rewriter.insert(n, anchor)
+        roots = [v.node for v in r.roots]
+        new = set(r.nodes)
+        refused = False
+        names = [(old.name, result) for old, result in zip(r.roots, r.results, strict=True) if result.node in new]
+        for old, result in zip(r.roots, r.results, strict=True):
+            assert old.node is not None
+            refused |= not rewriter.replace(old, result, old.node)
+        gone: list[NodeRecord] = []
+        for n in roots:
+            assert n is not None
+            rewriter.erase_if_dead(n, gone)
+        if refused:
+            return
+        for name, result in names:
+            if result.name != name and not any(old.name == name and old.used for old in r.roots):
+                result.rename(name)
+        after = tuple(record(n) for n in r.nodes)
+        step = Step(rule.name, rule.where, graph.name, tuple(gone), after, (time.perf_counter() - started) * 1e6)
+        self.ledger.steps.append(step)
+        self.applied += 1
+        if step.saved <= 0:
+            self._watch(rule, names[0][0] if names else step.location)
+
+    def _watch(self, rule: Rule, location: str) -> None:
+        """Steps that save nothing may not go on for ever at one place, nor all over the graph."""
+        history = self._fruitless.setdefault(location, [])
+        history.append(rule.name)
+        total = self._fruitless.setdefault("", [])
+        total.append(rule.name)
+        limit = 1000 + 8 * self.model.graph.size
+        if len(history) > _PATIENCE or len(total) > limit:
+            names = sorted(set((history if len(history) > _PATIENCE else total)[-_PATIENCE:]))
+            who = f"rule '{names[0]}' rewrites its own result" if len(names) == 1 else f"rules {', '.join(names)} undo each other"
+            raise RewriteLoopError(f"{who} without end, at '{location}'; leave one out (without=...) or give it a guard that fails on its own result")
+
+
+def is_function_body(graph: Graph) -> bool:
+    g = graph
+    while g.parent is not None:
+        g = g.parent
+    return g is not g.model.graph
+
+
+def record(node: Node) -> NodeRecord:
+    v = node.outputs[0] if node.outputs else None
+    return NodeRecord(node.op, node.name, v.name if v is not None else "")
+
+
+def _in_graph(node: Node, graph: Graph) -> Node | None:
+    """The node of `graph` that is, or holds in a subgraph, this one."""
+    n: Node | None = node
+    while n is not None and n.graph is not graph:
+        n = n.graph.owner if n.graph is not None else None
+    return n

@@ -1,0 +1,328 @@
+"""The second reading of a rule: the body runs on what was matched, and its replacement becomes nodes.
+
+Nothing here touches the graph. A replacement is built beside it and checked against the operator schemas at the model's
+opset; only a whole and valid one is handed to the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, TensorProto, defs, helper
+
+from graphopt.errors import RuleError
+from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, dtype_name, op_schema
+from graphopt.rewrite.compile import Compiled, Match
+from graphopt.rewrite.rule import Rule, Walker, call_body
+from graphopt.rewrite.terms import Alternatives, Call, Constant, Leaf, Output, Term
+from graphopt.shapes import infer_outputs, same_shape
+
+
+class Declined(Exception):
+    """A rule does not apply here; the message says why."""
+
+
+@dataclass(slots=True)
+class Replacement:
+    """What a rule writes: nodes in order, constants that they read, and the values that take over from `roots`."""
+
+    roots: list[Value]
+    results: list[Value] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    constants: list[Value] = field(default_factory=list)
+    domains: dict[str, int] = field(default_factory=dict)
+
+
+def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) -> Replacement:
+    """Run a rule's body on a match.
+
+    Raises:
+        Declined: the guard said no, or the replacement is not valid at this opset or for these dtypes.
+        RuleError: the rule itself is wrong: its body failed, or it builds what no opset has.
+    """
+    rule = compiled.rule
+    values, nodes, _ = match
+    body = call_body(rule.fn, rule.kinds, {n: _argument(k.role, v) for (n, k), v in zip(rule.kinds.items(), values, strict=True)})
+    offers: list[Any] = []
+    try:
+        roots = _bind_left(compiled, next(body), nodes)
+        reason = yield_all(body, offers)
+    except (Declined, RuleError):
+        raise
+    except Exception as e:
+        raise RuleError(f"rule '{rule.name}' ({rule.where}) failed with {type(e).__name__}: {e}") from e
+    if not offers:
+        raise Declined(reason or "the guard says no")
+    best: Replacement | None = None
+    refused: Declined | None = None
+    for offer in offers:
+        try:
+            r = _Builder(model, graph, rule, roots).build(offer)
+        except Declined as d:
+            refused = d
+            continue
+        if best is None or len(r.nodes) < len(best.nodes):
+            best = r
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best
+
+
+def yield_all(body: Generator[Any, None, str | None], offers: list[Any]) -> str | None:
+    """Collect the remaining yields of a body; what it returns."""
+    while True:
+        try:
+            offers.append(next(body))
+        except StopIteration as stop:
+            return stop.value
+
+
+def _argument(role: str, value: Any) -> Any:
+    if role == "tensor":
+        return None if value is None else Leaf(value)
+    if role == "const":
+        return None if value is None else Constant(value)
+    if role == "variadic":
+        return tuple(Leaf(v) for v in value)
+    return value
+
+
+def _bind_left(compiled: Compiled, left: Any, nodes: Sequence[Node | None]) -> list[Value]:
+    """Tell the calls of this reading's left side what they were matched with; the values to be replaced."""
+    walker = Walker(compiled.variant.choices)
+    calls: list[Call] = []
+    roots = left if isinstance(left, tuple) else (left,)
+    terms = [walker.resolve(r) for r in roots]
+    for t in terms:
+        walker.walk(t, calls)
+    by_call: dict[int, Node | None] = {}
+    for call, node in zip(calls, nodes, strict=True):
+        by_call[id(call)] = node
+        call.value = node.outputs[0] if node is not None else None
+    stack: list[Any] = list(terms)
+    seen: set[int] = set()
+    while stack:
+        t = stack.pop()
+        if isinstance(t, Alternatives):
+            stack.append(walker.resolve(t))
+        elif isinstance(t, Output):
+            node = by_call.get(id(t.call))
+            t.value = node.outputs[t.index] if node is not None and t.index < len(node.outputs) else None
+            stack.append(t.call)
+        elif isinstance(t, Call) and id(t) not in seen:
+            seen.add(id(t))
+            stack.extend(t.args)
+    replaced = [t.value for t in terms]
+    if None in replaced:
+        raise Declined("an output that would be replaced is left out")
+    return replaced
+
+
+class _Builder:
+    """Builds one replacement."""
+
+    def __init__(self, model: Model, graph: Graph, rule: Rule, roots: list[Value]) -> None:
+        self.model = model
+        self.graph = graph
+        self.rule = rule
+        self.out = Replacement(roots)
+        self.done: dict[int, Node] = {}
+        self.keep: list[Any] = []  # keeps terms alive, since `done` knows them by id
+        self.hint = roots[0].name
+
+    def build(self, offer: Any) -> Replacement:
+        offers = offer if isinstance(offer, tuple) else (offer,)
+        roots = self.out.roots
+        if len(offers) != len(roots):
+            raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): the pattern has {len(roots)} outputs, the replacement {len(offers)}")
+        for old, term in zip(roots, offers, strict=True):
+            new = self.value(term) if isinstance(term, (Term, Constant)) else self.constant(term, old.dtype)
+            if old.dtype and new.dtype and old.dtype != new.dtype:
+                raise Declined(f"the replacement is {dtype_name(new.dtype)}, the original {dtype_name(old.dtype)}")
+            if same_shape(old.shape, new.shape) is False:
+                raise Declined(f"the replacement has shape {new.shape}, the original {old.shape}")
+            self.out.results.append(new)
+        return self.out
+
+    # ------------------------------------------------------------------ values
+    def value(self, term: Any) -> Value:
+        if isinstance(term, (Leaf, Constant)):
+            return term.value
+        if isinstance(term, Output):
+            if term.value is not None:
+                return term.value
+            return self.node(term.call).outputs[term.index]  # type: ignore[return-value] - a new node has all its outputs
+        if isinstance(term, Call):
+            return term.value if term.value is not None else self.node(term).output
+        raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): {term!r} cannot stand in a replacement")
+
+    def constant(self, data: Any, dtype: int) -> Value:
+        """A new constant of this dtype (0: the data's own)."""
+        array = self._as_dtype(data, dtype)
+        v = Value(self.model.fresh_name(f"{self.hint}_const"), self.graph)
+        v.const = Tensor(array=array)
+        v.dtype, v.shape = v.const.dtype, v.const.dims
+        self.out.constants.append(v)
+        return v
+
+    def _as_dtype(self, data: Any, dtype: int) -> np.ndarray:
+        array = np.asarray(data)
+        if not dtype:
+            if not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind == "f":
+                raise Declined("the dtype of a new constant is not known")
+            return array
+        if dtype == TensorProto.STRING:
+            return array.astype(object)
+        wanted = np.dtype(helper.tensor_dtype_to_np_dtype(dtype))
+        if array.dtype == wanted:
+            return array
+        with np.errstate(all="ignore"):
+            cast = array.astype(wanted)
+        if array.dtype.kind == "f" and wanted.kind in "iub" and not np.array_equal(cast.astype(array.dtype), array):
+            raise Declined(f"a new constant does not fit into {dtype_name(dtype)}")
+        if array.dtype.kind == "f" and wanted.kind not in "iub" and (np.isfinite(array) & ~np.isfinite(cast.astype(np.float64))).any():
+            raise Declined(f"a new constant overflows {dtype_name(dtype)}")
+        return cast
+
+    # ------------------------------------------------------------------- nodes
+    def node(self, call: Call) -> Node:
+        if id(call) in self.done:
+            return self.done[id(call)]
+        schema = self._schema(call)
+        args, attributes = self._arguments(call, schema)
+        dtypes: dict[str, int] = {}
+        values: list[Value | None] = []
+        for i, a in enumerate(args):
+            v = self.value(a) if isinstance(a, (Term, Constant)) else None
+            values.append(v)
+            if v is not None and schema is not None and (p := schema.input_param(i)) is not None and v.dtype and not p.heterogeneous:
+                if dtypes.setdefault(p.type_var, v.dtype) != v.dtype:
+                    raise Declined(f"{call.op} would mix {dtype_name(dtypes[p.type_var])} and {dtype_name(v.dtype)}")
+                if p.types and v.dtype not in p.types:
+                    raise Declined(f"{call.op} takes no {dtype_name(v.dtype)} at this opset")
+        for i, a in enumerate(args):
+            if values[i] is None and a is not None:
+                values[i] = self.constant(a, self._dtype_of(schema, i, dtypes))
+        while values and values[-1] is None:
+            values.pop()
+        self._check_counts(call, schema, values)
+        node = Node(call.op_type, values, domain=call.domain, name=self.model.fresh_name(f"{self.hint}_{call.op_type}"), attributes=attributes)
+        node.graph = self.graph
+        for _ in range(call.outputs):
+            node.new_output(self.model.fresh_name(f"{self.hint}_{call.op_type}_output"))
+        if schema is not None:
+            try:
+                types = infer_outputs(self.model, node, schema, self.graph.opsets)
+            except ValueError as e:
+                raise Declined(f"{call.op}: {e}") from e
+            for v, t in zip(node.outputs, types, strict=True):
+                assert v is not None
+                v.dtype, v.shape, v.type = t
+        self.done[id(call)] = node
+        self.keep.append(call)
+        self.out.nodes.append(node)
+        return node
+
+    def _schema(self, call: Call) -> OpSchema | None:
+        version = self.graph.opsets.get(call.domain)
+        if version is None:
+            if call.domain == "ai.onnx.ml":
+                raise Declined("the model does not import ai.onnx.ml")
+            self.out.domains[call.domain] = 1
+            return None
+        schema = op_schema(call.op_type, version, call.domain)
+        if schema is None or schema.deprecated:
+            if call.domain in ("", "ai.onnx.ml") and _newest(call.op_type, call.domain) is None:
+                raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}, which no opset of the installed onnx has")
+            if call.domain in ("", "ai.onnx.ml"):
+                raise Declined(f"{call.op} does not exist at opset {version}")
+        return schema
+
+    def _arguments(self, call: Call, schema: OpSchema | None) -> tuple[list[Any], dict[str, Any]]:
+        """Positional inputs, and attributes; named parameters go where this opset keeps them."""
+        args: list[Any] = list(call.args)
+        attributes: dict[str, Any] = {}
+        for name, value in call.attrs.items():
+            if value is None:
+                continue
+            if schema is None:
+                attributes[name] = value
+            elif name in schema.attributes:
+                a = schema.attributes[name]
+                typed = _typed(value, a.type)
+                if a.default is None or typed != a.default:
+                    attributes[name] = typed
+            elif (i := schema.input_index(name)) is not None:
+                args += [None] * (i + 1 - len(args))
+                args[i] = value
+            elif _known_parameter(call.op_type, call.domain, name):
+                raise Declined(f"{call.op} has no parameter '{name}' at opset {self.graph.opsets[call.domain]}")
+            else:
+                raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): {call.op} has no parameter '{name}' at any opset")
+        return args, attributes
+
+    def _dtype_of(self, schema: OpSchema | None, i: int, dtypes: dict[str, int]) -> int:
+        p = schema.input_param(i) if schema is not None else None
+        if p is None:
+            return 0
+        if p.type_var in dtypes:
+            return dtypes[p.type_var]
+        return next(iter(p.types)) if len(p.types) == 1 else 0
+
+    def _check_counts(self, call: Call, schema: OpSchema | None, values: list[Value | None]) -> None:
+        if schema is None:
+            return
+        where = f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}"
+        needed = [p.name for i, p in enumerate(schema.inputs) if not p.optional and not p.variadic and (i >= len(values) or values[i] is None)]
+        if needed or len(values) < schema.min_inputs:
+            raise RuleError(f"{where} without its input {', '.join(needed) or 'list'}")
+        if len(values) > schema.max_inputs:
+            newest = _newest(call.op_type, call.domain)
+            if newest is not None and len(values) <= newest.max_inputs:
+                raise Declined(f"{call.op} takes {schema.max_inputs} inputs at this opset")
+            raise RuleError(f"{where} with {len(values)} inputs, it takes {schema.max_inputs}")
+        if not schema.min_outputs <= call.outputs <= schema.max_outputs:
+            raise RuleError(f"{where} with {call.outputs} outputs, it has {schema.min_outputs} to {schema.max_outputs}")
+        missing = [n for n, a in schema.attributes.items() if a.required and n not in call.attrs]
+        if missing:
+            raise RuleError(f"{where} without its attribute {', '.join(missing)}")
+
+
+def _typed(value: Any, kind: int) -> Any:
+    """A Python value as the attribute's type has it."""
+    if kind == AttributeProto.FLOAT:
+        return float(value)
+    if kind == AttributeProto.INT:
+        return int(value)
+    if kind == AttributeProto.INTS:
+        return [int(v) for v in value]
+    if kind == AttributeProto.FLOATS:
+        return [float(v) for v in value]
+    return value
+
+
+@lru_cache(maxsize=None)
+def _newest(op_type: str, domain: str) -> OpSchema | None:
+    try:
+        return op_schema(op_type, defs.get_schema(op_type, domain).since_version, domain)
+    except defs.SchemaError:
+        return None
+
+
+@lru_cache(maxsize=None)
+def _known_parameter(op_type: str, domain: str, name: str) -> bool:
+    """Whether any version of an operator has an attribute or input of this name."""
+    version = defs.onnx_opset_version() if not domain else 100
+    while version > 0:
+        schema = op_schema(op_type, version, domain)
+        if schema is None:
+            return False
+        if name in schema.attributes or schema.input_index(name) is not None:
+            return True
+        version = schema.since_version - 1
+    return False

@@ -1,0 +1,64 @@
+"""What was done to a model, step by step, and what was nearly done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node as it was: its operator, name and first output."""
+
+    op: str
+    name: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One application of a rule or pass.
+
+    Attributes:
+        rule: its name.
+        where: file and line of the rule, empty for a pass.
+        graph: the graph that was changed.
+        before: nodes that went away.
+        after: nodes that came.
+        microseconds: what it took.
+        note: what a pass has to say about it.
+    """
+
+    rule: str
+    where: str
+    graph: str
+    before: tuple[NodeRecord, ...]
+    after: tuple[NodeRecord, ...]
+    microseconds: float
+    note: str = ""
+
+    @property
+    def location(self) -> str:
+        """The value at which it happened."""
+        records = self.before or self.after
+        return records[0].output if records else self.graph
+
+    @property
+    def saved(self) -> int:
+        """How many nodes fewer, Constants apart."""
+        return sum(n.op != "Constant" for n in self.before) - sum(n.op != "Constant" for n in self.after)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Steps in order; refusals counted by (rule, reason), each with the first place where it happened."""
+
+    steps: list[Step] = field(default_factory=list)
+    declined: Counter[tuple[str, str]] = field(default_factory=Counter)
+    declined_at: dict[tuple[str, str], str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def decline(self, rule: str, reason: str, location: str) -> None:
+        key = (rule, reason)
+        self.declined[key] += 1
+        self.declined_at.setdefault(key, location)

@@ -1,0 +1,207 @@
+"""`@rule`: a generator function with two yields. The first says what to see, the second what to write."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from graphopt.errors import RuleError
+from graphopt.rewrite.annotations import Kind, kinds_of
+from graphopt.rewrite.equation import right_side, show
+from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Term, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The left side with one choice made in every `any_of`.
+
+    Attributes:
+        roots: the calls whose outputs are replaced, the first one being where matching starts.
+        calls: every call of the left side, each once, in the order in which `walk` finds them.
+    """
+
+    roots: tuple[Any, ...]
+    choices: tuple[int, ...]
+    calls: tuple[Call, ...]
+
+    @property
+    def op(self) -> str:
+        """Operator of the node that matching starts from."""
+        return self.calls[0].op
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """A rewrite rule.
+
+    Attributes:
+        name: the function's name.
+        fn: its body.
+        exact: claims equality of every bit; otherwise up to rounding.
+        kinds: what its parameters stand for.
+        left: the first yield with variables in the parameters' places, a tuple where several outputs are replaced.
+        variants: `left` with its alternatives written out.
+        always: fires although an inner value is used elsewhere and no node is saved.
+    """
+
+    name: str
+    fn: Callable[..., Any]
+    exact: bool
+    always: bool
+    kinds: dict[str, Kind]
+    left: tuple[Any, ...]
+    variants: tuple[Variant, ...]
+    where: str
+    doc: str
+    builtin: bool = field(default=False)
+
+    @property
+    def equation(self) -> str:
+        """The rule in one line: left side, arrow, right side."""
+        return f"{show(self.left)}  ->  {right_side(self.fn)}"
+
+    @property
+    def family(self) -> str:
+        """The file that holds the rule: 'convolution', 'activation'..."""
+        return self.fn.__module__.rpartition(".")[2]
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}: {self.equation}>"
+
+
+@overload
+def rule(fn: Callable[..., Any]) -> Rule: ...
+@overload
+def rule(*, exact: bool = False, always: bool = False) -> Callable[[Callable[..., Any]], Rule]: ...
+def rule(fn: Callable[..., Any] | None = None, *, exact: bool = False, always: bool = False) -> Rule | Callable[..., Rule]:
+    """Make a rule of a generator function.
+
+    The first `yield` is the pattern, and takes no branch. Python between the yields is the guard: it may read shapes, dtypes
+    and attributes, compute on constants with NumPy, and `return` a string that says why the rule does not apply; the next
+    binding is tried then. The second `yield` is the replacement; where there are several, the cheapest is taken.
+
+    Args:
+        exact: the two sides agree in every bit, so the rule may run at level 1.
+        always: apply even where an inner value has other users, so that no node is saved.
+
+    Raises:
+        RuleError: the body is no generator, has no pattern, or uses an annotation wrongly.
+
+    >>> @rule(exact=True)
+    ... def double_negation(x):
+    ...     yield -(-x)
+    ...     yield x
+    """
+    if fn is None:
+        return lambda f: _make(f, exact, always)
+    return _make(fn, exact, always)
+
+
+def _make(fn: Callable[..., Any], exact: bool, always: bool) -> Rule:
+    name = fn.__name__
+    if not inspect.isgeneratorfunction(fn):
+        raise RuleError(f"rule '{name}': write a generator function, with one yield for the pattern and one for the replacement")
+    kinds = kinds_of(fn)
+    try:
+        left = next(call_body(fn, kinds, {n: (Rest(Var(n, k)),) if k.role == "variadic" else Var(n, k) for n, k in kinds.items()}))
+    except StopIteration:
+        raise RuleError(f"rule '{name}': the body ends before its first yield, the pattern") from None
+    roots = left if isinstance(left, tuple) else (left,)
+    if not roots or not all(isinstance(r, (Call, Output, Alternatives)) for r in roots):
+        raise RuleError(f"rule '{name}': the first yield must be an operator applied to something, not {show(left)}")
+    variants = tuple(_variants(roots))
+    used = {v.name for variant in variants for v in _variables(variant.roots)}
+    letters = {d for k in kinds.values() for d in k.dims or ()}
+    for p, kind in kinds.items():
+        if p not in used and not (kind.role == "dim" and p in letters):
+            raise RuleError(f"rule '{name}': parameter '{p}' does not appear in the pattern")
+    code = fn.__code__
+    return Rule(
+        name, fn, exact, always, kinds, roots, variants, f"{code.co_filename}:{code.co_firstlineno}",
+        inspect.getdoc(fn) or "", fn.__module__.startswith("graphopt.patterns"),
+    )  # fmt: skip
+
+
+def call_body(fn: Callable[..., Any], kinds: dict[str, Kind], values: dict[str, Any]) -> Generator[Any, None, str | None]:
+    """Start a rule's body with these arguments; a variadic parameter's is a tuple."""
+    rest = next((n for n, k in kinds.items() if k.role == "variadic"), None)
+    if rest is None:
+        return fn(**values)
+    names = list(kinds)
+    before = names[: names.index(rest)]
+    after = {n: values[n] for n in names[len(before) + 1 :]}
+    return fn(*(values[n] for n in before), *values[rest], **after)
+
+
+def _variants(roots: tuple[Any, ...]) -> list[Variant]:
+    """All ways to decide the alternatives, found by deciding one more each time one is met."""
+    done: list[Variant] = []
+    todo: list[tuple[int, ...]] = [()]
+    while todo:
+        choices = todo.pop(0)
+        walker = Walker(choices)
+        calls: list[Call] = []
+        decided = tuple(walker.resolve(r) for r in roots)
+        for r in decided:
+            walker.walk(r, calls)
+        if walker.open is not None:
+            todo.extend((*choices, i) for i in range(len(walker.open.choices)))
+        else:
+            done.append(Variant(decided, choices, tuple(calls)))
+    return done
+
+
+class Walker:
+    """Walks the left side in a fixed order, taking the given choice at each alternative, so that the left sides of two
+    readings of one body can be laid side by side."""
+
+    def __init__(self, choices: tuple[int, ...]) -> None:
+        self.choices = choices
+        self.taken: dict[int, int] = {}
+        self.open: Alternatives | None = None
+        self.seen: set[int] = set()
+
+    def resolve(self, term: Any) -> Any:
+        """The term itself, or the choice of an alternative (and of one inside it)."""
+        while isinstance(term, Alternatives):
+            if id(term) not in self.taken:
+                k = len(self.taken)
+                if k == len(self.choices):
+                    self.open = self.open or term
+                    return term.choices[0]
+                self.taken[id(term)] = self.choices[k]
+            term = term.choices[self.taken[id(term)]]
+        return term
+
+    def walk(self, term: Any, calls: list[Call]) -> None:
+        """Append every call below `term`, each once, parents first."""
+        term = self.resolve(term)
+        call = term.call if isinstance(term, Output) else term
+        if self.open is not None or not isinstance(call, Call) or id(call) in self.seen:
+            return
+        self.seen.add(id(call))
+        calls.append(call)
+        for a in call.args:
+            self.walk(a, calls)
+
+
+def _variables(terms: tuple[Any, ...]) -> list[Var]:
+    found: list[Var] = []
+    stack = list(terms)
+    while stack:
+        t = stack.pop()
+        if isinstance(t, Var):
+            found.append(t)
+        elif isinstance(t, Rest):
+            found.append(t.var)
+        elif isinstance(t, Output):
+            stack.append(t.call)
+        elif isinstance(t, Call):
+            stack += [*t.args, *t.attrs.values()]
+        elif isinstance(t, Alternatives):
+            stack += t.choices
+        elif isinstance(t, Term):
+            raise RuleError(f"unexpected {t!r} in a pattern")
+    return found

@@ -1,0 +1,429 @@
+"""Does a candidate compute what the original computes? Asked of real kernels, with inputs that both take.
+
+    >>> result = verify("model.onnx", optimized)
+    >>> print(result)
+
+A verdict of "equal" is meant to be worth something. So an output counts only if it depends on the inputs and if the
+difference found is small against the way it moves with them; an output that is random, constant or too small to tell is
+named as such, and where nothing else is left the verdict is "inconclusive".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from graphopt import sampling
+from graphopt.compare import (
+    Comparison,
+    compare,
+    interface_differences,
+    layout,
+    nodes_of,
+    spread,
+    tolerance_for,
+    weight_bytes,
+)
+from graphopt.errors import ArgumentError, GraphoptError, MissingDependencyError, ModelError
+from graphopt.exec.executors import EXECUTORS, Executor, Feeds, ModelFile, Unsupported, installed, model_file
+from graphopt.sampling import Plan
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Verdict = Literal["equal", "different", "interface differs", "failed", "inconclusive"]
+Status = Literal[
+    "equal", "different", "failed", "constant output: proves nothing", "too small to tell", "not deterministic"
+]
+
+#: Default executors leave out a reference run of a model with more weights than this, in bytes.
+REFERENCE_LIMIT = 256 * 2**20
+
+_RANDOM = re.compile("Random(Normal|Uniform)(Like)?|Bernoulli|Multinomial|Dropout")
+
+
+class VerificationError(GraphoptError, AssertionError):
+    """Two models were found not to be equal, or could not be shown to be; `result` has the whole story."""
+
+    def __init__(self, result: Verification) -> None:
+        super().__init__(str(result))
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Row:
+    """One output of one run.
+
+    Attributes:
+        executor: who ran both models.
+        seed: of the random inputs; None: inputs that were given.
+        sizes: of the dynamic dims.
+        output: its name; '' where the candidate failed altogether.
+        status: see Status.
+        difference: largest |a - b| over max(1, largest |a|); inf where shape, dtype, NaNs or infinities disagree.
+        absolute: largest |a - b|.
+        tolerance: what `difference` may be.
+        detail: more words, or ''.
+    """
+
+    executor: str
+    seed: int | None
+    sizes: Mapping[str, int]
+    output: str
+    status: Status
+    difference: float = math.nan
+    absolute: float = math.nan
+    tolerance: float = math.nan
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The answer of `verify`. True where the models were shown to be equal, and only there.
+
+    Attributes:
+        verdict: "equal"; "different"; "interface differs": see problems; "failed": the original ran, the candidate did
+            not; "inconclusive": nothing was compared that could have told a difference.
+        rows: every output of every run.
+        problems: differences of the interfaces.
+        notes: what was left out or could not be compared, and why.
+    """
+
+    verdict: Verdict
+    rows: tuple[Row, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Shown to be equal."""
+        return self.verdict == "equal"
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def raise_if_different(self) -> Verification:
+        """This result if it is ok.
+
+        Raises:
+            VerificationError: it is not - that nothing could be compared is no reason to go on either.
+        """
+        if not self.ok:
+            raise VerificationError(self)
+        return self
+
+    def to_json(self, **options: Any) -> str:
+        """All of it as JSON text; infinite and missing differences are null. `options` go to json.dumps."""
+
+        def plain(value: Any) -> Any:
+            return None if isinstance(value, float) and not math.isfinite(value) else value
+
+        rows = [{k: plain(v) for k, v in asdict(row).items()} for row in self.rows]
+        whole = {"verdict": self.verdict, "ok": self.ok, "problems": self.problems, "notes": self.notes, "rows": rows}
+        return json.dumps(whole, **options)
+
+    def summary(self) -> list[tuple[str, ...]]:
+        """A line for each executor, output and status: these, runs, worst difference, tolerance, detail; as text."""
+        grouped: dict[tuple[str, str, str], list[Row]] = {}
+        for row in self.rows:
+            grouped.setdefault((row.executor, row.output or "(all)", row.status), []).append(row)
+        lines: list[tuple[str, ...]] = []
+        for key, rows in grouped.items():
+            worst = max(rows, key=lambda r: -1.0 if math.isnan(r.difference) else r.difference)
+            detail = next((r.detail for r in (worst, *rows) if r.detail), "")
+            lines.append((*key, str(len(rows)), _number(worst.difference), _number(worst.tolerance), detail))
+        return lines
+
+    def sizes(self) -> str:
+        """The sizes of dynamic dims that were used, as text."""
+        texts = (", ".join(f"{k}={v}" for k, v in row.sizes.items()) for row in self.rows)
+        return "; ".join(dict.fromkeys(filter(None, texts)))
+
+    def __str__(self) -> str:
+        lines = [f"verdict: {self.verdict}", *(f"  {p}" for p in self.problems)]
+        if self.rows:
+            table = [_HEAD, *self.summary()]
+            widths = [max(len(line[i]) for line in table) for i in range(len(_HEAD))]
+            lines += ["", *("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in table), ""]
+            lines += [f"sizes: {self.sizes()}"] if self.sizes() else []
+        return "\n".join([*lines, *self.notes]).rstrip()
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.markup import escape
+        from rich.table import Table
+        from rich.text import Text
+
+        colours = {"equal": "green", "different": "red", "failed": "red", "interface differs": "red"}
+        parts: list[RenderableType] = [Text(self.verdict, style=f"bold {colours.get(self.verdict, 'yellow')}")]
+        parts += map(Text, self.problems)
+        if self.rows:
+            table = Table(*_HEAD, box=None)
+            for line in self.summary():
+                cells = list(map(escape, line))
+                cells[2] = f"[{colours.get(line[2], 'yellow')}]{cells[2]}[/]"
+                table.add_row(*cells)
+            parts.append(table)
+        notes = [f"sizes: {self.sizes()}"] if self.sizes() else []
+        return Group(*parts, *(Text(note, style="dim") for note in (*notes, *self.notes)))
+
+
+_HEAD = ("executor", "output", "status", "runs", "difference", "tolerance", "")
+
+
+def verify(
+    original: Any,
+    candidate: Any,
+    *,
+    on: str | Sequence[str] | None = None,
+    seeds: int = 3,
+    sizes: int = 2,
+    rtol: float | None = None,
+    inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    seconds: float = 60.0,
+) -> Verification:
+    """Run both models on the same inputs and compare their outputs.
+
+    Args:
+        original: a path, bytes, an onnx.ModelProto, a graphopt.Model: anything with `proto` or `SerializeToString()`.
+        candidate: likewise. Its names, order, dtypes and declared dims of inputs and outputs must be the original's.
+        on: names of executors (graphopt.exec.executors). None: all that are installed, onnx.reference only up to
+            REFERENCE_LIMIT of weights.
+        seeds: draws of random inputs for each set of sizes.
+        sizes: sets of sizes of the dynamic dims. They are found by asking the original, see graphopt.sampling.
+        rtol: what counts as equal: largest |a - b| over max(1, largest |a|). None: 1e-8, 1e-4 or 1e-2, by the least
+            precise of float64, float32 and 16-bit floats that the original computes in (compare.TOLERANCES). Quantised
+            models may need more: one step of an 8-bit scale is 1/256 of it.
+        inputs: feeds to use instead of random ones, one dict or several.
+        seconds: for the original's runs on one executor. If they take longer, fewer sizes and seeds are used, and a note
+            says so; two inputs are always run.
+
+    The original runs first: what it does not take is no input. Its outputs tell which comparisons mean something: one
+    that stays the same for other inputs proves nothing, one that differs between two runs on the same inputs is not
+    deterministic and compared in dtype and shape alone. Inputs that have an initializer as default are left out first,
+    then fed. Conclusions: see Verification.
+
+    Raises:
+        ArgumentError: an unknown executor, input name, or kind of model; a file that is not there.
+        MissingDependencyError: an executor that was asked for by name is not installed.
+        ModelError: the original is no model.
+    """
+    names = [on] if isinstance(on, str) else list(on or installed())
+    if unknown := [n for n in names if n not in EXECUTORS]:
+        raise ArgumentError(f"no executor is called {unknown[0]!r}; known: {', '.join(EXECUTORS)}")
+    if seeds < 1 or sizes < 1:
+        raise ArgumentError(f"seeds and sizes must be 1 or more, not {seeds} and {sizes}")
+    with contextlib.ExitStack() as stack:
+        a = stack.enter_context(model_file(original))
+        try:
+            b = stack.enter_context(model_file(candidate))
+        except ModelError as e:
+            return Verification("failed", problems=(f"the candidate: {_short(e)}",))
+        if problems := interface_differences(a.proto, b.proto):
+            return Verification("interface differs", problems=tuple(problems))
+        given = sampling.given(inputs, a.proto)
+        trials = _Trials(
+            a, b, seeds, sizes, seconds, given, partial(compare, tolerance=rtol, at_least=tolerance_for(a.proto))
+        )
+        if on is None and "reference" in names and (weights := weight_bytes(a.proto)) > REFERENCE_LIMIT:
+            names.remove("reference")
+            trials.notes.append(f"left out: reference: {weights / 2**20:.0f} MiB of weights are too many for it")
+        rows = tuple(itertools.chain.from_iterable(trials.on(name) for name in names))
+    return Verification(_verdict(rows), rows, (), tuple(trials.notes))
+
+
+def _verdict(rows: Sequence[Row]) -> Verdict:
+    statuses = {row.status for row in rows}
+    for status in ("different", "failed", "equal"):
+        if status in statuses:
+            return status
+    return "inconclusive"
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A run of the original."""
+
+    seed: int | None
+    sizes: Mapping[str, int]
+    feeds: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    detail: str = ""
+
+
+@dataclass
+class _Trials:
+    """What `verify` was asked for; `on` does it on one executor after the other, and notes what could not be done."""
+
+    original: ModelFile
+    candidate: ModelFile
+    seeds: int
+    sizes: int
+    seconds: float
+    given: list[Feeds]
+    compare: Callable[[Any, Any], Comparison]
+    plans: list[Plan] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.inputs, self.optional = sampling.inputs_of(self.original.proto)
+        self.random = any(_RANDOM.fullmatch(node.op_type) for node in nodes_of(self.original.proto))
+
+    def on(self, name: str) -> list[Row]:
+        """The rows of one executor; none where the models could not be compared on it."""
+        try:
+            session = self.original.on(name)
+            cases = self._given_cases(session) if self.given else self._random_cases(name, session)
+        except MissingDependencyError:
+            raise
+        except Exception as e:
+            self.notes.append(f"not comparable: {name}: the original does not run: {_short(e)}")
+            return []
+        unstable = self._unstable(session, cases)
+        moves = self._moves(session, cases)
+        del session  # at no time are both models loaded
+        try:
+            session = self.candidate.on(name)
+        except Unsupported as e:
+            self.notes.append(f"not comparable: {name}: {e}")
+            return []
+        except Exception as e:
+            return [Row(name, None, {}, "", "failed", detail=f"does not load: {_short(e)}")]
+        rows = []
+        for case in cases:
+            try:
+                outputs = session.run(case.feeds)
+            except Unsupported as e:
+                self.notes.append(f"not comparable: {name}: {e}")
+                return []
+            except Exception as e:
+                rows.append(Row(name, case.seed, case.sizes, "", "failed", detail=_short(e)))
+                continue
+            for output, want in case.outputs.items():
+                rows.append(self._row(name, case, output, want, outputs.get(output), moves[output], output in unstable))
+        return rows
+
+    def _row(self, name: str, case: _Case, output: str, want: Any, got: Any, moves: float, unstable: bool) -> Row:
+        c = self.compare(want, got)
+        status: Status = "equal"
+        if unstable:
+            alike = layout(want) == layout(got)
+            status = "not deterministic" if alike else "different"
+            c = replace(c, difference=math.nan, detail="" if alike else f"{layout(got)} for {layout(want)}")
+        elif not c.equal:
+            status = "different"
+        elif not moves:
+            status = "constant output: proves nothing"
+        elif c.absolute > moves / 10:
+            status = "too small to tell"
+        detail = "; ".join(filter(None, (c.detail, case.detail)))
+        return Row(name, case.seed, case.sizes, output, status, c.difference, c.absolute, c.tolerance, detail)
+
+    def _unstable(self, session: Executor, cases: Sequence[_Case]) -> set[str]:
+        """Outputs that differ between two runs on the same inputs. Without random operators one repetition will do."""
+        found: set[str] = set()
+        for case in cases if self.random else cases[:1]:
+            again = session.run(case.feeds)
+            found.update(n for n, v in case.outputs.items() if not self.compare(v, again[n]).equal)
+        return found
+
+    def _moves(self, session: Executor, cases: Sequence[_Case]) -> dict[str, float]:
+        """How much each output moves with the inputs; inf where there are none that could move it."""
+        runs = [case.outputs for case in cases]
+        if not self.inputs:
+            return dict.fromkeys(runs[0], math.inf)
+        if self.given or self.seeds == 1:  # too little to go by: other values, for the original only
+            feeds = (
+                sampling.shuffled(cases[0].feeds)
+                if self.given
+                else sampling.draw(self.inputs, self.plans[0], self.seeds)
+            )
+            try:
+                runs.append(session.run(feeds))
+            except Exception:
+                if len(runs) == 1:
+                    self.notes.append("one set of inputs: whether the outputs depend on them is not known")
+                    return dict.fromkeys(runs[0], math.inf)
+        return {name: spread([run[name] for run in runs]) for name in runs[0]}
+
+    def _given_cases(self, session: Executor) -> list[_Case]:
+        return [_Case(None, sampling.sizes_of(self.inputs, feeds), feeds, session.run(feeds)) for feeds in self.given]
+
+    def _random_cases(self, name: str, session: Executor) -> list[_Case]:
+        def refuses(feeds: Feeds) -> str:
+            try:
+                session.run(feeds)
+            except Unsupported:
+                raise
+            except Exception as e:
+                return _short(e)
+            return ""
+
+        found = sampling.search(self.inputs, refuses, self.sizes, first=self.plans, seconds=self.seconds / 2)
+        if not found.plans:
+            raise GraphoptError(f"it refuses all inputs that were tried, the first because: {found.refusal}")
+        if not self.plans:
+            found = replace(found, plans=self._styled(session, found))
+        self.inputs, self.plans = found.inputs, found.plans
+        cases = self._run(name, session)
+        return cases + self._optional_cases(session, cases[0])
+
+    def _styled(self, session: Executor, found: sampling.Found) -> list[Plan]:
+        """The plans, in the first style of values that makes some output move."""
+        for style in (found.plans[0].style, *sampling.STYLES) if found.inputs else ():
+            with contextlib.suppress(Exception):
+                plan = replace(found.plans[0], style=style)
+                a, b = (session.run(sampling.draw(found.inputs, plan, seed)) for seed in (0, 1))
+                if any(spread([a[output], b[output]]) for output in a):
+                    return [replace(plan, style=style) for plan in found.plans]
+        return found.plans
+
+    def _run(self, name: str, session: Executor) -> list[_Case]:
+        """Two seeds of each plan, then the other seeds, for as long as there is time; those refused are passed over."""
+        cases: list[_Case] = []
+        refused, until = 0, time.perf_counter() + self.seconds
+        seeds = range(self.seeds if self.inputs else 1)
+        todo = sorted(itertools.product(self.plans, seeds), key=lambda t: (t[1] // 2, self.plans.index(t[0])))
+        for done, (plan, seed) in enumerate(todo):
+            if len(cases) >= 2 and time.perf_counter() > until:
+                self.notes.append(f"{name}: out of time after {done} of {len(todo)} runs")
+                break
+            feeds = sampling.draw(self.inputs, plan, seed)
+            try:
+                cases.append(_Case(seed, plan.sizes, feeds, session.run(feeds)))
+            except Exception:
+                refused += 1
+        if refused:
+            self.notes.append(f"{name}: the original refuses {refused} of {len(todo)} inputs, left out")
+        return cases
+
+    def _optional_cases(self, session: Executor, like: _Case) -> list[_Case]:
+        """Inputs that have a default, fed: all together, or where the original refuses that one at a time."""
+        cases = []
+        for some in (self.optional, *([one] for one in self.optional[:16])) if self.optional else ():
+            with contextlib.suppress(Exception):
+                feeds = {**like.feeds, **sampling.draw(some, self.plans[0], 1)}
+                detail = f"fed {', '.join(one.name for one in some[:4])}{', ...' * (len(some) > 4)}"
+                cases.append(_Case(1, like.sizes, feeds, session.run(feeds), detail))
+                if some is self.optional:
+                    break
+        if self.optional and not cases:
+            self.notes.append("optional inputs were left out only: the original takes no other values for them")
+        return cases
+
+
+def _short(e: Exception) -> str:
+    text = " ".join(str(e).split()) or type(e).__name__
+    return text if len(text) <= 240 else text[:237] + "..."
+
+
+def _number(x: float) -> str:
+    return "" if math.isnan(x) else f"{x:.1e}" if x else "0"

@@ -1,0 +1,30 @@
+"""The rules and nothing else. Each is an equation; the folder says in which phase it runs, the file which operators it is about.
+
+raising: restore operators from what exporters write out. simplifying: algebra on the canonical form. lowering: what runs best.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from graphopt.rewrite import Rule
+
+PHASES = ("raising", "simplifying", "lowering")
+
+
+@cache
+def rules_of(phase: str) -> tuple[Rule, ...]:
+    """The rules of a phase, by file name and in the order in which they stand there."""
+    package = importlib.import_module(f"graphopt.patterns.{phase}")
+    found: list[Rule] = []
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        module = importlib.import_module(f"graphopt.patterns.{phase}.{info.name}")
+        found += [r for r in vars(module).values() if isinstance(r, Rule) and r.fn.__module__ == module.__name__]
+    return tuple(found)
+
+
+def all_rules() -> dict[str, Rule]:
+    """Every rule of the package by name."""
+    return {r.name: r for phase in PHASES for r in rules_of(phase)}

@@ -1,0 +1,1 @@
+"""Rules that write the form which runtimes run best, in standard operators."""

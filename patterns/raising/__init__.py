@@ -1,0 +1,1 @@
+"""Rules that restore operators from the decompositions that exporters write."""

@@ -1,0 +1,95 @@
+"""What all tests share: Hypothesis settings, and the models and suites that lie outside the repository.
+
+A test marked `zoo` runs on real models, one marked `suite` on the ONNX backend suite as files. `.ci/run` makes both.
+Where they are not there, these tests are skipped, and the summary says so in one line. What such a test takes:
+
+    zoo_dir     the folder of the models, with manifest.json
+    zoo         the module that reads it: zoo.models(zoo_dir), zoo.make_inputs(entry, seed), zoo.difference(want, got)
+    suite_dir   the folder of the suite, with cases/index.json
+    shared_dir  the folder of the programs that made them
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+ZOO = Path(os.environ.get("GRAPHOPT_ZOO") or "~/.cache/graphopt-zoo").expanduser()
+SUITE = Path(os.environ.get("GRAPHOPT_SUITE") or "~/.cache/graphopt-suite").expanduser()
+
+#: What a test of each marker reads.
+NEEDS = {
+    "zoo": (ZOO / "manifest.json", SHARED / "zoo" / "zoo.py"),
+    "suite": (SUITE / "cases" / "index.json", SHARED / "suite" / "run_suite.py"),
+}
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+# Examples that take long on a busy machine are no failures.
+settings.register_profile("graphopt", deadline=None, print_blob=True)
+settings.load_profile("graphopt")
+
+
+def missing(marker: str) -> list[Path]:
+    """The files that tests of this marker read and that are not there."""
+    return [path for path in NEEDS[marker] if not path.is_file()]
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k have taken their share
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = config.stash[LEFT_OUT] = Counter()
+    for marker in NEEDS:
+        if absent := missing(marker):
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(pytest.mark.skip(reason=f"no {absent[0]}"))
+                    left_out[marker] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    counts = config.stash.get(LEFT_OUT, Counter())
+    if counts:
+        what = " and ".join(f"{n} {marker}" for marker, n in counts.items())
+        needed = ", ".join(str(path) for marker in counts for path in missing(marker))
+        how = "run .ci/run with the folder shared beside this checkout"
+        terminalreporter.write_line(f"left out: {what} tests, for lack of {needed}; to make them, {how}", yellow=True)
+
+
+def present(marker: str, path: Path) -> Path:
+    """The path; fails in a test that forgot its marker, where a file is missing."""
+    if absent := missing(marker):
+        pytest.fail(f"no {absent[0]}; mark this test '{marker}', so that it is skipped then", pytrace=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def zoo_dir() -> Path:
+    return present("zoo", ZOO)
+
+
+@pytest.fixture(scope="session")
+def suite_dir() -> Path:
+    return present("suite", SUITE)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    if not SHARED.is_dir():
+        pytest.fail(f"no {SHARED}; mark this test 'zoo' or 'suite', so that it is skipped then", pytrace=False)
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def zoo(zoo_dir: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("zoo", SHARED / "zoo" / "zoo.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
