@@ -341,9 +341,8 @@ def _distance(want: Any, got: Any) -> float:
     finite = np.isfinite(w) & np.isfinite(g)
     if not np.array_equal(w[~finite], g[~finite], equal_nan=True):
         return math.inf
-    return float(
-        np.abs(w - g, where=finite, out=np.zeros(w.shape)).max() / max(1.0, np.abs(w[finite]).max(initial=0.0))
-    )
+    w, g = w[finite], g[finite]
+    return float(np.abs(w - g).max(initial=0.0) / max(1.0, np.abs(w).max(initial=0.0)))
 
 
 def _kind(value: Any) -> str:

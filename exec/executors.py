@@ -134,6 +134,17 @@ def installed() -> list[str]:
     return [name for name in EXECUTORS if name not in _PACKAGES or importlib.util.find_spec(_PACKAGES[name])]
 
 
+def known(names: list[str]) -> list[str]:
+    """The names, if all of them are in the table.
+
+    Raises:
+        ArgumentError: one is not; the message lists those that are.
+    """
+    if unknown := [n for n in names if n not in EXECUTORS]:
+        raise ArgumentError(f"no executor is called {unknown[0]!r}; known: {', '.join(EXECUTORS)}")
+    return names
+
+
 def create(name: str, model: Source, **options: Any) -> Executor:
     """Load `model` on the executor of this name.
 
@@ -142,9 +153,7 @@ def create(name: str, model: Source, **options: Any) -> Executor:
         MissingDependencyError: its package is not installed.
         Exception: the executor refuses the model; see the executor.
     """
-    if name not in EXECUTORS:
-        raise ArgumentError(f"no executor is called {name!r}; known: {', '.join(EXECUTORS)}")
-    return EXECUTORS[name](model, **options)
+    return EXECUTORS[known([name])[0]](model, **options)
 
 
 # ------------------------------------------------------------------------------------------------------ models as files

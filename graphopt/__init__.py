@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+import os
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# In a source checkout `graphopt.patterns` and `graphopt.exec` lie beside this folder, not in it; an installed package has
-# them inside. With this, both work from the checkout too, whatever is installed.
-_ROOT = Path(__file__).resolve().parent.parent
-if not (Path(__file__).parent / "patterns").is_dir() and (_ROOT / "pyproject.toml").is_file():
-    __path__.append(str(_ROOT))
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class _Checkout:
+    """In a source checkout patterns/ and exec/ lie beside this folder; an installed package has them inside."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name in ("graphopt.patterns", "graphopt.exec"):
+            return PathFinder.find_spec(name, [os.path.dirname(_HERE)])
+        return None
+
+
+if not os.path.isdir(os.path.join(_HERE, "patterns")):
+    sys.meta_path.append(_Checkout)
 
 if TYPE_CHECKING:
     from graphopt.ir import Model, load
+    from graphopt.errors import GraphoptError
     from graphopt.pipeline import optimize
+    from graphopt.report import Report
     from graphopt.rewrite import rule
     from graphopt.verification import verify
 
 #: Public names and where they live; imported when first asked for, so that `import graphopt` costs next to nothing.
 _EXPORTS = {
     "GraphoptError": "graphopt.errors",
+    "Report": "graphopt.report",
     "Model": "graphopt.ir",
     "load": "graphopt.ir",
     "optimize": "graphopt.pipeline",
@@ -43,4 +58,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_EXPORTS})
 
 
-__all__ = ["GraphoptError", "Model", "load", "optimize", "rule", "verify"]
+__all__ = ["GraphoptError", "Model", "Report", "load", "optimize", "rule", "verify"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,6 +215,30 @@ def feedable(model: ModelProto) -> tuple[list[onnx.ValueInfoProto], list[onnx.Va
     required = [v for v in model.graph.input if v.name not in defaults]
     optional = [v for v in model.graph.input if v.name in defaults] if model.ir_version >= 4 else []
     return required, optional
+
+
+def given(inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None, model: ModelProto) -> list[dict[str, Any]]:
+    """A user's feeds, one dict or several, with Python's numbers and lists turned into tensors of the declared dtype.
+
+    Raises:
+        ArgumentError: an input is missing, or unknown.
+    """
+    required, optional = feedable(model)
+    types = {v.name: v.type for v in (*required, *optional)}
+    found = []
+    for feeds in () if inputs is None else [inputs] if isinstance(inputs, Mapping) else inputs:
+        if unknown := [n for n in feeds if n not in types]:
+            raise ArgumentError(f"inputs: the model has no input {unknown[0]!r}; it has {', '.join(types) or 'none'}")
+        if missing := [v.name for v in required if v.name not in feeds]:
+            raise ArgumentError(f"inputs: no value for {', '.join(map(repr, missing))}")
+        found.append({n: _as_declared(v, types[n].tensor_type.elem_type) for n, v in feeds.items()})
+    return found
+
+
+def _as_declared(value: Any, element: int) -> Any:
+    if isinstance(value, np.ndarray) or not element:
+        return value
+    return np.asarray(value, object if element == TensorProto.STRING else helper.tensor_dtype_to_np_dtype(element))
 
 
 def interface_differences(original: ModelProto, candidate: ModelProto) -> list[str]:

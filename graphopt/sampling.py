@@ -6,20 +6,21 @@ proposes plans (sizes and a style of values), likely ones first, until the model
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-from onnx import ModelProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, TensorShapeProto, TypeProto, helper, numpy_helper
 
-from graphopt.compare import feedable, nodes_of
-from graphopt.errors import ArgumentError, GraphoptError
+from graphopt.compare import feedable, nodes_of, spread
+from graphopt.errors import GraphoptError
 
 Sizes = dict[str, int]
 
@@ -96,10 +97,9 @@ class Input:
     def of_rank(self, rank: int) -> Input:
         """This input with `rank` unnamed dims."""
         clone = TypeProto.FromString(self.type.SerializeToString())
-        tensor = _tensor_type(clone)
-        assert tensor is not None
-        tensor.shape.CopyFrom(helper.make_tensor_type_proto(1, [None] * rank).tensor_type.shape)
-        return Input(self.name, clone, self.default, self.hints)
+        if (tensor := _tensor_type(clone)) is not None:
+            tensor.shape.dim.extend(TensorShapeProto.Dimension() for _ in range(rank))
+        return replace(self, type=clone)
 
 
 def inputs_of(model: ModelProto) -> tuple[list[Input], list[Input]]:
@@ -139,30 +139,18 @@ def draw(inputs: Iterable[Input], plan: Plan, seed: int) -> dict[str, Any]:
     return feeds
 
 
-def given(inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None, model: ModelProto) -> list[dict[str, Any]]:
-    """A user's feeds, one dict or several, with Python's numbers and lists turned into tensors of the declared dtype.
+def resampled(feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Other feeds of the same shapes, every number one that is there already: the model should take these too.
 
     Raises:
-        ArgumentError: an input is missing, or unknown.
+        CannotSample: nothing comes out different.
     """
-    required, optional = feedable(model)
-    types = {v.name: v.type for v in (*required, *optional)}
-    found = []
-    for feeds in () if inputs is None else [inputs] if isinstance(inputs, Mapping) else inputs:
-        if unknown := [n for n in feeds if n not in types]:
-            raise ArgumentError(f"inputs: the model has no input {unknown[0]!r}; it has {', '.join(types) or 'none'}")
-        if missing := [v.name for v in required if v.name not in feeds]:
-            raise ArgumentError(f"inputs: no value for {', '.join(map(repr, missing))}")
-        found.append({n: _as_declared(v, types[n].tensor_type.elem_type) for n, v in feeds.items()})
-    return found
-
-
-def shuffled(feeds: Mapping[str, Any]) -> dict[str, Any]:
-    """The same numbers in other places: likely inputs of a model that takes these."""
     rng, other = np.random.default_rng(0), dict(feeds)
     for name, value in feeds.items():
-        if isinstance(value, np.ndarray):
-            other[name] = rng.permutation(value.ravel()).reshape(value.shape)
+        if isinstance(value, np.ndarray) and value.size:
+            other[name] = rng.choice(value.ravel(), value.shape)
+    if all(np.array_equal(feeds[n], other[n]) for n in feeds if isinstance(feeds[n], np.ndarray)):
+        raise CannotSample("there is but one value of each input")
     return other
 
 
@@ -170,12 +158,6 @@ def sizes_of(inputs: Iterable[Input], feeds: Mapping[str, Any]) -> Sizes:
     """The sizes that feeds give to dynamic dims."""
     arrays = [(i, feeds[i.name]) for i in inputs if isinstance(feeds.get(i.name), np.ndarray)]
     return {d: size for i, v in arrays for d, size in zip(i.dims, v.shape) if isinstance(d, str)}
-
-
-def _as_declared(value: Any, element: int) -> Any:
-    if isinstance(value, np.ndarray) or not element:
-        return value
-    return np.asarray(value, object if element == TensorProto.STRING else helper.tensor_dtype_to_np_dtype(element))
 
 
 def _value(t: TypeProto, one: Input, plan: Plan, rng: np.random.Generator) -> Any:
@@ -389,6 +371,16 @@ def search(
                     plans.append(Plan(sizes, start.style))
         return Found(list(these), plans, refusal)
     return Found(list(inputs), [], refusal)
+
+
+def lively(found: Found, run: Callable[[dict[str, Any]], Mapping[str, Any]]) -> list[Plan]:
+    """The plans of a search, in the first style of values that makes some output move from one seed to another."""
+    for style in (found.plans[0].style, *STYLES) if found.inputs else ():
+        with contextlib.suppress(Exception):
+            a, b = (run(draw(found.inputs, replace(found.plans[0], style=style), seed)) for seed in (0, 1))
+            if any(spread([a[output], b[output]]) for output in a):
+                return [replace(plan, style=style) for plan in found.plans]
+    return found.plans
 
 
 def _proposals(inputs: Sequence[Input]) -> Iterator[Plan]:

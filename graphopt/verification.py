@@ -21,19 +21,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from graphopt import compare as comparing
 from graphopt import sampling
-from graphopt.compare import (
-    Comparison,
-    compare,
-    interface_differences,
-    layout,
-    nodes_of,
-    spread,
-    tolerance_for,
-    weight_bytes,
-)
+from graphopt.compare import Comparison, compare, layout, spread
 from graphopt.errors import ArgumentError, GraphoptError, MissingDependencyError, ModelError
-from graphopt.exec.executors import EXECUTORS, Executor, Feeds, ModelFile, Unsupported, installed, model_file
+from graphopt.exec.executors import Executor, Feeds, ModelFile, Unsupported, installed, known, model_file
 from graphopt.sampling import Plan
 
 if TYPE_CHECKING:
@@ -68,10 +60,7 @@ class Row:
         sizes: of the dynamic dims.
         output: its name; '' where the candidate failed altogether.
         status: see Status.
-        difference: largest |a - b| over max(1, largest |a|); inf where shape, dtype, NaNs or infinities disagree.
-        absolute: largest |a - b|.
-        tolerance: what `difference` may be.
-        detail: more words, or ''.
+        difference, absolute, tolerance, detail: of the comparison, see `graphopt.compare.Comparison`.
     """
 
     executor: str
@@ -216,9 +205,7 @@ def verify(
         MissingDependencyError: an executor that was asked for by name is not installed.
         ModelError: the original is no model.
     """
-    names = [on] if isinstance(on, str) else list(on or installed())
-    if unknown := [n for n in names if n not in EXECUTORS]:
-        raise ArgumentError(f"no executor is called {unknown[0]!r}; known: {', '.join(EXECUTORS)}")
+    names = known([on] if isinstance(on, str) else list(on or installed()))
     if seeds < 1 or sizes < 1:
         raise ArgumentError(f"seeds and sizes must be 1 or more, not {seeds} and {sizes}")
     with contextlib.ExitStack() as stack:
@@ -227,13 +214,11 @@ def verify(
             b = stack.enter_context(model_file(candidate))
         except ModelError as e:
             return Verification("failed", problems=(f"the candidate: {_short(e)}",))
-        if problems := interface_differences(a.proto, b.proto):
+        if problems := comparing.interface_differences(a.proto, b.proto):
             return Verification("interface differs", problems=tuple(problems))
-        given = sampling.given(inputs, a.proto)
-        trials = _Trials(
-            a, b, seeds, sizes, seconds, given, partial(compare, tolerance=rtol, at_least=tolerance_for(a.proto))
-        )
-        if on is None and "reference" in names and (weights := weight_bytes(a.proto)) > REFERENCE_LIMIT:
+        alike = partial(compare, tolerance=rtol, at_least=comparing.tolerance_for(a.proto))
+        trials = _Trials(a, b, seeds, sizes, seconds, comparing.given(inputs, a.proto), alike)
+        if on is None and "reference" in names and (weights := comparing.weight_bytes(a.proto)) > REFERENCE_LIMIT:
             names.remove("reference")
             trials.notes.append(f"left out: reference: {weights / 2**20:.0f} MiB of weights are too many for it")
         rows = tuple(itertools.chain.from_iterable(trials.on(name) for name in names))
@@ -242,10 +227,8 @@ def verify(
 
 def _verdict(rows: Sequence[Row]) -> Verdict:
     statuses = {row.status for row in rows}
-    for status in ("different", "failed", "equal"):
-        if status in statuses:
-            return status
-    return "inconclusive"
+    order: tuple[Verdict, ...] = ("different", "failed", "equal")
+    return next((v for v in order if v in statuses), "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -275,20 +258,20 @@ class _Trials:
 
     def __post_init__(self) -> None:
         self.inputs, self.optional = sampling.inputs_of(self.original.proto)
-        self.random = any(_RANDOM.fullmatch(node.op_type) for node in nodes_of(self.original.proto))
+        self.random = any(_RANDOM.fullmatch(node.op_type) for node in comparing.nodes_of(self.original.proto))
 
     def on(self, name: str) -> list[Row]:
         """The rows of one executor; none where the models could not be compared on it."""
         try:
             session = self.original.on(name)
-            cases = self._given_cases(session) if self.given else self._random_cases(name, session)
+            cases = [self._case(session, feeds) for feeds in self.given] or self._random_cases(name, session)
         except MissingDependencyError:
             raise
         except Exception as e:
             self.notes.append(f"not comparable: {name}: the original does not run: {_short(e)}")
             return []
         unstable = self._unstable(session, cases)
-        moves = self._moves(session, cases)
+        moves = self._moves(name, session, cases)
         del session  # at no time are both models loaded
         try:
             session = self.candidate.on(name)
@@ -300,24 +283,23 @@ class _Trials:
         rows = []
         for case in cases:
             try:
-                outputs = session.run(case.feeds)
+                got = session.run(case.feeds)
+                rows += [self._row(name, case, o, got[o], moves[o], unstable.get(o)) for o in case.outputs]
             except Unsupported as e:
                 self.notes.append(f"not comparable: {name}: {e}")
                 return []
             except Exception as e:
                 rows.append(Row(name, case.seed, case.sizes, "", "failed", detail=_short(e)))
-                continue
-            for output, want in case.outputs.items():
-                rows.append(self._row(name, case, output, want, outputs.get(output), moves[output], output in unstable))
         return rows
 
-    def _row(self, name: str, case: _Case, output: str, want: Any, got: Any, moves: float, unstable: bool) -> Row:
+    def _row(self, name: str, case: _Case, output: str, got: Any, moves: float, unstable: bool | None) -> Row:
+        want = case.outputs[output]
         c = self.compare(want, got)
         status: Status = "equal"
-        if unstable:
-            alike = layout(want) == layout(got)
-            status = "not deterministic" if alike else "different"
-            c = replace(c, difference=math.nan, detail="" if alike else f"{layout(got)} for {layout(want)}")
+        if unstable is not None:
+            wrong = f"{layout(got)} for {layout(want)}" if unstable and layout(got) != layout(want) else ""
+            status = "different" if wrong else "not deterministic"
+            c = replace(c, difference=math.nan, detail=wrong)
         elif not c.equal:
             status = "different"
         elif not moves:
@@ -327,35 +309,40 @@ class _Trials:
         detail = "; ".join(filter(None, (c.detail, case.detail)))
         return Row(name, case.seed, case.sizes, output, status, c.difference, c.absolute, c.tolerance, detail)
 
-    def _unstable(self, session: Executor, cases: Sequence[_Case]) -> set[str]:
-        """Outputs that differ between two runs on the same inputs. Without random operators one repetition will do."""
-        found: set[str] = set()
+    def _unstable(self, session: Executor, cases: Sequence[_Case]) -> dict[str, bool]:
+        """Outputs that differ between two runs on the same inputs, and whether at least dtype and shape agree.
+
+        Without random operators one repetition will do.
+        """
+        found: dict[str, bool] = {}
         for case in cases if self.random else cases[:1]:
             again = session.run(case.feeds)
-            found.update(n for n, v in case.outputs.items() if not self.compare(v, again[n]).equal)
+            for output, value in case.outputs.items():
+                if not self.compare(value, again[output]).equal:
+                    found[output] = found.get(output, True) and layout(value) == layout(again[output])
         return found
 
-    def _moves(self, session: Executor, cases: Sequence[_Case]) -> dict[str, float]:
+    def _moves(self, name: str, session: Executor, cases: Sequence[_Case]) -> dict[str, float]:
         """How much each output moves with the inputs; inf where there are none that could move it."""
         runs = [case.outputs for case in cases]
+        unknown = dict.fromkeys(runs[0], math.inf)
         if not self.inputs:
-            return dict.fromkeys(runs[0], math.inf)
+            return unknown
         if self.given or self.seeds == 1:  # too little to go by: other values, for the original only
-            feeds = (
-                sampling.shuffled(cases[0].feeds)
-                if self.given
-                else sampling.draw(self.inputs, self.plans[0], self.seeds)
-            )
+            plan = self.plans[0] if self.plans else Plan({})
             try:
+                feeds = (
+                    sampling.resampled(self.given[0]) if self.given else sampling.draw(self.inputs, plan, self.seeds)
+                )
                 runs.append(session.run(feeds))
             except Exception:
                 if len(runs) == 1:
-                    self.notes.append("one set of inputs: whether the outputs depend on them is not known")
-                    return dict.fromkeys(runs[0], math.inf)
-        return {name: spread([run[name] for run in runs]) for name in runs[0]}
+                    self.notes.append(f"{name}: one set of inputs, no telling whether the outputs depend on them")
+                    return unknown
+        return {output: spread([run[output] for run in runs]) for output in unknown}
 
-    def _given_cases(self, session: Executor) -> list[_Case]:
-        return [_Case(None, sampling.sizes_of(self.inputs, feeds), feeds, session.run(feeds)) for feeds in self.given]
+    def _case(self, session: Executor, feeds: Feeds, seed: int | None = None, detail: str = "") -> _Case:
+        return _Case(seed, sampling.sizes_of(self.inputs, feeds), feeds, session.run(feeds), detail)
 
     def _random_cases(self, name: str, session: Executor) -> list[_Case]:
         def refuses(feeds: Feeds) -> str:
@@ -371,20 +358,10 @@ class _Trials:
         if not found.plans:
             raise GraphoptError(f"it refuses all inputs that were tried, the first because: {found.refusal}")
         if not self.plans:
-            found = replace(found, plans=self._styled(session, found))
+            found = replace(found, plans=sampling.lively(found, session.run))
         self.inputs, self.plans = found.inputs, found.plans
         cases = self._run(name, session)
-        return cases + self._optional_cases(session, cases[0])
-
-    def _styled(self, session: Executor, found: sampling.Found) -> list[Plan]:
-        """The plans, in the first style of values that makes some output move."""
-        for style in (found.plans[0].style, *sampling.STYLES) if found.inputs else ():
-            with contextlib.suppress(Exception):
-                plan = replace(found.plans[0], style=style)
-                a, b = (session.run(sampling.draw(found.inputs, plan, seed)) for seed in (0, 1))
-                if any(spread([a[output], b[output]]) for output in a):
-                    return [replace(plan, style=style) for plan in found.plans]
-        return found.plans
+        return cases + self._fed(session, cases[0].feeds)
 
     def _run(self, name: str, session: Executor) -> list[_Case]:
         """Two seeds of each plan, then the other seeds, for as long as there is time; those refused are passed over."""
@@ -396,23 +373,22 @@ class _Trials:
             if len(cases) >= 2 and time.perf_counter() > until:
                 self.notes.append(f"{name}: out of time after {done} of {len(todo)} runs")
                 break
-            feeds = sampling.draw(self.inputs, plan, seed)
             try:
-                cases.append(_Case(seed, plan.sizes, feeds, session.run(feeds)))
+                cases.append(self._case(session, sampling.draw(self.inputs, plan, seed), seed))
             except Exception:
                 refused += 1
         if refused:
             self.notes.append(f"{name}: the original refuses {refused} of {len(todo)} inputs, left out")
         return cases
 
-    def _optional_cases(self, session: Executor, like: _Case) -> list[_Case]:
-        """Inputs that have a default, fed: all together, or where the original refuses that one at a time."""
+    def _fed(self, session: Executor, feeds: Feeds) -> list[_Case]:
+        """With inputs fed that have a default: all together, or where the original refuses that one at a time."""
         cases = []
         for some in (self.optional, *([one] for one in self.optional[:16])) if self.optional else ():
+            detail = f"fed {', '.join(one.name for one in some[:4])}{', ...' * (len(some) > 4)}"
             with contextlib.suppress(Exception):
-                feeds = {**like.feeds, **sampling.draw(some, self.plans[0], 1)}
-                detail = f"fed {', '.join(one.name for one in some[:4])}{', ...' * (len(some) > 4)}"
-                cases.append(_Case(1, like.sizes, feeds, session.run(feeds), detail))
+                drawn = sampling.draw(some, self.plans[0], 1)
+                cases.append(self._case(session, {**feeds, **drawn}, 1, detail))
                 if some is self.optional:
                     break
         if self.optional and not cases:

@@ -285,25 +285,42 @@ class Graph:
         """Put a node in front of another; its inputs must be there already."""
         assert anchor.graph is self
         self._link(node, anchor.prev, anchor)
+        self._place_before(anchor, node)
+        self.touch()
+
+    def _place_before(self, anchor: Node, node: Node) -> None:
+        """Give a node, just linked in front of another, a position between its neighbours'."""
         low = node.prev.position if node.prev is not None else anchor.position - 2 * _GAP
         node.position = (low + anchor.position) // 2
         if node.position == low:
             for i, n in enumerate(self):
                 n.position = i * _GAP
-        self.touch()
 
-    def insert_after(self, anchor: Node | None, node: Node) -> None:
-        """Put a node behind another, at the front where there is none."""
-        after = self.first if anchor is None else anchor.next
-        while after is not None and after.graph is not self:
-            after = after.next
-        if after is None:
-            self.append(node)
-            self.touch()
-        else:
-            self.insert_before(after, node)
+    def adopt(self, other: Graph, anchor: Node) -> list[Node]:
+        """Move all nodes and initializers of a subgraph in front of a node of this graph. Names must be free here.
+
+        The subgraph is left empty; its outputs still list the values. Returns the nodes in order.
+        """
+        nodes = list(other)
+        for v, t in other.initializers.items():
+            v.graph = self
+            self.initializers[v] = t
+        for n in nodes:
+            self._splice(n, anchor.prev, anchor)
+            self._place_before(anchor, n)
+        other.initializers = {}
+        other.first = other.last = None
+        other.size = 0
+        self.touch()
+        return nodes
 
     def _link(self, node: Node, prev: Node | None, after: Node | None) -> None:
+        self._splice(node, prev, after)
+        for v in node.inputs:
+            if v is not None:
+                v.uses[node] = v.uses.get(node, 0) + 1
+
+    def _splice(self, node: Node, prev: Node | None, after: Node | None) -> None:
         node.graph = self
         node.prev, node.next = prev, after
         if prev is None:
@@ -315,10 +332,6 @@ class Graph:
         else:
             after.prev = node
         self.size += 1
-        uses = node.inputs
-        for v in uses:
-            if v is not None:
-                v.uses[node] = v.uses.get(node, 0) + 1
         for v in node.outputs:
             if v is not None:
                 v.graph = self

@@ -64,9 +64,10 @@ Handler = Callable[[Node, "Rewriter"], bool]
 class Rewriter:
     """Changes graphs, keeps the ledger, and knows which nodes deserve another look."""
 
-    def __init__(self, model: Model, ledger: Ledger) -> None:
+    def __init__(self, model: Model, ledger: Ledger, removable: Callable[[Node], bool] = lambda node: True) -> None:
         self.model = model
         self.ledger = ledger
+        self.removable = removable
         self.pending: dict[Node, None] = {}
 
     def look_again(self, node: Node) -> None:
@@ -144,7 +145,7 @@ class Rewriter:
         stack = [node]
         while stack:
             n = stack.pop()
-            if n.graph is None or any(v is not None and v.used for v in n.outputs):
+            if n.graph is None or any(v is not None and v.used for v in n.outputs) or not self.removable(n):
                 continue
             read = [v for v in Graph._reads(n)]
             if gone is not None:

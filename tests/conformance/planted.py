@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import onnx
 
@@ -59,12 +58,6 @@ def refuse(model: onnx.ModelProto) -> onnx.ModelProto:
 def die(model: onnx.ModelProto) -> onnx.ModelProto:
     """Takes the process with it."""
     os._exit(3)
-
-
-def hang(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Never comes back."""
-    time.sleep(3600)
-    return model
 
 
 def invalid(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,0 +1,21 @@
+"""Passes that are not equations: folding, dead code, common subexpressions, duplicate initializers, constant If."""
+
+from graphopt.passes.common_subexpressions import merge_common_subexpressions
+from graphopt.passes.constant_folding import ConstantFolding
+from graphopt.passes.constant_if import inline_constant_if
+from graphopt.passes.dead_code import remove_dead_code
+from graphopt.passes.duplicate_initializers import merge_duplicate_initializers
+
+#: Every pass by the name under which `only=` and `without=` know it, and what it does.
+PASSES = {
+    "common_subexpressions": "nodes that compute the same from the same inputs become one",
+    "constant_folding": "what depends on constants alone is computed now, and shapes that are known",
+    "constant_if": "an If whose condition is known becomes its branch",
+    "dead_code": "nodes, initializers and functions that nothing reads are removed",
+    "duplicate_initializers": "constants that are equal in every bit become one",
+}
+
+__all__ = [
+    "PASSES", "ConstantFolding", "inline_constant_if", "merge_common_subexpressions", "merge_duplicate_initializers",
+    "remove_dead_code",
+]  # fmt: skip

@@ -1,0 +1,93 @@
+"""Merges nodes that compute the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from typing import Any
+
+from graphopt.ir import Graph, Model, Node, Reference, Tensor
+from graphopt.passes.purity import is_deterministic
+from graphopt.rewrite import Ledger, Step
+from graphopt.rewrite.driver import record
+
+
+def merge_common_subexpressions(model: Model, ledger: Ledger) -> int:
+    """Merge nodes with the same operator, attributes and inputs; how many went away.
+
+    One walk in order sees chains of duplicates too, since users read the first of them by the time they are met.
+    Two outputs of a graph are never merged, and random or unknown operators are left alone.
+    """
+    return sum(_merge(model, g, ledger) for g in list(model.graphs()))
+
+
+def _merge(model: Model, graph: Graph, ledger: Ledger) -> int:
+    seen: dict[Hashable, Node] = {}
+    merged = 0
+    deterministic: dict[str, bool] = {}
+    for node in graph:
+        known = deterministic.get(node.op)
+        if node.subgraphs or known is False:
+            continue
+        if known is None:
+            known = deterministic[node.op] = node.op != "Constant" and is_deterministic(model, node)
+            if not known:
+                continue
+        key: Hashable
+        if node._attributes is None and node._proto is not None and not node._proto.attribute:
+            key = (node.op, len(node.outputs), *map(id, node.inputs))
+        else:
+            attributes = _key(node)
+            if attributes is None:
+                continue
+            key = (node.op, len(node.outputs), *map(id, node.inputs), attributes)
+        first = seen.setdefault(key, node)
+        if first is not node and _take_over(first, node, ledger):
+            merged += 1
+    return merged
+
+
+def _key(node: Node) -> Hashable:
+    """The attributes as a key, None where one of them cannot be compared cheaply."""
+    items = []
+    for name, value in node.attributes.items():
+        k = _hashable(value)
+        if k is None:
+            return None
+        items.append((name, k))
+    return tuple(sorted(items, key=lambda item: item[0]))
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, (int, float, str, bytes)):
+        return (type(value).__name__, repr(value))
+    if isinstance(value, list):
+        parts = [_hashable(v) for v in value]
+        return None if None in parts else tuple(parts)
+    if isinstance(value, Tensor):
+        if value.nbytes > 1024 or value.dtype == 8:
+            return None
+        return (value.dtype, value.dims, value.numpy().tobytes())
+    if isinstance(value, Reference):
+        return ("reference", value.name)
+    return None
+
+
+def _take_over(first: Node, second: Node, ledger: Ledger) -> bool:
+    pairs = []
+    for a, b in zip(first.outputs, second.outputs, strict=True):
+        if b is None or not b.used:
+            continue
+        if a is None or b.exits:
+            return False
+        pairs.append((a, b))
+    started = time.perf_counter()
+    assert first.graph is not None
+    name = first.graph.name
+    for a, b in pairs:
+        b.replace_uses(a)
+    gone = record(second)
+    first.graph.remove(second)
+    note = f"the same as {record(first).output}"
+    ledger.steps.append(Step("common_subexpressions", "", name, (gone,), (), (time.perf_counter() - started) * 1e6, note))
+    return True

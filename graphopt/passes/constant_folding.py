@@ -1,0 +1,182 @@
+"""Computes what depends on constants alone, and what is known of shapes."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.exec.evaluate import CannotEvaluate, evaluate
+from graphopt.ir import Dim, Node, Reference, Tensor, Value
+from graphopt.ir.save import node_proto
+from graphopt.passes.purity import is_deterministic
+from graphopt.rewrite import Rewriter, Step
+from graphopt.rewrite.driver import record
+
+#: Operators that stay although their inputs are constant: folding them would undo quantization.
+BARRIERS = frozenset({"DequantizeLinear", "Constant", "DynamicQuantizeLinear"})
+#: By how many bytes all folding together may make a model larger.
+DEFAULT_ALLOWANCE = 1 << 20
+#: Nodes with more input bytes than this are not computed: that would take longer than it is worth.
+_INPUT_LIMIT = 1 << 28
+
+
+class ConstantFolding:
+    """A handler for the driver.
+
+    Args:
+        allowance: bytes by which the constants of the model may grow in all. What folding frees is counted against it,
+            so Transpose or Cast of a weight is free, but Expand or Tile of one is not.
+    """
+
+    def __init__(self, allowance: int = DEFAULT_ALLOWANCE) -> None:
+        self.allowance = allowance
+        self.grown = 0
+        self.refused: set[Node] = set()
+
+    def __call__(self, node: Node, rewriter: Rewriter) -> bool:
+        for v in node.inputs:
+            if v is not None and v.const is None:
+                return node.op in _SHAPE_READERS and self._known_shape(node, rewriter)
+        if node.op in BARRIERS or not node.inputs or node in self.refused:
+            return False
+        return self._fold(node, rewriter)
+
+    def _fold(self, node: Node, rewriter: Rewriter) -> bool:
+        started = time.perf_counter()
+        if node.domain or not is_deterministic(rewriter.model, node) or any(isinstance(a, Reference) for a in node.attributes.values()):
+            return False
+        tensors = [None if v is None else v.const for v in node.inputs]
+        if sum(t.nbytes for t in tensors if t is not None) > _INPUT_LIMIT:
+            return self._refuse(node, rewriter, "the inputs are too large to compute with")
+        known = [v for v in node.outputs if v is not None and v.shape is not None and all(isinstance(d, int) for d in v.shape)]
+        freed = sum(v.const.nbytes for v in dict.fromkeys(node.inputs) if v is not None and v.const is not None and _only_use(v, node))
+        if any(self._grows(Tensor(TensorProto(data_type=v.dtype, dims=v.shape)).nbytes - freed) for v in known if v.dtype):  # type: ignore[arg-type] - all ints
+            return self._refuse(node, rewriter, f"the result is larger than what folding may add ({self.allowance} bytes in all)")
+        assert node.graph is not None
+        try:
+            results = evaluate(node_proto(node), [None if t is None else t.numpy() for t in tensors], node.graph.opsets)
+        except CannotEvaluate as e:
+            return self._refuse(node, rewriter, f"the reference cannot compute it: {str(e).splitlines()[0][:200] if str(e) else ''}")
+        outputs = [v for v in node.outputs if v is not None]
+        for v, array in zip(outputs, results, strict=True):
+            if v.dtype and array.dtype.kind not in "OUST" and Tensor(array=array).dtype != v.dtype:
+                return self._refuse(node, rewriter, f"the reference gives {array.dtype} here")
+            if v.shape is not None and (len(v.shape) != array.ndim or any(isinstance(d, int) and d != n for d, n in zip(v.shape, array.shape, strict=True))):
+                return self._refuse(node, rewriter, f"the reference gives shape {array.shape} here")
+        growth = sum(Tensor(array=a).nbytes for a in results) - freed
+        if self._grows(growth):
+            return self._refuse(node, rewriter, f"the result is larger than what folding may add ({self.allowance} bytes in all)")
+        if not _put(node, dict(zip(outputs, results, strict=True)), rewriter, started):
+            return False
+        self.grown += growth
+        return True
+
+    def _grows(self, growth: int) -> bool:
+        return growth > 0 and self.grown + growth > self.allowance
+
+    def _refuse(self, node: Node, rewriter: Rewriter, reason: str) -> bool:
+        self.refused.add(node)
+        rewriter.ledger.decline("constant_folding", reason, node.output.name if node.outputs and node.outputs[0] is not None else node.name)
+        return False
+
+    def _known_shape(self, node: Node, rewriter: Rewriter) -> bool:
+        """Shape, Size, and Gather or Slice of a Shape, where the dims asked for are numbers."""
+        started = time.perf_counter()
+        if node in self.refused or node.domain or not node.outputs or node.outputs[0] is None:
+            return False
+        array = _read_shape(node)
+        return array is not None and _put(node, {node.output: array}, rewriter, started)
+
+
+def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, started: float) -> bool:
+    """Replace a node by constants."""
+    graph = node.graph
+    assert graph is not None
+    if any(v.exits for v in results) and node.op == "Identity":
+        return False
+    after = []
+    for v, array in results.items():
+        if not v.used:
+            continue
+        c = Value(rewriter.model.fresh_name(f"{v.name}_folded"), graph)
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        array.setflags(write=False)
+        c.const = Tensor(array=array)
+        c.dtype, c.shape = c.const.dtype, c.const.dims
+        rewriter.add_constant(c, node)
+        after.append(c)
+        rewriter.replace(v, c, node)
+    gone = [record(node)]
+    graph_name = graph.name
+    rewriter.erase_if_dead(node)
+    rewriter.ledger.steps.append(Step("constant_folding", "", graph_name, tuple(gone), (), (time.perf_counter() - started) * 1e6))
+    return True
+
+
+def _only_use(v: Value, node: Node) -> bool:
+    return not v.exits and len(v.uses) == 1 and node in v.uses
+
+
+_SHAPE_READERS = frozenset({"Shape", "Size", "Gather", "Slice"})
+
+
+def _read_shape(node: Node) -> np.ndarray | None:
+    first = node.inputs[0]
+    if first is None:
+        return None
+    if node.op == "Shape":
+        dims = shape_elements(node)
+        return _as_array(dims) if dims is not None else None
+    if node.op == "Size":
+        shape = first.shape
+        if shape is None or not all(isinstance(d, int) for d in shape):
+            return None
+        return np.asarray(np.prod([int(d) for d in shape if d is not None], dtype=np.int64), np.int64)
+    producer = first.node
+    if producer is None or producer.op != "Shape":
+        return None
+    dims = shape_elements(producer)
+    if dims is None:
+        return None
+    consts = [None if v is None else v.const for v in node.inputs[1:]]
+    if any(t is None and v is not None for t, v in zip(consts, node.inputs[1:], strict=True)):
+        return None
+    if node.op == "Gather":
+        if node.attributes.get("axis", 0) not in (0, -1) or consts[0] is None:
+            return None
+        index = consts[0].numpy()
+        if index.size and (index.min() < -len(dims) or index.max() >= len(dims)):
+            return None
+        picked = [dims[int(i)] for i in index.reshape(-1)]
+        array = _as_array(picked)
+        return None if array is None else array.reshape(index.shape)
+    starts, ends = (t.numpy().reshape(-1) if t is not None else None for t in (consts + [None, None])[:2])
+    if starts is None or ends is None or starts.size != 1:
+        return None
+    step = consts[3].item() if len(consts) > 3 and consts[3] is not None else 1
+    start, end = int(starts[0]), int(ends[0])
+    n = len(dims)
+    if step == 1:
+        return _as_array(list(dims)[max(-n, min(start, n)) if start < 0 else min(start, n) : max(-n, end) if end < 0 else end])
+    return None
+
+
+def shape_elements(node: Node) -> tuple[Dim, ...] | None:
+    """What a Shape node gives, as far as it is known."""
+    v = node.inputs[0]
+    if v is None or v.shape is None:
+        return None
+    n = len(v.shape)
+    start, end = node.attributes.get("start", 0), node.attributes.get("end")
+    if isinstance(start, Reference) or isinstance(end, Reference):
+        return None
+    start = max(0, min(n, start + n if start < 0 else start))
+    stop = n if end is None else max(0, min(n, end + n if end < 0 else end))
+    return v.shape[start:stop]
+
+
+def _as_array(dims: object) -> np.ndarray | None:
+    values = list(dims)  # type: ignore[call-overload]
+    return np.asarray(values, np.int64) if all(isinstance(d, int) for d in values) else None

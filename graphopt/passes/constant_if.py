@@ -1,0 +1,49 @@
+"""Puts the branch of an If in its place where the condition is known."""
+
+from __future__ import annotations
+
+import time
+
+from graphopt.ir import Graph, Model, Node
+from graphopt.rewrite import Rewriter, Step
+from graphopt.rewrite.driver import record
+
+
+def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
+    """A handler for the driver: an If with a constant condition becomes the nodes of the branch that would run."""
+    if node.op != "If" or not node.inputs or node.inputs[0] is None or node.inputs[0].const is None or node.graph is None:
+        return False
+    started = time.perf_counter()
+    branch = node.attributes.get("then_branch" if node.inputs[0].const.item() else "else_branch")
+    if not isinstance(branch, Graph) or len(branch.outputs) != len(node.outputs):
+        return False
+    if branch.source is not None and branch.source.sparse_initializer:
+        return False
+    parent = node.graph
+    _free_names(rewriter.model, branch)
+    moved = parent.adopt(branch, node)
+    for n in moved:
+        rewriter.look_again(n)
+    for old, new in zip(node.outputs, list(branch.outputs), strict=True):
+        if old is not None and old.used:
+            rewriter.replace(old, new, node)
+    gone = record(node)
+    for v in branch.outputs:
+        v.exits -= 1
+    branch.outputs = []
+    rewriter.erase_if_dead(node)
+    for n in reversed(moved):
+        rewriter.erase_if_dead(n)
+    after = tuple(record(n) for n in moved if n.graph is not None)
+    rewriter.ledger.steps.append(Step("constant_if", "", parent.name, (gone,), after, (time.perf_counter() - started) * 1e6))
+    return True
+
+
+def _free_names(model: Model, branch: Graph) -> None:
+    """Branches may use each other's names; in the parent graph they must be new."""
+    for v in branch.initializers:
+        v.rename(model.fresh_name(v.name))
+    for n in branch:
+        for v in n.outputs:
+            if v is not None:
+                v.rename(model.fresh_name(v.name))

@@ -1,0 +1,180 @@
+"""`optimize`: levels, and the one place where passes are put in order."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphopt._gc import paused_gc
+from graphopt.errors import ArgumentError, GraphoptError
+from graphopt.ir import Model, load
+from graphopt.passes import PASSES, ConstantFolding, inline_constant_if, merge_common_subexpressions, merge_duplicate_initializers, remove_dead_code
+from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
+from graphopt.passes.purity import is_pure
+from graphopt.patterns import PHASES, all_rules, rules_of
+from graphopt.report import Report, Summary
+from graphopt.rewrite import Driver, Ledger, Rule, RuleSet
+from graphopt.rewrite.driver import Handler
+from graphopt.shapes import infer_model, pin_inputs
+
+LEVELS = {
+    0: "load and save",
+    1: "exact: the same bits",
+    2: "algebra and fusion into standard ONNX operators: the same up to rounding",
+}
+
+
+class VerificationError(GraphoptError):
+    """The optimised model does not compute what the original computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Which rules and passes run."""
+
+    only: frozenset[str] | None
+    without: frozenset[str]
+
+    def __contains__(self, name: str) -> bool:
+        return name not in self.without and (self.only is None or name in self.only)
+
+
+def optimize(
+    model: Any,
+    level: int = 2,
+    *,
+    without: str | Collection[str] = (),
+    only: str | Collection[str] | None = None,
+    rules: Sequence[Rule] = (),
+    freeze_inputs: bool = False,
+    input_shapes: Mapping[str, int | Sequence[int | None]] | None = None,
+    fold_allowance: int = DEFAULT_ALLOWANCE,
+    verify: bool = False,
+) -> Model:
+    """Optimise a model. What is passed in is never changed.
+
+    Args:
+        model: a path, bytes, `onnx.ModelProto`, `graphopt.Model`, `onnx_ir.Model` or torch `ONNXProgram`.
+        level: 0 loads and saves; 1 is exact; 2 adds algebra and fusion into standard operators, equal up to rounding.
+        without: names of rules, rule families or passes to leave out (`graphopt rules` lists them).
+        only: the names to run, nothing else. Dead code goes in any case where a rule leaves it.
+        rules: rules of your own. They run before the package's in the first phase, and once more at the end.
+        freeze_inputs: inputs that have an initializer become constants and leave the interface.
+        input_shapes: {"x": (1, 3, 224, 224)} or {"batch": 1} fixes dims of the inputs.
+        fold_allowance: bytes by which constant folding may make the model larger in all.
+        verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
+
+    Returns:
+        The optimised model; `.report` says what was done.
+
+    Raises:
+        ModelError: the model cannot be read or is not valid.
+        ArgumentError: an argument makes no sense; the message says what would.
+        RewriteLoopError, RuleError: a rule from `rules` is wrong.
+        VerificationError: `verify` was asked for and the outputs differ.
+    """
+    if level not in LEVELS or isinstance(level, bool):
+        raise ArgumentError(f"level {level!r} does not exist; the levels are {', '.join(f'{k} ({v})' for k, v in LEVELS.items())}")
+    if not isinstance(fold_allowance, int) or fold_allowance < 0:
+        raise ArgumentError(f"fold_allowance must be a number of bytes, 0 or more, not {fold_allowance!r}")
+    selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
+    with paused_gc():
+        m = load(model)
+        started = time.perf_counter()
+        ledger = Ledger()
+        notes: list[str] = []
+        before = Summary.of(m)
+        _prepare_inputs(m, freeze_inputs, input_shapes, notes)
+        if level > 0:
+            _run(m, level, selection, tuple(rules), fold_allowance, ledger)
+        m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
+    if verify:
+        _verify(model, m, bool(freeze_inputs or input_shapes))
+    return m
+
+
+def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, Any] | None, notes: list[str]) -> None:
+    if freeze_inputs:
+        frozen = m.freeze_inputs()
+        if frozen:
+            notes.append(f"{len(frozen)} inputs with an initializer became constants")
+    elif overridable := sum(v in m.graph.initializers for v in m.graph.inputs):
+        notes.append(f"{overridable} initializers are inputs too, so that callers may override them: not folded; freeze_inputs=True makes them constants")
+    if input_shapes:
+        pin_inputs(m, input_shapes)
+
+
+def _run(m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger) -> None:
+    infer_model(m)
+    handlers: list[Handler] = []
+    if "constant_folding" in selection:
+        handlers.append(ConstantFolding(fold_allowance))
+    if "constant_if" in selection:
+        handlers.append(inline_constant_if)
+    if "dead_code" in selection:
+        remove_dead_code(m, ledger)
+    if "duplicate_initializers" in selection:
+        merge_duplicate_initializers(m, ledger)
+    if "common_subexpressions" in selection:
+        merge_common_subexpressions(m, ledger)
+    seen = len(ledger.steps)
+    for rules in _phases(level, selection, own):
+        driver = Driver(m, rules, ledger, handlers)
+        driver.rewriter.removable = lambda node: is_pure(m, node)
+        driver.run()
+        if len(ledger.steps) > seen and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger):
+            driver.run()
+        seen = len(ledger.steps)
+    if "dead_code" in selection and ledger.steps:
+        remove_dead_code(m, ledger)
+
+
+def _phases(level: int, selection: _Selection, own: tuple[Rule, ...]) -> list[RuleSet]:
+    """The rule sets of a level in order. Exact rules take part in every phase."""
+    exact = [r for phase in PHASES for r in rules_of(phase) if r.exact and _selected(r, selection)]
+    if level == 1:
+        return [RuleSet([*(r for r in own if r.exact), *exact])]
+    out = []
+    for phase in PHASES:
+        rounded = [r for r in rules_of(phase) if not r.exact and _selected(r, selection)]
+        if phase == PHASES[0]:
+            out.append(RuleSet([*own, *exact, *rounded]))
+        elif phase == PHASES[-1]:
+            out.append(RuleSet([*rounded, *exact, *own]))
+        else:
+            out.append(RuleSet([*exact, *rounded]))
+    return out
+
+
+def _selected(r: Rule, selection: _Selection) -> bool:
+    if r.name in selection.without or r.family in selection.without:
+        return False
+    return selection.only is None or r.name in selection.only or r.family in selection.only
+
+
+def _names(names: str | Iterable[str], own: Sequence[Rule], argument: str) -> frozenset[str]:
+    wanted = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
+    known = all_rules()
+    valid = {*PASSES, *known, *(r.family for r in known.values()), *(r.name for r in own)}
+    for n in wanted:
+        if n not in valid:
+            close = difflib.get_close_matches(str(n), valid, 3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "`graphopt rules` lists them all"
+            raise ArgumentError(f"{argument}: no rule, family or pass is named '{n}'; {hint}")
+    return frozenset(wanted)
+
+
+def _verify(original: Any, m: Model, changed_interface: bool) -> None:
+    from graphopt.verification import verify
+
+    if changed_interface:
+        raise ArgumentError("verify cannot compare models whose interface was changed by freeze_inputs or input_shapes; call graphopt.verify with inputs")
+    result = verify(original, m)
+    if result.verdict in ("different", "interface differs", "failed"):
+        raise VerificationError(f"the optimised model is not equal to the original: {result.verdict}\n{result}")
+    if not result.ok:
+        assert m.report is not None
+        m.report.notes.append(f"verification was inconclusive: {str(result).splitlines()[0]}")

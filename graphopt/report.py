@@ -1,0 +1,153 @@
+"""What `graphopt.optimize` did to a model, and why not more."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphopt.ir import Model
+from graphopt.rewrite import Ledger, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A model in numbers: nodes by operator in all graphs (Constants apart), and bytes of constants."""
+
+    operators: Counter[str]
+    constant_bytes: int
+
+    @property
+    def nodes(self) -> int:
+        return sum(self.operators.values())
+
+    @classmethod
+    def of(cls, model: Model) -> Summary:
+        operators: Counter[str] = Counter()
+        size = 0
+        for g in model.graphs():
+            size += sum(t.nbytes for t in g.initializers.values())
+            for node in g:
+                if node.op == "Constant":
+                    v = node.outputs[0]
+                    size += v.const.nbytes if v is not None and v.const is not None else 0
+                else:
+                    operators[node.op] += 1
+        return cls(operators, size)
+
+
+@dataclass(slots=True)
+class Report:
+    """The ledger of an optimisation and the model before and after.
+
+    Attributes:
+        level: what was asked for.
+        before, after: the models in numbers.
+        ledger: every step in order, refusals with their reasons, warnings.
+        seconds: what it took, loading apart.
+    """
+
+    level: int
+    before: Summary
+    after: Summary
+    ledger: Ledger
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> list[Step]:
+        """Every application of a rule or pass, in order."""
+        return self.ledger.steps
+
+    @property
+    def nodes_before(self) -> int:
+        return self.before.nodes
+
+    @property
+    def nodes_after(self) -> int:
+        return self.after.nodes
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know."""
+        return [*self.notes, *self.ledger.warnings]
+
+    def by_rule(self) -> list[tuple[str, int, int, float]]:
+        """(rule or pass, applications, nodes saved, microseconds), most saved first."""
+        rows: dict[str, list[float]] = {}
+        for s in self.steps:
+            row = rows.setdefault(s.rule, [0, 0, 0.0])
+            row[0] += 1
+            row[1] += s.saved
+            row[2] += s.microseconds
+        table = [(name, int(n), int(saved), us) for name, (n, saved, us) in rows.items()]
+        return sorted(table, key=lambda r: (-r[2], -r[1], r[0]))
+
+    def operators(self) -> list[tuple[str, int, int]]:
+        """(operator, count before, count after) where the counts differ, largest change first."""
+        names = {*self.before.operators, *self.after.operators}
+        rows = [(n, self.before.operators[n], self.after.operators[n]) for n in names]
+        return sorted((r for r in rows if r[1] != r[2]), key=lambda r: (r[2] - r[1], r[0]))
+
+    def refusals(self) -> list[tuple[str, str, int, str]]:
+        """(rule, reason, how often, first place), most frequent first."""
+        d = self.ledger
+        return [(rule, reason, n, d.declined_at[rule, reason]) for (rule, reason), n in d.declined.most_common()]
+
+    def explain(self, name: str) -> list[Step]:
+        """The steps that took away or brought the node, or the value, of this name."""
+
+        def mentions(s: Step) -> Iterator[bool]:
+            for r in (*s.before, *s.after):
+                yield name in (r.name, r.output)
+
+        return [s for s in self.steps if any(mentions(s))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "level": self.level,
+            "nodes": {"before": self.nodes_before, "after": self.nodes_after},
+            "constant_bytes": {"before": self.before.constant_bytes, "after": self.after.constant_bytes},
+            "operators": {n: {"before": b, "after": a} for n, b, a in self.operators()},
+            "seconds": self.seconds,
+            "rules": [{"rule": r, "applications": n, "nodes_saved": saved, "microseconds": us} for r, n, saved, us in self.by_rule()],
+            "steps": [
+                {
+                    "rule": s.rule,
+                    "where": s.where,
+                    "graph": s.graph,
+                    "location": s.location,
+                    "before": [{"op": r.op, "name": r.name, "output": r.output} for r in s.before],
+                    "after": [{"op": r.op, "name": r.name, "output": r.output} for r in s.after],
+                    "microseconds": s.microseconds,
+                    "note": s.note,
+                }
+                for s in self.steps
+            ],
+            "refusals": [{"rule": r, "reason": why, "count": n, "first": at} for r, why, n, at in self.refusals()],
+            "warnings": self.warnings,
+        }
+
+    def to_json(self, indent: int | None = 1) -> str:
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def __str__(self) -> str:
+        lines = [
+            f"level {self.level}: {self.nodes_before} -> {self.nodes_after} nodes, "
+            f"{_bytes(self.before.constant_bytes)} -> {_bytes(self.after.constant_bytes)} of constants, {self.seconds:.3f} s"
+        ]
+        lines += [f"  {n:5d} x {name:36s} {-saved:+5d} nodes" for name, n, saved, _ in self.by_rule()]
+        lines += [f"  note: {w}" for w in self.warnings]
+        return "\n".join(lines)
+
+
+def _bytes(n: int) -> str:
+    size = float(n)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
