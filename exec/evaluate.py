@@ -28,10 +28,7 @@ def evaluate(node: NodeProto, inputs: Sequence[np.ndarray | None], opsets: Mappi
 
     graph = GraphProto(name="node")
     graph.node.append(node)
-    feeds: dict[str, Any] = {}
-    for name, a in zip(node.input, inputs, strict=True):
-        if name:
-            feeds[name] = a
+    feeds: dict[str, Any] = {name: a for name, a in zip(node.input, inputs, strict=True) if name}
     outputs = [name for name in node.output if name]
     for name in feeds:
         graph.input.add(name=name)

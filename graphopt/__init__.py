@@ -27,8 +27,8 @@ if not os.path.isdir(os.path.join(_HERE, "patterns")):
     sys.meta_path.append(_Checkout)
 
 if TYPE_CHECKING:
-    from graphopt.ir import Model, load
     from graphopt.errors import GraphoptError
+    from graphopt.ir import Model, load
     from graphopt.pipeline import optimize
     from graphopt.report import Report
     from graphopt.rewrite import rule

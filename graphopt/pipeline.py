@@ -11,13 +11,19 @@ from typing import Any
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError
 from graphopt.ir import Model, load
-from graphopt.passes import PASSES, ConstantFolding, inline_constant_if, merge_common_subexpressions, merge_duplicate_initializers, remove_dead_code
-from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
+from graphopt.passes import (
+    PASSES,
+    ConstantFolding,
+    inline_constant_if,
+    merge_common_subexpressions,
+    merge_duplicate_initializers,
+    remove_dead_code,
+)
+from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE, SHAPE_READERS
 from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
-from graphopt.rewrite import Driver, Ledger, Rule, RuleSet
-from graphopt.rewrite.driver import Handler
+from graphopt.rewrite import Driver, Handlers, Ledger, Rule, RuleSet
 from graphopt.shapes import infer_model, pin_inputs
 
 LEVELS = {
@@ -77,7 +83,9 @@ def optimize(
         VerificationError: `verify` was asked for and the outputs differ.
     """
     if level not in LEVELS or isinstance(level, bool):
-        raise ArgumentError(f"level {level!r} does not exist; the levels are {', '.join(f'{k} ({v})' for k, v in LEVELS.items())}")
+        raise ArgumentError(
+            f"level {level!r} does not exist; the levels are {', '.join(f'{k} ({v})' for k, v in LEVELS.items())}"
+        )
     if not isinstance(fold_allowance, int) or fold_allowance < 0:
         raise ArgumentError(f"fold_allowance must be a number of bytes, 0 or more, not {fold_allowance!r}")
     selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
@@ -102,18 +110,19 @@ def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, An
         if frozen:
             notes.append(f"{len(frozen)} inputs with an initializer became constants")
     elif overridable := sum(v in m.graph.initializers for v in m.graph.inputs):
-        notes.append(f"{overridable} initializers are inputs too, so that callers may override them: not folded; freeze_inputs=True makes them constants")
+        notes.append(
+            f"{overridable} initializers are inputs too, so callers may override them, and nothing is folded into them; "
+            "freeze_inputs=True (--freeze-inputs) makes them constants"
+        )
     if input_shapes:
         pin_inputs(m, input_shapes)
 
 
-def _run(m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger) -> None:
+def _run(
+    m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger
+) -> None:
     infer_model(m)
-    handlers: list[Handler] = []
-    if "constant_folding" in selection:
-        handlers.append(ConstantFolding(fold_allowance))
-    if "constant_if" in selection:
-        handlers.append(inline_constant_if)
+    handlers = _handlers(selection, fold_allowance)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
     if "duplicate_initializers" in selection:
@@ -130,6 +139,17 @@ def _run(m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fol
         seen = len(ledger.steps)
     if "dead_code" in selection and ledger.steps:
         remove_dead_code(m, ledger)
+
+
+def _handlers(selection: _Selection, fold_allowance: int) -> Handlers:
+    handlers = Handlers()
+    if "constant_folding" in selection:
+        folding = ConstantFolding(fold_allowance)
+        handlers.constant.append(folding.constant_inputs)
+        handlers.by_op.update({op: [folding.known_shape] for op in SHAPE_READERS})
+    if "constant_if" in selection:
+        handlers.by_op["If"] = [inline_constant_if]
+    return handlers
 
 
 def _phases(level: int, selection: _Selection, own: tuple[Rule, ...]) -> list[RuleSet]:
@@ -171,7 +191,9 @@ def _verify(original: Any, m: Model, changed_interface: bool) -> None:
     from graphopt.verification import verify
 
     if changed_interface:
-        raise ArgumentError("verify cannot compare models whose interface was changed by freeze_inputs or input_shapes; call graphopt.verify with inputs")
+        raise ArgumentError(
+            "verify=True compares models with one interface, and freeze_inputs and input_shapes change it; call graphopt.verify"
+        )
     result = verify(original, m)
     if result.verdict in ("different", "interface differs", "failed"):
         raise VerificationError(f"the optimised model is not equal to the original: {result.verdict}\n{result}")

@@ -113,7 +113,10 @@ class Report:
             "constant_bytes": {"before": self.before.constant_bytes, "after": self.after.constant_bytes},
             "operators": {n: {"before": b, "after": a} for n, b, a in self.operators()},
             "seconds": self.seconds,
-            "rules": [{"rule": r, "applications": n, "nodes_saved": saved, "microseconds": us} for r, n, saved, us in self.by_rule()],
+            "rules": [
+                {"rule": r, "applications": n, "nodes_saved": saved, "microseconds": us}
+                for r, n, saved, us in self.by_rule()
+            ],
             "steps": [
                 {
                     "rule": s.rule,
@@ -135,10 +138,8 @@ class Report:
         return json.dumps(self.to_dict(), indent=indent)
 
     def __str__(self) -> str:
-        lines = [
-            f"level {self.level}: {self.nodes_before} -> {self.nodes_after} nodes, "
-            f"{_bytes(self.before.constant_bytes)} -> {_bytes(self.after.constant_bytes)} of constants, {self.seconds:.3f} s"
-        ]
+        size = f"{_bytes(self.before.constant_bytes)} -> {_bytes(self.after.constant_bytes)} of constants"
+        lines = [f"level {self.level}: {self.nodes_before} -> {self.nodes_after} nodes, {size}, {self.seconds:.3f} s"]
         lines += [f"  {n:5d} x {name:36s} {-saved:+5d} nodes" for name, n, saved, _ in self.by_rule()]
         lines += [f"  note: {w}" for w in self.warnings]
         return "\n".join(lines)

@@ -31,13 +31,14 @@ class CannotSample(GraphoptError):
 
 @dataclass(frozen=True)
 class Style:
-    """What values look like: integers in 0..high, floats of mean 0 (or, if positive, in 0..1) times scale."""
+    """What values look like: integers in 0..high (signed: -high..high), floats of mean 0 (positive: in 0..1) times scale."""
 
     name: str
     high: int = 9
     scale: float = 1.0
     positive: bool = False
     steps: bool = False
+    signed: bool = False
 
 
 MODERATE = Style("moderate")
@@ -139,6 +140,13 @@ def draw(inputs: Iterable[Input], plan: Plan, seed: int) -> dict[str, Any]:
     return feeds
 
 
+def draws(inputs: Sequence[Input], plan: Plan, seed: int) -> Iterator[dict[str, Any]]:
+    """What to try for a seed, one after the other: every third seed begins with integers of both signs."""
+    if seed % 3 == 2:
+        yield draw(inputs, replace(plan, style=replace(plan.style, signed=True)), seed)
+    yield draw(inputs, plan, seed)
+
+
 def resampled(feeds: Mapping[str, Any]) -> dict[str, Any]:
     """Other feeds of the same shapes, every number one that is there already: the model should take these too.
 
@@ -193,6 +201,7 @@ def _tensor(element: int, shape: list[int], style: Style, largest: int, rng: np.
             return np.linspace(0, largest, shape[0]).astype(dtype)
         if high < 0:
             return np.ones(shape, dtype)
+        low = max(-high, int(info.min)) if style.signed else low
         return rng.integers(low, high + 1, shape).astype(dtype)
     real = rng.uniform(0.0, 1.0, shape) if style.positive else rng.standard_normal(shape) * style.scale
     if dtype.kind == "c":

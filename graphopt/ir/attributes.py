@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TypeProto
 
@@ -59,7 +59,8 @@ def encode(a: AttributeProto, name: str, value: Any) -> AttributeProto:
     first = value[0] if isinstance(value, (list, tuple)) and value else value
     many = isinstance(value, (list, tuple))
     if isinstance(first, Reference):
-        a.ref_attr_name, a.type = first.name, first.type
+        a.ref_attr_name = first.name
+        a.type = cast(AttributeProto.AttributeType, first.type)
     elif isinstance(first, Tensor):
         a.type = AttributeProto.TENSORS if many else AttributeProto.TENSOR
         for t in value if many else [value]:
@@ -119,7 +120,7 @@ def _text(s: bytes) -> str | bytes:
 def _guess(a: AttributeProto) -> int:
     """The kind of an attribute that names none, as IR versions 1 and 2 allowed."""
     for field, kind in _FIELDS:
-        if (a.HasField(field) if field in ("f", "i", "s", "t", "g") else len(getattr(a, field))) :
+        if a.HasField(field) if field in ("f", "i", "s", "t", "g") else len(getattr(a, field)):
             return kind
     return AttributeProto.INTS
 

@@ -213,7 +213,9 @@ class Graph:
         touched: something in it, or in a subgraph, differs from what was read.
     """
 
-    def __init__(self, model: Model, name: str = "", owner: Node | None = None, opsets: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, model: Model, name: str = "", owner: Node | None = None, opsets: dict[str, int] | None = None
+    ) -> None:
         self.model = model
         self.name = name
         self.owner = owner
@@ -227,6 +229,7 @@ class Graph:
         self.first: Node | None = None
         self.last: Node | None = None
         self.size = 0
+        self.holders: dict[Node, None] = {}  # the nodes that have subgraphs
         self.touched = False
         self.source: Any = None  # the GraphProto or FunctionProto read from, for all that is kept as it is
 
@@ -252,7 +255,7 @@ class Graph:
     def subgraphs(self) -> Iterator[Graph]:
         """This graph and all below it."""
         yield self
-        for node in self:
+        for node in list(self.holders):
             for sub in node.subgraphs:
                 yield from sub.subgraphs()
 
@@ -311,6 +314,7 @@ class Graph:
         other.initializers = {}
         other.first = other.last = None
         other.size = 0
+        other.holders = {}
         self.touch()
         return nodes
 
@@ -332,6 +336,8 @@ class Graph:
         else:
             after.prev = node
         self.size += 1
+        if node.subgraphs:
+            self.holders[node] = None
         for v in node.outputs:
             if v is not None:
                 v.graph = self
@@ -349,6 +355,7 @@ class Graph:
         else:
             after.prev = prev
         self.size -= 1
+        self.holders.pop(node, None)
         for sub in node.subgraphs:
             for inner in sub.walk():
                 _drop_inputs(inner)
@@ -441,5 +448,3 @@ def _drop_inputs(node: Node) -> None:
     for v in node.inputs:
         if v is not None and node in v.uses:
             del v.uses[node]
-
-

@@ -33,7 +33,11 @@ def load(model: Any) -> Model:
     """
     path: Path | None = None
     if isinstance(model, Model):
-        return load(model.proto) if model.path is None and not model.base_dir else _build(model.proto, model.path, model.base_dir)
+        return (
+            load(model.proto)
+            if model.path is None and not model.base_dir
+            else _build(model.proto, model.path, model.base_dir)
+        )
     if isinstance(model, ModelProto):
         return _build(model, None, "")
     if isinstance(model, (bytes, bytearray, memoryview)):
@@ -47,9 +51,8 @@ def load(model: Any) -> Model:
         import onnx_ir
 
         return _build(onnx_ir.to_proto(model), None, "")
-    raise ArgumentError(
-        f"cannot load a model from {type(model).__name__}: pass a path, bytes, an onnx.ModelProto, an onnx_ir.Model or a torch ONNXProgram"
-    )
+    accepted = "a path, bytes, an onnx.ModelProto, an onnx_ir.Model or a torch ONNXProgram"
+    raise ArgumentError(f"cannot load a model from {type(model).__name__}: pass {accepted}")
 
 
 def _read(path: Path) -> bytes:
@@ -80,7 +83,9 @@ def _parse(data: bytes, what: str) -> ModelProto:
 def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
     what = f"'{path}'" if path else "the model"
     if proto.ir_version > NEWEST_IR:
-        raise ModelError(f"{what} has IR version {proto.ir_version}, the installed onnx knows up to {NEWEST_IR}; upgrade onnx")
+        raise ModelError(
+            f"{what} has IR version {proto.ir_version}, the installed onnx knows up to {NEWEST_IR}; upgrade onnx"
+        )
     if proto.ir_version < 3:
         raise ModelError(f"{what} has IR version {proto.ir_version}; export it again with IR version 3 or newer")
     model = Model(proto, path, base_dir)
@@ -122,6 +127,7 @@ def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) 
         tensor = Tensor(t, base_dir=graph.base_dir)
         if tensor.is_external:
             tensor.external_range()
+            graph.model.external = True
         known = values.get(t.name)
         if known is None:
             v = values[t.name] = Value(t.name, graph)
@@ -167,16 +173,21 @@ def _read_nodes(graph: Graph, protos: Any, values: dict[str, Value], outer: list
     position = 0
     for p, outs in zip(protos, outputs, strict=True):
         domain = p.domain
-        node = Node(p.op_type, [], domain="" if domain == "ai.onnx" else domain, name=p.name, overload=getattr(p, "overload", ""), proto=p)
+        node = Node(
+            p.op_type,
+            [],
+            domain="" if domain == "ai.onnx" else domain,
+            name=p.name,
+            overload=getattr(p, "overload", ""),
+            proto=p,
+        )
         node.graph = graph
         inputs = node.inputs
         for name in p.input:
             if not name:
                 inputs.append(None)
                 continue
-            v = values.get(name)
-            if v is None:
-                v = _lookup(name, scopes, f"input of node '{p.name}' ({p.op_type})")
+            v = values.get(name) or _lookup(name, scopes, f"input of node '{p.name}' ({p.op_type})")
             if v.index == _PENDING:
                 unsorted = True
             uses = v.uses
@@ -186,15 +197,14 @@ def _read_nodes(graph: Graph, protos: Any, values: dict[str, Value], outer: list
             for message in find_subgraph_messages(p):
                 sub = Graph(graph.model, message.name, node, graph.opsets)
                 node.subgraphs.append(sub)
+                graph.holders[node] = None
                 _read_graph(sub, message, scopes)
             if not unsorted and node.subgraphs:
                 unsorted = any(v.index == _PENDING and v.graph is graph for v in Graph._reads(node))
-        i = 0
-        for o in outs:
+        for i, o in enumerate(outs):
             if o is not None:
                 o.node = node
                 o.index = i
-            i += 1
         node.outputs = outs
         if p.op_type == "Constant" and not node.domain:
             _read_constant(node, graph.base_dir)
@@ -260,6 +270,7 @@ def _read_constant(node: Node, base_dir: str) -> None:
         v.const = Tensor(a.t, base_dir=base_dir)
         if v.const.is_external:
             v.const.external_range()
+            v.graph.model.external = True
     elif a.name in _CONSTANT_FIELDS and not a.ref_attr_name:
         field, dtype = _CONSTANT_FIELDS[a.name]
         raw = getattr(a, field)

@@ -39,6 +39,7 @@ class Model:
         graph: the main graph.
         functions: model-local functions by (domain, name, overload).
         opsets: version by domain; '' is ONNX's own.
+        external: it came with external data.
         report: what `graphopt.optimize` did, None where nothing was done.
     """
 
@@ -50,6 +51,7 @@ class Model:
         self.opsets: dict[str, int] = opsets_of(source)
         self.functions: dict[tuple[str, str, str], Function] = {}
         self.graph = Graph(self, source.graph.name)
+        self.external = False
         self.report: Report | None = None
         self._names: set[str] | None = None
         self._counter = 0
@@ -118,7 +120,7 @@ class Model:
 
         return to_proto(self)
 
-    def SerializeToString(self) -> bytes:  # noqa: N802 - the name that protobuf messages have
+    def SerializeToString(self) -> bytes:
         """The bytes of `proto`, so that a Model can stand where a ModelProto is asked for."""
         return self.proto.SerializeToString()
 

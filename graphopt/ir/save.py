@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
@@ -136,11 +136,11 @@ def node_proto(node: Node) -> NodeProto:
         else:
             a = encode(p.attribute.add(), name, value)
             if value == [] and schema is not None and name in schema.attributes:
-                a.type = schema.attributes[name].type
+                a.type = cast(AttributeProto.AttributeType, schema.attributes[name].type)
     return p
 
 
-def _encode_graphs(a: AttributeProto, name: str, graphs: list[Graph], kind: int) -> None:
+def _encode_graphs(a: AttributeProto, name: str, graphs: list[Graph], kind: AttributeProto.AttributeType) -> None:
     a.name, a.type = name, kind
     for g in graphs:
         target = a.g if kind == AttributeProto.GRAPH else a.graphs.add()
@@ -164,13 +164,12 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
         _fill_graph(proto.graph, model.graph)
         tensors = dict(model.graph.initializers)
         if external_data is None:
-            external_data = any(_has_external(g) for g in model.graphs()) or sum(t.nbytes for t in tensors.values()) > PROTOBUF_LIMIT
+            external_data = model.external or sum(t.nbytes for t in tensors.values()) > PROTOBUF_LIMIT
         writer = _DataFile(data_tmp, data_name) if external_data else None
-        if any(t.data_location == TensorProto.EXTERNAL for t in _inner_tensors(proto)):
-            bases = model.base_dir
+        if model.external:
             for t in _inner_tensors(proto):
                 if t.data_location == TensorProto.EXTERNAL:
-                    _relocate(t, Tensor(_copy(t), base_dir=bases), writer)
+                    _relocate(t, Tensor(_copy(t), base_dir=model.base_dir), writer)
         with open(model_tmp, "wb") as f:
             _write_model(f, proto, tensors, writer, path)
         if writer is not None:
@@ -180,29 +179,33 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
         os.replace(model_tmp, path)
 
 
-def _write_model(f: IO[bytes], proto: ModelProto, tensors: dict[Value, Tensor], writer: _DataFile | None, path: Path) -> None:
+def _write_model(
+    f: IO[bytes], proto: ModelProto, tensors: dict[Value, Tensor], writer: _DataFile | None, path: Path
+) -> None:
     """Write the message field by field, so that one tensor at a time is in memory twice."""
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
     sizes: list[int] = []
     messages: list[TensorProto | None] = []
     for v, t in tensors.items():
-        message = t.proto(v.name) if writer is None or t.nbytes < EXTERNAL_BYTES else writer.add(v.name, t)
-        if t.is_external and writer is None:
-            message = None  # read again when its turn comes
+        if writer is None and t.is_external:
+            messages.append(None)  # read again when its turn comes
             sizes.append(_embedded(v.name, t).ByteSize())
-        else:
-            sizes.append(message.ByteSize() if message is not None else 0)
+            continue
+        message = t.proto(v.name) if writer is None or t.nbytes < EXTERNAL_BYTES else writer.add(v.name, t)
         messages.append(message)
+        sizes.append(message.ByteSize())
     total = len(graph) + sum(1 + len(_varint(s)) + s for s in sizes)
     if total > PROTOBUF_LIMIT:
-        raise SaveError(f"'{path}': {total} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True")
+        raise SaveError(
+            f"'{path}': {total} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True"
+        )
     f.write(proto.SerializeToString())
     f.write(_tag(_MODEL_GRAPH) + _varint(total))
     f.write(graph)
-    for (v, t), message, size in zip(tensors.items(), messages, sizes, strict=True):
+    for (v, t), kept, size in zip(tensors.items(), messages, sizes, strict=True):
         f.write(_tag(_GRAPH_INITIALIZER) + _varint(size))
-        f.write((message if message is not None else _embedded(v.name, t)).SerializeToString())
+        f.write((kept if kept is not None else _embedded(v.name, t)).SerializeToString())
 
 
 class _DataFile:
@@ -266,12 +269,6 @@ def _copy(t: TensorProto) -> TensorProto:
     out = TensorProto()
     out.CopyFrom(t)
     return out
-
-
-def _has_external(graph: Graph) -> bool:
-    if any(t.is_external for t in graph.initializers.values()):
-        return True
-    return any(v.const.is_external for n in graph if n.op == "Constant" for v in n.outputs if v is not None and v.const is not None)
 
 
 def _inner_tensors(proto: ModelProto) -> Iterator[TensorProto]:

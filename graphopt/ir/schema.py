@@ -7,14 +7,16 @@ Nothing here lists versions: which attributes, inputs and types an operator has 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import onnx
 from onnx import AttributeProto, TensorProto, defs
 
 #: Elementwise operators whose operands may be exchanged.
-COMMUTATIVE_OPS = frozenset({"Add", "Mul", "Max", "Min", "Sum", "Mean", "And", "Or", "Xor", "Equal", "BitwiseAnd", "BitwiseOr", "BitwiseXor"})
+COMMUTATIVE_OPS = frozenset(
+    {"Add", "Mul", "Max", "Min", "Sum", "Mean", "And", "Or", "Xor", "Equal", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
+)
 
 #: Attributes that cannot change an output at inference: (operator, attribute).
 IRRELEVANT_ATTRIBUTES = frozenset(
@@ -86,14 +88,16 @@ class OpSchema:
         return self.inputs[-1] if self.inputs and self.inputs[-1].variadic else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def op_schema(op_type: str, version: int, domain: str = "") -> OpSchema | None:
     """The schema in force at `version` of `domain`, or None where the installed onnx knows no such operator."""
     try:
         s = defs.get_schema(op_type, version, domain)
     except defs.SchemaError:
         return None
-    constraints = {c.type_param_str: frozenset(filter(None, map(_tensor_type, c.allowed_type_strs))) for c in s.type_constraints}
+    constraints = {
+        c.type_param_str: frozenset(filter(None, map(_tensor_type, c.allowed_type_strs))) for c in s.type_constraints
+    }
 
     def params(formal: Any) -> tuple[Param, ...]:
         option = defs.OpSchema.FormalParameterOption
@@ -111,11 +115,12 @@ def op_schema(op_type: str, version: int, domain: str = "") -> OpSchema | None:
 
     attributes = {name: _attribute(a) for name, a in s.attributes.items()}
     graphs = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    described: Any = s  # node_determinism is missing in onnx's type stubs
     return OpSchema(
         op_type, domain, s.since_version, params(s.inputs), params(s.outputs), attributes,
         s.min_input, s.max_input, s.min_output, s.max_output, s.deprecated,
         any(a.type in graphs for a in attributes.values()),
-        s.node_determinism == defs.OpSchema.NodeDeterminism.NonDeterministic, s,
+        described.node_determinism == defs.OpSchema.NodeDeterminism.NonDeterministic, s,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Bytes of the values as a file stores them (strings: a rough 16 each)."""
-        return (self.size * _bits(self.dtype) + 7) // 8
+        return byte_size(self.dtype, self.dims)
 
     @property
     def is_external(self) -> bool:
@@ -98,7 +99,9 @@ class Tensor:
         base = Path(self.base_dir or ".").resolve()
         path = (base / location).resolve()
         if not location or os.path.isabs(location) or not path.is_relative_to(base):
-            raise ModelError(f"{what}: location '{location}' lies outside the model's folder; move the file beside the model")
+            raise ModelError(
+                f"{what}: location '{location}' lies outside the model's folder; move the file beside the model"
+            )
         if not path.is_file():
             raise ModelError(f"{what}: file '{path}' is missing; copy it beside the model")
         try:
@@ -125,6 +128,11 @@ class Tensor:
         return f"Tensor({dtype_name(self.dtype)}{list(self.dims)})"
 
 
+def byte_size(dtype: int, dims: Iterable[int]) -> int:
+    """Bytes of a tensor's values in a file; 4- and 2-bit elements are packed."""
+    return (math.prod(dims) * _bits(dtype) + 7) // 8
+
+
 def dtype_name(dtype: int) -> str:
     """'float', 'int64'... as ONNX spells it in lower case."""
     return TensorProto.DataType.Name(dtype).lower()
@@ -135,7 +143,7 @@ def _bits(dtype: int) -> int:
 
 
 def _bit_table() -> dict[int, int]:
-    table = {STRING: 128, TensorProto.UNDEFINED: 8}
+    table: dict[int, int] = {STRING: 128, TensorProto.UNDEFINED: 8}
     for name, number in TensorProto.DataType.items():
         if number in table:
             continue

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from onnx import TensorProto
 
 from graphopt.exec.evaluate import CannotEvaluate, evaluate
 from graphopt.ir import Dim, Node, Reference, Tensor, Value
 from graphopt.ir.save import node_proto
+from graphopt.ir.tensor import byte_size
 from graphopt.passes.purity import is_deterministic
 from graphopt.rewrite import Rewriter, Step
 from graphopt.rewrite.driver import record
@@ -23,7 +23,7 @@ _INPUT_LIMIT = 1 << 28
 
 
 class ConstantFolding:
-    """A handler for the driver.
+    """Two handlers for the driver, which share a budget.
 
     Args:
         allowance: bytes by which the constants of the model may grow in all. What folding frees is counted against it,
@@ -35,39 +35,50 @@ class ConstantFolding:
         self.grown = 0
         self.refused: set[Node] = set()
 
-    def __call__(self, node: Node, rewriter: Rewriter) -> bool:
-        for v in node.inputs:
-            if v is not None and v.const is None:
-                return node.op in _SHAPE_READERS and self._known_shape(node, rewriter)
-        if node.op in BARRIERS or not node.inputs or node in self.refused:
+    def constant_inputs(self, node: Node, rewriter: Rewriter) -> bool:
+        """Replace a node whose inputs are all constants by its outputs."""
+        if node.op in BARRIERS or node in self.refused:
             return False
         return self._fold(node, rewriter)
 
     def _fold(self, node: Node, rewriter: Rewriter) -> bool:
         started = time.perf_counter()
-        if node.domain or not is_deterministic(rewriter.model, node) or any(isinstance(a, Reference) for a in node.attributes.values()):
+        if (
+            node.domain
+            or not is_deterministic(rewriter.model, node)
+            or any(isinstance(a, Reference) for a in node.attributes.values())
+        ):
             return False
         tensors = [None if v is None else v.const for v in node.inputs]
         if sum(t.nbytes for t in tensors if t is not None) > _INPUT_LIMIT:
             return self._refuse(node, rewriter, "the inputs are too large to compute with")
-        known = [v for v in node.outputs if v is not None and v.shape is not None and all(isinstance(d, int) for d in v.shape)]
-        freed = sum(v.const.nbytes for v in dict.fromkeys(node.inputs) if v is not None and v.const is not None and _only_use(v, node))
-        if any(self._grows(Tensor(TensorProto(data_type=v.dtype, dims=v.shape)).nbytes - freed) for v in known if v.dtype):  # type: ignore[arg-type] - all ints
-            return self._refuse(node, rewriter, f"the result is larger than what folding may add ({self.allowance} bytes in all)")
+        freed = sum(
+            t.nbytes
+            for v, t in dict(zip(node.inputs, tensors, strict=True)).items()
+            if t is not None and _only_use(v, node)
+        )
+        too_large = f"the result is larger than what folding may add ({self.allowance} bytes in all)"
+        if self._grows(sum(map(_static_bytes, node.outputs)) - freed):
+            return self._refuse(node, rewriter, too_large)
         assert node.graph is not None
         try:
             results = evaluate(node_proto(node), [None if t is None else t.numpy() for t in tensors], node.graph.opsets)
         except CannotEvaluate as e:
-            return self._refuse(node, rewriter, f"the reference cannot compute it: {str(e).splitlines()[0][:200] if str(e) else ''}")
+            return self._refuse(
+                node, rewriter, f"the reference cannot compute it: {str(e).splitlines()[0][:200] if str(e) else ''}"
+            )
         outputs = [v for v in node.outputs if v is not None]
         for v, array in zip(outputs, results, strict=True):
             if v.dtype and array.dtype.kind not in "OUST" and Tensor(array=array).dtype != v.dtype:
                 return self._refuse(node, rewriter, f"the reference gives {array.dtype} here")
-            if v.shape is not None and (len(v.shape) != array.ndim or any(isinstance(d, int) and d != n for d, n in zip(v.shape, array.shape, strict=True))):
+            if v.shape is not None and (
+                len(v.shape) != array.ndim
+                or any(isinstance(d, int) and d != n for d, n in zip(v.shape, array.shape, strict=True))
+            ):
                 return self._refuse(node, rewriter, f"the reference gives shape {array.shape} here")
         growth = sum(Tensor(array=a).nbytes for a in results) - freed
         if self._grows(growth):
-            return self._refuse(node, rewriter, f"the result is larger than what folding may add ({self.allowance} bytes in all)")
+            return self._refuse(node, rewriter, too_large)
         if not _put(node, dict(zip(outputs, results, strict=True)), rewriter, started):
             return False
         self.grown += growth
@@ -78,13 +89,16 @@ class ConstantFolding:
 
     def _refuse(self, node: Node, rewriter: Rewriter, reason: str) -> bool:
         self.refused.add(node)
-        rewriter.ledger.decline("constant_folding", reason, node.output.name if node.outputs and node.outputs[0] is not None else node.name)
+        rewriter.ledger.decline(
+            "constant_folding", reason, node.output.name if node.outputs and node.outputs[0] is not None else node.name
+        )
         return False
 
-    def _known_shape(self, node: Node, rewriter: Rewriter) -> bool:
-        """Shape, Size, and Gather or Slice of a Shape, where the dims asked for are numbers."""
+    @staticmethod
+    def known_shape(node: Node, rewriter: Rewriter) -> bool:
+        """Replace Shape, Size, and Gather or Slice of a Shape, where the dims asked for are numbers."""
         started = time.perf_counter()
-        if node in self.refused or node.domain or not node.outputs or node.outputs[0] is None:
+        if not node.outputs or node.outputs[0] is None:
             return False
         array = _read_shape(node)
         return array is not None and _put(node, {node.output: array}, rewriter, started)
@@ -111,15 +125,26 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
     gone = [record(node)]
     graph_name = graph.name
     rewriter.erase_if_dead(node)
-    rewriter.ledger.steps.append(Step("constant_folding", "", graph_name, tuple(gone), (), (time.perf_counter() - started) * 1e6))
+    rewriter.ledger.steps.append(
+        Step("constant_folding", "", graph_name, tuple(gone), (), (time.perf_counter() - started) * 1e6)
+    )
     return True
 
 
-def _only_use(v: Value, node: Node) -> bool:
-    return not v.exits and len(v.uses) == 1 and node in v.uses
+def _static_bytes(v: Value | None) -> int:
+    """Bytes of a value whose dtype and dims are known, else 0."""
+    if v is None or not v.dtype or v.shape is None:
+        return 0
+    dims = [d for d in v.shape if isinstance(d, int)]
+    return byte_size(v.dtype, dims) if len(dims) == len(v.shape) else 0
 
 
-_SHAPE_READERS = frozenset({"Shape", "Size", "Gather", "Slice"})
+def _only_use(v: Value | None, node: Node) -> bool:
+    return v is not None and not v.exits and len(v.uses) == 1 and node in v.uses
+
+
+#: Operators that `ConstantFolding.known_shape` looks at.
+SHAPE_READERS = ("Shape", "Size", "Gather", "Slice")
 
 
 def _read_shape(node: Node) -> np.ndarray | None:
@@ -152,14 +177,16 @@ def _read_shape(node: Node) -> np.ndarray | None:
         picked = [dims[int(i)] for i in index.reshape(-1)]
         array = _as_array(picked)
         return None if array is None else array.reshape(index.shape)
-    starts, ends = (t.numpy().reshape(-1) if t is not None else None for t in (consts + [None, None])[:2])
+    starts, ends = (t.numpy().reshape(-1) if t is not None else None for t in [*consts, None, None][:2])
     if starts is None or ends is None or starts.size != 1:
         return None
     step = consts[3].item() if len(consts) > 3 and consts[3] is not None else 1
     start, end = int(starts[0]), int(ends[0])
     n = len(dims)
     if step == 1:
-        return _as_array(list(dims)[max(-n, min(start, n)) if start < 0 else min(start, n) : max(-n, end) if end < 0 else end])
+        return _as_array(
+            list(dims)[max(-n, min(start, n)) if start < 0 else min(start, n) : max(-n, end) if end < 0 else end]
+        )
     return None
 
 

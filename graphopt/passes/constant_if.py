@@ -11,7 +11,13 @@ from graphopt.rewrite.driver import record
 
 def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     """A handler for the driver: an If with a constant condition becomes the nodes of the branch that would run."""
-    if node.op != "If" or not node.inputs or node.inputs[0] is None or node.inputs[0].const is None or node.graph is None:
+    if (
+        node.op != "If"
+        or not node.inputs
+        or node.inputs[0] is None
+        or node.inputs[0].const is None
+        or node.graph is None
+    ):
         return False
     started = time.perf_counter()
     branch = node.attributes.get("then_branch" if node.inputs[0].const.item() else "else_branch")
@@ -35,7 +41,9 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     for n in reversed(moved):
         rewriter.erase_if_dead(n)
     after = tuple(record(n) for n in moved if n.graph is not None)
-    rewriter.ledger.steps.append(Step("constant_if", "", parent.name, (gone,), after, (time.perf_counter() - started) * 1e6))
+    rewriter.ledger.steps.append(
+        Step("constant_if", "", parent.name, (gone,), after, (time.perf_counter() - started) * 1e6)
+    )
     return True
 
 
@@ -44,6 +52,6 @@ def _free_names(model: Model, branch: Graph) -> None:
     for v in branch.initializers:
         v.rename(model.fresh_name(v.name))
     for n in branch:
-        for v in n.outputs:
-            if v is not None:
-                v.rename(model.fresh_name(v.name))
+        for o in n.outputs:
+            if o is not None:
+                o.rename(model.fresh_name(o.name))

@@ -26,7 +26,17 @@ def merge_duplicate_initializers(model: Model, ledger: Ledger) -> int:
         merged += len(gone)
         if gone:
             note = f"{len(gone)} constants"
-            ledger.steps.append(Step("duplicate_initializers", "", graph.name, tuple(gone), (), (time.perf_counter() - started) * 1e6, note))
+            ledger.steps.append(
+                Step(
+                    "duplicate_initializers",
+                    "",
+                    graph.name,
+                    tuple(gone),
+                    (),
+                    (time.perf_counter() - started) * 1e6,
+                    note,
+                )
+            )
     return merged
 
 
@@ -47,7 +57,9 @@ def _merge(graph: Graph) -> list[NodeRecord]:
             assert v.const is not None
             array = v.const.numpy()
             known = seen.setdefault(_digest(array), [])
-            twin = next((k for k in known if k.const is not None and (array.nbytes <= _SMALL or _same(k.const, array))), None)
+            twin = next(
+                (k for k in known if k.const is not None and (array.nbytes <= _SMALL or _same(k.const, array))), None
+            )
             if twin is None or not _precedes(twin, v):
                 known.append(v)
                 continue
@@ -77,5 +89,3 @@ def _digest(array: np.ndarray) -> Hashable:
 def _same(tensor: Tensor, array: np.ndarray) -> bool:
     other = tensor.numpy()
     return bool(np.array_equal(other.reshape(-1).view(np.uint8), array.reshape(-1).view(np.uint8)))
-
-

@@ -37,7 +37,9 @@ class _Annotation:
         self._name = name
 
     def __getitem__(self, shape: str) -> _Annotation:
-        return _Annotation(Kind(self.kind.role, self.kind.attr, self.kind.optional, parse_dims(shape)), f"{self._name}[{shape!r}]")
+        return _Annotation(
+            Kind(self.kind.role, self.kind.attr, self.kind.optional, parse_dims(shape)), f"{self._name}[{shape!r}]"
+        )
 
     def __repr__(self) -> str:
         return self._name
@@ -53,9 +55,14 @@ if TYPE_CHECKING:
     # What a body sees, for type checkers and editors; the checks of arrays and terms are dynamic.
     from typing import Optional as Maybe
 
-    Tensor = Const = Attrs = Dim = Any
-    Int = Axis = int
-    Ints = Perm = list[int]
+    Tensor = Any
+    Const = Any
+    Attrs = Any
+    Dim = Any
+    Int = int
+    Axis = int
+    Ints = list[int]
+    Perm = list[int]
     Float = float
     Floats = list[float]
     Str = str
@@ -109,4 +116,5 @@ def _kind_of(annotation: Any, scope: dict[str, Any]) -> Kind:
             return Kind(dims=parse_dims(annotation))
     if isinstance(annotation, _Annotation):
         return annotation.kind
-    raise RuleError(f"{annotation!r} is no annotation of the rule language: use Const, Maybe[...], Int, Ints, Float, Str, Axis, Perm, Attrs, Dim or a shape")
+    known = "Const, Maybe[...], Int, Ints, Float, Floats, Str, Axis, Perm, Attrs, Dim or a shape"
+    raise RuleError(f"{annotation!r} is no annotation of the rule language: use {known}")

@@ -165,15 +165,21 @@ class _Compiler:
         elif isinstance(arg, (Call, Output)):
             call, index = (arg.call, arg.index) if isinstance(arg, Output) else (arg, 0)
             if id(call) in self.matched:
-                self.line(f"if {value} is None or {value}.node is not {self.matched[id(call)]} or {value}.index != {index}: {self.fail}")
+                self.line(
+                    f"if {value} is None or {value}.node is not {self.matched[id(call)]} or {value}.index != {index}: {self.fail}"
+                )
                 return
             n = f"n{self.calls[id(call)]}"
             self.line(f"if {value} is None: {self.fail}")
             self.line(f"{n} = {value}.node")
-            self.line(f"if {n} is None or {n}.op != {call.op!r} or {value}.index != {index} or {n}.graph is not g: {self.fail}")
+            self.line(
+                f"if {n} is None or {n}.op != {call.op!r} or {value}.index != {index} or {n}.graph is not g: {self.fail}"
+            )
             self.call(call, n)
         elif isinstance(arg, (bool, int, float)):
-            self.line(f"if {value} is None or not is_number({value}, {self.literal(arg)}, {node}, {self.rule.exact}): {self.fail}")
+            self.line(
+                f"if {value} is None or not is_number({value}, {self.literal(arg)}, {node}, {self.rule.exact}): {self.fail}"
+            )
         elif isinstance(arg, Term):
             raise RuleError(f"rule '{self.rule.name}': {arg!r} cannot stand here in a pattern")
         else:
@@ -182,7 +188,9 @@ class _Compiler:
     def variable(self, var: Var, value: str, node: str) -> None:
         kind = var.kind
         if kind.role not in ("tensor", "const"):
-            raise RuleError(f"rule '{self.rule.name}': '{var.name}' is annotated as {kind.role} but stands for a tensor in the pattern")
+            raise RuleError(
+                f"rule '{self.rule.name}': '{var.name}' is annotated as {kind.role} but stands for a tensor in the pattern"
+            )
         if var.name in self.bound:
             self.line(f"if {value} is not {self.bound[var.name]}: {self.fail}")
             return
@@ -203,7 +211,9 @@ class _Compiler:
         rest = next((v for k, v in call.attrs.items() if k.startswith("**")), None)
         named = {k: v for k, v in call.attrs.items() if not k.startswith("**")}
         if not named and rest is None:
-            self.line(f"if (len({inputs}) > {positional} or {node}.attributes) and not plain({node}, {positional}): {self.fail}")
+            self.line(
+                f"if (len({inputs}) > {positional} or {node}.attributes) and not plain({node}, {positional}): {self.fail}"
+            )
             return
         found = self.fresh("a")
         self.line(f"{found} = params({node}, {positional}, {tuple(named)!r}, {rest is not None})")
@@ -216,14 +226,22 @@ class _Compiler:
     def parameter(self, wanted: Any, value: str, node: str) -> None:
         if not isinstance(wanted, Var):
             if isinstance(wanted, Term):
-                raise RuleError(f"rule '{self.rule.name}': an attribute must be a variable or a plain value, not {wanted!r}")
+                raise RuleError(
+                    f"rule '{self.rule.name}': an attribute must be a variable or a plain value, not {wanted!r}"
+                )
             self.line(f"if not same_attribute({value}, {self.literal(wanted)}): {self.fail}")
             return
         kind = wanted.kind
         if kind.role != "attr":
-            raise RuleError(f"rule '{self.rule.name}': '{wanted.name}' stands for an attribute; annotate it Int, Ints, Float, Str, Axis or Perm")
+            hint = "annotate it Int, Ints, Float, Str, Axis or Perm"
+            raise RuleError(f"rule '{self.rule.name}': '{wanted.name}' stands for an attribute; {hint}")
         name = self.fresh("q")
-        convert = {"int": "as_int({0})", "float": "as_float({0})", "axis": "axis_of({0}, {1})", "perm": "perm_of({0}, {1})"}
+        convert = {
+            "int": "as_int({0})",
+            "float": "as_float({0})",
+            "axis": "axis_of({0}, {1})",
+            "perm": "perm_of({0}, {1})",
+        }
         self.line(f"{name} = {convert.get(kind.attr, '{0}').format(value, node)}")
         test = {"ints": f"is_ints({name})", "floats": f"isinstance({name}, list)", "str": f"isinstance({name}, str)"}
         check = test.get(kind.attr, f"{name} is not None")
@@ -240,7 +258,9 @@ class _Compiler:
             return
         path = self._path_to_bound(root)
         if path is None:
-            raise RuleError(f"rule '{self.rule.name}': the replaced outputs share no variable, so one cannot be found from the other")
+            raise RuleError(
+                f"rule '{self.rule.name}': the replaced outputs share no variable, so one cannot be found from the other"
+            )
         anchor, chain = path
         for call in reversed(chain):
             n = f"n{self.calls[id(call)]}"
@@ -285,7 +305,13 @@ class _Compiler:
         def flatten(c: Call) -> None:
             for a in c.args:
                 a = self.walker.resolve(a)
-                if isinstance(a, Call) and a.op == call.op and len(a.args) == 2 and self.uses[id(a)] == 1 and id(a) not in self.matched:
+                if (
+                    isinstance(a, Call)
+                    and a.op == call.op
+                    and len(a.args) == 2
+                    and self.uses[id(a)] == 1
+                    and id(a) not in self.matched
+                ):
                     flatten(a)
                 else:
                     out.append(a)
@@ -294,7 +320,7 @@ class _Compiler:
         return out if 3 <= len(out) <= _BAG_LIMIT else None
 
     def _effort(self, arg: Any) -> int:
-        if arg is None or isinstance(arg, (Call, Output)) and id(_call_of(arg)) in self.matched:
+        if arg is None or (isinstance(arg, (Call, Output)) and id(_call_of(arg)) in self.matched):
             return 0
         if isinstance(arg, Var):
             return 0 if arg.name in self.bound else 2 if arg.kind.role == "const" else 4

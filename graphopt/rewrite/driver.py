@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cache
 
 from graphopt.errors import RewriteLoopError, RuleError
 from graphopt.ir import Graph, Model, Node, Value
@@ -24,7 +25,7 @@ _MAX_SWEEPS = 16
 #: How far below a change nodes are looked at again at once.
 _REACH = 3
 
-_compiled = lru_cache(maxsize=None)(compile_rule)
+_compiled = cache(compile_rule)
 
 
 class RuleSet:
@@ -43,11 +44,8 @@ class RuleSet:
         """Patterns that start from this operator, each with the bits of the producers that it needs."""
         found = self._entries.get(op)
         if found is None:
-            found = self._entries[op] = []
-            for r in self._by_op.get(op, ()):
-                for c in _compiled(r):
-                    if c.op == op:
-                        found.append((self._mask(c.needs), c))
+            compiled = [c for r in self._by_op.get(op, ()) for c in _compiled(r) if c.op == op]
+            found = self._entries[op] = [(self._mask(c.needs), c) for c in compiled]
         return found
 
     def _mask(self, ops: Iterable[str]) -> int:
@@ -59,6 +57,14 @@ class RuleSet:
 
 #: Looks at a node and may change the graph through the rewriter; True where it did.
 Handler = Callable[[Node, "Rewriter"], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What is not an equation but works node by node: handlers by operator, and for nodes whose inputs are all constants."""
+
+    by_op: dict[str, list[Handler]] = field(default_factory=dict)
+    constant: list[Handler] = field(default_factory=list)
 
 
 class Rewriter:
@@ -147,7 +153,7 @@ class Rewriter:
             n = stack.pop()
             if n.graph is None or any(v is not None and v.used for v in n.outputs) or not self.removable(n):
                 continue
-            read = [v for v in Graph._reads(n)]
+            read = list(Graph._reads(n))
             if gone is not None:
                 gone.append(record(n))
             n.graph.remove(n)
@@ -179,11 +185,11 @@ class Rewriter:
 class Driver:
     """Applies rules and handlers to a model until nothing changes."""
 
-    def __init__(self, model: Model, rules: RuleSet, ledger: Ledger, handlers: Sequence[Handler] = ()) -> None:
+    def __init__(self, model: Model, rules: RuleSet, ledger: Ledger, handlers: Handlers | None = None) -> None:
         self.model = model
         self.rules = rules
         self.ledger = ledger
-        self.handlers = handlers
+        self.handlers = handlers or Handlers()
         self.rewriter = Rewriter(model, ledger)
         self.applied = 0
         self._fruitless: dict[str, list[str]] = {}
@@ -206,38 +212,48 @@ class Driver:
 
     def _sweep(self, graph: Graph) -> None:
         pending = self.rewriter.pending
-        entries, bits = self.rules.entries, self.rules.bits
-        handlers = self.handlers
+        visit = self._visit
         for node in graph:
             if node.subgraphs:
                 for sub in node.subgraphs:
                     self._sweep(sub)
-            if self._visit(node, entries, bits, handlers):
+            if visit(node):
                 while pending:
                     n = pending.popitem()[0]
                     if n.graph is not None:
-                        self._visit(n, entries, bits, handlers)
+                        visit(n)
 
-    def _visit(self, node: Node, entries: Callable[[str], list[tuple[int, Compiled]]], bits: dict[str, int], handlers: Sequence[Handler]) -> bool:
-        for h in handlers:
-            if h(node, self.rewriter):
-                self.applied += 1
-                return True
-        candidates = entries(node.op)
-        if not candidates:
-            return False
-        mask = 0
+    def _visit(self, node: Node) -> bool:
+        """Try handlers and rules on a node; whether one of them changed the graph."""
+        op = node.op
+        candidates = self.rules.entries(op)
+        mask, computed = 0, not node.inputs
+        bits = self.rules.bits
         for v in node.inputs:
             if v is not None:
                 if v.const is not None:
                     mask |= 1
-                if v.node is not None:
-                    mask |= bits.get(v.node.op, 0)
+                else:
+                    computed = True
+                    if v.node is not None:
+                        mask |= bits.get(v.node.op, 0)
+        handlers = self.handlers
+        if not computed and self._handle(handlers.constant, node):
+            return True
+        if op in handlers.by_op and self._handle(handlers.by_op[op], node):
+            return True
         for need, compiled in candidates:
             if need & mask == need:
                 for match in compiled.match(node):
                     if self._apply(compiled, match, node):
                         return True
+        return False
+
+    def _handle(self, handlers: Sequence[Handler], node: Node) -> bool:
+        for h in handlers:
+            if h(node, self.rewriter):
+                self.applied += 1
+                return True
         return False
 
     def _apply(self, compiled: Compiled, match: Match, node: Node) -> bool:
@@ -252,7 +268,9 @@ class Driver:
             anchor = self._anchor(replacement, match, graph)
             self._check_profit(rule, replacement, match)
         except Declined as d:
-            self.ledger.decline(rule.name, str(d), node.outputs[0].name if node.outputs and node.outputs[0] is not None else "")
+            self.ledger.decline(
+                rule.name, str(d), node.outputs[0].name if node.outputs and node.outputs[0] is not None else ""
+            )
             return False
         except RuleError as e:
             if not rule.builtin:
@@ -271,13 +289,20 @@ class Driver:
         if all(n is first for n in roots):
             return first
         read = [v for n in r.nodes for v in n.inputs if v is not None] + r.results
-        ready = max((v.node.position for v in read if v.node is not None and v.node.graph is graph and v.node not in r.nodes), default=-1)
+        ready = max(
+            (v.node.position for v in read if v.node is not None and v.node.graph is graph and v.node not in r.nodes),
+            default=-1,
+        )
         producers = [n for n in roots if n is not None]
-        users = [n.position for v in r.roots for u in v.uses if (n := _in_graph(u, graph)) is not None and n not in producers]
+        users = [
+            n.position for v in r.roots for u in v.uses if (n := _in_graph(u, graph)) is not None and n not in producers
+        ]
         for anchor in sorted(producers, key=lambda n: n.position, reverse=True):
             if ready < anchor.position <= min(users, default=anchor.position):
                 return anchor
-        raise Declined("the outputs are used in between, no place in the graph is behind all inputs and before all users")
+        raise Declined(
+            "the outputs are used in between, no place in the graph is behind all inputs and before all users"
+        )
 
     def _check_profit(self, rule: Rule, r: Replacement, match: Match) -> None:
         """Inner values that are used elsewhere stay; then the rewrite must still save a node."""
@@ -310,9 +335,9 @@ class Driver:
             assert old.node is not None
             refused |= not rewriter.replace(old, result, old.node)
         gone: list[NodeRecord] = []
-        for n in roots:
-            assert n is not None
-            rewriter.erase_if_dead(n, gone)
+        for root in roots:
+            assert root is not None
+            rewriter.erase_if_dead(root, gone)
         if refused:
             return
         for name, result in names:
@@ -334,8 +359,14 @@ class Driver:
         limit = 1000 + 8 * self.model.graph.size
         if len(history) > _PATIENCE or len(total) > limit:
             names = sorted(set((history if len(history) > _PATIENCE else total)[-_PATIENCE:]))
-            who = f"rule '{names[0]}' rewrites its own result" if len(names) == 1 else f"rules {', '.join(names)} undo each other"
-            raise RewriteLoopError(f"{who} without end, at '{location}'; leave one out (without=...) or give it a guard that fails on its own result")
+            who = (
+                f"rule '{names[0]}' rewrites its own result"
+                if len(names) == 1
+                else f"rules {', '.join(names)} undo each other"
+            )
+            raise RewriteLoopError(
+                f"{who} without end, at '{location}'; leave one out (without=...) or give it a guard that fails on its own result"
+            )
 
 
 def is_function_body(graph: Graph) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,9 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
     """
     rule = compiled.rule
     values, nodes, _ = match
-    body = call_body(rule.fn, rule.kinds, {n: _argument(k.role, v) for (n, k), v in zip(rule.kinds.items(), values, strict=True)})
+    body = call_body(
+        rule.fn, rule.kinds, {n: _argument(k.role, v) for (n, k), v in zip(rule.kinds.items(), values, strict=True)}
+    )
     offers: list[Any] = []
     try:
         roots = _bind_left(compiled, next(body), nodes)
@@ -139,7 +141,8 @@ class _Builder:
         offers = offer if isinstance(offer, tuple) else (offer,)
         roots = self.out.roots
         if len(offers) != len(roots):
-            raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): the pattern has {len(roots)} outputs, the replacement {len(offers)}")
+            where = f"rule '{self.rule.name}' ({self.rule.where})"
+            raise RuleError(f"{where}: the pattern has {len(roots)} outputs, the replacement {len(offers)}")
         for old, term in zip(roots, offers, strict=True):
             new = self.value(term) if isinstance(term, (Term, Constant)) else self.constant(term, old.dtype)
             if old.dtype and new.dtype and old.dtype != new.dtype:
@@ -154,9 +157,9 @@ class _Builder:
         if isinstance(term, (Leaf, Constant)):
             return term.value
         if isinstance(term, Output):
-            if term.value is not None:
-                return term.value
-            return self.node(term.call).outputs[term.index]  # type: ignore[return-value] - a new node has all its outputs
+            made = term.value or self.node(term.call).outputs[term.index]
+            assert made is not None
+            return made
         if isinstance(term, Call):
             return term.value if term.value is not None else self.node(term).output
         raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): {term!r} cannot stand in a replacement")
@@ -185,7 +188,11 @@ class _Builder:
             cast = array.astype(wanted)
         if array.dtype.kind == "f" and wanted.kind in "iub" and not np.array_equal(cast.astype(array.dtype), array):
             raise Declined(f"a new constant does not fit into {dtype_name(dtype)}")
-        if array.dtype.kind == "f" and wanted.kind not in "iub" and (np.isfinite(array) & ~np.isfinite(cast.astype(np.float64))).any():
+        if (
+            array.dtype.kind == "f"
+            and wanted.kind not in "iub"
+            and (np.isfinite(array) & ~np.isfinite(cast.astype(np.float64))).any()
+        ):
             raise Declined(f"a new constant overflows {dtype_name(dtype)}")
         return cast
 
@@ -200,7 +207,13 @@ class _Builder:
         for i, a in enumerate(args):
             v = self.value(a) if isinstance(a, (Term, Constant)) else None
             values.append(v)
-            if v is not None and schema is not None and (p := schema.input_param(i)) is not None and v.dtype and not p.heterogeneous:
+            if (
+                v is not None
+                and schema is not None
+                and (p := schema.input_param(i)) is not None
+                and v.dtype
+                and not p.heterogeneous
+            ):
                 if dtypes.setdefault(p.type_var, v.dtype) != v.dtype:
                     raise Declined(f"{call.op} would mix {dtype_name(dtypes[p.type_var])} and {dtype_name(v.dtype)}")
                 if p.types and v.dtype not in p.types:
@@ -211,7 +224,13 @@ class _Builder:
         while values and values[-1] is None:
             values.pop()
         self._check_counts(call, schema, values)
-        node = Node(call.op_type, values, domain=call.domain, name=self.model.fresh_name(f"{self.hint}_{call.op_type}"), attributes=attributes)
+        node = Node(
+            call.op_type,
+            values,
+            domain=call.domain,
+            name=self.model.fresh_name(f"{self.hint}_{call.op_type}"),
+            attributes=attributes,
+        )
         node.graph = self.graph
         for _ in range(call.outputs):
             node.new_output(self.model.fresh_name(f"{self.hint}_{call.op_type}_output"))
@@ -238,7 +257,9 @@ class _Builder:
         schema = op_schema(call.op_type, version, call.domain)
         if schema is None or schema.deprecated:
             if call.domain in ("", "ai.onnx.ml") and _newest(call.op_type, call.domain) is None:
-                raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}, which no opset of the installed onnx has")
+                raise RuleError(
+                    f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}, which no opset of the installed onnx has"
+                )
             if call.domain in ("", "ai.onnx.ml"):
                 raise Declined(f"{call.op} does not exist at opset {version}")
         return schema
@@ -263,7 +284,9 @@ class _Builder:
             elif _known_parameter(call.op_type, call.domain, name):
                 raise Declined(f"{call.op} has no parameter '{name}' at opset {self.graph.opsets[call.domain]}")
             else:
-                raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): {call.op} has no parameter '{name}' at any opset")
+                raise RuleError(
+                    f"rule '{self.rule.name}' ({self.rule.where}): {call.op} has no parameter '{name}' at any opset"
+                )
         return args, attributes
 
     def _dtype_of(self, schema: OpSchema | None, i: int, dtypes: dict[str, int]) -> int:
@@ -278,7 +301,11 @@ class _Builder:
         if schema is None:
             return
         where = f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}"
-        needed = [p.name for i, p in enumerate(schema.inputs) if not p.optional and not p.variadic and (i >= len(values) or values[i] is None)]
+        needed = [
+            p.name
+            for i, p in enumerate(schema.inputs)
+            if not p.optional and not p.variadic and (i >= len(values) or values[i] is None)
+        ]
         if needed or len(values) < schema.min_inputs:
             raise RuleError(f"{where} without its input {', '.join(needed) or 'list'}")
         if len(values) > schema.max_inputs:
@@ -306,7 +333,7 @@ def _typed(value: Any, kind: int) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _newest(op_type: str, domain: str) -> OpSchema | None:
     try:
         return op_schema(op_type, defs.get_schema(op_type, domain).since_version, domain)
@@ -314,7 +341,7 @@ def _newest(op_type: str, domain: str) -> OpSchema | None:
         return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known_parameter(op_type: str, domain: str, name: str) -> bool:
     """Whether any version of an operator has an attribute or input of this name."""
     version = defs.onnx_opset_version() if not domain else 100

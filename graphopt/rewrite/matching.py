@@ -83,7 +83,7 @@ def params(node: Node, positional: int, names: Sequence[str], rest: bool) -> lis
 
 def _is_default(schema: Any, name: str, value: Any) -> bool:
     default = schema.attributes[name].default if schema is not None and name in schema.attributes else None
-    if default is None or isinstance(default, float) and isinstance(value, float):
+    if default is None or (isinstance(default, float) and isinstance(value, float)):
         return default is not None and np.float32(default) == np.float32(value)
     return bool(default == value)
 
@@ -140,7 +140,7 @@ def same_attribute(value: Any, literal: Any) -> bool:
 def is_number(v: Value, number: float | int | bool, node: Node, exact: bool) -> bool:
     """Whether a value is a constant with the one given element, and would broadcast like a scalar in this node."""
     t = v.const
-    if t is None or len(t.dims) and any(d != 1 for d in t.dims):
+    if t is None or (len(t.dims) and any(d != 1 for d in t.dims)):
         return False
     found = t.item()
     if isinstance(found, str) or found is None:
@@ -159,7 +159,9 @@ def rank_fits(v: Value, node: Node) -> bool:
     """Whether a constant of one element adds no dims to the node's result."""
     assert v.const is not None
     rank = len(v.const.dims)
-    return not rank or any(o is not None and o is not v and o.shape is not None and len(o.shape) >= rank for o in node.inputs)
+    return not rank or any(
+        o is not None and o is not v and o.shape is not None and len(o.shape) >= rank for o in node.inputs
+    )
 
 
 def is_array(v: Value, wanted: Any) -> bool:

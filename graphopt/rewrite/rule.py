@@ -75,7 +75,9 @@ class Rule:
 def rule(fn: Callable[..., Any]) -> Rule: ...
 @overload
 def rule(*, exact: bool = False, always: bool = False) -> Callable[[Callable[..., Any]], Rule]: ...
-def rule(fn: Callable[..., Any] | None = None, *, exact: bool = False, always: bool = False) -> Rule | Callable[..., Rule]:
+def rule(
+    fn: Callable[..., Any] | None = None, *, exact: bool = False, always: bool = False
+) -> Rule | Callable[..., Rule]:
     """Make a rule of a generator function.
 
     The first `yield` is the pattern, and takes no branch. Python between the yields is the guard: it may read shapes, dtypes
@@ -102,10 +104,16 @@ def rule(fn: Callable[..., Any] | None = None, *, exact: bool = False, always: b
 def _make(fn: Callable[..., Any], exact: bool, always: bool) -> Rule:
     name = fn.__name__
     if not inspect.isgeneratorfunction(fn):
-        raise RuleError(f"rule '{name}': write a generator function, with one yield for the pattern and one for the replacement")
+        raise RuleError(
+            f"rule '{name}': write a generator function, with one yield for the pattern and one for the replacement"
+        )
     kinds = kinds_of(fn)
     try:
-        left = next(call_body(fn, kinds, {n: (Rest(Var(n, k)),) if k.role == "variadic" else Var(n, k) for n, k in kinds.items()}))
+        left = next(
+            call_body(
+                fn, kinds, {n: (Rest(Var(n, k)),) if k.role == "variadic" else Var(n, k) for n, k in kinds.items()}
+            )
+        )
     except StopIteration:
         raise RuleError(f"rule '{name}': the body ends before its first yield, the pattern") from None
     roots = left if isinstance(left, tuple) else (left,)
@@ -124,7 +132,9 @@ def _make(fn: Callable[..., Any], exact: bool, always: bool) -> Rule:
     )  # fmt: skip
 
 
-def call_body(fn: Callable[..., Any], kinds: dict[str, Kind], values: dict[str, Any]) -> Generator[Any, None, str | None]:
+def call_body(
+    fn: Callable[..., Any], kinds: dict[str, Kind], values: dict[str, Any]
+) -> Generator[Any, None, str | None]:
     """Start a rule's body with these arguments; a variadic parameter's is a tuple."""
     rest = next((n for n, k in kinds.items() if k.role == "variadic"), None)
     if rest is None:

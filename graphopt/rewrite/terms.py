@@ -223,7 +223,14 @@ class Call(Term):
 
     __slots__ = ("args", "attrs", "domain", "op", "op_type", "outputs", "value")
 
-    def __init__(self, op_type: str, args: tuple[Any, ...], attrs: dict[str, Any] | None = None, domain: str = "", outputs: int = 1) -> None:
+    def __init__(
+        self,
+        op_type: str,
+        args: tuple[Any, ...],
+        attrs: dict[str, Any] | None = None,
+        domain: str = "",
+        outputs: int = 1,
+    ) -> None:
         self.op_type = op_type
         self.domain = domain
         self.op = op_key(op_type, domain)

@@ -8,4 +8,13 @@ from graphopt.shapes.dims import broadcast, is_static, same_dims, same_shape
 from graphopt.shapes.inference import TypeInfo, infer_model, infer_outputs
 from graphopt.shapes.pin import pin_inputs
 
-__all__ = ["TypeInfo", "broadcast", "infer_model", "infer_outputs", "is_static", "pin_inputs", "same_dims", "same_shape"]
+__all__ = [
+    "TypeInfo",
+    "broadcast",
+    "infer_model",
+    "infer_outputs",
+    "is_static",
+    "pin_inputs",
+    "same_dims",
+    "same_shape",
+]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, shape_inference
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto, shape_inference
 
 from graphopt.ir import Graph, Model, Node, OpSchema, Shape, Tensor, Value
-from graphopt.ir.load import read_shape, set_type
+from graphopt.ir.load import read_shape
 from graphopt.ir.save import node_proto
 from graphopt.shapes.dims import ANONYMOUS, broadcast
 
@@ -51,7 +51,7 @@ def infer_model(model: Model) -> None:
         inferred = shape_inference.infer_shapes(skeleton, data_prop=True)
     except Exception:  # the inference raises many types for models that still run
         return
-    _assign(model.graph, inferred.graph)
+    _assign(model.graph, inferred.graph, {})
 
 
 def _skeleton(target: GraphProto, graph: Graph) -> None:
@@ -65,8 +65,9 @@ def _skeleton(target: GraphProto, graph: Graph) -> None:
         target.initializer.append(_visible(t, v.name))
     nodes = []
     for node in graph:
-        if node.op == "Constant" and (t := node.output.const) is not None and t.nbytes > _VISIBLE_BYTES:
-            target.initializer.append(_visible(t, node.output.name))
+        value = node.output.const if node.op == "Constant" else None
+        if value is not None and value.nbytes > _VISIBLE_BYTES:
+            target.initializer.append(_visible(value, node.output.name))
         else:
             nodes.append(node_proto(node))
     target.node.extend(nodes)
@@ -83,31 +84,39 @@ def _visible(tensor: Tensor, name: str) -> TensorProto:
     return TensorProto(name=name, data_type=tensor.dtype, dims=tensor.dims)
 
 
-def _assign(graph: Graph, inferred: GraphProto) -> None:
-    types = {i.name: i.type for i in inferred.value_info}
-    types.update((i.name, i.type) for i in inferred.output if i.type.WhichOneof("value"))
-    nested: dict[str, NodeProto] | None = None
+def _assign(graph: Graph, inferred: GraphProto, parsed: dict[bytes, TypeInfo]) -> None:
+    """Copy types from the inferred message; `parsed` remembers them by their bytes, since most are alike."""
+    types = {i.name: i.type.SerializeToString() for i in inferred.value_info}
+    for i in inferred.output:
+        types[i.name] = i.type.SerializeToString()
     for node in graph:
         for v in node.outputs:
             if v is None or v.const is not None:
                 continue
-            t = types.get(v.name)
-            if t is None:
+            message = types.get(v.name)
+            if not message:
                 continue
-            if t.HasField("tensor_type"):
-                tensor = t.tensor_type
-                v.dtype = tensor.elem_type
-                v.shape = read_shape(tensor.shape) if tensor.HasField("shape") else None
-            else:
-                set_type(v, t)
-        if node.subgraphs:
-            if nested is None:
-                nested = {p.output[0]: p for p in inferred.node if p.output and p.attribute}
-            p = nested.get(node.outputs[0].name) if node.outputs and node.outputs[0] is not None else None
-            if p is not None:
-                graphs = [g for a in p.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
-                for sub, g in zip(node.subgraphs, graphs, strict=False):
-                    _assign(sub, g)
+            info = parsed.get(message)
+            if info is None:
+                info = parsed[message] = _parse_type(TypeProto.FromString(message))
+            v.dtype, v.shape, v.type = info
+    if not graph.holders:
+        return
+    nested = {p.output[0]: p for p in inferred.node if p.output and p.attribute}
+    for node in graph.holders:
+        p = nested.get(node.outputs[0].name) if node.outputs and node.outputs[0] is not None else None
+        if p is not None:
+            graphs = [g for a in p.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
+            for sub, g in zip(node.subgraphs, graphs, strict=False):
+                _assign(sub, g, parsed)
+
+
+def _parse_type(t: TypeProto) -> TypeInfo:
+    if t.HasField("tensor_type"):
+        return TypeInfo(
+            t.tensor_type.elem_type, read_shape(t.tensor_type.shape) if t.tensor_type.HasField("shape") else None
+        )
+    return TypeInfo(0, None, t)
 
 
 def _forget_anonymous(graph: Graph) -> None:
@@ -159,18 +168,17 @@ def infer_outputs(model: Model, node: Node, schema: OpSchema, opsets: dict[str, 
     imports = [onnx.helper.make_opsetid(d, n) for d, n in opsets.items()]
     try:
         found: dict[str, Any] = shape_inference.infer_node_outputs(
-            schema.proto, node_proto(node), types, input_data=data, opset_imports=imports, ir_version=max(model.ir_version, 8)
+            schema.proto,
+            node_proto(node),
+            types,
+            input_data=data,
+            opset_imports=imports,
+            ir_version=max(model.ir_version, 8),
         )
     except Exception as e:
         raise ValueError(str(e).strip().splitlines()[-1] if str(e).strip() else repr(e)) from e
     out = []
     for v in node.outputs:
         t = found.get(v.name) if v is not None else None
-        if t is None:
-            out.append(UNKNOWN)
-        elif t.HasField("tensor_type"):
-            shape = read_shape(t.tensor_type.shape) if t.tensor_type.HasField("shape") else None
-            out.append(TypeInfo(t.tensor_type.elem_type, shape))
-        else:
-            out.append(TypeInfo(0, None, t))
+        out.append(UNKNOWN if t is None else _parse_type(t))
     return out

@@ -27,12 +27,16 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
 
     def pin(name: str, size: int, where: str) -> None:
         if named.setdefault(name, size) != size:
-            raise ArgumentError(f"input_shapes: {where} makes dim '{name}' {size}, but it is pinned to {named[name]} already")
+            raise ArgumentError(
+                f"input_shapes: {where} makes dim '{name}' {size}, but it is pinned to {named[name]} already"
+            )
 
     for key, wanted in shapes.items():
         if isinstance(wanted, int):
             if key not in names:
-                raise ArgumentError(f"input_shapes: no input has a dim named '{key}'; the named dims are {sorted(names) or 'none'}")
+                raise ArgumentError(
+                    f"input_shapes: no input has a dim named '{key}'; the named dims are {sorted(names) or 'none'}"
+                )
             pin(key, _size(wanted, key), f"'{key}'")
             continue
         if key not in inputs:

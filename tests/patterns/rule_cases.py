@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from graphopt.patterns import all_rules
 from onnx import ModelProto, TensorProto, helper, parser
 
 from graphopt.ir import Model, load
-from graphopt.patterns import all_rules
 from graphopt.rewrite import Driver, Ledger, Rule, RuleSet
 from graphopt.shapes import infer_model
 
@@ -103,7 +103,7 @@ def inputs(model: ModelProto, seed: int, case: Case, special: bool = False) -> d
             a = rng.uniform(case.low, case.high, shape)
             if special:
                 for k, x in enumerate((np.nan, np.inf, -np.inf, -0.0, 0.0)):
-                    a.flat[k :: 7] = x
+                    a.flat[k::7] = x
         out[i.name] = np.asarray(a).astype(dtype)
     return out
 
@@ -141,4 +141,6 @@ def compare(want: list[np.ndarray], got: list[np.ndarray], exact: bool, toleranc
         np.testing.assert_array_equal(w[np.isinf(w)], g[np.isinf(w)])
         finite = np.isfinite(w)
         scale = max(1.0, float(np.abs(w[finite]).max(initial=0)))
-        np.testing.assert_allclose(g[finite] / scale, w[finite] / scale, rtol=0, atol=tolerance if w.dtype != np.float16 else 5e-3)
+        np.testing.assert_allclose(
+            g[finite] / scale, w[finite] / scale, rtol=0, atol=tolerance if w.dtype != np.float16 else 5e-3
+        )
