@@ -127,7 +127,7 @@ class Node:
         self.name = name
         self.inputs = inputs
         self.outputs: list[Value | None] = []
-        self._attributes = attributes
+        self._attributes = {} if attributes is None and proto is None else attributes
         self._proto = proto
         self.stale = proto is None
         self.subgraphs: list[Graph] = []
@@ -190,6 +190,12 @@ class Node:
         v = Value(name, self.graph, self, len(self.outputs))
         self.outputs.append(v)
         return v
+
+    def inherit(self, other: Node) -> None:
+        """Take over the metadata and doc string of the node that this new one stands for."""
+        source = other._proto
+        if self._proto is None and source is not None and (source.metadata_props or source.doc_string):
+            self._proto = NodeProto(doc_string=source.doc_string, metadata_props=source.metadata_props)
 
     def users(self) -> Iterator[Node]:
         """The nodes that read any output, each once per output."""

@@ -146,6 +146,9 @@ def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) 
     scopes = [values, *outer]
     for info in proto.output:
         v = _lookup(info.name, scopes, f"output of graph '{proto.name}'")
+        if v.graph is not graph:
+            v = _copy_into(graph, v, scopes)
+            info = ValueInfoProto(name=v.name, type=info.type)
         v.exits += 1
         graph.outputs.append(v)
         graph.output_infos.append(info)
@@ -224,6 +227,19 @@ def _read_nodes(graph: Graph, protos: Any, values: dict[str, Value], outer: list
             where = f"node '{stuck.name}' ({stuck.op_type}, output '{stuck.output.name}')"
             raise ModelError(f"graph '{graph.name}' has a cycle through {where}; no order of its nodes can run")
         graph.touch()
+
+
+def _copy_into(graph: Graph, outer: Value, scopes: list[dict[str, Value]]) -> Value:
+    """A subgraph may not give out a value of the graph around it; give out a copy."""
+    name = f"{outer.name}_copy"
+    while any(name in values for values in scopes):
+        name += "_"
+    node = Node("Identity", [outer], name=name)
+    graph.append(node)
+    v = scopes[0][name] = node.new_output(name)
+    v.dtype, v.shape, v.type = outer.dtype, outer.shape, outer.type
+    graph.touch()
+    return v
 
 
 def _lookup(name: str, scopes: list[dict[str, Value]], what: str) -> Value:

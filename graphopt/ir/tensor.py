@@ -56,12 +56,20 @@ class Tensor:
         return self._proto is not None and self._proto.data_location == TensorProto.EXTERNAL
 
     def numpy(self) -> np.ndarray:
-        """The values as a read-only array; 16-bit and smaller floats and 4- and 2-bit integers as ml_dtypes."""
+        """The values as a read-only array; 16-bit and smaller floats and 4- and 2-bit integers as ml_dtypes.
+
+        Raises:
+            ModelError: the message or file does not hold values of this dtype and shape.
+        """
         if self._array is not None:
             return self._array
         assert self._proto is not None
-        array = self._map_external() if self.is_external else numpy_helper.to_array(self._proto)
-        array = np.asarray(array).reshape(self.dims)
+        try:
+            array = self._map_external() if self.is_external else numpy_helper.to_array(self._proto)
+            array = np.asarray(array).reshape(self.dims)
+        except (ValueError, TypeError, KeyError) as e:
+            what = f"{dtype_name(self.dtype)}{list(self.dims)}"
+            raise ModelError(f"tensor '{self._proto.name}' does not hold what it says, {what}: {e}; export it again") from e
         array.setflags(write=False)
         if array.nbytes <= _CACHED_BYTES:
             self._array = array
@@ -135,7 +143,10 @@ def byte_size(dtype: int, dims: Iterable[int]) -> int:
 
 def dtype_name(dtype: int) -> str:
     """'float', 'int64'... as ONNX spells it in lower case."""
-    return TensorProto.DataType.Name(dtype).lower()
+    return _DTYPE_NAMES.get(dtype) or f"dtype {dtype}"
+
+
+_DTYPE_NAMES = {number: name.lower() for name, number in TensorProto.DataType.items()}
 
 
 def _bits(dtype: int) -> int:
@@ -151,6 +162,8 @@ def _bit_table() -> dict[int, int]:
             table[number] = 4
         elif name in ("UINT2", "INT2"):
             table[number] = 2
+        elif name in ("FLOAT6E2M3", "FLOAT6E3M2"):
+            table[number] = 6
         else:
             table[number] = np.dtype(helper.tensor_dtype_to_np_dtype(number)).itemsize * 8
     return table

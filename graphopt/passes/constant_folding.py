@@ -108,8 +108,8 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
     """Replace a node by constants."""
     graph = node.graph
     assert graph is not None
-    if any(v.exits for v in results) and node.op == "Identity":
-        return False
+    if node.op == "Identity" and any(v.exits for v in results):
+        return False  # a graph output that is a constant stays a copy of it
     after = []
     for v, array in results.items():
         if not v.used:

@@ -55,6 +55,8 @@ class _Compiler:
         self.variant = variant
         self.walker = Walker(variant.choices)
         found: list[Call] = []
+        for r in rule.left:
+            self.walker.resolve(r)
         for r in variant.roots:
             self.walker.walk(r, found)
         self.calls = {id(c): i for i, c in enumerate(variant.calls)}

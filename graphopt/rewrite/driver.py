@@ -22,6 +22,8 @@ from graphopt.rewrite.rule import Rule
 _PATIENCE = 64
 #: Sweeps over a graph before the driver stops looking for more.
 _MAX_SWEEPS = 16
+#: Constants up to this many bytes may be repeated where a graph output is one.
+_SMALL = 1024
 #: How far below a change nodes are looked at again at once.
 _REACH = 3
 
@@ -79,24 +81,19 @@ class Rewriter:
     def look_again(self, node: Node) -> None:
         self.pending[node] = None
 
-    def replace(self, old: Value, new: Value, before: Node) -> bool:
-        """Let everybody read `new` instead of `old`, whose producer is `before`; names of graph outputs are kept.
+    @staticmethod
+    def can_replace(old: Value, new: Value, before: Node) -> bool:
+        """Whether `new` may stand for `old`, whose producer is `before`: an output of a graph must have a producer there."""
+        return not old.exits or before.op != "Identity" or _takes_name(old, new)
 
-        False, and nothing changed, where an output of the graph would lose its producer.
-        """
-        if old.exits:
-            inner = new.node is not None and new.node.graph is old.graph and not new.exits and old.exits == 1
-            if not inner:
-                if before.op == "Identity":
-                    return False
-                self._identity(old, new, before)
-                return True
+    def replace(self, old: Value, new: Value, before: Node) -> None:
+        """Let everybody read `new` instead of `old`, whose producer is `before`; names of graph outputs are kept."""
+        if old.exits and not _takes_name(old, new):
+            self._copy_to_output(old, new, before)
+            return
         old.replace_uses(new)
-        if new.node is not None and new.exits and new.name != old.name:
-            name = old.name
-            old.name = self.model.fresh_name(name)
-            before.touch()
-            new.rename(name)
+        if new.exits and new.name != old.name:
+            self._exchange_names(old, new, before)
         if new.shape is None:
             new.shape = old.shape
         elif old.shape is not None and len(old.shape) == len(new.shape) and None in new.shape:
@@ -104,26 +101,34 @@ class Rewriter:
         if not new.dtype and new.type is None:
             new.dtype, new.type = old.dtype, old.type
         self._look_below(new)
-        return True
 
-    def _identity(self, old: Value, new: Value, before: Node) -> None:
-        """Keep a graph output alive as a copy of `new`."""
+    def _copy_to_output(self, old: Value, new: Value, before: Node) -> None:
+        """Let a graph output be a copy of `new`, and everybody else read `new` itself."""
         graph = old.graph
-        node = Node("Identity", [new], name=self.model.fresh_name(f"{old.name}_Identity"))
+        if new.const is not None and (new.const.nbytes <= _SMALL or not new.used):
+            node = Node("Constant", [], attributes={"value": new.const})
+        else:
+            node = Node("Identity", [new])
+        node.name = self.model.fresh_name(f"{old.name}_{node.op}")
         node.graph = graph
-        v = node.new_output(self.model.fresh_name(f"{old.name}_Identity_output"))
-        v.dtype, v.shape, v.type = old.dtype, old.shape, old.type
+        copy = node.new_output(self.model.fresh_name(f"{node.name}_output"))
+        copy.dtype, copy.shape, copy.type = old.dtype, old.shape, old.type
+        if node.op == "Constant":
+            copy.const = new.const
         graph.insert_before(before, node)
-        old.replace_uses(v)
+        for user in list(old.uses):
+            for i, v in enumerate(user.inputs):
+                if v is old:
+                    user.set_input(i, new)
+        old.replace_uses(copy)
+        self._exchange_names(old, copy, before)
+        self._look_below(new)
+
+    def _exchange_names(self, old: Value, new: Value, before: Node) -> None:
         name = old.name
         old.name = self.model.fresh_name(name)
         before.touch()
-        v.rename(name)
-        for user in list(v.uses):
-            for i, u in enumerate(user.inputs):
-                if u is v:
-                    user.set_input(i, new)
-        self._look_below(new)
+        new.rename(name)
 
     def insert(self, node: Node, before: Node) -> None:
         """Put a node in front of another one."""
@@ -132,11 +137,14 @@ class Rewriter:
         self.look_again(node)
 
     def add_constant(self, v: Value, before: Node) -> None:
-        """Give a constant that was made outside the graph its place: an initializer, or a Constant node where the graph
-        cannot have one (functions, and IR version 3 in which every initializer is an input)."""
+        """Give a constant that was made outside the graph its place: an initializer, or a Constant node in a function.
+
+        A model of IR version 3, in which every initializer is an input, becomes version 4.
+        """
         graph = before.graph
         assert graph is not None and v.const is not None
-        if graph.model.ir_version >= 4 and not is_function_body(graph):
+        if not is_function_body(graph):
+            graph.model.ir_version = max(graph.model.ir_version, 4)
             graph.initializers[v] = v.const
             graph.touch()
             return
@@ -265,7 +273,10 @@ class Driver:
             return False
         try:
             replacement = instantiate(self.model, compiled, match, graph)
-            anchor = self._anchor(replacement, match, graph)
+            for old, new in zip(replacement.roots, replacement.results, strict=True):
+                if old.node is not None and not self.rewriter.can_replace(old, new, old.node):
+                    raise Declined("an output of the graph must have a producer")
+            anchor = self._anchor(replacement, graph)
             self._check_profit(rule, replacement, match)
         except Declined as d:
             self.ledger.decline(
@@ -281,7 +292,7 @@ class Driver:
         self._commit(rule, replacement, match, graph, anchor, started)
         return True
 
-    def _anchor(self, r: Replacement, match: Match, graph: Graph) -> Node:
+    def _anchor(self, r: Replacement, graph: Graph) -> Node:
         """The node in front of which the new nodes go."""
         roots = [v.node for v in r.roots]
         first = roots[0]
@@ -325,21 +336,21 @@ class Driver:
         for v in r.constants:
             if v in used:
                 rewriter.add_constant(v, anchor)
+        origin = r.roots[0].node
         for n in r.nodes:
+            if origin is not None:
+                n.inherit(origin)
             rewriter.insert(n, anchor)
         roots = [v.node for v in r.roots]
         new = set(r.nodes)
-        refused = False
         names = [(old.name, result) for old, result in zip(r.roots, r.results, strict=True) if result.node in new]
         for old, result in zip(r.roots, r.results, strict=True):
             assert old.node is not None
-            refused |= not rewriter.replace(old, result, old.node)
+            rewriter.replace(old, result, old.node)
         gone: list[NodeRecord] = []
         for root in roots:
             assert root is not None
             rewriter.erase_if_dead(root, gone)
-        if refused:
-            return
         for name, result in names:
             if result.name != name and not any(old.name == name and old.used for old in r.roots):
                 result.rename(name)
@@ -367,6 +378,11 @@ class Driver:
             raise RewriteLoopError(
                 f"{who} without end, at '{location}'; leave one out (without=...) or give it a guard that fails on its own result"
             )
+
+
+def _takes_name(old: Value, new: Value) -> bool:
+    """Whether `new` can become the graph output that `old` is by taking its name."""
+    return new.node is not None and new.node.graph is old.graph and not new.exits and old.exits == 1
 
 
 def is_function_body(graph: Graph) -> bool:

@@ -179,7 +179,8 @@ class Walker:
             if id(term) not in self.taken:
                 k = len(self.taken)
                 if k == len(self.choices):
-                    self.open = self.open or term
+                    if self.open is None:
+                        self.open = term
                     return term.choices[0]
                 self.taken[id(term)] = self.choices[k]
             term = term.choices[self.taken[id(term)]]
