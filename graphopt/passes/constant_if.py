@@ -25,18 +25,20 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
         return False
     if branch.source is not None and branch.source.sparse_initializer:
         return False
+    if len(set(branch.outputs)) < len(branch.outputs) and any(v.type is not None for v in branch.outputs):
+        return False  # one sequence given out twice would need an Identity, which old opsets have for tensors only
     parent = node.graph
     _free_names(rewriter.model, branch)
     moved = parent.adopt(branch, node)
     for n in moved:
         rewriter.look_again(n)
-    for old, new in zip(node.outputs, list(branch.outputs), strict=True):
+    outputs, branch.outputs = branch.outputs, []
+    for v in outputs:
+        v.exits -= 1
+    for old, new in zip(node.outputs, outputs, strict=True):
         if old is not None and old.used:
             rewriter.replace(old, new, node)
     gone = record(node)
-    for v in branch.outputs:
-        v.exits -= 1
-    branch.outputs = []
     rewriter.erase_if_dead(node)
     for n in reversed(moved):
         rewriter.erase_if_dead(n)
