@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_helper
 
 from graphopt.errors import ArgumentError
 
@@ -21,6 +24,13 @@ _WIDTHS = {
     TensorProto.FLOAT: "float32", TensorProto.COMPLEX64: "float32",
     TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16",
 }  # fmt: skip
+
+#: Integer types, as TensorProto.DataType.
+INTEGERS = {code for name, code in TensorProto.DataType.items() if name.startswith(("INT", "UINT"))}
+
+_COMPARISONS = {"Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"}
+_SAME_VALUES = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Slice", "Expand"}
+_RANDOM = re.compile("Random(Normal|Uniform)(Like)?|Bernoulli|Multinomial")
 
 
 @dataclass(frozen=True)
@@ -85,15 +95,28 @@ def spread(values: Sequence[Any]) -> float:
     """How much a value moves over several runs: the largest absolute difference from the first.
 
     Tensors are compared with the first of the same shape (their sizes may have been asked for). inf where NaNs come and
-    go. 0 says that a comparison proves nothing: whatever this value is computed from, it is not the inputs.
+    go. What may be rounding counts as 0, which says that a comparison proves nothing: whatever this value is computed
+    from, it is not the inputs.
     """
     firsts: dict[str, Any] = {}
     most = 0.0
     for value in values:
         first = firsts.setdefault(layout(value), value)
         c = compare(first, value, 0.0)
-        most = max(most, c.absolute if c.absolute or c.equal else math.inf)
+        if not c.equal and not c.absolute <= _rounding(value):
+            most = max(most, c.absolute)
     return most
+
+
+def _rounding(value: Any) -> float:
+    """A few units in the last place of the largest number in a value."""
+    if isinstance(value, (list, tuple, dict)):
+        return max(map(_rounding, value.values() if isinstance(value, dict) else value), default=0.0)
+    a = np.asarray(value)
+    if value is None or is_text(a) or not is_floating(a):
+        return 0.0
+    finite = np.abs(_wide(a)[np.isfinite(_wide(a))])
+    return 8.0 * float(ml_dtypes.finfo(a.dtype).eps) * float(finite.max(initial=0.0))
 
 
 def tolerance_of(dtype: np.dtype) -> float:
@@ -207,6 +230,28 @@ def nodes_of(model: ModelProto) -> Iterator[onnx.NodeProto]:
             yield node
             for a in node.attribute:
                 stack.extend(g.node for g in ((a.g,) if a.HasField("g") else a.graphs))
+
+
+def compared_with(model: ModelProto, names: set[str]) -> dict[str, set[int]]:
+    """Integers that the main graph compares an input with: values on which a branch may hang."""
+    origin = {name: name for name in names}  # value -> the input whose numbers it has
+    single = {t.name: t for t in model.graph.initializer if math.prod(t.dims) == 1 and t.data_location != t.EXTERNAL}
+    hints: dict[str, set[int]] = {}
+    for node in model.graph.node if names else ():
+        if node.op_type == "Constant" and node.attribute and math.prod(node.attribute[0].t.dims) == 1:
+            single[node.output[0]] = node.attribute[0].t
+        if node.op_type in _SAME_VALUES and node.input[0] in origin:
+            origin[node.output[0]] = origin[node.input[0]]
+        if node.op_type in _COMPARISONS:
+            for name, other in itertools.permutations(node.input):
+                if name in origin and other in single and single[other].data_type in INTEGERS:
+                    hints.setdefault(origin[name], set()).add(int(numpy_helper.to_array(single[other]).item()))
+    return hints
+
+
+def draws_numbers(model: ModelProto) -> bool:
+    """Whether some operator's output is random."""
+    return any(_RANDOM.fullmatch(n.op_type) or (n.op_type == "Dropout" and len(n.input) > 2) for n in nodes_of(model))
 
 
 def feedable(model: ModelProto) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:

@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 from onnx import ModelProto, TensorProto, TensorShapeProto, TypeProto, helper, numpy_helper
 
-from graphopt.compare import feedable, nodes_of, spread
+from graphopt.compare import INTEGERS, compared_with, feedable, spread
 from graphopt.errors import GraphoptError
 
 Sizes = dict[str, int]
@@ -106,7 +106,7 @@ class Input:
 def inputs_of(model: ModelProto) -> tuple[list[Input], list[Input]]:
     """The inputs that must be fed and those that may be."""
     required, optional = feedable(model)
-    hints = _hints(model, {v.name for v in required if v.type.tensor_type.elem_type in _INTEGERS})
+    hints = compared_with(model, {v.name for v in required if v.type.tensor_type.elem_type in INTEGERS})
     stored = {t.name: t for t in model.graph.initializer if t.data_location != TensorProto.EXTERNAL}
     defaults = {v.name: numpy_helper.to_array(stored[v.name]) if v.name in stored else None for v in optional}
     return (
@@ -192,7 +192,7 @@ def _tensor(element: int, shape: list[int], style: Style, largest: int, rng: np.
     dtype = helper.tensor_dtype_to_np_dtype(element)
     if element == TensorProto.BOOL:
         return rng.integers(0, 2, shape).astype(bool)
-    if element in _INTEGERS:
+    if element in INTEGERS:
         info: Any = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
         low, high = 0, min(style.high, int(info.max))
         if info.bits <= 8 and style.high in (9, 31):
@@ -212,25 +212,6 @@ def _tensor(element: int, shape: list[int], style: Style, largest: int, rng: np.
 
 
 _WORDS = ("a", "b", "c", "one", "two", "three words here", "", "Ünïcode")
-_INTEGERS = {code for name, code in TensorProto.DataType.items() if name.startswith(("INT", "UINT"))}
-_COMPARISONS = {"Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"}
-
-
-def _hints(model: ModelProto, names: set[str]) -> dict[str, set[int]]:
-    """Integers that the main graph compares an input with: values on which a branch may hang."""
-    if not names:
-        return {}
-    single = {t.name: t for t in model.graph.initializer if math.prod(t.dims) == 1 and t.data_location != t.EXTERNAL}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute and math.prod(node.attribute[0].t.dims) == 1:
-            single[node.output[0]] = node.attribute[0].t
-    hints: dict[str, set[int]] = {}
-    for node in nodes_of(model):
-        if node.op_type in _COMPARISONS:
-            for name, other in itertools.permutations(node.input):
-                if name in names and other in single and single[other].data_type in _INTEGERS:
-                    hints.setdefault(name, set()).add(int(numpy_helper.to_array(single[other]).item()))
-    return hints
 
 
 def _tensor_type(t: TypeProto) -> TypeProto.Tensor | None:

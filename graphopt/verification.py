@@ -14,7 +14,6 @@ import contextlib
 import itertools
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -38,8 +37,6 @@ Status = Literal[
 
 #: Default executors leave out a reference run of a model with more weights than this, in bytes.
 REFERENCE_LIMIT = 256 * 2**20
-
-_RANDOM = re.compile("Random(Normal|Uniform)(Like)?|Bernoulli|Multinomial")
 
 
 class VerificationError(GraphoptError, AssertionError):
@@ -116,8 +113,7 @@ class Verification:
             return None if isinstance(value, float) and not math.isfinite(value) else value
 
         rows = [{k: plain(v) for k, v in asdict(row).items()} for row in self.rows]
-        whole = {"verdict": self.verdict, "ok": self.ok, "problems": self.problems, "notes": self.notes, "rows": rows}
-        return json.dumps(whole, **options)
+        return json.dumps({**vars(self), "ok": self.ok, "rows": rows}, **options)
 
     def summary(self) -> list[tuple[str, ...]]:
         """A line for each executor, output and status: these, runs, worst difference, tolerance, detail; as text."""
@@ -131,10 +127,10 @@ class Verification:
             lines.append((*key, str(len(rows)), _number(worst.difference), _number(worst.tolerance), detail))
         return lines
 
-    def sizes(self) -> str:
-        """The sizes of dynamic dims that were used, as text."""
-        texts = (", ".join(f"{k}={v}" for k, v in row.sizes.items()) for row in self.rows)
-        return "; ".join(dict.fromkeys(filter(None, texts)))
+    def remarks(self) -> list[str]:
+        """The sizes that were used for dynamic dims, and the notes."""
+        sizes = dict.fromkeys(", ".join(f"{k}={v}" for k, v in row.sizes.items()) for row in self.rows if row.sizes)
+        return [*([f"sizes: {'; '.join(sizes)}"] if sizes else []), *self.notes]
 
     def __str__(self) -> str:
         lines = [f"verdict: {self.verdict}", *(f"  {p}" for p in self.problems)]
@@ -142,27 +138,22 @@ class Verification:
             table = [_HEAD, *self.summary()]
             widths = [max(len(line[i]) for line in table) for i in range(len(_HEAD))]
             lines += ["", *("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in table), ""]
-            lines += [f"sizes: {self.sizes()}"] if self.sizes() else []
-        return "\n".join([*lines, *self.notes]).rstrip()
+        return "\n".join([*lines, *self.remarks()]).rstrip()
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
-        from rich.markup import escape
         from rich.table import Table
         from rich.text import Text
 
-        colours = {"equal": "green", "different": "red", "failed": "red", "interface differs": "red"}
-        parts: list[RenderableType] = [Text(self.verdict, style=f"bold {colours.get(self.verdict, 'yellow')}")]
-        parts += map(Text, self.problems)
-        if self.rows:
-            table = Table(*_HEAD, box=None)
-            for line in self.summary():
-                cells = list(map(escape, line))
-                cells[2] = f"[{colours.get(line[2], 'yellow')}]{cells[2]}[/]"
-                table.add_row(*cells)
-            parts.append(table)
-        notes = [f"sizes: {self.sizes()}"] if self.sizes() else []
-        return Group(*parts, *(Text(note, style="dim") for note in (*notes, *self.notes)))
+        def coloured(text: str) -> Text:
+            colours = {"equal": "green", "different": "red", "failed": "red", "interface differs": "red"}
+            return Text(text, style=f"bold {colours.get(text, 'yellow')}")
+
+        table = Table(*_HEAD, box=None)
+        for executor, output, status, *rest in self.summary():
+            table.add_row(Text(executor), Text(output), coloured(status), *map(Text, rest))
+        remarks = (Text(remark, style="dim") for remark in self.remarks())
+        return Group(coloured(self.verdict), *map(Text, self.problems), *([table] if self.rows else []), *remarks)
 
 
 _HEAD = ("executor", "output", "status", "runs", "difference", "tolerance", "")
@@ -186,19 +177,17 @@ def verify(
         candidate: likewise. Its names, order, dtypes and declared dims of inputs and outputs must be the original's.
         on: names of executors (graphopt.exec.executors). None: all that are installed, onnx.reference only up to
             REFERENCE_LIMIT of weights.
-        seeds: draws of random inputs for each set of sizes.
+        seeds: draws of random inputs for each set of sizes, two at least.
         sizes: sets of sizes of the dynamic dims. They are found by asking the original, see graphopt.sampling.
         rtol: what counts as equal: largest |a - b| over max(1, largest |a|). None: 1e-8, 1e-4 or 1e-2, by the least
             precise of float64, float32 and 16-bit floats that the original computes in (compare.TOLERANCES). Quantised
             models may need more: one step of an 8-bit scale is 1/256 of it.
         inputs: feeds to use instead of random ones, one dict or several.
-        seconds: for the original's runs on one executor. If they take longer, fewer sizes and seeds are used, and a note
-            says so; two inputs are always run.
+        seconds: for the original's runs on one executor; past that, fewer inputs are used, and a note says so.
 
     The original runs first: what it does not take is no input. Its outputs tell which comparisons mean something: one
     that stays the same for other inputs proves nothing, one that differs between two runs on the same inputs is not
-    deterministic and compared in dtype and shape alone. Inputs that have an initializer as default are left out first,
-    then fed. Conclusions: see Verification.
+    deterministic and compared in dtype and shape alone. Inputs with an initializer as default are left out, then fed.
 
     Raises:
         ArgumentError: an unknown executor, input name, or kind of model; a file that is not there.
@@ -206,8 +195,8 @@ def verify(
         ModelError: the original is no model.
     """
     names = known([on] if isinstance(on, str) else list(on or installed()))
-    if seeds < 1 or sizes < 1:
-        raise ArgumentError(f"seeds and sizes must be 1 or more, not {seeds} and {sizes}")
+    if seeds < 2 or sizes < 1:  # one draw cannot show what an output depends on
+        raise ArgumentError(f"seeds must be 2 or more and sizes 1 or more, not {seeds} and {sizes}")
     with contextlib.ExitStack() as stack:
         a = stack.enter_context(model_file(original))
         try:
@@ -258,8 +247,9 @@ class _Trials:
 
     def __post_init__(self) -> None:
         self.inputs, self.optional = sampling.inputs_of(self.original.proto)
-        nodes = comparing.nodes_of(self.original.proto)
-        self.random = any(_RANDOM.fullmatch(n.op_type) or (n.op_type == "Dropout" and len(n.input) > 2) for n in nodes)
+        self.random = comparing.draws_numbers(self.original.proto)
+        if any(node.op_type == "If" for node in comparing.nodes_of(self.original.proto)):
+            self.notes.append("the model branches: what no input led to was not compared")
 
     def on(self, name: str) -> list[Row]:
         """The rows of one executor; none where the models could not be compared on it."""
@@ -323,21 +313,16 @@ class _Trials:
     def _moves(self, name: str, session: Executor, cases: Sequence[_Case]) -> dict[str, float]:
         """How much each output moves with the inputs; inf where there are none that could move it."""
         runs = [case.outputs for case in cases]
-        unknown = dict.fromkeys(runs[0], math.inf)
         if not self.inputs:
-            return unknown
-        if self.given or self.seeds == 1:  # too little to go by: other values, for the original only
-            plan = self.plans[0] if self.plans else Plan({})
+            return dict.fromkeys(runs[0], math.inf)
+        if self.given:  # which may be too little to go by
             try:
-                feeds = (
-                    sampling.resampled(self.given[0]) if self.given else sampling.draw(self.inputs, plan, self.seeds)
-                )
-                runs.append(session.run(feeds))
+                runs.append(session.run(sampling.resampled(self.given[0])))
             except Exception:
                 if len(runs) == 1:
                     self.notes.append(f"{name}: one set of inputs, no telling whether the outputs depend on them")
-                    return unknown
-        return {output: spread([run[output] for run in runs]) for output in unknown}
+                    return dict.fromkeys(runs[0], math.inf)
+        return {output: spread([run[output] for run in runs]) for output in runs[0]}
 
     def _case(self, session: Executor, feeds: Feeds, seed: int | None = None, detail: str = "") -> _Case:
         return _Case(seed, sampling.sizes_of(self.inputs, feeds), feeds, session.run(feeds), detail)

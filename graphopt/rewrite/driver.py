@@ -91,8 +91,9 @@ class Rewriter:
         if old.exits and not _takes_name(old, new):
             self._copy_to_output(old, new, before)
             return
+        output = old.exits > 0
         old.replace_uses(new)
-        if new.exits and new.name != old.name:
+        if output:
             self._exchange_names(old, new, before)
         if new.shape is None:
             new.shape = old.shape

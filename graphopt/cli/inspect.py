@@ -1,0 +1,160 @@
+"""`graphopt inspect`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphopt.cli import options
+from graphopt.cli.output import Screen, err, out, short, size_text
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+
+_LARGEST = 5
+
+
+def inspect(model: options.ModelPath, json: options.Json = False) -> int:
+    """Show what MODEL holds: interface, operators, weights, versions."""
+    from graphopt.ir import load
+
+    with err().working(f"reading {model}"):
+        data = describe(load(model), model)
+    if json:
+        out().json(data)
+    else:
+        _show(out(), data)
+    return 0
+
+
+def describe(model: Model, path: Path) -> dict[str, Any]:
+    """All that the command tells, as plain data."""
+    from onnx.defs import onnx_opset_version
+
+    from graphopt.report import Summary
+
+    source, graph = model.source, model.graph
+    summary = Summary.of(model)
+    constants = [(v.name, t) for g in model.graphs() for v, t in g.initializers.items()]
+    constants += [
+        (v.name, v.const)
+        for node in model.nodes()
+        if node.op == "Constant"
+        for v in node.outputs
+        if v is not None and v.const is not None
+    ]
+    external: Counter[str] = Counter()
+    for _, t in constants:
+        if t.is_external:
+            external[t.external_range()[0].name] += t.nbytes
+    unknown = Counter(node.op for node in model.nodes() if _is_unknown(model, node))
+    overridable = [v.name for v in graph.inputs if v in graph.initializers]
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "producer": " ".join(filter(None, (source.producer_name, source.producer_version))),
+        "ir_version": source.ir_version,
+        "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
+        "newest_opset": onnx_opset_version(),
+        "graph": graph.name,
+        "inputs": [_interface(info) for info in source.graph.input if info.name not in overridable],
+        "outputs": [_interface(info) for info in source.graph.output],
+        "initializers_that_are_inputs": overridable,
+        "nodes": summary.nodes,
+        "operators": dict(summary.operators.most_common()),
+        "subgraphs": sum(1 for g in model.graph.subgraphs()) - 1,
+        "functions": [f"{f.source.domain}::{f.source.name}" for f in model.functions.values()],
+        "unknown_operators": dict(unknown.most_common()),
+        "constants": len(constants),
+        "constant_bytes": summary.constant_bytes,
+        "largest_constants": [
+            {"name": name, "dtype": _dtype(t.dtype), "dims": list(t.dims), "bytes": t.nbytes}
+            for name, t in sorted(constants, key=lambda c: -c[1].nbytes)[:_LARGEST]
+        ],
+        "external_data": dict(external.most_common()),
+    }
+
+
+def _is_unknown(model: Model, node: Any) -> bool:
+    return model.schema(node) is None and (node.domain, node.op_type, node.overload) not in model.functions
+
+
+def _interface(info: Any) -> dict[str, Any]:
+    """Name, type and dims of an input or output; dims are None where the rank is unknown or it is no tensor."""
+    kind, dims = _type(info.type)
+    return {"name": info.name, "type": kind, "dims": dims}
+
+
+def _type(t: Any) -> tuple[str, list[int | str | None] | None]:
+    from graphopt.ir.load import read_shape
+
+    which = t.WhichOneof("value")
+    if which is None:
+        return "unknown", None
+    inner = getattr(t, which)
+    if which in ("tensor_type", "sparse_tensor_type"):
+        name = _dtype(inner.elem_type)
+        dims = list(read_shape(inner.shape)) if inner.HasField("shape") else None
+        return (name if which == "tensor_type" else f"sparse({name})"), dims
+    if which == "map_type":
+        return f"map({_dtype(inner.key_type)}, {_nested(inner.value_type)})", None
+    if which in ("sequence_type", "optional_type"):
+        return f"{which.removesuffix('_type')}({_nested(inner.elem_type)})", None
+    return which.removesuffix("_type"), None
+
+
+def _dtype(number: int) -> str:
+    """'float32', 'int64'... the names that NumPy has, where it has one."""
+    from graphopt.ir.tensor import dtype_name
+
+    name = dtype_name(number)
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def _nested(t: Any) -> str:
+    kind, dims = _type(t)
+    return kind if dims is None else f"{kind}{_dims_text(dims)}"
+
+
+def _dims_text(dims: list[int | str | None] | None) -> str:
+    return "" if dims is None else f"[{', '.join('?' if d is None else str(d) for d in dims)}]"
+
+
+def _show(screen: Screen, data: dict[str, Any]) -> None:
+    screen.line(data["file"], "bold")
+    facts = [
+        ("file", size_text(data["bytes"])),
+        ("producer", data["producer"] or "not said"),
+        ("IR version", str(data["ir_version"])),
+        ("opsets", ", ".join(f"{domain} {version}" for domain, version in data["opsets"].items())),
+        ("nodes", f"{data['nodes']:,}" + (f", with those of {data['subgraphs']} subgraphs" if data["subgraphs"] else "")),
+        ("constants", f"{data['constants']:,}, {size_text(data['constant_bytes'])}"),
+    ]
+    if data["external_data"]:
+        facts.append(("external data", ", ".join(f"{size_text(n)} in {file}" for file, n in data["external_data"].items())))
+    if data["functions"]:
+        facts.append(("functions", short(data["functions"])))
+    for title, text in facts:
+        screen.line(f"{title:14s}{text}")
+    if overridable := data["initializers_that_are_inputs"]:
+        text = f"{len(overridable)} initializers are inputs too, so that callers may override them: {short(overridable)}"
+        screen.line(f"note: {text}", "yellow")
+    if (opset := data["opsets"].get("ai.onnx", 0)) > data["newest_opset"]:
+        screen.line(f"note: opset {opset} is newer than the installed onnx knows: {data['newest_opset']}", "yellow")
+    if unknown := data["unknown_operators"]:
+        screen.line(f"note: operators that onnx does not know: {short([f'{op} x {n}' for op, n in unknown.items()])}", "yellow")
+
+    interface = [
+        (side, i["name"], i["type"], "rank unknown" if i["dims"] is None and "(" not in i["type"] else _dims_text(i["dims"]))
+        for side in ("input", "output")
+        for i in data[f"{side}s"]
+    ]
+    screen.line()
+    screen.table(("", "name", "type", "dims"), interface, {r"(?<=[\[ ])[^\d\[\] ][^,\]]*(?=[,\]])|^rank unknown$": "bold yellow"})
+    screen.line()
+    screen.table(("operator", "nodes"), list(data["operators"].items()))
+    if data["largest_constants"]:
+        screen.line()
+        largest = [(c["name"], c["dtype"] + _dims_text(c["dims"]), size_text(c["bytes"])) for c in data["largest_constants"]]
+        screen.table(("largest constants", "", ""), largest)

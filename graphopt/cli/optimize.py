@@ -1,0 +1,157 @@
+"""`graphopt optimize`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphopt.cli import options
+from graphopt.cli.output import DIFFERENT, OK, as_data, code_of, err, out, show_report, show_verification, size_text
+from graphopt.errors import ArgumentError, SaveError
+
+if TYPE_CHECKING:
+    from graphopt.ir import Model
+    from graphopt.verification import Verification
+
+
+class ReportFormat(str, Enum):
+    text = "text"
+    json = "json"
+    none = "none"
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Where to write. Default: beside MODEL, as <name>.opt.onnx.", show_default=False),
+]
+External = Annotated[
+    bool | None,
+    typer.Option(
+        "--external-data/--no-external-data",
+        help="Put weights into FILE.data, or into FILE itself. Default: as MODEL has them, and outside where one file cannot hold them.",
+        show_default=False,
+    ),
+]
+Verify = Annotated[bool, typer.Option("--verify", help="Compare with MODEL first; nothing is written if the outputs differ.")]
+Format = Annotated[ReportFormat, typer.Option("--report", help="What to print on stdout; with json all else goes to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only (and JSON, if asked for).")]
+
+
+def optimize(
+    model: options.ModelPath,
+    output: Output = None,
+    level: options.Level = 2,
+    without: options.Without = None,
+    only: options.Only = None,
+    input_shape: options.InputShapes = None,
+    freeze_inputs: options.FreezeInputs = False,
+    external_data: External = None,
+    verify: Verify = False,
+    report: Format = ReportFormat.text,
+    quiet: Quiet = False,
+) -> int:
+    """Optimize MODEL and write the result; MODEL itself is never written to."""
+    target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
+    _check_target(model, target)
+    arguments = options.optimization(without, only, input_shape, freeze_inputs)
+    screen = err(quiet) if report is ReportFormat.json else out(quiet)
+
+    import graphopt
+
+    with err(quiet).working(f"optimizing {model}"):
+        result = graphopt.optimize(str(model), level, **arguments)
+    assert result.report is not None
+    _check_data(result, target)
+    verification = _verified(model, result, arguments, quiet) if verify else None
+    code = OK if verification is None else code_of(verification)
+    if code != DIFFERENT:
+        with err(quiet).working(f"writing {target}"):
+            result.save(target, external_data=external_data)
+
+    written = target if code != DIFFERENT else None
+    if report is ReportFormat.json:
+        data = result.report.to_dict()
+        data["input"], data["output"] = str(model), None if written is None else str(written)
+        data["file_bytes"] = {"before": _bytes(model, result), "after": None if written is None else _written_bytes(written)}
+        if verification is not None:
+            data["verification"] = as_data(verification)
+        out().json(data)
+    if report is not ReportFormat.none:
+        show_report(screen, result.report)
+        if written is not None:
+            screen.line(f"files      {size_text(_bytes(model, result))} -> {size_text(_written_bytes(written))}")
+    if verification is not None:
+        screen.line()
+        show_verification(screen, verification)
+        screen.line()
+    if written is None:
+        err().line(f"graphopt: the optimized model is not equal to '{model}': nothing was written")
+    else:
+        screen.line(f"written    {written}", "bold")
+    return code
+
+
+def _check_target(model: Path, target: Path) -> None:
+    """Find out before the work is done whether the result can be written."""
+    if target.is_dir():
+        raise SaveError(f"'{target}' is a folder; name a file in it")
+    if target.exists() and not target.is_file():
+        raise SaveError(f"'{target}' is not a regular file")
+    if not target.parent.is_dir():
+        raise SaveError(f"folder '{target.parent}' does not exist; create it first")
+    if not os.access(target.parent, os.W_OK):
+        raise SaveError(f"folder '{target.parent}' is not writable")
+    if target.exists() and model.exists() and target.samefile(model):
+        raise ArgumentError(f"'{target}' is the model that is read; write the result to another file")
+
+
+def _check_data(model: Model, target: Path) -> None:
+    """The result must not take the place of weights that the model reads."""
+    for file in _data_files(model):
+        for written in (target, target.with_name(f"{target.name}.data")):
+            if written.exists() and written.samefile(file):
+                raise ArgumentError(f"'{written}' would be overwritten, and the model reads its weights from it; choose another name")
+
+
+def _data_files(model: Model) -> set[Path]:
+    """Files of external data that the model came with."""
+
+    def tensors() -> Iterator[Any]:
+        for graph in model.graphs():
+            yield from graph.initializers.values()
+            yield from (v.const for node in graph for v in node.outputs if v is not None and v.const is not None)
+
+    here = {t.external_range()[0] for t in tensors() if t.is_external}
+    base = Path(model.base_dir or ".")
+    for t in model.source.graph.initializer:  # also those that were folded away
+        here.update(base / e.value for e in t.external_data if e.key == "location")
+    return {path.resolve() for path in here if path.is_file()}
+
+
+def _bytes(path: Path, model: Model) -> int:
+    return path.stat().st_size + sum(file.stat().st_size for file in _data_files(model))
+
+
+def _written_bytes(path: Path) -> int:
+    import onnx
+
+    proto = onnx.load(path, load_external_data=False)
+    data = path.with_name(f"{path.name}.data")
+    external = any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer)
+    return path.stat().st_size + (data.stat().st_size if external and data.is_file() else 0)
+
+
+def _verified(path: Path, result: Model, arguments: dict[str, Any], quiet: bool) -> Verification:
+    """Compare with the model as it was; where its interface was changed on purpose, with the model that has only that changed."""
+    import graphopt
+
+    original: Any = str(path)
+    if arguments["input_shapes"] or arguments["freeze_inputs"]:
+        original = graphopt.optimize(original, 0, input_shapes=arguments["input_shapes"], freeze_inputs=arguments["freeze_inputs"])
+    with err(quiet).working("comparing the outputs"):
+        return graphopt.verify(original, result)

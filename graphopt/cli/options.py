@@ -1,0 +1,95 @@
+"""Arguments and options that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graphopt.errors import ArgumentError
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.", show_default=False)]
+
+Level = Annotated[
+    int,
+    typer.Option(
+        "--level",
+        "-l",
+        metavar="0|1|2",
+        help="0: load and save. 1: exact, the same bits. 2: algebra and fusion into standard operators too, the same up to rounding.",
+    ),
+]
+
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="NAME",
+        help="Leave out a rule, a family of rules or a pass ('graphopt rules' lists them). Repeat it, or separate names by commas.",
+    ),
+]
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="NAME", help="Run this rule, family or pass and nothing else. Repeat it, or use commas."),
+]
+
+InputShapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="X=DIMS",
+        help="Fix dims of an input, as in x=1,3,224,224 ('?' leaves one as it is), or a named dim, as in batch=1. Repeat it for more.",
+    ),
+]
+
+FreezeInputs = Annotated[
+    bool,
+    typer.Option("--freeze-inputs", help="Inputs that have an initializer become constants and leave the interface."),
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def names(values: Sequence[str] | None) -> list[str] | None:
+    """Names out of repeated options and comma lists."""
+    if not values:
+        return None
+    return [name.strip() for value in values for name in value.split(",")]
+
+
+def input_shapes(values: Sequence[str] | None) -> dict[str, int | list[int | None]]:
+    """What `graphopt.optimize` takes, from texts as x=1,3,?,224 and batch=1.
+
+    Raises:
+        ArgumentError: a text is of neither form, or two are about one name.
+    """
+    shapes: dict[str, int | list[int | None]] = {}
+    for value in values or ():
+        name, equals, text = value.rpartition("=")
+        dims = [d.strip() for d in text.removesuffix(",").split(",")]
+        if not equals or not name.strip() or not all(re.fullmatch(r"[0-9]+|[?*]", d) for d in dims):
+            raise ArgumentError(
+                f"--input-shape '{value}': write an input and its dims, as x=1,3,224,224 ('?' leaves a dim as it is), "
+                "or a named dim and its size, as batch=1"
+            )
+        name = name.strip()
+        if name in shapes:
+            raise ArgumentError(f"--input-shape: '{name}' is given twice")
+        sizes = [None if d in ("?", "*") else int(d) for d in dims]
+        alone = sizes[0] if len(sizes) == 1 and not text.endswith(",") else None
+        shapes[name] = sizes if alone is None else alone
+    return shapes
+
+
+def optimization(without: Any, only: Any, shapes: Any, freeze_inputs: bool) -> dict[str, Any]:
+    """Keyword arguments of `graphopt.optimize`."""
+    return {
+        "without": names(without) or (),
+        "only": names(only),
+        "input_shapes": input_shapes(shapes),
+        "freeze_inputs": freeze_inputs,
+    }
