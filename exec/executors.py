@@ -310,7 +310,11 @@ def _from_ort(value: Any) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------------------------- what a failure means
-_LACKS = re.compile(r"No (?:registered )?implementation for operator '(\w*)'.*?domain '([\w.\-]*)'", re.S)
+_LACKS = re.compile(
+    r"No (?:registered )?implementation for operator '(\w*)'.*?domain '([\w.\-]*)'"
+    r"|Node type '(\w*)' from domain '([\w.\-]*)' is unknown",
+    re.DOTALL,
+)
 
 
 @contextlib.contextmanager
@@ -319,8 +323,9 @@ def _told_apart() -> Iterator[None]:
     try:
         yield
     except Exception as e:
-        lacks = _LACKS.search(str(e))
-        if lacks and (lacks[2] not in ("", "ai.onnx") or onnx.defs.has(lacks[1])):
-            operator = ".".join(filter(None, (lacks[2], lacks[1])))
-            raise Unsupported(f"onnx.reference has no implementation of {operator} at this version") from e
+        if lacks := _LACKS.search(str(e)):
+            op, domain = lacks[1] or lacks[3], lacks[2] or lacks[4]
+            if domain or onnx.defs.has(op):
+                name = f"{domain}.{op}" if domain else op
+                raise Unsupported(f"onnx.reference has no implementation of {name} at this version") from e
         raise

@@ -116,7 +116,16 @@ def _rounding(value: Any) -> float:
     if value is None or is_text(a) or not is_floating(a):
         return 0.0
     finite = np.abs(_wide(a)[np.isfinite(_wide(a))])
-    return 8.0 * float(ml_dtypes.finfo(a.dtype).eps) * float(finite.max(initial=0.0))
+    info: Any = ml_dtypes.finfo(a.dtype)  # type: ignore[no-untyped-call]
+    return 8.0 * float(info.eps) * float(finite.max(initial=0.0))
+
+
+def saturated(values: Sequence[Any]) -> bool:
+    """Whether floating tensors of several runs hold two numbers in all, which says little of what is computed from."""
+    if not all(isinstance(v, np.ndarray) and v.size and is_floating(v) for v in values):
+        return False
+    low, high = min(v.min() for v in values), max(v.max() for v in values)
+    return low != high and all(((v == low) | (v == high)).all() for v in values)
 
 
 def tolerance_of(dtype: np.dtype) -> float:

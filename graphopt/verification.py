@@ -1,8 +1,5 @@
 """Does a candidate compute what the original computes? Asked of real kernels, with inputs that both take.
 
-    >>> result = verify("model.onnx", optimized)
-    >>> print(result)
-
 A verdict of "equal" is meant to be worth something. So an output counts only if it depends on the inputs and if the
 difference found is small against the way it moves with them; an output that is random, constant or too small to tell is
 named as such, and where nothing else is left the verdict is "inconclusive".
@@ -108,11 +105,7 @@ class Verification:
 
     def to_json(self, **options: Any) -> str:
         """All of it as JSON text; infinite and missing differences are null. `options` go to json.dumps."""
-
-        def plain(value: Any) -> Any:
-            return None if isinstance(value, float) and not math.isfinite(value) else value
-
-        rows = [{k: plain(v) for k, v in asdict(row).items()} for row in self.rows]
+        rows = json.loads(json.dumps([asdict(row) for row in self.rows]), parse_constant=lambda inf_or_nan: None)
         return json.dumps({**vars(self), "ok": self.ok, "rows": rows}, **options)
 
     def summary(self) -> list[tuple[str, ...]]:
@@ -127,10 +120,13 @@ class Verification:
             lines.append((*key, str(len(rows)), _number(worst.difference), _number(worst.tolerance), detail))
         return lines
 
-    def remarks(self) -> list[str]:
-        """The sizes that were used for dynamic dims, and the notes."""
-        sizes = dict.fromkeys(", ".join(f"{k}={v}" for k, v in row.sizes.items()) for row in self.rows if row.sizes)
-        return [*([f"sizes: {'; '.join(sizes)}"] if sizes else []), *self.notes]
+    def sizes(self) -> str:
+        """The sizes of dynamic dims that were used, as text."""
+        texts = (", ".join(f"{k}={v}" for k, v in row.sizes.items()) for row in self.rows if row.sizes)
+        return "; ".join(dict.fromkeys(texts))
+
+    def _remarks(self) -> list[str]:
+        return [*([f"sizes: {self.sizes()}"] if self.sizes() else []), *self.notes]
 
     def __str__(self) -> str:
         lines = [f"verdict: {self.verdict}", *(f"  {p}" for p in self.problems)]
@@ -138,7 +134,7 @@ class Verification:
             table = [_HEAD, *self.summary()]
             widths = [max(len(line[i]) for line in table) for i in range(len(_HEAD))]
             lines += ["", *("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in table), ""]
-        return "\n".join([*lines, *self.remarks()]).rstrip()
+        return "\n".join([*lines, *self._remarks()]).rstrip()
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -152,7 +148,7 @@ class Verification:
         table = Table(*_HEAD, box=None)
         for executor, output, status, *rest in self.summary():
             table.add_row(Text(executor), Text(output), coloured(status), *map(Text, rest))
-        remarks = (Text(remark, style="dim") for remark in self.remarks())
+        remarks = (Text(remark, style="dim") for remark in self._remarks())
         return Group(coloured(self.verdict), *map(Text, self.problems), *([table] if self.rows else []), *remarks)
 
 
@@ -215,9 +211,8 @@ def verify(
 
 
 def _verdict(rows: Sequence[Row]) -> Verdict:
-    statuses = {row.status for row in rows}
     order: tuple[Verdict, ...] = ("different", "failed", "equal")
-    return next((v for v in order if v in statuses), "inconclusive")
+    return next((v for v in order if any(row.status == v for row in rows)), "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -322,7 +317,10 @@ class _Trials:
                 if len(runs) == 1:
                     self.notes.append(f"{name}: one set of inputs, no telling whether the outputs depend on them")
                     return dict.fromkeys(runs[0], math.inf)
-        return {output: spread([run[output] for run in runs]) for output in runs[0]}
+        seen = {output: [run[output] for run in runs] for output in runs[0]}
+        for output in filter(lambda o: comparing.saturated(seen[o]), seen):
+            self.notes.append(f"{name}: {output!r} takes two values only, a weak test; better inputs would help")
+        return {output: spread(values) for output, values in seen.items()}
 
     def _case(self, session: Executor, feeds: Feeds, seed: int | None = None, detail: str = "") -> _Case:
         return _Case(seed, sampling.sizes_of(self.inputs, feeds), feeds, session.run(feeds), detail)

@@ -1,0 +1,219 @@
+"""Executors give what the model computes, for every kind of value; and say clearly what they cannot do."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+from graphopt.exec.executors import EXECUTORS, OnnxRuntime, Unsupported, create, installed, model_file
+from onnx import TensorProto, helper
+
+from graphopt.errors import ArgumentError, MissingDependencyError
+
+needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
+everywhere = pytest.mark.parametrize("executor", installed())
+
+
+def f32(value: Any) -> np.ndarray:
+    return np.array(value, np.float32)
+
+
+def one_node(op: str, x: Any, y: Any, opset: int = 21, ir: int = 10, domain: str = "", **attributes: Any) -> bytes:
+    """A model of one node from 'x' to 'y', whose types are a data type (rank 1), or a type."""
+    types = [t if isinstance(t, onnx.TypeProto) else helper.make_tensor_type_proto(t, ["n"]) for t in (x, y)]
+    values = [helper.make_value_info(name, t) for name, t in zip("xy", types)]
+    node = helper.make_node(op, ["x"], ["y"], domain=domain, **attributes)
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    opsets = [helper.make_opsetid("", opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=ir).SerializeToString())
+
+
+NUMBERS = [
+    TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.BOOL,
+    TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+    TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ, TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ,
+]  # fmt: skip
+
+
+@everywhere
+@pytest.mark.parametrize("element", NUMBERS, ids=TensorProto.DataType.Name)
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3), (0, 3)])
+def test_numbers_come_back_as_they_went_in(executor: str, element: int, shape: tuple[int, ...]) -> None:
+    dtype = helper.tensor_dtype_to_np_dtype(element)
+    x = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    tensor = helper.make_tensor_type_proto(element, [None] * len(shape))
+    y = create(executor, one_node("Identity", tensor, tensor)).run({"x": x})["y"]
+    assert y.dtype == dtype
+    assert y.shape == shape
+    assert y.tobytes() == x.tobytes()
+
+
+@everywhere
+@pytest.mark.parametrize("element", [TensorProto.INT4, TensorProto.UINT4])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_half_bytes(executor: str, element: int, size: int) -> None:
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "scale"], ["wide"]),
+        helper.make_node("QuantizeLinear", ["wide", "scale"], ["y"], output_dtype=element),
+    ]
+    ends = [helper.make_tensor_value_info(name, element, ["n"]) for name in "xy"]
+    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [1.0])
+    opset = [helper.make_opsetid("", 21)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", ends[:1], ends[1:], [scale]), opset_imports=opset, ir_version=10
+    )
+    x = np.arange(size).astype(helper.tensor_dtype_to_np_dtype(element))
+    y = create(executor, model.SerializeToString()).run({"x": x})["y"]
+    assert y.dtype == x.dtype
+    assert y.tolist() == x.tolist()
+
+
+@everywhere
+def test_strings(executor: str) -> None:
+    model = one_node("Identity", TensorProto.STRING, TensorProto.STRING)
+    x = np.array(["a", "", "Ünï"], dtype=object)
+    assert create(executor, model).run({"x": x})["y"].tolist() == x.tolist()
+
+
+@everywhere
+def test_sequences_and_optionals(executor: str) -> None:
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, [None])
+    joined = create(executor, one_node("ConcatFromSequence", helper.make_sequence_type_proto(tensor), tensor, axis=0))
+    assert joined.run({"x": [f32([1]), f32([2, 3])]})["y"].tolist() == [1, 2, 3]
+    parts = create(executor, one_node("SplitToSequence", tensor, helper.make_sequence_type_proto(tensor)))
+    assert [a.tolist() for a in parts.run({"x": f32([1, 2])})["y"]] == [[1], [2]]
+    scalar = helper.make_tensor_type_proto(TensorProto.BOOL, [])
+    there = create(executor, one_node("OptionalHasElement", helper.make_optional_type_proto(tensor), scalar))
+    assert not there.run({"x": None})["y"]
+    assert there.run({"x": f32([1])})["y"]
+
+
+@everywhere
+def test_input_with_a_default(executor: str) -> None:
+    nodes = [helper.make_node("Mul", ["x", "k"], ["y"])]
+    x, k, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xky")
+    default = helper.make_tensor("k", TensorProto.FLOAT, [2], [2.0, 3.0])
+    graph = helper.make_graph(nodes, "g", [x, k], [y], [default])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    run = create(executor, model.SerializeToString()).run
+    assert run({"x": f32([1, 1])})["y"].tolist() == [2, 3]
+    assert run({"x": f32([1, 1]), "k": f32([5, 7])})["y"].tolist() == [5, 7]
+
+
+@everywhere
+@pytest.mark.parametrize("as_bytes", [True, False])
+def test_external_data(executor: str, as_bytes: bool, tmp_path: Path) -> None:
+    k = helper.make_tensor("k", TensorProto.FLOAT, [1000], np.arange(1000, dtype=np.float32))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1000]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "k"], ["y"])], "g", [x], [y], [k])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="k.bin", size_threshold=0)
+    if as_bytes:
+        loaded = create(executor, (tmp_path / "m.onnx").read_bytes(), folder=tmp_path)
+    else:
+        loaded = create(executor, tmp_path / "m.onnx")
+    assert loaded.run({"x": np.zeros(1000, np.float32)})["y"].tolist() == list(range(1000))
+
+
+@needs_ort
+def test_onnxruntime_leaves_the_graph_alone() -> None:
+    import onnxruntime
+
+    run = OnnxRuntime(one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT), threads=2)
+    options = run._session.get_session_options()
+    assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    assert options.intra_op_num_threads == 2
+    assert run._session.get_providers() == ["CPUExecutionProvider"]
+
+
+@needs_ort
+def test_raw_tensors_beside_strings() -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["s"], ["t"])]
+    text = [helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]) for name in "st"]
+    raw = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["n"]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", [text[0], raw[0]], [text[1], raw[1]])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10).SerializeToString()
+    with pytest.raises(Unsupported, match=r"s: tensor\(string\)"):
+        create("onnxruntime", model)
+    feeds = {"s": np.array(["a"], dtype=object), "x": np.ones(1, ml_dtypes.bfloat16)}
+    assert create("reference", model).run(feeds)["y"].dtype == ml_dtypes.bfloat16
+
+
+# -------------------------------------------------------------------------------------------------------------- refusals
+def test_unknown_name() -> None:
+    with pytest.raises(ArgumentError, match=r"no executor is called 'tensorrt'; known: onnxruntime, reference"):
+        create("tensorrt", b"")
+
+
+def test_onnxruntime_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install graphopt\[ort\]"):
+        create("onnxruntime", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT))
+    monkeypatch.undo()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert installed() == ["reference"]
+
+
+def test_reference_tells_what_it_lacks_from_what_does_not_exist() -> None:
+    lacking = one_node("Gelu", TensorProto.FLOAT, TensorProto.FLOAT, domain="com.microsoft")
+    with pytest.raises(Unsupported, match=r"com\.microsoft\.Gelu"):
+        create("reference", lacking)
+    with pytest.raises(Exception, match="Nonsense") as caught:
+        create("reference", one_node("Nonsense", TensorProto.FLOAT, TensorProto.FLOAT))
+    assert not isinstance(caught.value, Unsupported)
+
+
+@everywhere
+def test_wrong_inputs_are_refused(executor: str) -> None:
+    run = create(executor, one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT)).run
+    with pytest.raises(Exception, match="x"):
+        run({})
+
+
+# ------------------------------------------------------------------------------------------------------------- the rest
+def test_table_takes_others() -> None:
+    class Zero:
+        def __init__(self, model: Any) -> None:
+            self.model = model
+
+        def run(self, feeds: Any) -> dict[str, Any]:
+            return {"y": np.zeros_like(feeds["x"])}
+
+    EXECUTORS["zero"] = Zero
+    try:
+        assert create("zero", b"").run({"x": np.ones(2)})["y"].tolist() == [0, 0]
+        assert "zero" in installed()
+    finally:
+        del EXECUTORS["zero"]
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys, graphopt.exec.executors as e; print('onnxruntime' in sys.modules, 'onnx.reference' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_temporary_files_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from graphopt.exec import executors
+
+    monkeypatch.setattr(executors, "_ONE_MESSAGE", 100)
+    k = helper.make_tensor("k", TensorProto.FLOAT, [1000], np.arange(1000, dtype=np.float32).tobytes(), raw=True)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1000]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "k"], ["y"])], "g", [x], [y], [k])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with model_file(model) as file:
+        assert isinstance(file.source, Path)
+        assert file.source.exists()
+        for name in installed():
+            assert file.on(name).run({"x": np.zeros(1000, np.float32)})["y"][-1] == 999
+    assert not file.source.parent.exists()
