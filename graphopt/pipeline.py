@@ -23,7 +23,7 @@ from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE, SHAPE_READERS
 from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
-from graphopt.rewrite import Driver, Handlers, Ledger, Rule, RuleSet
+from graphopt.rewrite import Driver, Handlers, Ledger, Rewriter, Rule, RuleSet
 from graphopt.shapes import infer_model, pin_inputs
 
 LEVELS = {
@@ -129,14 +129,13 @@ def _run(
         merge_duplicate_initializers(m, ledger)
     if "common_subexpressions" in selection:
         merge_common_subexpressions(m, ledger)
-    seen = len(ledger.steps)
+    rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node))
     for rules in _phases(level, selection, own):
-        driver = Driver(m, rules, ledger, handlers)
-        driver.rewriter.removable = lambda node: is_pure(m, node)
-        driver.run()
-        if len(ledger.steps) > seen and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger):
+        driver = Driver(rewriter, rules, handlers)
+        changed = driver.run()
+        if changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger):
+            rewriter.tried.clear()
             driver.run()
-        seen = len(ledger.steps)
     if "dead_code" in selection and ledger.steps:
         remove_dead_code(m, ledger)
 

@@ -27,7 +27,7 @@ _BAG_OPS = frozenset({"Add", "Mul"})
 _BAG_LIMIT = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
     """One variant of one rule, ready to run.
 
@@ -84,7 +84,7 @@ class _Compiler:
             elif name in self.bound:
                 values.append(self.bound[name])
             else:
-                values.append("()" if kind.role == "variadic" else "None")
+                values.append({"variadic": "()", "attrs": "{}"}.get(kind.role, "None"))
         if dims or any(k.role == "dim" for k in self.rule.kinds.values()):
             self.line(f"d = dims_match(({''.join(dims)}))")
             self.line(f"if d is None: {self.fail}")

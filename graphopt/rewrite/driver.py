@@ -24,8 +24,9 @@ _PATIENCE = 64
 _MAX_SWEEPS = 16
 #: Constants up to this many bytes may be repeated where a graph output is one.
 _SMALL = 1024
-#: How far below a change nodes are looked at again at once.
+#: How far below a change nodes are looked at again at once, and in the next sweep.
 _REACH = 3
+_FAR_REACH = 12
 
 _compiled = cache(compile_rule)
 
@@ -70,16 +71,39 @@ class Handlers:
 
 
 class Rewriter:
-    """Changes graphs, keeps the ledger, and knows which nodes deserve another look."""
+    """Changes graphs, keeps the ledger, and knows which nodes deserve another look.
+
+    Attributes:
+        pending: nodes to look at next.
+        changed: nodes near which something changed since the last sweep.
+        tried: patterns that were tried on a node in vain since something near it changed.
+        removable: whether a node that nobody reads may go.
+    """
 
     def __init__(self, model: Model, ledger: Ledger, removable: Callable[[Node], bool] = lambda node: True) -> None:
         self.model = model
         self.ledger = ledger
         self.removable = removable
         self.pending: dict[Node, None] = {}
+        self.changed: dict[Node, None] = {}
+        self.tried: dict[Node, set[Compiled]] = {}
 
     def look_again(self, node: Node) -> None:
         self.pending[node] = None
+        self.changed[node] = None
+        self.tried.pop(node, None)
+
+    def below_changes(self) -> list[Node]:
+        """The nodes that changed since the last call, and those below them, in order."""
+        found = {n: None for n in self.changed if n.graph is not None}
+        self.changed.clear()
+        layer = list(found)
+        for _ in range(_FAR_REACH):
+            layer = [u for n in layer for u in n.users() if u not in found]
+            found.update(dict.fromkeys(layer))
+        for n in found:
+            self.tried.pop(n, None)
+        return sorted(found, key=lambda n: n.position)
 
     @staticmethod
     def can_replace(old: Value, new: Value, before: Node) -> bool:
@@ -194,12 +218,12 @@ class Rewriter:
 class Driver:
     """Applies rules and handlers to a model until nothing changes."""
 
-    def __init__(self, model: Model, rules: RuleSet, ledger: Ledger, handlers: Handlers | None = None) -> None:
-        self.model = model
+    def __init__(self, rewriter: Rewriter, rules: RuleSet, handlers: Handlers | None = None) -> None:
+        self.rewriter = rewriter
+        self.model = rewriter.model
+        self.ledger = rewriter.ledger
         self.rules = rules
-        self.ledger = ledger
         self.handlers = handlers or Handlers()
-        self.rewriter = Rewriter(model, ledger)
         self.applied = 0
         self._fruitless: dict[str, list[str]] = {}
         self._broken: set[Rule] = set()
@@ -211,26 +235,31 @@ class Driver:
             RewriteLoopError: rules keep undoing each other's work or rewriting their own.
             RuleError: a rule from outside the package is wrong.
         """
+        for graph in [self.model.graph, *(f.graph for f in self.model.functions.values())]:
+            self._sweep(graph)
         for _ in range(_MAX_SWEEPS):
-            before = self.applied
-            for graph in [self.model.graph, *(f.graph for f in self.model.functions.values())]:
-                self._sweep(graph)
-            if self.applied == before:
+            again = self.rewriter.below_changes()
+            if not again:
                 break
+            for node in again:
+                if node.graph is not None:
+                    self._visit_around(node)
         return self.applied
 
     def _sweep(self, graph: Graph) -> None:
-        pending = self.rewriter.pending
-        visit = self._visit
         for node in graph:
-            if node.subgraphs:
-                for sub in node.subgraphs:
-                    self._sweep(sub)
-            if visit(node):
-                while pending:
-                    n = pending.popitem()[0]
-                    if n.graph is not None:
-                        visit(n)
+            for sub in node.subgraphs:
+                self._sweep(sub)
+            self._visit_around(node)
+
+    def _visit_around(self, node: Node) -> None:
+        """Visit a node and, where that changed something, what is near it."""
+        if self._visit(node):
+            pending = self.rewriter.pending
+            while pending:
+                n = pending.popitem()[0]
+                if n.graph is not None:
+                    self._visit(n)
 
     def _visit(self, node: Node) -> bool:
         """Try handlers and rules on a node; whether one of them changed the graph."""
@@ -251,11 +280,15 @@ class Driver:
             return True
         if op in handlers.by_op and self._handle(handlers.by_op[op], node):
             return True
+        tried = self.rewriter.tried
         for need, compiled in candidates:
-            if need & mask == need:
-                for match in compiled.match(node):
-                    if self._apply(compiled, match, node):
-                        return True
+            if need & mask != need or (node in tried and compiled in tried[node]):
+                continue
+            for match in compiled.match(node):
+                if self._apply(compiled, match, node):
+                    tried.pop(node, None)
+                    return True
+            tried.setdefault(node, set()).add(compiled)
         return False
 
     def _handle(self, handlers: Sequence[Handler], node: Node) -> bool:

@@ -307,6 +307,9 @@ class _Builder:
             if not p.optional and not p.variadic and (i >= len(values) or values[i] is None)
         ]
         if needed or len(values) < schema.min_inputs:
+            newest = _newest(call.op_type, call.domain)
+            if needed and newest is not None and all(p.optional for p in newest.inputs if p.name in needed):
+                raise Declined(f"{call.op} needs its input {', '.join(needed)} at this opset")
             raise RuleError(f"{where} without its input {', '.join(needed) or 'list'}")
         if len(values) > schema.max_inputs:
             newest = _newest(call.op_type, call.domain)

@@ -10,7 +10,7 @@ from graphopt.patterns import all_rules
 from onnx import ModelProto, TensorProto, helper, parser
 
 from graphopt.ir import Model, load
-from graphopt.rewrite import Driver, Ledger, Rule, RuleSet
+from graphopt.rewrite import Driver, Ledger, Rewriter, Rule, RuleSet
 from graphopt.shapes import infer_model
 
 
@@ -47,7 +47,7 @@ def apply(model: ModelProto, *rules: Rule) -> tuple[Model, Ledger]:
     m = load(model)
     infer_model(m)
     ledger = Ledger()
-    Driver(m, RuleSet(rules), ledger).run()
+    Driver(Rewriter(m, ledger), RuleSet(rules)).run()
     if ledger.warnings:
         raise AssertionError(ledger.warnings)
     return m, ledger
