@@ -6,6 +6,7 @@ a command's parent process starts at once, its workers pay.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -315,6 +316,30 @@ def bit_mismatch(want: Any, got: Any) -> str | None:
     if w.dtype.kind == "f" and not np.array_equal(np.signbit(w[w == 0]), np.signbit(g[g == 0])):
         return "0 and -0 swapped"
     return None
+
+
+@contextlib.contextmanager
+def row_major() -> Iterator[None]:
+    """Inside, onnx.reference lays every value out in row-major order, so that results depend on values alone.
+
+    NumPy's matrix product and sums round otherwise on a transposed view than on a copy of it. A weight that is stored
+    transposed, instead of being transposed in the graph, therefore moves last bits although no number has changed.
+    """
+    import numpy as np
+    from onnx.reference.op_run import OpRun
+
+    name = "_check_and_fix_outputs"  # every operator's results go through it
+    original = getattr(OpRun, name)
+
+    def copied(self: OpRun, results: tuple[Any, ...]) -> tuple[Any, ...]:
+        checked = original(self, results)
+        return tuple(np.asarray(value, order="C") if isinstance(value, np.ndarray) else value for value in checked)
+
+    setattr(OpRun, name, copied)
+    try:
+        yield
+    finally:
+        setattr(OpRun, name, original)
 
 
 def distance(want: Sequence[Any], got: Sequence[Any]) -> float:

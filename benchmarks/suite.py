@@ -283,8 +283,11 @@ class Bench:
             got = session.run(dict(feeds))
             if reason := harness.mismatch(expected, got, self._case.rtol, self._case.atol):
                 return reason
-            if exact and (reason := harness.bit_mismatch(load(executor, other).run(dict(feeds)), got)):
-                return f"not the same bits: {reason}"
+            if exact and harness.bit_mismatch(load(executor, other).run(dict(feeds)), got):
+                with harness.row_major():
+                    was, now = (load(executor, one).run(dict(feeds)) for one in (other, model))
+                if reason := harness.bit_mismatch(was, now):
+                    return f"not the same bits: {reason}"
         return None
 
     def _bind(self, model: onnx.ModelProto) -> list[dict[str, Any]]:
@@ -346,9 +349,9 @@ def judge(worker: harness.Worker, case: str, path: Path, executors: Sequence[str
     """Optimise one case and run it everywhere; the model as it was runs only where a failure has to be judged."""
     verdict = Verdict(case)
 
-    def ask(method: str, *args: Any) -> Any:
+    def ask(method: str, *args: Any, limit: float = RUN_LIMIT) -> Any:
         try:
-            return worker.ask(method, *args, timeout=RUN_LIMIT)
+            return worker.ask(method, *args, timeout=limit)
         except harness.WorkerError as error:
             if error.kind != "error":
                 worker.ask("optimize", path, timeout=OPTIMIZE_LIMIT)  # a new worker has to learn the case
@@ -356,8 +359,9 @@ def judge(worker: harness.Worker, case: str, path: Path, executors: Sequence[str
 
     def run(executor: str, optimized: bool) -> str | None:
         started = time.perf_counter()
+        by_bits = optimized and exact and executor == "reference"
         try:
-            reason = ask("run", executor, optimized, optimized and exact and executor == "reference")
+            reason = ask("run", executor, optimized, by_bits, limit=RUN_LIMIT * (4 if by_bits else 1))
         except harness.WorkerError as error:
             return str(error)
         slow = not optimized and time.perf_counter() - started > RUN_LIMIT / 3
@@ -437,6 +441,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--filter", default="", help="regular expression; ids look like node/test_add_bcast")
     parser.add_argument("--sample", type=int, help="only so many cases, always the same")
     parser.add_argument("--jobs", type=int, default=2, help="workers at a time (default: 2)")
+    parser.add_argument("--show", type=int, default=40, help="broken cases to list (default: 40)")
     parser.add_argument("--json", help="write every verdict to this file")
     options = parser.parse_args(arguments)
 
@@ -452,10 +457,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for e in options.executors
     ]
     harness.print_table(("executor", "changed", "passed", "not judged", "broken"), rows)
-    for verdict in broken:
+    for verdict in broken[: options.show]:
         for reason in dict.fromkeys(verdict.broken.values()):
             where = ",".join(name for name, why in verdict.broken.items() if why == reason)
             print(f"BROKEN {verdict.case} [{where}] {reason}")
+    if len(broken) > options.show:
+        print(f"... and {len(broken) - options.show} more (--show)")
     summary = {
         "optimizer": options.optimizer,
         "level": options.level,

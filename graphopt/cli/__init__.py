@@ -17,13 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli.demo import demo
-from graphopt.cli.explain import explain
-from graphopt.cli.inspect import inspect
-from graphopt.cli.optimize import optimize
-from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE
-from graphopt.cli.rules import rules
-from graphopt.cli.verify import verify
+from graphopt.cli import demo, explain, inspect, optimize, rules, verify
+from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
 EXIT_CODES = """\b
@@ -46,7 +41,9 @@ app = typer.Typer(
 def graphopt(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks of errors; taken after a command too.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print tracebacks of errors; taken after a command too.")
+    ] = False,
 ) -> int:
     """Optimize ONNX models with rules that are equations."""
     if version:
@@ -58,16 +55,16 @@ def graphopt(
 
 
 for command, summary in (
-    (optimize, "Optimize a model and tell what was done."),
-    (verify, "Run two models on the same inputs, compare the outputs."),
-    (inspect, "Show what a model holds."),
-    (explain, "Tell every step of an optimization, and why."),
-    (rules, "List all rules as equations."),
-    (demo, "A small model before and after; needs no file."),
+    (optimize.optimize, "Optimize a model and tell what was done."),
+    (verify.verify, "Run two models on the same inputs, compare the outputs."),
+    (inspect.inspect, "Show what a model holds."),
+    (explain.explain, "Tell every step of an optimization, and why."),
+    (rules.rules, "List all rules as equations."),
+    (demo.demo, "A small model before and after; needs no file."),
 ):
     app.command(short_help=summary)(command)
 
-#: What typer raises for a bad command line: click's class, or that of the copy of click that newer versions bring.
+#: What typer raises for a bad command line: click's class, or that of the copy of click inside newer versions.
 _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
@@ -84,27 +81,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = args.index("--") if "--" in args else len(args)
     debug = "--debug" in args[:end]
     args = [a for a in args[:end] if a != "--debug"] + args[end:]
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):  # not every stream in their place is a TextIOWrapper
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _prepare_streams()
     try:
         with warnings.catch_warnings():
             if not debug and not sys.warnoptions:
                 warnings.simplefilter("ignore")
             code = _run(args)
         sys.stdout.flush()
-        return code
     except KeyboardInterrupt:
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
-        _drop_output()
-        return PIPE_CLOSED
+        code = PIPE_CLOSED
     except Exception as e:
-        if debug:
-            traceback.print_exc()
         code, text = _told(e)
-        print("graphopt:", " ".join(text.split()), file=sys.stderr)
-        return code
+        with contextlib.suppress(OSError):
+            if debug:
+                traceback.print_exc()
+            print("graphopt:", " ".join(text.split()), file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    return code
 
 
 def _run(args: list[str]) -> int:
@@ -121,14 +119,23 @@ def _told(e: Exception) -> tuple[int, str]:
     """Exit code and message of an error."""
     if isinstance(e, _UsageError):
         context = getattr(e, "ctx", None)
-        text = str(e.format_message()).rstrip(".")  # type: ignore[attr-defined]
+        text = str(e.format_message()).rstrip(".")
         return USAGE, f"error: {text}" + (f"; see {context.command_path} --help" if context else "")
     if isinstance(e, GraphoptError) and not isinstance(e, RuleError):  # the rules are the package's own here
-        return USAGE, f"error: {e}"
+        return USAGE, f"error: {as_typed(str(e))}"
     if isinstance(e, OSError):
         where = f"'{e.filename}': " if e.filename else ""
         return USAGE, f"error: {where}{e.strerror or e}"
     return INTERNAL, f"internal error: {type(e).__name__}: {e}; run with --debug to see where, and report it"
+
+
+def _prepare_streams() -> None:
+    """Names of nodes may hold characters that the terminal's encoding lacks, and a stream may be closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+        with contextlib.suppress(AttributeError, ValueError):  # not every stream in their place is a TextIOWrapper
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

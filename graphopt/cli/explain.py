@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from graphopt.rewrite import Rule, Step
 
 RuleName = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only the steps of this rule or pass.")]
-NodeName = Annotated[str | None, typer.Option("--node", metavar="NAME", help="Only the steps that took or brought this node or value.")]
-Limit = Annotated[int, typer.Option(help="Show so many steps (and refusals); 0: all.", min=0)]
+NodeName = Annotated[
+    str | None, typer.Option("--node", metavar="NAME", help="Only the steps that took or brought this node or value.")
+]
+Limit = Annotated[int, typer.Option(metavar="N", help="Show so many steps (and refusals); 0: all.", min=0)]
 WhyNot = Annotated[bool, typer.Option("--why-not", help="Also the rules that nearly applied, and why they did not.")]
 
 
@@ -52,7 +54,9 @@ def explain(
     steps = [(i, s) for i, s in enumerate(report.steps, 1) if s in chosen and rule in (None, s.rule)]
 
     what = "".join([f" of {rule}" if rule else "", f" that touch '{node}'" if node else ""])
-    screen.line(f"{len(steps)} steps{what}; {report.nodes_before:,} -> {report.nodes_after:,} nodes at level {level}", "bold")
+    screen.line(
+        f"{len(steps)} steps{what}; {report.nodes_before:,} -> {report.nodes_after:,} nodes at level {level}", "bold"
+    )
     told: set[str] = set()
     for i, step in steps[: limit or None]:
         screen.line()
@@ -80,8 +84,12 @@ def _check_name(model: Any, name: str) -> None:
         raise ArgumentError(f"--node: '{model}' has no node or value named '{name}'" + (f"; {hint}" if hint else ""))
 
 
-def _show_step(screen: Screen, number: int, step: Step, rule: Rule | None, passes: dict[str, str], told: set[str]) -> None:
-    screen.line(f"{number}. {step.rule} at '{step.location}'" + (f" in graph '{step.graph}'" if step.graph else ""), "bold cyan")
+def _show_step(
+    screen: Screen, number: int, step: Step, rule: Rule | None, passes: dict[str, str], told: set[str]
+) -> None:
+    screen.line(
+        f"{number}. {step.rule} at '{step.location}'" + (f" in graph '{step.graph}'" if step.graph else ""), "bold cyan"
+    )
     screen.block(f"{_nodes(step.before)}  ->  {_nodes(step.after)}", 4)
     if step.note:
         screen.block(step.note, 4)

@@ -127,34 +127,52 @@ def _show(screen: Screen, data: dict[str, Any]) -> None:
         ("file", size_text(data["bytes"])),
         ("producer", data["producer"] or "not said"),
         ("IR version", str(data["ir_version"])),
-        ("opsets", ", ".join(f"{domain} {version}" for domain, version in data["opsets"].items())),
-        ("nodes", f"{data['nodes']:,}" + (f", with those of {data['subgraphs']} subgraphs" if data["subgraphs"] else "")),
-        ("constants", f"{data['constants']:,}, {size_text(data['constant_bytes'])}"),
+        ("opsets", ", ".join(f"{domain} {version}" for domain, version in data["opsets"].items()) or "none declared"),
+        (
+            "nodes",
+            f"{data['nodes']:,}" + (f", with those of {data['subgraphs']} subgraphs" if data["subgraphs"] else ""),
+        ),
+        ("constants", f"{data['constants']:,}, {size_text(data['constant_bytes'])}" if data["constants"] else "none"),
     ]
     if data["external_data"]:
-        facts.append(("external data", ", ".join(f"{size_text(n)} in {file}" for file, n in data["external_data"].items())))
+        facts.append(
+            ("external data", ", ".join(f"{size_text(n)} in {file}" for file, n in data["external_data"].items()))
+        )
     if data["functions"]:
         facts.append(("functions", short(data["functions"])))
     for title, text in facts:
         screen.line(f"{title:14s}{text}")
     if overridable := data["initializers_that_are_inputs"]:
-        text = f"{len(overridable)} initializers are inputs too, so that callers may override them: {short(overridable)}"
+        text = (
+            f"{len(overridable)} initializers are inputs too, so that callers may override them: {short(overridable)}"
+        )
         screen.line(f"note: {text}", "yellow")
     if (opset := data["opsets"].get("ai.onnx", 0)) > data["newest_opset"]:
         screen.line(f"note: opset {opset} is newer than the installed onnx knows: {data['newest_opset']}", "yellow")
     if unknown := data["unknown_operators"]:
-        screen.line(f"note: operators that onnx does not know: {short([f'{op} x {n}' for op, n in unknown.items()])}", "yellow")
+        screen.line(
+            f"note: operators that onnx does not know: {short([f'{op} x {n}' for op, n in unknown.items()])}", "yellow"
+        )
 
     interface = [
-        (side, i["name"], i["type"], "rank unknown" if i["dims"] is None and "(" not in i["type"] else _dims_text(i["dims"]))
+        (
+            side,
+            i["name"],
+            i["type"],
+            "rank unknown" if i["dims"] is None and "(" not in i["type"] else _dims_text(i["dims"]),
+        )
         for side in ("input", "output")
         for i in data[f"{side}s"]
     ]
     screen.line()
-    screen.table(("", "name", "type", "dims"), interface, {r"(?<=[\[ ])[^\d\[\] ][^,\]]*(?=[,\]])|^rank unknown$": "bold yellow"})
+    screen.table(
+        ("", "name", "type", "dims"), interface, {r"(?<=[\[ ])[^\d\[\] ][^,\]]*(?=[,\]])|^rank unknown$": "bold yellow"}
+    )
     screen.line()
     screen.table(("operator", "nodes"), list(data["operators"].items()))
     if data["largest_constants"]:
         screen.line()
-        largest = [(c["name"], c["dtype"] + _dims_text(c["dims"]), size_text(c["bytes"])) for c in data["largest_constants"]]
+        largest = [
+            (c["name"], c["dtype"] + _dims_text(c["dims"]), size_text(c["bytes"])) for c in data["largest_constants"]
+        ]
         screen.table(("largest constants", "", ""), largest)

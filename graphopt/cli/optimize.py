@@ -12,7 +12,7 @@ import typer
 
 from graphopt.cli import options
 from graphopt.cli.output import DIFFERENT, OK, as_data, code_of, err, out, show_report, show_verification, size_text
-from graphopt.errors import ArgumentError, SaveError
+from graphopt.errors import ArgumentError, ModelError, SaveError
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
@@ -27,18 +27,28 @@ class ReportFormat(str, Enum):
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Where to write. Default: beside MODEL, as <name>.opt.onnx.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write. Default: beside MODEL, as <name>.opt.onnx.",
+        show_default=False,
+    ),
 ]
 External = Annotated[
     bool | None,
     typer.Option(
         "--external-data/--no-external-data",
-        help="Put weights into FILE.data, or into FILE itself. Default: as MODEL has them, and outside where one file cannot hold them.",
+        help="Put weights into FILE.data, or into FILE itself. Default: as in MODEL; outside if one file cannot hold them.",
         show_default=False,
     ),
 ]
-Verify = Annotated[bool, typer.Option("--verify", help="Compare with MODEL first; nothing is written if the outputs differ.")]
-Format = Annotated[ReportFormat, typer.Option("--report", help="What to print on stdout; with json all else goes to stderr.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Compare with MODEL first; nothing is written if the outputs differ.")
+]
+Format = Annotated[
+    ReportFormat, typer.Option("--report", help="What to print on stdout; with json all else goes to stderr.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only (and JSON, if asked for).")]
 
 
@@ -56,8 +66,7 @@ def optimize(
     quiet: Quiet = False,
 ) -> int:
     """Optimize MODEL and write the result; MODEL itself is never written to."""
-    target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
-    _check_target(model, target)
+    target = _target(model, output)
     arguments = options.optimization(without, only, input_shape, freeze_inputs)
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
@@ -69,22 +78,24 @@ def optimize(
     _check_data(result, target)
     verification = _verified(model, result, arguments, quiet) if verify else None
     code = OK if verification is None else code_of(verification)
-    if code != DIFFERENT:
-        with err(quiet).working(f"writing {target}"):
-            result.save(target, external_data=external_data)
-
+    sizes: dict[str, int | None] = {
+        "before": sum(p.stat().st_size for p in (model, *_data_files(result))),
+        "after": None,
+    }
     written = target if code != DIFFERENT else None
+    if written is not None:
+        with err(quiet).working(f"writing {target}"):
+            sizes["after"] = _save(result, target, external_data)
     if report is ReportFormat.json:
         data = result.report.to_dict()
         data["input"], data["output"] = str(model), None if written is None else str(written)
-        data["file_bytes"] = {"before": _bytes(model, result), "after": None if written is None else _written_bytes(written)}
+        data["file_bytes"] = sizes
         if verification is not None:
             data["verification"] = as_data(verification)
         out().json(data)
     if report is not ReportFormat.none:
         show_report(screen, result.report)
-        if written is not None:
-            screen.line(f"files      {size_text(_bytes(model, result))} -> {size_text(_written_bytes(written))}")
+        screen.line(f"files      {' -> '.join(size_text(n) for n in sizes.values() if n is not None)}")
     if verification is not None:
         screen.line()
         show_verification(screen, verification)
@@ -96,18 +107,24 @@ def optimize(
     return code
 
 
-def _check_target(model: Path, target: Path) -> None:
-    """Find out before the work is done whether the result can be written."""
+def _target(model: Path, output: Path | None) -> Path:
+    """Where to write; found out before the work is done whether that is possible."""
+    if model.is_dir():
+        raise ModelError(f"'{model}' is a folder; name the .onnx file in it")
+    target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     if target.is_dir():
         raise SaveError(f"'{target}' is a folder; name a file in it")
     if target.exists() and not target.is_file():
         raise SaveError(f"'{target}' is not a regular file")
+    if target.parent.is_file():
+        raise SaveError(f"'{target.parent}' is a file, not a folder")
     if not target.parent.is_dir():
         raise SaveError(f"folder '{target.parent}' does not exist; create it first")
     if not os.access(target.parent, os.W_OK):
         raise SaveError(f"folder '{target.parent}' is not writable")
     if target.exists() and model.exists() and target.samefile(model):
         raise ArgumentError(f"'{target}' is the model that is read; write the result to another file")
+    return target
 
 
 def _check_data(model: Model, target: Path) -> None:
@@ -115,7 +132,9 @@ def _check_data(model: Model, target: Path) -> None:
     for file in _data_files(model):
         for written in (target, target.with_name(f"{target.name}.data")):
             if written.exists() and written.samefile(file):
-                raise ArgumentError(f"'{written}' would be overwritten, and the model reads its weights from it; choose another name")
+                raise ArgumentError(
+                    f"'{written}' would be overwritten, and the model reads its weights from it; choose another name"
+                )
 
 
 def _data_files(model: Model) -> set[Path]:
@@ -133,25 +152,23 @@ def _data_files(model: Model) -> set[Path]:
     return {path.resolve() for path in here if path.is_file()}
 
 
-def _bytes(path: Path, model: Model) -> int:
-    return path.stat().st_size + sum(file.stat().st_size for file in _data_files(model))
-
-
-def _written_bytes(path: Path) -> int:
-    import onnx
-
-    proto = onnx.load(path, load_external_data=False)
-    data = path.with_name(f"{path.name}.data")
-    external = any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer)
-    return path.stat().st_size + (data.stat().st_size if external and data.is_file() else 0)
+def _save(model: Model, target: Path, external_data: bool | None) -> int:
+    """Write the model; the bytes of all files written."""
+    data = target.with_name(f"{target.name}.data")
+    before = data.stat() if data.exists() else None
+    model.save(target, external_data=external_data)
+    fresh = data.exists() and (before is None or data.stat()[1:] != before[1:])  # another inode: it was replaced
+    return target.stat().st_size + (data.stat().st_size if fresh else 0)
 
 
 def _verified(path: Path, result: Model, arguments: dict[str, Any], quiet: bool) -> Verification:
-    """Compare with the model as it was; where its interface was changed on purpose, with the model that has only that changed."""
+    """Compare with the model as it was; with its interface changed alone, where that was asked for."""
     import graphopt
 
     original: Any = str(path)
     if arguments["input_shapes"] or arguments["freeze_inputs"]:
-        original = graphopt.optimize(original, 0, input_shapes=arguments["input_shapes"], freeze_inputs=arguments["freeze_inputs"])
+        original = graphopt.optimize(
+            original, 0, input_shapes=arguments["input_shapes"], freeze_inputs=arguments["freeze_inputs"]
+        )
     with err(quiet).working("comparing the outputs"):
         return graphopt.verify(original, result)

@@ -19,7 +19,7 @@ Level = Annotated[
         "--level",
         "-l",
         metavar="0|1|2",
-        help="0: load and save. 1: exact, the same bits. 2: algebra and fusion into standard operators too, the same up to rounding.",
+        help="0: load and save. 1: exact, the same bits. 2: algebra and fusion into standard operators, up to rounding.",
     ),
 ]
 
@@ -28,13 +28,15 @@ Without = Annotated[
     typer.Option(
         "--without",
         metavar="NAME",
-        help="Leave out a rule, a family of rules or a pass ('graphopt rules' lists them). Repeat it, or separate names by commas.",
+        help="Leave out a rule, a family of rules or a pass ('graphopt rules' lists them). Repeat it, or use commas.",
     ),
 ]
 
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="NAME", help="Run this rule, family or pass and nothing else. Repeat it, or use commas."),
+    typer.Option(
+        "--only", metavar="NAME", help="Run this rule, family or pass and nothing else. Repeat it, or use commas."
+    ),
 ]
 
 InputShapes = Annotated[
@@ -42,7 +44,7 @@ InputShapes = Annotated[
     typer.Option(
         "--input-shape",
         metavar="X=DIMS",
-        help="Fix dims of an input, as in x=1,3,224,224 ('?' leaves one as it is), or a named dim, as in batch=1. Repeat it for more.",
+        help="Fix dims of an input, as x=1,3,224,224 ('?' leaves one as it is), or a named dim, as batch=1. Repeat it for more.",
     ),
 ]
 

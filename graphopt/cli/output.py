@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -71,7 +72,9 @@ class Screen:
             for line in text.splitlines():
                 print(" " * indent + line, file=self.file)
 
-    def table(self, head: Sequence[str], rows: Iterable[Sequence[Any]], styles: Mapping[str, str] | None = None) -> None:
+    def table(
+        self, head: Sequence[str], rows: Iterable[Sequence[Any]], styles: Mapping[str, str] | None = None
+    ) -> None:
         """A table; columns of numbers are flush right. `styles` maps a regular expression to how a terminal shows it."""
         cells = [list(row) for row in rows]
         if self.quiet or not cells:
@@ -87,7 +90,9 @@ class Screen:
             padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True))
             print("  ".join(padded).rstrip(), file=self.file)
 
-    def _rich_table(self, head: Sequence[str], rows: list[list[str]], right: list[bool], styles: Mapping[str, str]) -> None:
+    def _rich_table(
+        self, head: Sequence[str], rows: list[list[str]], right: list[bool], styles: Mapping[str, str]
+    ) -> None:
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -167,6 +172,20 @@ def place(where: str) -> str:
         if not short.startswith(os.pardir):
             path = short
     return f"{path}:{line}"
+
+
+def as_typed(message: str) -> str:
+    """A message of the library, with options where it speaks of Python arguments."""
+    for argument, option in _SPELLINGS.items():
+        message = re.sub(argument, option, message)
+    return message
+
+
+_SPELLINGS = {
+    "^(without|only):": r"--\1:",
+    "^input_shapes:": "--input-shape:",
+    "external_data=True": "--external-data",
+}
 
 
 def short(texts: Sequence[str], limit: int = 6) -> str:

@@ -15,9 +15,15 @@ from graphopt.errors import ArgumentError
 if TYPE_CHECKING:
     from graphopt.rewrite import Rule
 
-Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One rule or pass, with its source.", show_default=False)]
-Family = Annotated[str | None, typer.Option(metavar="NAME", help="Only the rules of this family, which is the file that holds them.")]
-Phase = Annotated[str | None, typer.Option(metavar="NAME", help="Only the rules of this phase: raising, simplifying, lowering.")]
+Name = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="One rule or pass, with its source.", show_default=False)
+]
+Family = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only the rules of this family, which is the file that holds them.")
+]
+Phase = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only the rules of this phase: raising, simplifying, lowering.")
+]
 
 
 def rules(name: Name = None, family: Family = None, phase: Phase = None, json: options.Json = False) -> int:
@@ -38,9 +44,13 @@ def rules(name: Name = None, family: Family = None, phase: Phase = None, json: o
 
     chosen = [(p, r) for p, r in found if name in (None, r.name) and family in (None, r.family) and phase in (None, p)]
     passes = {n: text for n, text in passes.items() if name in (None, n)}
+    if name is not None and not chosen and not passes:
+        raise ArgumentError(f"'{name}' is of another family or phase")
     screen = out()
     if json:
-        screen.json({"rules": [_data(p, r) for p, r in chosen], "passes": [{"name": n, "doc": d} for n, d in passes.items()]})
+        screen.json(
+            {"rules": [_data(p, r) for p, r in chosen], "passes": [{"name": n, "doc": d} for n, d in passes.items()]}
+        )
     elif name is not None:
         _show_one(screen, chosen, passes)
     elif screen.terminal:
@@ -100,6 +110,8 @@ def _show_terminal(screen: Screen, chosen: list[tuple[str, Rule]], passes: dict[
 def _show_lines(screen: Screen, chosen: list[tuple[str, Rule]], passes: dict[str, str]) -> None:
     """A line each for grep and cut, separated by tabs: name, claim, phase, family, equation, doc, where."""
     for phase, r in chosen:
-        screen.line("\t".join((r.name, _claim(r), phase, r.family, r.equation, " ".join(r.doc.split()), place(r.where))))
+        screen.line(
+            "\t".join((r.name, _claim(r), phase, r.family, r.equation, " ".join(r.doc.split()), place(r.where)))
+        )
     for name, text in passes.items():
         screen.line("\t".join((name, "exact", "pass", "", "", text, "")))

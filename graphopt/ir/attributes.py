@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TypeProto
 
 from graphopt.ir.tensor import Tensor
@@ -56,6 +57,7 @@ def decode(a: AttributeProto, graphs: Iterator[Any], base_dir: str) -> Any:
 def encode(a: AttributeProto, name: str, value: Any) -> AttributeProto:
     """Fill the message `a` for anything but a subgraph. The kind follows the Python type: 1 is INT, 1.0 is FLOAT."""
     a.name = name
+    value = _plain(value)
     first = value[0] if isinstance(value, (list, tuple)) and value else value
     many = isinstance(value, (list, tuple))
     if isinstance(first, Reference):
@@ -84,7 +86,7 @@ def encode(a: AttributeProto, name: str, value: Any) -> AttributeProto:
             a.strings.extend(strings)
         else:
             a.s = strings[0]
-    elif isinstance(first, float):
+    elif isinstance(first, float) or (many and any(isinstance(v, float) for v in value)):
         a.type = AttributeProto.FLOATS if many else AttributeProto.FLOAT
         if many:
             a.floats.extend(value)
@@ -99,15 +101,27 @@ def encode(a: AttributeProto, name: str, value: Any) -> AttributeProto:
     return a
 
 
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays as Python has them."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [v.item() if isinstance(v, np.generic) else v for v in value]
+    return value
+
+
 def find_subgraph_messages(node: NodeProto) -> list[GraphProto]:
     """The subgraphs in a node's attributes, in the order in which `decode` asks for them."""
-    found: list[GraphProto] = []
-    for a in node.attribute:
-        if a.type == AttributeProto.GRAPH or (not a.type and a.HasField("g")):
-            found.append(a.g)
-        elif a.type == AttributeProto.GRAPHS or (not a.type and a.graphs):
-            found.extend(a.graphs)
-    return found
+    return [g for a in node.attribute for g in graph_messages(a)]
+
+
+def graph_messages(a: AttributeProto) -> list[GraphProto]:
+    """The graphs that an attribute holds."""
+    if a.ref_attr_name:
+        return []
+    if a.type == AttributeProto.GRAPH or (not a.type and a.HasField("g")):
+        return [a.g]
+    return list(a.graphs) if a.type in (AttributeProto.GRAPHS, AttributeProto.UNDEFINED) else []
 
 
 def _text(s: bytes) -> str | bytes:

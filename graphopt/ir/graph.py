@@ -151,7 +151,7 @@ class Node:
 
     @property
     def proto(self) -> NodeProto | None:
-        """The message that the node was read from, for its attributes and annotations."""
+        """The message that the node was read from, less the attributes that were set anew."""
         return self._proto
 
     @property
@@ -163,6 +163,12 @@ class Node:
 
     def set_attribute(self, name: str, value: Any) -> None:
         self._attributes = {**self.attributes, name: value}
+        source = self._proto
+        if source is not None and any(a.name == name for a in source.attribute):
+            self._proto = NodeProto()
+            self._proto.CopyFrom(source)
+            del self._proto.attribute[:]
+            self._proto.attribute.extend([a for a in source.attribute if a.name != name])
         self.touch()
 
     def set_input(self, i: int, value: Value | None) -> None:
@@ -236,6 +242,7 @@ class Graph:
         self.last: Node | None = None
         self.size = 0
         self.holders: dict[Node, None] = {}  # the nodes that have subgraphs
+        self.annotations: frozenset[str] = frozenset()  # the initializers that quantization annotations name
         self.touched = False
         self.source: Any = None  # the GraphProto or FunctionProto read from, for all that is kept as it is
 
@@ -289,6 +296,7 @@ class Graph:
         """Put a node at the end."""
         self._link(node, self.last, None)
         node.position = _GAP if node.prev is None else node.prev.position + _GAP
+        self.touch()
 
     def insert_before(self, anchor: Node, node: Node) -> None:
         """Put a node in front of another; its inputs must be there already."""
@@ -362,11 +370,12 @@ class Graph:
             after.prev = prev
         self.size -= 1
         self.holders.pop(node, None)
-        for sub in node.subgraphs:
-            for inner in sub.walk():
-                _drop_inputs(inner)
+        for sub in [g for top in node.subgraphs for g in top.subgraphs()]:
             for v in sub.outputs:
                 v.exits -= 1
+            for inner in list(sub):
+                _drop_inputs(inner)
+                inner.graph = None
         _drop_inputs(node)
         node.graph = None
         self.touch()
@@ -388,6 +397,9 @@ class Graph:
         return v
 
     def remove_initializer(self, value: Value) -> None:
+        """Take out a constant that nothing reads, unless a quantization annotation names it."""
+        if value.name in self.annotations:
+            return
         del self.initializers[value]
         self.touch()
 
@@ -416,8 +428,12 @@ class Graph:
                 if not missing[reader]:
                     heapq.heappush(ready, (reader.position, index[reader]))
         if len(order) < len(nodes):
-            placed = set(order)
-            return next(n for n in nodes if n not in placed)
+            node = next(n for n in nodes if missing[n])
+            walked: set[Node] = set()
+            while node not in walked:  # up from producer to producer, until one comes round again
+                walked.add(node)
+                node = next(v.node for v in self._reads(node) if v.node is not None and v.node.graph is self and missing[v.node])
+            return node
         for i, node in enumerate(order):
             node.prev = order[i - 1] if i else None
             node.next = order[i + 1] if i + 1 < len(order) else None
@@ -431,10 +447,11 @@ class Graph:
         for v in node.inputs:
             if v is not None:
                 yield v
-        for sub in node.subgraphs:
-            for inner in sub.walk():
-                yield from (v for v in inner.inputs if v is not None)
-            yield from sub.outputs
+        for top in node.subgraphs:
+            for sub in top.subgraphs():
+                for inner in sub:
+                    yield from (v for v in inner.inputs if v is not None)
+                yield from sub.outputs
 
 
 def op_key(op_type: str, domain: str) -> str:

@@ -113,6 +113,7 @@ def _read_function(graph: Graph, f: FunctionProto) -> None:
 def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) -> None:
     graph.source = proto
     graph.name = proto.name
+    graph.annotations = frozenset(e.value for q in proto.quantization_annotation for e in q.quant_parameter_tensor_names)
     values: dict[str, Value] = {}
     for info in proto.input:
         v = values[info.name] = Value(info.name, graph)
@@ -224,7 +225,7 @@ def _read_nodes(graph: Graph, protos: Any, values: dict[str, Value], outer: list
     if unsorted:
         stuck = graph.sort()
         if stuck is not None:
-            where = f"node '{stuck.name}' ({stuck.op_type}, output '{stuck.output.name}')"
+            where = f"node '{stuck.name}' ({stuck.op_type}, output '{', '.join(v.name for v in stuck.outputs if v is not None)}')"
             raise ModelError(f"graph '{graph.name}' has a cycle through {where}; no order of its nodes can run")
         graph.touch()
 
@@ -282,16 +283,21 @@ def _read_constant(node: Node, base_dir: str) -> None:
         return
     a: AttributeProto = proto.attribute[0]
     v = node.output
+    if a.ref_attr_name:  # the call of a function decides
+        return
     if a.name == "value":
         v.const = Tensor(a.t, base_dir=base_dir)
         if v.const.is_external:
             v.const.external_range()
             v.graph.model.external = True
-    elif a.name in _CONSTANT_FIELDS and not a.ref_attr_name:
+    elif a.name in _CONSTANT_FIELDS:
         field, dtype = _CONSTANT_FIELDS[a.name]
         raw = getattr(a, field)
         if dtype is object:
-            raw = raw.decode() if isinstance(raw, bytes) else [s.decode() for s in raw]
+            try:
+                raw = raw.decode() if isinstance(raw, bytes) else [s.decode() for s in raw]
+            except UnicodeDecodeError:  # bytes that are no text stay what they are
+                return
         array = np.array(raw if isinstance(raw, (float, int, str)) else list(raw), dtype=dtype)
         array.setflags(write=False)
         v.const = Tensor(array=array)

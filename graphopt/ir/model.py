@@ -87,6 +87,9 @@ class Model:
             self._names = set()
             for g in self.graphs():
                 self._names.update(v.name for v in (*g.inputs, *g.initializers))
+                if g.source is not None:
+                    self._names.update(i.name for i in g.source.value_info)
+                    self._names.update(s.values.name for s in getattr(g.source, "sparse_initializer", ()))
                 for node in g:
                     self._names.add(node.name)
                     self._names.update(v.name for v in node.outputs if v is not None)
@@ -107,6 +110,7 @@ class Model:
         graph.inputs = [v for v in graph.inputs if v not in graph.initializers]
         for v in frozen:
             v.const = graph.initializers[v]
+            v.dtype, v.shape = v.const.dtype, v.const.dims
         if frozen:
             self.ir_version = max(self.ir_version, 4)
             graph.touch()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -13,7 +14,7 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from graphopt.errors import SaveError
-from graphopt.ir.attributes import encode
+from graphopt.ir.attributes import encode, graph_messages
 from graphopt.ir.graph import Graph, Node, Value
 from graphopt.ir.model import Model
 from graphopt.ir.schema import op_schema
@@ -52,13 +53,15 @@ def _header(model: Model) -> ModelProto:
             target.CopyFrom(f.source)
             continue
         for field, value in f.source.ListFields():
-            if field.name in ("node", "opset_import"):
+            if field.name in ("node", "opset_import", "input", "output"):
                 continue
             if isinstance(value, (int, str, bytes, float)):
                 setattr(target, field.name, value)
             else:
                 getattr(target, field.name).MergeFrom(value)
         _fill_opsets(target.opset_import, f.source.opset_import, f.graph.opsets)
+        target.input.extend([v.name for v in f.graph.inputs])
+        target.output.extend([v.name for v in f.graph.outputs])
         target.node.extend([node_proto(n) for n in f.graph])
     return proto
 
@@ -87,6 +90,9 @@ def _fill_graph(target: GraphProto, graph: Graph) -> None:
     target.node.extend([n._proto if not n.stale else node_proto(n) for n in graph])
     target.input.extend([graph.input_infos[v] for v in graph.inputs])
     target.output.extend(graph.output_infos)
+    if graph.owner is not None and graph.touched:  # names inside a body may change
+        for info, v in zip([*target.input, *target.output], [*graph.inputs, *graph.outputs], strict=True):
+            info.name = v.name
     if source is not None and not graph.touched:
         target.value_info.extend(source.value_info)
         target.quantization_annotation.extend(source.quantization_annotation)
@@ -118,26 +124,38 @@ def node_proto(node: Node) -> NodeProto:
             if source.HasField(field) and not getattr(p, field):
                 setattr(p, field, getattr(source, field))
         p.metadata_props.extend(source.metadata_props)
-    if node._attributes is None and source is not None:
+        if hasattr(source, "device_configurations"):  # from onnx 1.18 on
+            p.device_configurations.extend(source.device_configurations)
+    read = {a.name: a for a in source.attribute} if source is not None else {}
+    if node._attributes is None:
         graphs = iter(node.subgraphs)
-        for a in source.attribute:
-            if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-                _encode_graphs(p.attribute.add(), a.name, [next(graphs) for _ in (a.graphs or [a.g])], a.type)
-            else:
-                p.attribute.add().CopyFrom(a)
+        for a in read.values():
+            _copy_attribute(p.attribute.add(), a, [next(graphs) for _ in graph_messages(a)])
         return p
     version = node.graph.opsets.get(node.domain) if node.graph is not None else None
     schema = op_schema(node.op_type, version, node.domain) if version else None
     for name, value in node.attributes.items():
-        if isinstance(value, Graph):
-            _encode_graphs(p.attribute.add(), name, [value], AttributeProto.GRAPH)
-        elif isinstance(value, list) and value and isinstance(value[0], Graph):
-            _encode_graphs(p.attribute.add(), name, value, AttributeProto.GRAPHS)
+        held = [g for g in (value if isinstance(value, list) else [value]) if isinstance(g, Graph)]
+        if name in read:
+            _copy_attribute(p.attribute.add(), read[name], held)
+        elif held:
+            kind = AttributeProto.GRAPHS if isinstance(value, list) else AttributeProto.GRAPH
+            _encode_graphs(p.attribute.add(), name, held, kind)
         else:
             a = encode(p.attribute.add(), name, value)
-            if value == [] and schema is not None and name in schema.attributes:
+            if isinstance(value, list) and not value and schema is not None and name in schema.attributes:
                 a.type = cast(AttributeProto.AttributeType, schema.attributes[name].type)
     return p
+
+
+def _copy_attribute(target: AttributeProto, source: AttributeProto, graphs: list[Graph]) -> None:
+    """An attribute as it was read, with its subgraphs as they are now."""
+    if not graphs:
+        target.CopyFrom(source)
+        return
+    _encode_graphs(target, source.name, graphs, AttributeProto.GRAPHS if source.graphs else AttributeProto.GRAPH)
+    if source.doc_string:
+        target.doc_string = source.doc_string
 
 
 def _encode_graphs(a: AttributeProto, name: str, graphs: list[Graph], kind: AttributeProto.AttributeType) -> None:
@@ -172,11 +190,75 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
                     _relocate(t, Tensor(_copy(t), base_dir=model.base_dir), writer)
         with open(model_tmp, "wb") as f:
             _write_model(f, proto, tensors, writer, path)
-        if writer is not None:
-            writer.close()
-            if writer.offset:
-                os.replace(data_tmp, path.parent / data_name)
-        os.replace(model_tmp, path)
+        if writer is None or not writer.offset:
+            os.replace(model_tmp, path)
+            return
+        writer.close()
+        data = path.parent / data_name
+        moves = _moves(model, data, writer) if model.external else []
+        _replace_both(data_tmp, data, model_tmp, path)
+        for move in moves:
+            move()
+
+
+def _replace_both(data_tmp: Path, data: Path, model_tmp: Path, path: Path) -> None:
+    """Put both files in their places; an old model never stands beside new data."""
+    old = data_tmp.with_suffix(".old")
+    try:
+        with contextlib.suppress(OSError):  # nothing there, or a file system without links
+            os.link(data, old)
+        os.replace(data_tmp, data)
+        try:
+            os.replace(model_tmp, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, data)
+            else:
+                data.unlink()
+            raise
+    finally:
+        old.unlink(missing_ok=True)
+
+
+def _moves(model: Model, data: Path, writer: _DataFile) -> list[Callable[[], None]]:
+    """What has to be done once a new data file has taken the place of the one that tensors of the model lie in."""
+    data = data.resolve()
+
+    def moved(tensor: Tensor) -> TensorProto | None:
+        if not tensor.is_external or tensor._proto is None:
+            return None
+        source, offset, _ = tensor.external_range()
+        if source != data:
+            return None
+        new = writer.offsets.get((source, offset))
+        if new is None:
+            return _embedded(tensor._proto.name, tensor)
+        proto = _copy(tensor._proto)
+        del proto.external_data[:]
+        kept = [(e.key, e.value) for e in tensor._proto.external_data if e.key not in ("offset", "length")]
+        for key, value in (*kept, ("offset", str(new)), ("length", str(tensor.nbytes))):
+            proto.external_data.add(key=key, value=value)
+        return proto
+
+    def move_initializer(graph: Graph, tensor: Tensor, proto: TensorProto) -> None:
+        tensor._proto = proto
+        graph.touch()
+
+    def move_attribute(node: Node, name: str, tensor: Tensor) -> None:
+        node.set_attribute(name, tensor)
+        if node.op == "Constant":
+            node.output.const = tensor
+
+    moves: list[Callable[[], None]] = []
+    for graph in model.graphs():
+        for tensor in graph.initializers.values():
+            if (proto := moved(tensor)) is not None:
+                moves.append(partial(move_initializer, graph, tensor, proto))
+        for node in graph:
+            for name, value in node.attributes.items():
+                if isinstance(value, Tensor) and (proto := moved(value)) is not None:
+                    moves.append(partial(move_attribute, node, name, Tensor(proto, base_dir=value.base_dir)))
+    return moves
 
 
 def _write_model(
@@ -188,9 +270,10 @@ def _write_model(
     sizes: list[int] = []
     messages: list[TensorProto | None] = []
     for v, t in tensors.items():
-        if writer is None and t.is_external:
+        if t.is_external and (writer is None or t.nbytes < EXTERNAL_BYTES):
             messages.append(None)  # read again when its turn comes
-            sizes.append(_embedded(v.name, t).ByteSize())
+            header = TensorProto(name=v.name, data_type=t.dtype, dims=t.dims).ByteSize()
+            sizes.append(header + 1 + len(_varint(t.nbytes)) + t.nbytes)
             continue
         message = t.proto(v.name) if writer is None or t.nbytes < EXTERNAL_BYTES else writer.add(v.name, t)
         messages.append(message)
@@ -215,6 +298,7 @@ class _DataFile:
         self.file = open(path, "wb")  # noqa: SIM115 - closed by `close`, removed by `_temporary`
         self.name = name
         self.offset = 0
+        self.offsets: dict[tuple[Path, int], int] = {}  # of what came from other data files, by file and offset there
 
     def add(self, name: str, tensor: Tensor) -> TensorProto:
         """Write a tensor's bytes; the message that refers to them. Strings cannot be external and stay inside."""
@@ -228,6 +312,8 @@ class _DataFile:
         length = tensor.nbytes
         for key, value in (("location", self.name), ("offset", str(self.offset)), ("length", str(length))):
             proto.external_data.add(key=key, value=value)
+        if tensor.is_external:
+            self.offsets[tensor.external_range()[:2]] = self.offset
         _write_raw(self.file, tensor)
         self.offset += length
         return proto
@@ -244,6 +330,8 @@ def _write_raw(f: IO[bytes], tensor: Tensor) -> None:
             left = tensor.nbytes
             while left:
                 chunk = source.read(min(left, 1 << 24))
+                if not chunk:
+                    raise OSError(f"'{path}' became shorter meanwhile")
                 f.write(chunk)
                 left -= len(chunk)
         return
@@ -277,8 +365,8 @@ def _inner_tensors(proto: ModelProto) -> Iterator[TensorProto]:
     def of_nodes(nodes: Any) -> Iterator[TensorProto]:
         for node in nodes:
             for a in node.attribute:
-                if a.type == AttributeProto.TENSOR:
-                    yield a.t
+                if a.type in (AttributeProto.TENSOR, AttributeProto.TENSORS):
+                    yield from a.tensors or [a.t]
                 elif a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
                     for g in a.graphs or [a.g]:
                         yield from g.initializer

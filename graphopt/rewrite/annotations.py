@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import __future__
 import inspect
 import re
 from collections.abc import Callable
@@ -94,6 +95,7 @@ def kinds_of(fn: Callable[..., Any]) -> dict[str, Kind]:
     scope = dict(getattr(fn, "__globals__", {}))
     if fn.__closure__:
         scope.update((n, c.cell_contents) for n, c in zip(fn.__code__.co_freevars, fn.__closure__, strict=True))
+    postponed = bool(fn.__code__.co_flags & __future__.annotations.compiler_flag)
     kinds: dict[str, Kind] = {}
     for name, p in inspect.signature(fn).parameters.items():
         if p.kind is p.VAR_POSITIONAL:
@@ -101,19 +103,22 @@ def kinds_of(fn: Callable[..., Any]) -> dict[str, Kind]:
         elif p.kind is p.VAR_KEYWORD:
             raise RuleError(f"rule '{fn.__name__}': write {name}: Attrs instead of **{name}")
         else:
-            kinds[name] = Kind() if p.annotation is p.empty else _kind_of(p.annotation, scope)
+            annotation = p.annotation
+            if postponed and isinstance(annotation, str):  # the text of an expression, a shape being in quotes
+                try:
+                    annotation = eval(annotation, scope)
+                except Exception as e:
+                    raise RuleError(f"rule '{fn.__name__}': {name}: {p.annotation} is no annotation ({e})") from e
+            kinds[name] = Kind() if annotation is p.empty else _kind_of(annotation, scope)
     return kinds
 
 
 def _kind_of(annotation: Any, scope: dict[str, Any]) -> Kind:
     if isinstance(annotation, str):
-        text = annotation.strip("'\"")
-        try:
-            annotation = eval(annotation, scope)
-        except (SyntaxError, NameError, TypeError):
-            return Kind(dims=parse_dims(text))
-        if isinstance(annotation, str):
+        named = scope.get(annotation)
+        if not isinstance(named, _Annotation):
             return Kind(dims=parse_dims(annotation))
+        annotation = named
     if isinstance(annotation, _Annotation):
         return annotation.kind
     known = "Const, Maybe[...], Int, Ints, Float, Floats, Str, Axis, Perm, Attrs, Dim or a shape"

@@ -188,11 +188,7 @@ class _Builder:
             cast = array.astype(wanted)
         if array.dtype.kind == "f" and wanted.kind in "iub" and not np.array_equal(cast.astype(array.dtype), array):
             raise Declined(f"a new constant does not fit into {dtype_name(dtype)}")
-        if (
-            array.dtype.kind == "f"
-            and wanted.kind not in "iub"
-            and (np.isfinite(array) & ~np.isfinite(cast.astype(np.float64))).any()
-        ):
+        if array.dtype.kind == "f" and wanted.kind not in "iub" and _overflowed(array, cast):
             raise Declined(f"a new constant overflows {dtype_name(dtype)}")
         return cast
 
@@ -321,6 +317,12 @@ class _Builder:
         missing = [n for n, a in schema.attributes.items() if a.required and n not in call.attrs]
         if missing:
             raise RuleError(f"{where} without its attribute {', '.join(missing)}")
+
+
+def _overflowed(array: np.ndarray, cast: np.ndarray) -> bool:
+    """Whether a finite element became infinite (or NaN, which some small formats have instead)."""
+    finite = np.isfinite(cast if cast.dtype.kind == "f" else cast.astype(np.float32))
+    return not finite.all() and bool((np.isfinite(array) & ~finite).any())
 
 
 def _typed(value: Any, kind: int) -> Any:

@@ -62,7 +62,8 @@ def _skeleton(target: GraphProto, graph: Graph) -> None:
         if v.dtype:
             target.input[-1].type.CopyFrom(type_proto(v))
     for v, t in graph.initializers.items():
-        target.initializer.append(_visible(t, v.name))
+        if v.const is not None:  # the others are inputs, and what a caller gives may be anything
+            target.initializer.append(_visible(t, v.name))
     nodes = []
     for node in graph:
         value = node.output.const if node.op == "Constant" else None
@@ -154,7 +155,7 @@ def infer_outputs(model: Model, node: Node, schema: OpSchema, opsets: dict[str, 
     if first is not None and not node.domain and len(node.outputs) == 1:
         if node.op_type in _LIKE_FIRST:
             return [TypeInfo(first.dtype, first.shape)]
-        if node.op_type in _BROADCAST and len(inputs) == 2 and inputs[1] is not None:
+        if node.op_type in _BROADCAST and schema.since_version >= 7 and len(inputs) == 2 and inputs[1] is not None:
             return [TypeInfo(first.dtype, broadcast(first.shape, inputs[1].shape))]
     if any(v is not None and not v.dtype and v.type is None for v in inputs):
         return [UNKNOWN] * len(node.outputs)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, SupportsIndex
 
 from onnx import ValueInfoProto
 
 from graphopt.errors import ArgumentError
 from graphopt.ir import Dim, Model
+from graphopt.shapes.dims import ANONYMOUS
 
 
 def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -> None:
@@ -15,7 +18,7 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
 
     Args:
         shapes: for an input its shape (None leaves a dim as it is), for a named dim its size: {"x": (1, 3, 224, 224)} or
-            {"batch": 1}.
+            {"batch": 1}. A number stands for the shape of an input with one dim where no dim has that name.
 
     Raises:
         ArgumentError: no such input or dim; the rank or a declared dim differs; two pins disagree.
@@ -23,7 +26,7 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
     graph = model.graph
     inputs = {v.name: v for v in graph.inputs}
     named: dict[str, int] = {}
-    names = {d for v in graph.inputs for d in v.shape or () if isinstance(d, str)}
+    names = {d for v in graph.inputs for d in v.shape or () if isinstance(d, str) and d not in ANONYMOUS}
 
     def pin(name: str, size: int, where: str) -> None:
         if named.setdefault(name, size) != size:
@@ -32,7 +35,8 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
             )
 
     for key, wanted in shapes.items():
-        if isinstance(wanted, int):
+        wanted = _plain(wanted, key)
+        if isinstance(wanted, int) and (key in names or key not in inputs):
             if key not in names:
                 raise ArgumentError(
                     f"input_shapes: no input has a dim named '{key}'; the named dims are {sorted(names) or 'none'}"
@@ -42,16 +46,19 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
         if key not in inputs:
             raise ArgumentError(f"input_shapes: no input named '{key}'; the inputs are {sorted(inputs)}")
         v = inputs[key]
+        if v.type is not None:
+            raise ArgumentError(f"input_shapes: input '{key}' is no tensor, it has no dims")
+        wanted = [wanted] if isinstance(wanted, int) else wanted
         declared: Sequence[Dim] = v.shape if v.shape is not None else [None] * len(wanted)
         if len(declared) != len(wanted):
-            raise ArgumentError(f"input_shapes: '{key}' has {len(declared)} dims, {len(wanted)} were given")
+            raise ArgumentError(f"input_shapes: input '{key}' has {len(declared)} dims, not {len(wanted)}")
         for i, (d, size) in enumerate(zip(declared, wanted, strict=True)):
             if size is None:
                 continue
             _size(size, f"{key}[{i}]")
             if isinstance(d, int) and d != size:
                 raise ArgumentError(f"input_shapes: dim {i} of '{key}' is {d}, it cannot become {size}")
-            if isinstance(d, str):
+            if isinstance(d, str) and d not in ANONYMOUS:
                 pin(d, size, f"'{key}'")
         v.shape = tuple(d if size is None else size for d, size in zip(declared, wanted, strict=True))
     for v in graph.inputs:
@@ -67,14 +74,31 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
             if isinstance(d, int):
                 target.dim_value = d
         graph.input_infos[v] = info
-    for info in graph.output_infos:
-        for target in info.type.tensor_type.shape.dim if info.type.HasField("tensor_type") else ():
+    for i, source in enumerate(graph.output_infos):
+        if not source.type.HasField("tensor_type"):
+            continue
+        info = graph.output_infos[i] = ValueInfoProto()
+        info.CopyFrom(source)
+        for target in info.type.tensor_type.shape.dim:
             if target.dim_param in named:
                 target.dim_value = named[target.dim_param]
     graph.touch()
 
 
+def _plain(wanted: Any, key: str) -> int | list[Any]:
+    """A size, or a list of them, as Python has them; NumPy's are fine too."""
+    if isinstance(wanted, (str, bytes, Mapping)) or not isinstance(wanted, (SupportsIndex, Iterable)):
+        raise ArgumentError(f"input_shapes: '{key}' must be a size or a shape, as 1 or (1, 3, 224, 224), not {wanted!r}")
+    if isinstance(wanted, Iterable) and getattr(wanted, "ndim", 1):
+        return [_plain_size(size) for size in wanted]
+    return _plain_size(wanted)
+
+
+def _plain_size(size: Any) -> Any:
+    return operator.index(size) if isinstance(size, SupportsIndex) and not isinstance(size, bool) else size
+
+
 def _size(size: int, where: str) -> int:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise ArgumentError(f"input_shapes: {where} must be a number of 0 or more, not {size!r}")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
+        raise ArgumentError(f"input_shapes: {where} must be a number of 0 or more that fits 64 bits, not {size!r}")
     return size

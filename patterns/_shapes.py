@@ -1,0 +1,252 @@
+"""What rules about shapes share: which dims an integer vector holds, how to write a shape, which operators keep one.
+
+Everything here only reads the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import TensorProto
+
+from graphopt.ir import Dim, Node, Shape, Value
+from graphopt.rewrite import op
+from graphopt.rewrite.matching import params
+from graphopt.rewrite.terms import Leaf
+from graphopt.shapes import same_dims
+
+#: Operators whose first output has the shape of their first input.
+KEEPS_SHAPE = frozenset(
+    (
+        "Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumSum "
+        "DequantizeLinear Dropout Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Hardmax Identity "
+        "InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization "
+        "MeanVarianceNormalization Mish Neg Not QuantizeLinear RMSNormalization Reciprocal Relu Round Selu Sigmoid Sign Sin "
+        "Sinh Softmax Softplus Softsign Sqrt Tan Tanh ThresholdedRelu Trilu"
+    ).split()
+)
+
+#: The end of a dim of any size: what the specification of Slice recommends, and larger numbers.
+TO_THE_END = 2**31 - 1
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+_LONGEST = 64
+_DEEPEST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One element of an integer tensor.
+
+    Attributes:
+        key: entries with the same key are the same number: the number itself, the name of a dim, or what it is an element
+            or a dim of.
+        vector: a value that holds the element at `index`, None for a constant.
+        dim: the tensor and the axis whose size it is.
+    """
+
+    key: int | str | tuple[str, Value, int]
+    vector: Value | None = None
+    index: int = 0
+    dim: tuple[Value, int] | None = None
+
+    @property
+    def is_size(self) -> bool:
+        """Whether it cannot be negative."""
+        if isinstance(self.key, int):
+            return self.key >= 0
+        return self.dim is not None or (self.vector is not None and _no_minus(self.vector, _DEEPEST))
+
+
+def entries(v: Value, depth: int = _DEEPEST) -> list[Entry] | None:
+    """The elements of an integer vector or scalar, as far back as they can be followed; None where it is none."""
+    if v.dtype not in _INTEGERS or v.shape is None or len(v.shape) > 1:
+        return None
+    if v.const is not None:
+        return [Entry(int(i)) for i in v.const.numpy().reshape(-1)] if v.const.size <= _LONGEST else None
+    if v.node is not None and not v.node.domain and depth:
+        found = _followed(v, v.node, depth - 1)
+        if found is not None:
+            return found
+    length = v.shape[0] if v.shape else 1
+    if not isinstance(length, int) or length > _LONGEST:
+        return None
+    return [Entry(("element", v, i), v, i) for i in range(length)]
+
+
+def _followed(v: Value, node: Node, depth: int) -> list[Entry] | None:
+    """Elements that come unchanged from the inputs of `node`; None where they do not."""
+    first = node.inputs[0] if node.inputs else None
+    if first is None:
+        return None
+    if node.op == "Shape":
+        start, end = node.attributes.get("start"), node.attributes.get("end")
+        if first.shape is None or not all(i is None or isinstance(i, int) for i in (start, end)):
+            return None
+        chosen = range(len(first.shape))[start:end]
+        return [Entry(dim_key(first, k), v, i, (first, k)) for i, k in enumerate(chosen)]
+    if node.op in ("Identity", "Reshape", "Squeeze", "Unsqueeze"):
+        return entries(first, depth)
+    if node.op == "Cast":
+        return entries(first, depth) if v.dtype == TensorProto.INT64 else None
+    if node.op == "Concat":
+        parts = [entries(p, depth) if p is not None and p.rank == 1 else None for p in node.inputs]
+        return None if None in parts else [e for p in parts if p is not None for e in p]
+    if node.op == "Gather" and first.rank == 1:
+        indices, inner = node.inputs[1], entries(first, depth)
+        if inner is None or indices is None or indices.const is None or indices.const.size > _LONGEST:
+            return None
+        wanted = [int(i) for i in indices.const.numpy().reshape(-1)]
+        return [inner[i] for i in wanted] if all(-len(inner) <= i < len(inner) for i in wanted) else None
+    if node.op == "Slice" and first.rank == 1:
+        inner, named = entries(first, depth), params(node, 1, ("starts", "ends", "axes", "steps"), False)
+        cut = slices_of(named[0], named[1], named[2], named[3], 1) if named is not None else None
+        if inner is None or cut is None or cut[0][2] < 1:
+            return None
+        return inner[cut[0][0] : cut[0][1] : cut[0][2]]
+    return None
+
+
+def _no_minus(v: Value, depth: int) -> bool:
+    """Whether no element of an integer tensor can be negative: it is computed from dims without subtraction.
+
+    Products are taken to fit into their dtype; a larger one is the size of no tensor.
+    """
+    if v.const is not None:
+        return v.dtype in _INTEGERS and v.const.size <= _LONGEST and bool((v.const.numpy() >= 0).all())
+    node = v.node
+    if node is None or node.domain or not depth or v.dtype != TensorProto.INT64:
+        return False
+    if node.op in ("Shape", "Size"):
+        return True
+    if node.op in ("Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"):
+        checked = node.inputs[:1]
+    elif node.op in ("Add", "Concat", "Max", "Mul"):
+        checked = node.inputs
+    elif node.op == "Div" and (by := node.inputs[1]) is not None and by.const is not None and (by.const.item() or 0) > 0:
+        checked = node.inputs[:1]
+    else:
+        return False
+    return all(i is not None and _no_minus(i, depth - 1) for i in checked)
+
+
+def dim_key(v: Value, axis: int) -> int | str | tuple[str, Value, int]:
+    """The key of the entry that is the size of this axis."""
+    assert v.shape is not None
+    d = v.shape[axis]
+    return ("dim", v, axis) if d is None else d
+
+
+def described(x: Value, shape: Value, allowzero: int | None, result: Shape | None) -> list[int | None] | None:
+    """What Reshape(x, shape) makes of each dim: a size above 0, 0 for a copy of x's dim at the same place, -1 for the one
+    that is inferred, None where nobody can tell. None where the rank is unknown."""
+    wanted = entries(shape)
+    if wanted is None or shape.rank != 1:
+        return None
+    if result is None or len(result) != len(wanted):
+        result = (None,) * len(wanted)
+    rank = x.rank or 0
+    out: list[int | None] = []
+    for k, (e, d) in enumerate(zip(wanted, result, strict=True)):
+        if e.key == 0 and not allowzero:
+            out.append(size if isinstance(size := d, int) and size > 0 else 0)
+        elif isinstance(e.key, int) and e.key < -1:
+            return None
+        elif isinstance(e.key, int) and e.key:
+            out.append(d if e.key < 0 and isinstance(d, int) and d > 0 else e.key)
+        elif isinstance(d, int) and d > 0:
+            out.append(d)
+        elif k < rank and x.shape is not None and (e.key == dim_key(x, k) or same_dims(d, x.shape[k])):
+            out.append(0)
+        else:
+            out.append(None)
+    return out
+
+
+def shape_to_write(target: Sequence[int | None] | None, x: Shape | None) -> list[int] | None:
+    """A constant shape for Reshape (allowzero=0) from what `described` says of its result, where x is the shape that it
+    starts from; None where none does the same for all inputs.
+
+    A dim of unknown size becomes a copy of x's dim where the sizes around both leave it no choice, otherwise -1. Both need
+    sizes above 0 around: with an empty tensor, -1 beside a copied 0 is an error.
+    """
+    if target is None:
+        return None
+    unknown = target.count(None)
+    if unknown == 0:
+        return [d for d in target if d is not None] if target.count(-1) <= 1 else None
+    sizes = [d for d in target if d is not None]
+    if unknown > 1 or any(d < 1 for d in sizes):
+        return None
+    k = target.index(None)
+    around = [d for i, d in enumerate(x or ()) if i != k]
+    same = k < len(x or ()) and all(isinstance(d, int) for d in around)
+    copied = same and math.prod(d for d in around if isinstance(d, int)) == math.prod(sizes)
+    return [(0 if copied else -1) if d is None else d for d in target]
+
+
+def target_of(x: Shape | None, y: Shape | None) -> list[int] | None:
+    """A constant shape for Reshape that turns a tensor of shape x into one of shape y; None where none does for all inputs."""
+    if y is None:
+        return None
+    source: Sequence[Dim] = x or ()
+    target: list[int | None] = []
+    for k, d in enumerate(y):
+        if isinstance(d, int) and d > 0:
+            target.append(d)
+        else:
+            target.append(0 if k < len(source) and same_dims(d, source[k]) else None)
+    return shape_to_write(target, x)
+
+
+def axes_of(axes: Iterable[int], rank: int | None) -> list[int] | None:
+    """Axes counted from the front, in order; None where that takes an unknown rank, or one is there twice."""
+    found = []
+    for a in axes:
+        if a < 0 and rank is None:
+            return None
+        found.append(a + rank if a < 0 and rank is not None else a)
+    return sorted(found) if len(set(found)) == len(found) and min(found, default=0) >= 0 else None
+
+
+def slices_of(
+    starts: Any, ends: Any, axes: Any, steps: Any, rank: int | None
+) -> dict[int, tuple[int, int, int]] | None:
+    """Start, end and step by axis; None where that cannot be told."""
+    if not isinstance(starts, list) or not isinstance(ends, list) or len(starts) != len(ends):
+        return None
+    axes = list(range(len(starts))) if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    ordered = axes_of(axes, rank)
+    if ordered is None or len(axes) != len(starts) or len(steps) != len(starts) or 0 in steps:
+        return None
+    front = [a + (rank or 0) if a < 0 else a for a in axes]
+    return dict(sorted(zip(front, zip(starts, ends, steps, strict=True), strict=True)))
+
+
+def leaf(v: Value | None) -> Leaf:
+    """A value of the graph as replacements name it."""
+    assert v is not None
+    return Leaf(v)
+
+
+def matched(*calls: Any) -> Value:
+    """The value that stands for whichever of these alternatives was found."""
+    return next(c.value for c in calls if c.value is not None)
+
+
+def made_by(v: Any, operator: str, like: Value) -> Node | None:
+    """The producer of a matched value if it is this operator and stands in the same graph as `like`."""
+    node: Node | None = v.value.node
+    return node if node is not None and node.op == operator and node.graph is like.graph else None
+
+
+def shape_of(v: Value, before: Node | None) -> Any:
+    """The shape of a value: a node that computes it already, otherwise a new one."""
+    for user in v.uses:
+        known = user.op == "Shape" and not user.attributes.get("start") and "end" not in user.attributes
+        if known and before is not None and user.graph is before.graph and user.position < before.position:
+            return leaf(user.output)
+    return op.Shape(leaf(v))

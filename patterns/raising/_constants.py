@@ -1,0 +1,26 @@
+"""What rules that restore operators ask about constants and dtypes."""
+
+from __future__ import annotations
+
+import math
+
+from onnx import TensorProto
+
+from graphopt.rewrite import Const, Tensor
+
+#: Dtypes in which an operator's float32 attributes are precise enough.
+SINGLE = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+_CLOSE = {TensorProto.FLOAT16: 2e-3, TensorProto.BFLOAT16: 8e-3}
+
+
+def scalar(c: Const, beside: Tensor) -> float | None:
+    """The only element of a constant, None where there are several or where it would add dims to the tensor beside it."""
+    if c.size != 1 or (c.rank and (beside.rank is None or c.rank > beside.rank)):
+        return None
+    value = float(c.item())
+    return value if math.isfinite(value) else None
+
+
+def close(value: float, wanted: float, dtype: int) -> bool:
+    """Whether two numbers are equal up to a few roundings of constants of this dtype."""
+    return abs(value - wanted) <= _CLOSE.get(dtype, 1e-6) * abs(wanted)

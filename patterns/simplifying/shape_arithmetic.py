@@ -1,0 +1,266 @@
+"""Shapes that the graph computes: read them early, from as little as possible, and as constants where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from graphopt.ir import Node, Value
+from graphopt.patterns._shapes import KEEPS_SHAPE, Entry, entries, leaf, shape_of
+from graphopt.rewrite import Attrs, Axis, Const, Int, Ints, Maybe, Perm, op, rule
+from graphopt.shapes import same_shape
+
+#: How far up a shape is looked for.
+_FARTHEST = 64
+
+
+# --------------------------------------------------------------------------------------------------- where to read from
+@rule(exact=True)
+def shape_of_same(x, attrs: Attrs):
+    """A shape is read from the earliest tensor that has it."""
+    y = op.Shape(x, **attrs)
+    yield y
+    found = _earliest(x.value)
+    if found is None:
+        return "no earlier tensor provably has this shape, or to read one would only give it another reader"
+    yield op.Shape(leaf(found), **attrs)
+
+
+@rule(exact=True, always=True)
+def dim_of_input(x, index: Const):
+    """A dim that an input has too is read from the input."""
+    y = op.Gather(op.Shape(x), index, axis=0)
+    yield y
+    k = _index(index, x.rank)
+    found = _input_with(x.value, k)
+    if found is None:
+        return "no input has this dim"
+    yield op.Gather(shape_of(found[0], y.value.node), np.full(index.shape, found[1]), axis=0)
+
+
+@rule(exact=True)
+def dims_of_input(x, start: Int, end: Int):
+    """A dim that Shape takes by itself and that an input has too is read from the input."""
+    yield op.Shape(x, start=start, end=end)
+    chosen = range(x.rank or 0)[start:end]
+    found = [_input_with(x.value, k) for k in chosen]
+    if len(found) != 1 or found[0] is None:
+        return "several dims, or no input has this dim"
+    v, k = found[0]
+    yield op.Shape(leaf(v), start=k, end=k + 1)
+
+
+@rule(exact=True, always=True)
+def gather_shape_transpose(x, p: Perm, indices: Const):
+    """Dims of a transposed tensor are dims of the tensor."""
+    t = op.Transpose(x, perm=p)
+    yield op.Gather(op.Shape(t), indices, axis=0)
+    if t.uses > 1 and x.uses == 1 and x.value.node is not None:
+        return "x would only get another reader"
+    if indices.size > len(p) or not _within(indices, len(p)):
+        return "not indices of its dims"
+    yield op.Gather(op.Shape(x), np.asarray(p, np.int64)[np.asarray(indices)], axis=0)
+
+
+@rule(exact=True)
+def shape_of_constant_of_shape(shape, attrs: Attrs):
+    """A tensor that is made with a shape has this shape."""
+    yield op.Shape(op.ConstantOfShape(shape, **attrs))
+    yield shape
+
+
+@rule(exact=True, always=True)
+def slice_shape(x, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]):
+    """Some dims in a row are had from Shape itself."""
+    yield op.Slice(op.Shape(x), starts=starts, ends=ends, axes=axes, steps=steps)
+    if x.rank is None or len(starts) != 1 or len(ends) != 1 or (steps or [1]) != [1]:
+        return "the rank is unknown, or not dims in a row"
+    chosen = range(x.rank)[starts[0] : ends[0]]
+    if not chosen:
+        return "no dim at all"
+    yield op.Shape(x, start=chosen[0], end=chosen[-1] + 1)
+
+
+# --------------------------------------------------------------------------------------------------------- known values
+@rule(exact=True)
+def shape_known(x, attrs: Attrs):
+    """Dims of known size are constants."""
+    y = op.Shape(x, **attrs)
+    yield y
+    if (sizes := known(y.value)) is None:
+        return "a dim is not known"
+    yield sizes
+
+
+@rule(exact=True)
+def gather_known(x, attrs: Attrs, indices: Const):
+    """Dims of known size, taken out of a shape, are constants."""
+    y = op.Gather(op.Shape(x, **attrs), indices, axis=0)
+    yield y
+    if (sizes := known(y.value)) is None:
+        return "a dim is not known"
+    yield sizes
+
+
+@rule(exact=True)
+def slice_known(x, attrs: Attrs, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]):
+    """Dims of known size, cut out of a shape, are constants."""
+    y = op.Slice(op.Shape(x, **attrs), starts=starts, ends=ends, axes=axes, steps=steps)
+    yield y
+    if (sizes := known(y.value)) is None:
+        return "a dim is not known"
+    yield sizes
+
+
+@rule(exact=True)
+def concat_known(*xs, axis: Axis):
+    """A vector of nothing but known dims and constants is a constant."""
+    y = op.Concat(*xs, axis=axis)
+    yield y
+    if (sizes := known(y.value)) is None:
+        return "a dim is not known"
+    yield sizes
+
+
+@rule(exact=True)
+def concat_of_dims(*xs, axis: Axis):
+    """Elements in a row that are put together are a slice of the vector that they come from."""
+    y = op.Concat(*xs, axis=axis)
+    yield y
+    found = entries(y.value) or []
+    if len(xs) < 2 or len(found) < 2:
+        return "not elements of a vector"
+    first, last, n = found[0], found[-1], len(found)
+    if first.vector is not None and first.vector.rank == 1 and _in_a_row([(e.vector, e.index) for e in found]):
+        if first.vector.shape == (n,):
+            yield leaf(first.vector)
+        else:
+            yield op.Slice(leaf(first.vector), starts=[first.index], ends=[last.index + 1])
+    elif first.dim is not None and last.dim is not None and _in_a_row([e.dim or (None, 0) for e in found]):
+        yield op.Shape(leaf(first.dim[0]), start=first.dim[1], end=last.dim[1] + 1)
+    else:
+        return "not elements in a row"
+
+
+# ---------------------------------------------------------------------------------------- what exporters write around it
+@rule(exact=True)
+def reshape_of_scalar(x, shape: Ints, allowzero: Maybe[Int]):
+    """A scalar that becomes a list of one gets a dim, and loses it when it becomes a scalar again."""
+    yield op.Reshape(x, shape=shape, allowzero=allowzero)
+    if x.shape == () and shape in ([1], [-1]):
+        yield op.Unsqueeze(x, axes=[0])
+    elif x.rank == 1 and shape == []:
+        yield op.Squeeze(x, axes=[0])
+    else:
+        return "neither a scalar nor a list of one"
+
+
+@rule(exact=True)
+def where_minus_one(shape, minus: Const, other: Const):
+    """A test for -1 in a shape that is made of dims comes out as it must."""
+    yield op.Where(op.Equal(shape, minus), other, shape)
+    found = entries(shape.value) if shape.rank == 1 else None
+    if not found or not _fits(minus, len(found)) or not _fits(other, len(found)) or np.any(np.asarray(minus) != -1):
+        return "not a vector that is compared with -1"
+    if all(e.is_size for e in found):
+        yield shape
+        return
+    if not all(e.is_size or e.key == -1 for e in found):
+        return "an element may be -1"
+    instead = np.broadcast_to(np.asarray(other), len(found))
+    if all(isinstance(e.key, int) for e in found):
+        yield np.array([i if e.key == -1 else e.key for e, i in zip(found, instead)], np.int64)
+        return
+    pieces = _pieces(shape.value, found, instead)
+    if pieces is None:
+        return "the vector is no Concat"
+    yield op.Concat(*pieces, axis=0)
+
+
+def _earliest(y: Value) -> Value | None:
+    """The earliest value that has the shape of y and would not lose a fusion by another reader; None where there is none."""
+    best, only_shape = None, len(y.uses) + y.exits == 1
+    v, alone = y, only_shape
+    for _ in range(_FARTHEST):
+        node = v.node
+        if node is None or node.domain or node.graph is not y.graph:
+            break
+        above = next((i for i in node.inputs if i is not None and _same(v, node, i)), None)
+        if above is None or above.const is not None or above.graph is not y.graph:
+            break
+        v = above
+        if alone or v.node is None or len(v.uses) + v.exits > 1:
+            best = v
+        alone = alone and len(v.uses) + v.exits == 1
+    return best
+
+
+def _same(v: Value, node: Node, above: Value) -> bool:
+    if node.op in KEEPS_SHAPE and v is node.outputs[0] and above is node.inputs[0]:
+        return True
+    return same_shape(v.shape, above.shape) is True
+
+
+def _input_with(v: Value, axis: int | None) -> tuple[Value, int] | None:
+    """An input of the model that has a dim of the same name, and which; None for an input and outside the main graph."""
+    graph = v.graph
+    if axis is None or v.shape is None or v in graph.inputs or graph is not graph.model.graph:
+        return None
+    name = v.shape[axis]
+    if not isinstance(name, str):
+        return None
+    return next(((i, i.shape.index(name)) for i in graph.inputs if i.shape is not None and name in i.shape), None)
+
+
+def _index(index: Any, length: int | None) -> int | None:
+    """The only element of an index, counted from the front."""
+    i = index.item()
+    if i is None or length is None or not -length <= i < length:
+        return None
+    return int(i) % length
+
+
+def _within(indices: Any, length: int) -> bool:
+    return bool(np.all((np.asarray(indices) >= -length) & (np.asarray(indices) < length)))
+
+
+def known(y: Value) -> np.ndarray | None:
+    """The constant that an integer vector or scalar is; None where an element is not known."""
+    found = entries(y)
+    if found is None or not all(isinstance(e.key, int) for e in found):
+        return None
+    return np.array([e.key for e in found], np.int64).reshape(len(found) if y.rank else ())
+
+
+def _in_a_row(places: Sequence[tuple[Value | None, int]]) -> bool:
+    """Whether these are neighbours: (vector or tensor, index)."""
+    return all(a[0] is b[0] is not None and b[1] == a[1] + 1 for a, b in pairwise(places))
+
+
+def _fits(c: Any, length: int) -> bool:
+    """Whether a constant goes with a vector without making it longer."""
+    return c.ndim <= 1 and c.size in (1, length)
+
+
+def _pieces(v: Value, found: list[Entry], instead: np.ndarray) -> list[Any] | None:
+    """The parts of a Concat, with other values where a constant part is -1."""
+    if v.node is None or v.node.op != "Concat":
+        return None
+    pieces: list[Any] = []
+    start = 0
+    for part in v.node.inputs:
+        held = entries(part) if part is not None else None
+        if held is None:
+            return None
+        here = slice(start, start + len(held))
+        if all(e.is_size for e in held):
+            pieces.append(leaf(part))
+        elif all(isinstance(e.key, int) for e in held):
+            pieces.append(np.array([i if e.key == -1 else e.key for e, i in zip(held, instead[here])], np.int64))
+        else:
+            return None
+        start += len(held)
+    return pieces if start == len(found) else None
