@@ -1,8 +1,8 @@
 """What the annotations of a rule's parameters mean."""
 
 from __future__ import annotations
-
 import __future__
+
 import inspect
 import re
 from collections.abc import Callable
