@@ -122,7 +122,7 @@ def _run(
     m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger
 ) -> None:
     infer_model(m)
-    handlers = _handlers(selection, fold_allowance)
+    handlers = _handlers(selection, fold_allowance, exact=level == 1)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
     if "duplicate_initializers" in selection:
@@ -140,10 +140,10 @@ def _run(
         remove_dead_code(m, ledger)
 
 
-def _handlers(selection: _Selection, fold_allowance: int) -> Handlers:
+def _handlers(selection: _Selection, fold_allowance: int, exact: bool) -> Handlers:
     handlers = Handlers()
     if "constant_folding" in selection:
-        folding = ConstantFolding(fold_allowance)
+        folding = ConstantFolding(fold_allowance, exact)
         handlers.constant.append(folding.constant_inputs)
         handlers.by_op.update({op: [folding.known_shape] for op in SHAPE_READERS})
     if "constant_if" in selection:

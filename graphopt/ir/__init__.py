@@ -4,10 +4,10 @@ from graphopt.ir.attributes import Reference
 from graphopt.ir.graph import Dim, Graph, Node, Shape, Value, op_key
 from graphopt.ir.load import load
 from graphopt.ir.model import Function, Model
-from graphopt.ir.schema import COMMUTATIVE_OPS, IRRELEVANT_ATTRIBUTES, OpSchema, op_schema
+from graphopt.ir.schema import COMMUTATIVE_OPS, IRRELEVANT_ATTRIBUTES, OpSchema, newest_schema, op_schema
 from graphopt.ir.tensor import Tensor, dtype_name
 
 __all__ = [
     "COMMUTATIVE_OPS", "IRRELEVANT_ATTRIBUTES", "Dim", "Function", "Graph", "Model", "Node", "OpSchema", "Reference", "Shape",
-    "Tensor", "Value", "dtype_name", "load", "op_key", "op_schema",
+    "Tensor", "Value", "dtype_name", "load", "newest_schema", "op_key", "op_schema",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ IRRELEVANT_ATTRIBUTES = frozenset(
         ("BatchNormalization", "is_test"),
         ("BatchNormalization", "spatial"),
         ("Dropout", "seed"),
+        ("Split", "num_outputs"),  # a node has its outputs
         ("Add", "consumed_inputs"),
         ("Mul", "consumed_inputs"),
         ("Relu", "consumed_inputs"),
@@ -122,6 +123,15 @@ def op_schema(op_type: str, version: int, domain: str = "") -> OpSchema | None:
         any(a.type in graphs for a in attributes.values()),
         described.node_determinism == defs.OpSchema.NodeDeterminism.NonDeterministic, s,
     )  # fmt: skip
+
+
+@cache
+def newest_schema(op_type: str, domain: str = "") -> OpSchema | None:
+    """The newest schema of an operator that the installed onnx knows."""
+    try:
+        return op_schema(op_type, defs.get_schema(op_type, domain).since_version, domain)
+    except defs.SchemaError:
+        return None
 
 
 def _attribute(a: Any) -> Attribute:

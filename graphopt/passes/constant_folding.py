@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from onnx import TensorProto
 
 from graphopt.exec.evaluate import CannotEvaluate, evaluate
 from graphopt.ir import Dim, Node, Reference, Tensor, Value
@@ -18,6 +19,7 @@ from graphopt.rewrite.driver import record
 BARRIERS = frozenset({"DequantizeLinear", "Constant", "DynamicQuantizeLinear"})
 #: By how many bytes all folding together may make a model larger.
 DEFAULT_ALLOWANCE = 1 << 20
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 #: Nodes with more input bytes than this are not computed: that would take longer than it is worth.
 _INPUT_LIMIT = 1 << 28
 
@@ -28,10 +30,13 @@ class ConstantFolding:
     Args:
         allowance: bytes by which the constants of the model may grow in all. What folding frees is counted against it,
             so Transpose or Cast of a weight is free, but Expand or Tile of one is not.
+        exact: keep every bit of what is computed from the results. The values that folding gives are always the same, but
+            a product of matrices adds them up in another order when one of them lies transposed in memory.
     """
 
-    def __init__(self, allowance: int = DEFAULT_ALLOWANCE) -> None:
+    def __init__(self, allowance: int = DEFAULT_ALLOWANCE, exact: bool = False) -> None:
         self.allowance = allowance
+        self.exact = exact
         self.grown = 0
         self.refused: set[Node] = set()
 
@@ -129,6 +134,12 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
         Step("constant_folding", "", graph_name, tuple(gone), (), (time.perf_counter() - started) * 1e6)
     )
     return True
+
+
+def _lies_otherwise(node: Node, t: Tensor) -> bool:
+    """Whether a transposition gives floats, at least two dims of which are larger than 1, in another order."""
+    kept = [a for a in node.attributes.get("perm", range(len(t.dims))[::-1]) if t.dims[a] > 1]
+    return t.dtype in _FLOATS and kept != sorted(kept)
 
 
 def _static_bytes(v: Value | None) -> int:

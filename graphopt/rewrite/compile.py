@@ -12,10 +12,10 @@ from itertools import permutations
 from typing import Any
 
 from graphopt.errors import RuleError
-from graphopt.ir import COMMUTATIVE_OPS, Node
+from graphopt.ir import COMMUTATIVE_OPS, Node, Value, newest_schema
 from graphopt.rewrite import matching
 from graphopt.rewrite.rule import Rule, Variant, Walker
-from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
+from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Term, Var
 
 #: What a match yields: the parameters' values in order, the nodes of the calls in order (None inside a bag), and the nodes
 #: between the operands of bags.
@@ -33,6 +33,7 @@ class Compiled:
 
     Attributes:
         op: operator of the node that matching starts from.
+        bind: tells the calls of another reading's left side what they were matched with; the values to be replaced.
         needs: operators, or CONST, that must be among the producers of that node's inputs.
     """
 
@@ -41,6 +42,7 @@ class Compiled:
     op: str
     needs: frozenset[str]
     match: Callable[[Node], Iterator[Match]]
+    bind: Callable[[Any, tuple[Node | None, ...]], list[Value | None]]
     source: str
 
 
@@ -91,9 +93,11 @@ class _Compiler:
         nodes = "".join(self.matched.get(id(c), "None") + "," for c in self.variant.calls)
         inner = "".join(f"*{i}," for i in self.inner)
         self.line(f"yield ({''.join(v + ',' for v in values)}), ({nodes}), ({inner})")
-        source = "def match(n0):\n" + "\n".join(self.lines) + "\n"
+        source = "def match(n0):\n" + "\n".join(self.lines) + "\n\n\n" + self._binder()
         exec(compile(source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
-        return Compiled(self.rule, self.variant, root.op, self._needs(root), self.namespace["match"], source)
+        return Compiled(
+            self.rule, self.variant, root.op, self._needs(root), self.namespace["match"], self.namespace["bind"], source
+        )
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -131,6 +135,8 @@ class _Compiler:
             self.arguments(list(zip(args, names, strict=True)), node)
             return
         inputs = self.fresh("i")
+        if _counts_outputs(call):
+            self.line(f"if len({node}.outputs) != {call.outputs}: {self.fail}")
         self.line(f"{inputs} = {node}.inputs")
         rest = isinstance(call.args[-1], Rest) if call.args else False
         positional = len(call.args)
@@ -146,6 +152,8 @@ class _Compiler:
         pairs = []
         for k, a in enumerate(call.args):
             if isinstance(a, Rest):
+                if a.var.kind.role != "variadic":
+                    raise RuleError(f"rule '{self.rule.name}': '{a.var.name}' is no variadic parameter; write *{a.var.name}")
                 self.bind(a.var, f"tuple({inputs}[{k}:])")
                 continue
             name = self.fresh("v")
@@ -223,6 +231,8 @@ class _Compiler:
         for k, wanted in enumerate(named.values()):
             self.parameter(wanted, f"{found}[{k}]", node)
         if rest is not None:
+            if not isinstance(rest, Var) or rest.kind.role != "attrs":
+                raise RuleError(f"rule '{self.rule.name}': {rest!r} stands for attributes; annotate it Attrs")
             self.bind(rest, f"{found}[-1]")
 
     def parameter(self, wanted: Any, value: str, node: str) -> None:
@@ -264,27 +274,65 @@ class _Compiler:
                 f"rule '{self.rule.name}': the replaced outputs share no variable, so one cannot be found from the other"
             )
         anchor, chain = path
-        for call in reversed(chain):
+        for call, index in reversed(chain):
             n = f"n{self.calls[id(call)]}"
+            self.line(f"if {anchor} is None: {self.fail}")
             self.loop(f"for {n} in list({anchor}.uses):")
             taken = "".join(f" or {n} is {m}" for c, m in self.matched.items() if c != id(call))
             self.line(f"if {n}.op != {call.op!r} or {n}.graph is not g{taken}: continue")
             self.call(call, n)
-            anchor = f"{n}.outputs[0]"
+            anchor = f"{n}.outputs[{index}]"
 
-    def _path_to_bound(self, call: Call) -> tuple[str, list[Call]] | None:
+    def _path_to_bound(self, call: Call, index: int = 0) -> tuple[str, list[tuple[Call, int]]] | None:
+        """Something bound that the call reads, and the calls on the way to it, each with the output that is read."""
         for a in call.args:
             a = self.walker.resolve(a)
             if isinstance(a, Var) and a.name in self.bound and a.kind.role == "tensor":
-                return self.bound[a.name], [call]
+                return self.bound[a.name], [(call, index)]
             inner = _call_of(a) if isinstance(a, (Call, Output)) else None
             if inner is not None and id(inner) in self.matched:
-                return f"{self.matched[id(inner)]}.outputs[{a.index if isinstance(a, Output) else 0}]", [call]
+                output = a.index if isinstance(a, Output) else 0
+                return f"{self.matched[id(inner)]}.outputs[{output}]", [(call, index)]
         for a in call.args:
             a = self.walker.resolve(a)
-            if isinstance(a, Call) and (found := self._path_to_bound(a)) is not None:
-                return found[0], [call, *found[1]]
+            if isinstance(a, (Call, Output)):
+                found = self._path_to_bound(_call_of(a), a.index if isinstance(a, Output) else 0)
+                if found is not None:
+                    return found[0], [(call, index), *found[1]]
         return None
+
+    # ----------------------------------------------------------------- binding
+    def _binder(self) -> str:
+        """Source of the function that gives the calls of a left side their values; both readings have the same form."""
+        lines = ["def bind(left, nodes):", "    roots = left if isinstance(left, tuple) else (left,)"]
+        seen: set[int] = set()
+
+        def visit(term: Any, path: str) -> str:
+            if isinstance(term, Alternatives):
+                choice = self.walker.taken[id(term)]
+                return visit(term.choices[choice], f"{path}.choices[{choice}]")
+            if isinstance(term, Output):
+                k = self.calls[id(term.call)]
+                value = f"nodes[{k}].outputs[{term.index}] if len(nodes[{k}].outputs) > {term.index} else None"
+                lines.append(f"    {path}.value = {value}")
+                visit(term.call, f"{path}.call")
+                return f"{path}.value"
+            if not isinstance(term, Call):
+                return "None"
+            name = f"c{self.calls[id(term)]}"
+            if id(term) in seen:
+                return f"{name}.value"
+            seen.add(id(term))
+            lines.append(f"    {name} = {path}")
+            if id(term) in self.matched:
+                lines.append(f"    {name}.value = nodes[{self.calls[id(term)]}].outputs[0]")
+            for i, a in enumerate(term.args):
+                visit(a, f"{name}.args[{i}]")
+            return f"{name}.value"
+
+        values = [visit(term, f"roots[{i}]") for i, term in enumerate(self.rule.left)]
+        lines.append(f"    return [{', '.join(values)}]")
+        return "\n".join(lines) + "\n"
 
     # ----------------------------------------------------------------- helpers
     def _count_uses(self) -> dict[int, int]:
@@ -356,6 +404,12 @@ class _Compiler:
             if kind.dims is not None and name in self.bound:
                 out.append(f"({self.bound[name]}, {kind.dims!r}),")
         return out
+
+
+def _counts_outputs(call: Call) -> bool:
+    """Whether what an operator computes depends on the number of its outputs, as that of Split does."""
+    schema = newest_schema(call.op_type, call.domain)
+    return schema is not None and bool(schema.outputs) and schema.outputs[-1].variadic
 
 
 def _call_of(term: Any) -> Call:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from graphopt.errors import RewriteLoopError, RuleError
-from graphopt.ir import Graph, Model, Node, Value
+from graphopt.ir import Graph, Model, Node, Value, op_schema
 from graphopt.rewrite.compile import CONST, Compiled, Match, compile_rule
 from graphopt.rewrite.emit import Declined, Replacement, instantiate
 from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
@@ -26,7 +26,7 @@ _MAX_SWEEPS = 16
 _SMALL = 1024
 #: How far below a change nodes are looked at again at once, and in the next sweep.
 _REACH = 3
-_FAR_REACH = 12
+_FAR_REACH = 8
 
 _compiled = cache(compile_rule)
 
@@ -42,6 +42,15 @@ class RuleSet:
             for op in dict.fromkeys(v.op for v in r.variants):
                 self._by_op.setdefault(op, []).append(r)
         self._entries: dict[str, list[tuple[int, Compiled]]] = {}
+        self._applicable: dict[tuple[str, int], tuple[Compiled, ...]] = {}
+
+    def applicable(self, op: str, mask: int) -> tuple[Compiled, ...]:
+        """Patterns that start from this operator and find the producers that they need among those of `mask`."""
+        key = (op, mask)
+        found = self._applicable.get(key)
+        if found is None:
+            found = self._applicable[key] = tuple(c for need, c in self.entries(op) if need & mask == need)
+        return found
 
     def entries(self, op: str) -> list[tuple[int, Compiled]]:
         """Patterns that start from this operator, each with the bits of the producers that it needs."""
@@ -130,7 +139,7 @@ class Rewriter:
     def _copy_to_output(self, old: Value, new: Value, before: Node) -> None:
         """Let a graph output be a copy of `new`, and everybody else read `new` itself."""
         graph = old.graph
-        if new.const is not None and (new.const.nbytes <= _SMALL or not new.used):
+        if new.const is not None and _constant_takes(graph, new.dtype) and (new.const.nbytes <= _SMALL or not new.used):
             node = Node("Constant", [], attributes={"value": new.const})
         else:
             node = Node("Identity", [new])
@@ -264,7 +273,7 @@ class Driver:
     def _visit(self, node: Node) -> bool:
         """Try handlers and rules on a node; whether one of them changed the graph."""
         op = node.op
-        candidates = self.rules.entries(op)
+        self.rules.entries(op)  # gives the producers that matter here their bits
         mask, computed = 0, not node.inputs
         bits = self.rules.bits
         for v in node.inputs:
@@ -281,8 +290,8 @@ class Driver:
         if op in handlers.by_op and self._handle(handlers.by_op[op], node):
             return True
         tried = self.rewriter.tried
-        for need, compiled in candidates:
-            if need & mask != need or (node in tried and compiled in tried[node]):
+        for compiled in self.rules.applicable(op, mask):
+            if node in tried and compiled in tried[node]:
                 continue
             for match in compiled.match(node):
                 if self._apply(compiled, match, node):
@@ -417,6 +426,12 @@ class Driver:
 def _takes_name(old: Value, new: Value) -> bool:
     """Whether `new` can become the graph output that `old` is by taking its name."""
     return new.node is not None and new.node.graph is old.graph and not new.exits and old.exits == 1
+
+
+def _constant_takes(graph: Graph, dtype: int) -> bool:
+    """Whether a Constant may have this dtype; before opset 9 only floats."""
+    schema = op_schema("Constant", graph.opsets.get("", 0))
+    return schema is not None and dtype in schema.outputs[0].types
 
 
 def is_function_body(graph: Graph) -> bool:

@@ -6,7 +6,7 @@ opset; only a whole and valid one is handed to the driver.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,10 +15,10 @@ import numpy as np
 from onnx import AttributeProto, TensorProto, defs, helper
 
 from graphopt.errors import RuleError
-from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, dtype_name, op_schema
+from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, dtype_name, newest_schema, op_schema
 from graphopt.rewrite.compile import Compiled, Match
-from graphopt.rewrite.rule import Rule, Walker, call_body
-from graphopt.rewrite.terms import Alternatives, Call, Constant, Leaf, Output, Term
+from graphopt.rewrite.rule import Rule, call_body
+from graphopt.rewrite.terms import Call, Constant, Leaf, Output, Term
 from graphopt.shapes import infer_outputs, same_shape
 
 
@@ -51,12 +51,15 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
     )
     offers: list[Any] = []
     try:
-        roots = _bind_left(compiled, next(body), nodes)
+        values_of_roots = compiled.bind(next(body), nodes)
         reason = yield_all(body, offers)
     except (Declined, RuleError):
         raise
     except Exception as e:
         raise RuleError(f"rule '{rule.name}' ({rule.where}) failed with {type(e).__name__}: {e}") from e
+    roots = [v for v in values_of_roots if v is not None]
+    if len(roots) < len(values_of_roots):
+        raise Declined("an output that would be replaced is left out")
     if not offers:
         raise Declined(reason or "the guard says no")
     best: Replacement | None = None
@@ -91,38 +94,9 @@ def _argument(role: str, value: Any) -> Any:
         return None if value is None else Constant(value)
     if role == "variadic":
         return tuple(Leaf(v) for v in value)
+    if role == "attrs":
+        return {} if value is None else value  # None: only another choice of an any_of has it
     return value
-
-
-def _bind_left(compiled: Compiled, left: Any, nodes: Sequence[Node | None]) -> list[Value]:
-    """Tell the calls of this reading's left side what they were matched with; the values to be replaced."""
-    walker = Walker(compiled.variant.choices)
-    calls: list[Call] = []
-    roots = left if isinstance(left, tuple) else (left,)
-    terms = [walker.resolve(r) for r in roots]
-    for t in terms:
-        walker.walk(t, calls)
-    by_call: dict[int, Node | None] = {}
-    for call, node in zip(calls, nodes, strict=True):
-        by_call[id(call)] = node
-        call.value = node.outputs[0] if node is not None else None
-    stack: list[Any] = list(terms)
-    seen: set[int] = set()
-    while stack:
-        t = stack.pop()
-        if isinstance(t, Alternatives):
-            stack.append(walker.resolve(t))
-        elif isinstance(t, Output):
-            node = by_call.get(id(t.call))
-            t.value = node.outputs[t.index] if node is not None and t.index < len(node.outputs) else None
-            stack.append(t.call)
-        elif isinstance(t, Call) and id(t) not in seen:
-            seen.add(id(t))
-            stack.extend(t.args)
-    replaced = [t.value for t in terms]
-    if None in replaced:
-        raise Declined("an output that would be replaced is left out")
-    return replaced
 
 
 class _Builder:
@@ -252,7 +226,7 @@ class _Builder:
             return None
         schema = op_schema(call.op_type, version, call.domain)
         if schema is None or schema.deprecated:
-            if call.domain in ("", "ai.onnx.ml") and _newest(call.op_type, call.domain) is None:
+            if call.domain in ("", "ai.onnx.ml") and newest_schema(call.op_type, call.domain) is None:
                 raise RuleError(
                     f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}, which no opset of the installed onnx has"
                 )
@@ -303,12 +277,12 @@ class _Builder:
             if not p.optional and not p.variadic and (i >= len(values) or values[i] is None)
         ]
         if needed or len(values) < schema.min_inputs:
-            newest = _newest(call.op_type, call.domain)
+            newest = newest_schema(call.op_type, call.domain)
             if needed and newest is not None and all(p.optional for p in newest.inputs if p.name in needed):
                 raise Declined(f"{call.op} needs its input {', '.join(needed)} at this opset")
             raise RuleError(f"{where} without its input {', '.join(needed) or 'list'}")
         if len(values) > schema.max_inputs:
-            newest = _newest(call.op_type, call.domain)
+            newest = newest_schema(call.op_type, call.domain)
             if newest is not None and len(values) <= newest.max_inputs:
                 raise Declined(f"{call.op} takes {schema.max_inputs} inputs at this opset")
             raise RuleError(f"{where} with {len(values)} inputs, it takes {schema.max_inputs}")
@@ -336,14 +310,6 @@ def _typed(value: Any, kind: int) -> Any:
     if kind == AttributeProto.FLOATS:
         return [float(v) for v in value]
     return value
-
-
-@cache
-def _newest(op_type: str, domain: str) -> OpSchema | None:
-    try:
-        return op_schema(op_type, defs.get_schema(op_type, domain).since_version, domain)
-    except defs.SchemaError:
-        return None
 
 
 @cache

@@ -26,7 +26,7 @@ def show(term: Any) -> str:
     if isinstance(term, Output):
         return f"{show(term.call)}[{term.index}]"
     if isinstance(term, Alternatives):
-        return " | ".join(show(c) for c in term.choices)
+        return f"({' | '.join(show(c) for c in term.choices)})"
     if isinstance(term, Rest):
         return f"*{term.var.name}"
     if isinstance(term, Var):

@@ -148,7 +148,7 @@ def is_number(v: Value, number: float | int | bool, node: Node, exact: bool) -> 
     if found != number:
         array = t.numpy()
         tolerance = _CLOSE.get(array.dtype.name)
-        if exact or tolerance is None or not np.isfinite(number):
+        if exact or tolerance is None or not np.isfinite(number) or not np.isfinite(found):
             return False
         if float(np.asarray(number, array.dtype)) == number or abs(found - number) > tolerance * abs(number):
             return False
@@ -184,15 +184,20 @@ def bags(node: Node, op: str, size: int, graph: Graph) -> Iterator[tuple[list[Va
             return
         for i in range(start, len(leaves)):
             n = leaves[i].node
-            if n is None or n.op != op or n.graph is not graph or len(n.inputs) != 2:
+            if n is None or n.op != op or n.graph is not graph or len(n.inputs) != 2 or not _bare(n):
                 continue
             a, b = n.inputs
             if a is not None and b is not None:
                 yield from expand([*leaves[:i], a, b, *leaves[i + 1 :]], [*inner, n], i)
 
     a, b = node.inputs
-    if a is not None and b is not None:
+    if a is not None and b is not None and _bare(node):
         yield from expand([a, b], [], 0)
+
+
+def _bare(node: Node) -> bool:
+    """Whether a node has no attributes that say something, as those about broadcasting before opset 7."""
+    return not node.attributes or plain(node, 2)
 
 
 def dims_match(wanted: Sequence[tuple[Value | None, tuple[str, ...]]]) -> dict[str, Dim] | None:

@@ -116,6 +116,11 @@ def _make(fn: Callable[..., Any], exact: bool, always: bool) -> Rule:
         )
     except StopIteration:
         raise RuleError(f"rule '{name}': the body ends before its first yield, the pattern") from None
+    except RuleError as e:
+        raise RuleError(f"rule '{name}': {e}") from e
+    except Exception as e:
+        hint = "nothing is known of its parameters before the first yield"
+        raise RuleError(f"rule '{name}': the pattern failed with {type(e).__name__}: {e}; {hint}") from e
     roots = left if isinstance(left, tuple) else (left,)
     if not roots or not all(isinstance(r, (Call, Output, Alternatives)) for r in roots):
         raise RuleError(f"rule '{name}': the first yield must be an operator applied to something, not {show(left)}")
@@ -136,9 +141,9 @@ def call_body(
     fn: Callable[..., Any], kinds: dict[str, Kind], values: dict[str, Any]
 ) -> Generator[Any, None, str | None]:
     """Start a rule's body with these arguments; a variadic parameter's is a tuple."""
-    rest = next((n for n, k in kinds.items() if k.role == "variadic"), None)
-    if rest is None:
+    if not fn.__code__.co_flags & inspect.CO_VARARGS:
         return fn(**values)
+    rest = next(n for n, k in kinds.items() if k.role == "variadic")
     names = list(kinds)
     before = names[: names.index(rest)]
     after = {n: values[n] for n in names[len(before) + 1 :]}

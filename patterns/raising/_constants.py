@@ -9,8 +9,8 @@ from onnx import TensorProto
 from graphopt.rewrite import Const, Tensor
 
 #: Dtypes in which an operator's float32 attributes are precise enough.
-SINGLE = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
-_CLOSE = {TensorProto.FLOAT16: 2e-3, TensorProto.BFLOAT16: 8e-3}
+SINGLE = frozenset({int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)})
+_CLOSE = {int(TensorProto.FLOAT16): 2e-3, int(TensorProto.BFLOAT16): 8e-3}
 
 
 def scalar(c: Const, beside: Tensor) -> float | None:

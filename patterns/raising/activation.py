@@ -219,6 +219,14 @@ def sigmoid(x):
 
 
 @rule
+def sigmoid_quotient(x, y):
+    """y / (1 + exp(-x)) is y times the sigmoid of x."""
+    e = op.Exp(any_of(-x, x * -1.0))
+    yield y / (1 + e)
+    yield y * op.Sigmoid(x)
+
+
+@rule
 def softmax(x, a: Ints, b: Ints):
     """Exponentials over their sum are softmax, which does not overflow where they would."""
     e = op.Exp(any_of(x - op.ReduceMax(x, axes=a), x))

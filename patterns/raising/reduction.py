@@ -51,7 +51,7 @@ def _same_axes(a: list[int] | None, b: list[int], rank: int | None) -> bool:
     p, q = _positions(a, rank), _positions(b, rank)
     if p is not None and q is not None:
         return p == q
-    return bool(a) and set(a) == set(b)
+    return a is not None and len(a) > 0 and set(a) == set(b)
 
 
 def _both(

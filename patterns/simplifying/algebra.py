@@ -78,16 +78,14 @@ def add_zero(x, p: Const, m: Const):
 
 
 @rule(exact=True)
-def multiply_integers_by_zero(x, c: Const):
+def multiply_integers_by_zero(x):
     """Integers times zero are zeros; of floats NaN and infinity stay."""
-    yield (product := x * c)
-    if not filled(c, 0):
-        return "not all zeros"
+    yield (product := x * 0)
     if x.dtype not in INTEGERS:
         return "not integers"
     if not small(product.shape):
         return "the shape is not known, or large"
-    yield np.zeros(product.shape, np.asarray(c).dtype)
+    yield np.zeros(product.shape, np.int64)
 
 
 @rule(exact=True)
@@ -367,7 +365,7 @@ def _sum(dtype: int, plus: Sequence[Any], minus: Sequence[Any]) -> np.ndarray | 
         size = np.maximum(np.abs(a), np.abs(b))
         if (finite & ~np.isfinite(total)).any():
             return "the sum overflows"
-        if (finite & (size >= 2.0 ** (FLOATS[dtype].digits - 8)) & (np.abs(total) < size / 2)).any():
+        if (finite & (size >= 2.0 ** (FLOATS[dtype].digits // 6)) & (np.abs(total) < size / 2)).any():
             return "large constants that cancel: they may be there to round"
     return total
 

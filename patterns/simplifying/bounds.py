@@ -2,7 +2,8 @@
 
 Clip is Min(max, Max(min, x)): where min is above max, the result is max. Clip, Relu, Min and Max with constants are all of
 this form, so two of them in a row are one. A bound that Clip leaves out stands for the largest number of the dtype (so
-says the specification, and so does ONNX Runtime; the reference lets infinity pass).
+says the specification, and so does ONNX Runtime; the reference lets infinity pass), so a Clip of floats without bounds
+stays, and rules neither leave out nor add a bound, but for clip_to_relu.
 """
 
 from __future__ import annotations
@@ -150,15 +151,6 @@ def clip_to_everything(x, a: Maybe[Float], b: Maybe[Float]):
     yield x
 
 
-@rule
-def clip_without_bounds(x, a: Maybe[Float], b: Maybe[Float]):
-    """A Clip without bounds does nothing."""
-    yield op.Clip(x, min=a, max=b)
-    if a is not None or b is not None:
-        return "there are bounds"
-    yield x
-
-
 @rule(exact=True)
 def leaky_relu_without_leak(x):
     """A slope of 1 on the negative side does nothing."""
@@ -169,7 +161,7 @@ def leaky_relu_without_leak(x):
 # ------------------------------------------------------------------------------------------------------------- Relu
 @rule
 def clip_to_relu(x, b: Maybe[Float]):
-    """A Clip at 0 from below is a Relu."""
+    """A Clip at 0 from below is a Relu (which lets infinity pass, as the reference's Clip does)."""
     yield op.Clip(x, min=0.0, max=b)
     if x.dtype not in FLOATS or b not in (None, math.inf):
         return "there is an upper bound, or these are integers"
@@ -178,7 +170,7 @@ def clip_to_relu(x, b: Maybe[Float]):
 
 @rule
 def max_zero_to_relu(x):
-    """The maximum with 0 is a Relu."""
+    """The maximum with 0 is a Relu, but for the sign of zero."""
     yield op.Max(x, 0)
     if x.dtype not in FLOATS:
         return "not floats"

@@ -95,7 +95,7 @@ def shift_minus_convolution(x, w: Const, b: Maybe[Const], c: Const, a: Attrs):
 
 def _shift(x, w, c, attrs, deconv) -> np.ndarray | None:
     """The finite constant per output channel that `c` is after a convolution, None where it is none."""
-    if not x.dtype or w.shape is None or len(w.shape) < 2 or not all(isinstance(d, int) for d in w.shape[:2]):
+    if w.shape is None or not all(isinstance(d, int) for d in w.shape[:2]):
         return None
     kernel = Kernel(w, attrs, deconv)
     s = along(c, 1, kernel.rank, kernel.outputs)

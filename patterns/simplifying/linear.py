@@ -109,7 +109,7 @@ def moved_product_times_factor(x, w: Const["K N"], b: Const, s, r: Attrs, p: Per
 def left_product_times_factor(x, w: Const["M K"], k: Const):
     """A factor after a matrix product with constant weights on its left goes into them."""
     yield (y := w @ x) * k
-    if k.size != 1 or _per_column(k, y.rank, 1) is None:
+    if _per_column(k, y.rank, 1) is None:
         return "not one finite factor"
     if why := refuses_weights(x, w):
         return why
@@ -263,8 +263,6 @@ def gemm_plus_tensor(x, w, t, a: Attrs):
     yield y + t
     if not within(t.shape, y.shape):
         return "may broadcast the product up"
-    if "broadcast" in a:
-        return "at this opset a bias is not broadcast by itself"
     yield op.Gemm(x, w, t, **{**a, "beta": 1.0})
 
 
@@ -340,8 +338,8 @@ def gemm_factors(x, w: Const["_ _"], b: Maybe[Const], a: Attrs):
     alpha, beta = a["alpha"], a["beta"]
     if alpha == 1 and beta == 1:
         return "there are none"
-    if not (np.isfinite(alpha) and np.isfinite(beta) and alpha and beta):
-        return "a factor of zero, or not finite"
+    if not alpha or not beta:
+        return "a factor of zero"
     if why := refuses_weights(x, w):
         return why
     w_times_alpha = wide(w) * alpha
@@ -360,7 +358,7 @@ def gemm_between_reshapes(x, s, w: Const["_ _"], b: Maybe[Const], t, a: Attrs, r
     if a["alpha"] != 1 or a["beta"] != 1 or a.get("transA") or "broadcast" in a:
         return "Gemm does more than multiply by the weights and add"
     axis = _columns(a)
-    if x.rank is None or x.rank < 3 or rows.rank != 2 or not same_dims(rows.shape[1], x.shape[-1]):
+    if x.rank is None or x.rank < 3 or not same_dims(rows.shape[1], x.shape[-1]):
         return "the rows are not known to be those of the tensor"
     if not same_shape(back.shape, (*x.shape[:-1], w.shape[axis])):
         return "the shape is not known to be the tensor's again"

@@ -18,7 +18,7 @@ def _single(kernel: list[int], attrs: dict[str, Any]) -> bool:
     return all(k == 1 for k in (*kernel, *(attrs.get("strides") or ()))) and unpadded(attrs, kernel)
 
 
-@rule(exact=True)
+@rule
 def average_pool_of_one(x, kernel: Ints, a: Attrs):
     """The averages of single elements are the elements."""
     yield op.AveragePool(x, kernel_shape=kernel, **a)
@@ -36,7 +36,7 @@ def max_pool_of_one(x, kernel: Ints, a: Attrs):
     yield x
 
 
-@rule(exact=True)
+@rule
 def global_average_of_one(x):
     """The average over single positions is the element there."""
     yield op.GlobalAveragePool(x)
@@ -61,8 +61,8 @@ def average_pool_of_everything(x, kernel: Ints, a: Attrs):
     yield y
     if not x.rank or list(x.shape[2:]) != kernel:
         return "not known to be one window over all positions"
-    if not unpadded(a, kernel) or any(d != 1 for d in a.get("dilations") or ()):
-        return "padding or dilation"
+    if not unpadded(a, kernel):
+        return "padding"
     yield op.GlobalAveragePool(x)
 
 
@@ -97,14 +97,14 @@ def average_of_sum(x, c: Const, a: Attrs):
     yield any_of(pool, op.GlobalAveragePool(x + c))
     if _per_channel(c, x) is None:
         return "not one finite shift per channel"
-    if pool.value is not None and a.get("count_include_pad"):
+    if a.get("count_include_pad"):
         return "the padding is not shifted"
     yield (op.GlobalAveragePool(x) if pool.value is None else op.AveragePool(x, **a)) + c
 
 
 def _per_channel(k: Any, x: Any) -> np.ndarray | None:
     """A constant beside `x` as one finite number per channel; None where it is none, or broadcasts `x` up."""
-    if x.rank is None or x.rank < 3 or x.dtype not in FLOATS or (k.size > 1 and not same_dims(x.shape[1], k.size)):
+    if x.rank is None or (k.size > 1 and not same_dims(x.shape[1], k.size)):
         return None
     f = along(k, 1, x.rank, k.size)
     return f if f is not None and finite(f) else None
@@ -147,7 +147,7 @@ def max_pool_of_zero_pad(
     yield op.MaxPool(pad, kernel_shape=kernel, **a)
     if v or not (low or 0) >= 0 or not (high or 0) >= 0:
         return "not padded with zeros, or not known to be nowhere negative"
-    if x.dtype not in FLOATS or not is_static(x.shape) or 0 in x.shape or any(d != 1 for d in a.get("dilations") or ()):
+    if not is_static(x.shape) or 0 in x.shape or any(d != 1 for d in a.get("dilations") or ()):
         return "not known that each window has an element"
     pads = _window_pads(p, axes, kernel, a)
     if isinstance(pads, str):

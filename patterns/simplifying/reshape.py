@@ -16,7 +16,7 @@ from graphopt.patterns._shapes import (
     target_of,
 )
 from graphopt.rewrite import Axis, Const, Float, Int, Ints, Maybe, Rule, Str, Tensor, any_of, op, rule
-from graphopt.shapes import broadcast, same_dims, same_shape
+from graphopt.shapes import broadcast, same_shape
 
 _BROADCASTING = "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Mul Or Sub".split()
 _BROADCASTING_ROUGHLY = "Max Min Pow".split()
@@ -44,7 +44,7 @@ def reshape_nothing(x, shape, allowzero: Maybe[Int]):
     other = [k for k, d in enumerate(target) if not (d == 0 or (d is not None and d == x.shape[k]))]
     if len(other) > 1:
         return "two dims may change"
-    if other and target[other[0]] != -1 and any(k != other[0] and (d or 0) < 1 for k, d in enumerate(target)):
+    if other and target[other[0]] != -1 and 0 in target:
         return "a dim may change where the tensor is empty"
     yield x
 
@@ -54,8 +54,8 @@ def reshape_reshape(x, first, z: Maybe[Int], second: Ints, allowzero: Maybe[Int]
     """Of two Reshapes the last one counts."""
     inner = op.Reshape(x, first, allowzero=z)
     yield op.Reshape(inner, shape=second, allowzero=allowzero)
-    if allowzero or 0 not in second:
-        yield op.Reshape(x, shape=second, allowzero=allowzero or None)
+    if allowzero:
+        yield op.Reshape(x, shape=second, allowzero=allowzero)
         return
     made = described(x.value, first.value, z, inner.shape) or [None] * len(second)
     shape = [made[k] if d == 0 and k < len(made) else d for k, d in enumerate(second)]
@@ -176,12 +176,9 @@ def reshape_of_view(x, s, z: Maybe[Int], k: Maybe[Int], a: Maybe[Ints], b: Maybe
     """A Reshape of a flattened, squeezed or unsqueezed tensor is a Reshape of the tensor itself."""
     y = op.Reshape(view(x, s, z, k, a, b), shape, allowzero=allowzero)
     yield y
-    if (target := target_of(x.shape, y.shape)) is not None:
-        yield op.Reshape(x, shape=target)
-    elif shape.is_const and (allowzero or all(e.key != 0 for e in entries(shape.value) or ())):
-        yield op.Reshape(x, shape, allowzero=allowzero or None)
-    else:
+    if (target := target_of(x.shape, y.shape)) is None:
         return "the shape of the result is not known well enough"
+    yield op.Reshape(x, shape=target)
 
 
 @rule(exact=True)
@@ -252,15 +249,14 @@ def expand_computed_shape(x, shape):
     if shape.is_const or wanted is None or x.shape is None:
         return "the shape is a constant, or nothing is known about it"
     added = len(wanted) - len(x.shape)
-    known = y.shape if y.rank is not None and y.rank >= len(wanted) else (None,) * len(wanted)
+    known = y.shape or (None,) * max(len(wanted), len(x.shape))
     constant: list[int] = []
     for k, (e, d) in enumerate(zip(wanted, known[len(known) - len(wanted) :])):
-        own = k >= added
         if isinstance(e.key, int):
             constant.append(e.key)
         elif isinstance(d, int):
             constant.append(d)
-        elif own and (e.key == dim_key(x.value, k - added) or same_dims(d, x.shape[k - added])):
+        elif k >= added and e.key == dim_key(x.value, k - added):
             constant.append(1)
         else:
             return "a dim is neither a number nor x's own"

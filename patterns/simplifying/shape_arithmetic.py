@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.ir import Node, Value
-from graphopt.patterns._shapes import KEEPS_SHAPE, Entry, entries, leaf, shape_of
+from graphopt.ir import Value
+from graphopt.patterns._shapes import KEEPS_SHAPE, Entry, entries, leaf, shape_of, slices_of
 from graphopt.rewrite import Attrs, Axis, Const, Int, Ints, Maybe, Perm, op, rule
 from graphopt.shapes import same_shape
 
@@ -60,7 +60,7 @@ def gather_shape_transpose(x, p: Perm, indices: Const):
     yield op.Gather(op.Shape(t), indices, axis=0)
     if t.uses > 1 and x.uses == 1 and x.value.node is not None:
         return "x would only get another reader"
-    if indices.size > len(p) or not _within(indices, len(p)):
+    if not np.all((np.asarray(indices) >= -len(p)) & (np.asarray(indices) < len(p))):
         return "not indices of its dims"
     yield op.Gather(op.Shape(x), np.asarray(p, np.int64)[np.asarray(indices)], axis=0)
 
@@ -76,9 +76,10 @@ def shape_of_constant_of_shape(shape, attrs: Attrs):
 def slice_shape(x, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]):
     """Some dims in a row are had from Shape itself."""
     yield op.Slice(op.Shape(x), starts=starts, ends=ends, axes=axes, steps=steps)
-    if x.rank is None or len(starts) != 1 or len(ends) != 1 or (steps or [1]) != [1]:
+    cut = slices_of(starts, ends, axes, steps, 1)
+    if x.rank is None or cut is None or list(cut) != [0] or cut[0][2] != 1:
         return "the rank is unknown, or not dims in a row"
-    chosen = range(x.rank)[starts[0] : ends[0]]
+    chosen = range(x.rank)[cut[0][0] : cut[0][1]]
     if not chosen:
         return "no dim at all"
     yield op.Shape(x, start=chosen[0], end=chosen[-1] + 1)
@@ -131,8 +132,8 @@ def concat_of_dims(*xs, axis: Axis):
     y = op.Concat(*xs, axis=axis)
     yield y
     found = entries(y.value) or []
-    if len(xs) < 2 or len(found) < 2:
-        return "not elements of a vector"
+    if not found:
+        return "not an integer vector"
     first, last, n = found[0], found[-1], len(found)
     if first.vector is not None and first.vector.rank == 1 and _in_a_row([(e.vector, e.index) for e in found]):
         if first.vector.shape == (n,):
@@ -182,26 +183,30 @@ def where_minus_one(shape, minus: Const, other: Const):
 
 def _earliest(y: Value) -> Value | None:
     """The earliest value that has the shape of y and would not lose a fusion by another reader; None where there is none."""
-    best, only_shape = None, len(y.uses) + y.exits == 1
-    v, alone = y, only_shape
+    best, v, alone = None, y, _readers(y) == 1
     for _ in range(_FARTHEST):
-        node = v.node
-        if node is None or node.domain or node.graph is not y.graph:
-            break
-        above = next((i for i in node.inputs if i is not None and _same(v, node, i)), None)
-        if above is None or above.const is not None or above.graph is not y.graph:
+        above = _same_above(v)
+        if above is None or above.graph is not y.graph:
             break
         v = above
-        if alone or v.node is None or len(v.uses) + v.exits > 1:
+        if alone or v.node is None or _readers(v) > 1:
             best = v
-        alone = alone and len(v.uses) + v.exits == 1
+        alone = alone and _readers(v) == 1
     return best
 
 
-def _same(v: Value, node: Node, above: Value) -> bool:
-    if node.op in KEEPS_SHAPE and v is node.outputs[0] and above is node.inputs[0]:
-        return True
-    return same_shape(v.shape, above.shape) is True
+def _readers(v: Value) -> int:
+    return len(v.uses) + v.exits
+
+
+def _same_above(v: Value) -> Value | None:
+    """An input of the producer of v that has the same shape as v."""
+    node = v.node
+    if node is None or node.domain:
+        return None
+    if node.op in KEEPS_SHAPE and v is node.outputs[0]:
+        return node.inputs[0]
+    return next((i for i in node.inputs if i is not None and same_shape(v.shape, i.shape) is True), None)
 
 
 def _input_with(v: Value, axis: int | None) -> tuple[Value, int] | None:
@@ -221,10 +226,6 @@ def _index(index: Any, length: int | None) -> int | None:
     if i is None or length is None or not -length <= i < length:
         return None
     return int(i) % length
-
-
-def _within(indices: Any, length: int) -> bool:
-    return bool(np.all((np.asarray(indices) >= -length) & (np.asarray(indices) < length)))
 
 
 def known(y: Value) -> np.ndarray | None:

@@ -22,6 +22,14 @@ def parse(text: str, opset: int = 17, ir: int = 8, imports: str = "", check: boo
     return model
 
 
+def with_constants(text: str, opset: int = 17, ir: int = 8, imports: str = "", **arrays: Any) -> ModelProto:
+    """A model from text with these initializers."""
+    model = parse(text, opset, ir, imports, check=False)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(a), name) for name, a in arrays.items())
+    onnx.checker.check_model(model)
+    return model
+
+
 def rewrite(model: ModelProto, *rules: Rule) -> tuple[Model, Ledger]:
     """Run these rules, and nothing else; what may not change is checked."""
     before = model.SerializeToString(deterministic=True)

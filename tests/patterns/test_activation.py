@@ -2,285 +2,221 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
+from tests.patterns.raising_cases import c, of, one
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
-
-
-def c(body: str, constants: str = "", x: str = "float[2,3]", y: str | None = None, more: str = "", **options) -> Case:
-    """A model from x to y; `constants` are 'name = values; ...', scalars of x's dtype unless a type stands
-    before the name; `more` are further inputs."""
-    dtype = x.partition("[")[0]
-    given = ", ".join(constant(p.strip(), dtype) for p in constants.split(";") if p.strip())
-    return Case(f"g ({x} x{more}) => ({y or x} y) {f'<{given}>' if given else ''} {{ {body} }}", **options)
-
-
-def constant(text: str, dtype: str) -> str:
-    """An initializer in ONNX's text form, which wants the bits of 16-bit floats."""
-    left, _, right = (t.strip() for t in text.partition("="))
-    left = left if " " in left else f"{dtype} {left}"
-    values = right.split(", ")
-    if left.startswith("float16"):
-        values = [str(np.float16(v).view(np.uint16)) for v in values]
-    return f"{left} = {{{', '.join(values)}}}"
-
-
-def of(rule: str, *cases: Case) -> list[tuple[str, Case]]:
-    """The cases of a rule."""
-    return [(rule, case) for case in cases]
-
 
 # Clip's bounds are attributes up to opset 10.
 CLIP6 = "q = Clip<min=0.0, max=6.0>(p)"
 HARD = "z = 0; o = 1; t = 3; s = 6; k = 0.2; h = 0.5; i = 5; r = 0.16666667"
+LINE = "p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)"
+SWISH = "p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)"
+WIDE = {"low": -9, "high": 9}
 GELU = "h = 0.5; o = 1; two = 2; r = 1.4142135; q = 0.70710677"
+ERF = "a = Div(x, r) e = Erf(a) f = Add(e, o) "
 TANH = "h = 0.5; o = 1; two = 2; k = 0.044715; s = 0.7978846; three = 3"
+CUBIC = (
+    "a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) i = Mul(x, h) y = Mul(i, g)"
+)
 COND = "a = 0.1; z = 0; o = 1"
+RELUS = "p = Relu(x) n = Neg(x) r = Relu(n) "
+MAX = "m = ReduceMax<axes=[-1]>(x) d = Sub(x, m) "
+SUM = "e = Exp(x) s = ReduceSum(e, a) "
 
 FIRES = [
     *of(
         "hard_sigmoid",
-        c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)", HARD, nodes=1),
-        c("p = Div(x, s) q = Add(h, p) y = Clip(q, z, o)", HARD, nodes=1, high=6, low=-6),
-        c("p = Add(x, t) q = Div(p, s) y = Clip(q, z, o)", HARD, nodes=1, high=6, low=-6),
-        c("p = Add(x, t) q = Mul(p, r) y = Clip(q, z, o)", HARD, nodes=1, high=6, low=-6),
-        c("p = Add(x, h) y = Clip(p, z, o)", HARD, nodes=1),
-        c("p = Mul(x, k) y = Clip(p, z, o)", HARD, nodes=1, high=9),
-        c("p = Mul(x, k) q = Add(p, h) y = Clip<min=0.0, max=1.0>(q)", HARD, opset=10, nodes=1),
-        c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)", HARD, x="float16[N,3]", nodes=1),
-        c(
-            "p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)",
-            "float[1,1] k = 0.3; float[1] h = 0.5; z = 0; o = 1",
-            nodes=1,
-        ),
-        c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)", "k = -0.3; h = 0.25; z = 0; o = 1", nodes=1),
+        one(LINE, HARD),
+        one("p = Div(x, s) q = Add(h, p) y = Clip(q, z, o)", HARD, **WIDE),
+        one("p = Add(x, t) q = Div(p, s) y = Clip(q, z, o)", HARD, **WIDE),
+        one("p = Add(x, t) q = Mul(p, r) y = Clip(q, z, o)", HARD, **WIDE),
+        one("p = Add(x, h) y = Clip(p, z, o)", HARD),
+        one("p = Mul(x, k) y = Clip(p, z, o)", HARD, **WIDE),
+        one("p = Mul(x, k) q = Add(p, h) y = Clip<min=0.0, max=1.0>(q)", HARD, opset=10),
+        one(LINE, HARD, x="float16[N,3]"),
+        one(LINE, "float[1,1] k = 0.3; float[1] h = 0.5; z = 0; o = 1"),
+        one(LINE, "k = -0.3; h = 0.25; z = 0; o = 1"),
     ),
     *of(
         "hard_sigmoid_scaled",
-        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, s)", HARD, nodes=1, high=6, low=-6),
-        c("p = Add(x, t) q = Clip(p, z, s) y = Mul(r, q)", HARD, nodes=1, high=6, low=-6),
-        c("p = Mul(x, k) w = Add(p, t) q = Clip(w, z, i) y = Div(q, i)", HARD, nodes=1, high=15, low=-20),
-        c("p = Div(x, s) w = Add(p, t) q = Clip(w, z, i) y = Mul(q, k)", HARD, nodes=1, high=15, low=-20),
-        c("w = Add(x, t) p = Mul(w, k) q = Clip(p, z, i) y = Mul(q, k)", HARD, nodes=1, high=25, low=-9),
-        c("w = Add(x, t) p = Div(w, s) q = Clip(p, z, i) y = Mul(q, k)", HARD, nodes=1, high=35, low=-9),
-        c(f"p = Add(x, t) {CLIP6} y = Mul(q, r)", HARD, opset=9, nodes=1, high=6, low=-6),
+        one("p = Add(x, t) q = Clip(p, z, s) y = Div(q, s)", HARD, **WIDE),
+        one("p = Add(x, t) q = Clip(p, z, s) y = Mul(r, q)", HARD, **WIDE),
+        one("p = Mul(x, k) w = Add(p, t) q = Clip(w, z, i) y = Div(q, i)", HARD, **WIDE),
+        one("p = Div(x, s) w = Add(p, t) q = Clip(w, z, i) y = Mul(q, k)", HARD, **WIDE),
+        one("w = Add(x, t) p = Mul(w, k) q = Clip(p, z, i) y = Mul(q, k)", HARD, **WIDE),
+        one("w = Add(x, t) p = Div(w, s) q = Clip(p, z, i) y = Mul(q, k)", HARD, **WIDE),
+        one(f"p = Add(x, t) {CLIP6} y = Mul(q, r)", HARD, opset=9, **WIDE),
     ),
     *of(
         "hard_swish_spelled_out",
-        c("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)", HARD, nodes=1),
-        c("p = Add(t, x) q = Clip(p, z, s) w = Mul(q, x) y = Mul(r, w)", HARD, nodes=1),
-        c("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, r) y = Mul(w, q)", HARD, nodes=1),
-        c("p = Add(x, t) q = Clip(p, z, s) w = Div(x, s) y = Mul(w, q)", HARD, nodes=1),
-        c("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)", HARD, opset=12, nodes=2, high=6, low=-6),
-        c(f"p = Add(x, t) {CLIP6} w = Mul(x, q) y = Mul(w, r)", HARD, opset=10, nodes=2, high=6, low=-6),
-        c("p = Add(x, o) q = Clip(p, z, i) w = Mul(x, q) y = Div(w, i)", HARD, nodes=2, high=9, low=-9),
-        c("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)", HARD, x="float16[2,3]", nodes=1),
-        c(
-            "p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)",
-            "float[1] t = 3; z = 0; s = 6",
-            x="float[N,C,H,W]",
-            nodes=1,
-        ),
+        one(SWISH, HARD),
+        one("p = Add(t, x) q = Clip(p, z, s) w = Mul(q, x) y = Mul(r, w)", HARD),
+        one("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, r) y = Mul(w, q)", HARD),
+        one("p = Add(x, t) q = Clip(p, z, s) w = Div(x, s) y = Mul(w, q)", HARD),
+        c(SWISH, HARD, opset=12, nodes=2, **WIDE),
+        c(f"p = Add(x, t) {CLIP6} w = Mul(x, q) y = Mul(w, r)", HARD, opset=10, nodes=2, **WIDE),
+        c("p = Add(x, o) q = Clip(p, z, i) w = Mul(x, q) y = Div(w, i)", HARD, nodes=2, **WIDE),
+        c("p = Add(x, o) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)", HARD, nodes=2, **WIDE),
+        c("p = Add(x, t) q = Clip(p, z, i) w = Mul(x, q) y = Div(w, i)", HARD, nodes=2, **WIDE),
+        one(SWISH, HARD, x="float16[2,3]"),
+        one(SWISH, "float[1] t = 3; z = 0; s = 6", x="float[N,C,H,W]"),
     ),
     *of(
         "hard_swish",
-        c("p = HardSigmoid<alpha=0.16666667, beta=0.5>(x) y = Mul(p, x)", nodes=1, high=6, low=-6),
-        c("p = HardSigmoid<alpha=0.1666, beta=0.5>(x) y = Mul(x, p)", x="float16[2,3]", nodes=1),
+        one("p = HardSigmoid<alpha=0.16666667, beta=0.5>(x) y = Mul(p, x)", **WIDE),
+        one("p = HardSigmoid<alpha=0.1666, beta=0.5>(x) y = Mul(x, p)", x="float16[2,3]"),
     ),
     *of(
         "gelu",
-        c("a = Div(x, r) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, h)", GELU, opset=20, nodes=1),
-        c("a = Mul(q, x) e = Erf(a) f = Add(o, e) m = Mul(x, h) y = Mul(m, f)", GELU, opset=20, nodes=1),
-        c(
-            "a = Mul(x, q) e = Erf(a) f = Add(e, o) m = Mul(h, f) y = Mul(m, x)",
-            GELU,
-            opset=20,
-            x="float[N,M]",
-            nodes=1,
-        ),
-        c("a = Div(x, r) e = Erf(a) f = Add(e, o) m = Mul(f, x) y = Div(m, two)", GELU, opset=20, nodes=1),
-        c("a = Div(x, r) e = Erf(a) f = Add(e, o) m = Div(x, two) y = Mul(m, f)", GELU, opset=20, nodes=1),
-        c("a = Div(x, r) e = Erf(a) f = Add(e, o) m = Div(f, two) y = Mul(m, x)", GELU, opset=20, nodes=1),
-        c("a = Div(x, r) e = Erf(a) f = Mul(e, h) m = Add(f, h) y = Mul(m, x)", GELU, opset=20, nodes=1),
-        c(
-            "a = Div(x, r) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, h)",
-            GELU,
-            opset=20,
-            x="float16[2,3]",
-            nodes=1,
-        ),
-        c(
-            "a = Div(x, r) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, h)",
-            "float[1] h = 0.5; float[1,1] o = 1; float[1] r = 1.41421354",
-            opset=20,
-            nodes=1,
+        one(ERF + "m = Mul(x, f) y = Mul(m, h)", GELU, opset=20),
+        one("a = Mul(q, x) e = Erf(a) f = Add(o, e) m = Mul(x, h) y = Mul(m, f)", GELU, opset=20),
+        one("a = Mul(x, q) e = Erf(a) f = Add(e, o) m = Mul(h, f) y = Mul(m, x)", GELU, opset=20, x="float[N,M]"),
+        one(ERF + "m = Mul(f, x) y = Div(m, two)", GELU, opset=20),
+        one(ERF + "m = Div(x, two) y = Mul(m, f)", GELU, opset=20),
+        one(ERF + "m = Div(f, two) y = Mul(m, x)", GELU, opset=20),
+        one("a = Div(x, r) e = Erf(a) f = Mul(e, h) m = Add(f, h) y = Mul(m, x)", GELU, opset=20),
+        one(ERF + "m = Mul(x, f) y = Mul(m, h)", GELU, opset=20, x="float16[2,3]"),
+        one(
+            ERF + "m = Mul(x, f) y = Mul(m, h)", "float[1] h = 0.5; float[1,1] o = 1; float[1] r = 1.41421354", opset=20
         ),
     ),
     *of(
         "gelu_tanh",
-        c(
-            "a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) "
-            "i = Mul(x, h) y = Mul(i, g)",
-            TANH,
-            opset=20,
-            nodes=1,
-        ),
-        c(
+        one(CUBIC, TANH, opset=20),
+        one(
             "a = Mul(k, x) b = Mul(x, a) d = Mul(x, b) e = Add(x, d) f = Mul(s, e) g = Tanh(f) "
             "i = Add(o, g) j = Mul(h, i) y = Mul(x, j)",
             TANH,
             opset=20,
-            nodes=1,
         ),
-        c(
+        one(
             "a = Mul(x, x) b = Mul(a, x) d = Mul(b, k) e = Add(d, x) f = Mul(s, e) g = Tanh(f) "
             "i = Add(o, g) j = Mul(x, i) y = Div(j, two)",
             TANH,
             opset=20,
-            nodes=1,
         ),
-        c(
+        one(
             "a = Mul(x, x) b = Mul(a, k) d = Add(b, o) e = Mul(x, s) f = Mul(d, e) g = Tanh(f) "
             "i = Add(o, g) j = Div(x, two) y = Mul(j, i)",
             TANH,
             opset=20,
-            nodes=1,
         ),
-        c(
+        one(
             "a = Pow(x, two) b = Mul(a, k) d = Add(b, o) e = Mul(d, s) f = Mul(x, e) g = Tanh(f) "
             "i = Add(o, g) j = Mul(h, x) y = Mul(j, i)",
             TANH,
             opset=20,
-            nodes=1,
         ),
-        c(
+        one(
             "a = Pow(x, n) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) "
             "i = Mul(x, h) y = Mul(i, g)",
             TANH + "; int64 n = 3",
             opset=20,
             x="float16[N,3]",
-            nodes=1,
         ),
     ),
     *of(
         "mish",
-        c("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18, nodes=1),
+        one("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18),
     ),
     *of(
         "leaky_relu_of_max",
-        c("m = Mul(x, a) y = Max(x, m)", COND, nodes=1),
-        c("m = Mul(a, x) y = Max(m, x)", "float16[1] a = 0.99", x="float16[2,3]", nodes=1),
-        c("m = Mul(a, x) y = Max(m, x)", COND, x="float[N,M]", opset=8, nodes=1),
+        one("m = Mul(x, a) y = Max(x, m)", COND),
+        one("m = Mul(a, x) y = Max(m, x)", "float16[1] a = 0.99", x="float16[2,3]"),
+        one("m = Mul(a, x) y = Max(m, x)", COND, x="float[N,M]", opset=8),
     ),
     *of(
         "leaky_relu_of_where",
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", COND, nodes=1),
-        c("m = Mul(x, a) b = GreaterOrEqual(x, z) y = Where(b, x, m)", "a = -2; z = 0", nodes=1),
-        c("m = Mul(x, a) b = Less(x, z) y = Where(b, m, x)", "a = 3; float[1] z = 0", nodes=1),
-        c("m = Mul(x, a) b = LessOrEqual(x, z) y = Where(b, m, x)", COND, nodes=1),
+        one("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", COND),
+        one("m = Mul(x, a) b = GreaterOrEqual(x, z) y = Where(b, x, m)", "a = -2; z = 0"),
+        one("m = Mul(x, a) b = Less(x, z) y = Where(b, m, x)", "a = 3; float[1] z = 0"),
+        one("m = Mul(x, a) b = LessOrEqual(x, z) y = Where(b, m, x)", COND),
     ),
     *of(
         "leaky_relu_of_relus",
-        c("p = Relu(x) n = Neg(x) r = Relu(n) m = Mul(r, a) y = Sub(p, m)", COND, nodes=1),
-        c("p = Relu(x) n = Neg(x) r = Relu(n) m = Mul(r, a) q = Neg(m) y = Add(q, p)", COND, nodes=1),
-        c("p = Relu(x) n = Neg(x) r = Relu(n) q = Neg(r) m = Mul(a, q) y = Add(p, m)", COND, nodes=1),
-        c("p = Relu(x) n = Neg(x) r = Relu(n) m = Mul(r, a) y = Add(p, m)", COND, nodes=1),
-        c("p = Relu(x) n = Min(x, z) m = Mul(n, a) y = Add(p, m)", COND, nodes=1),
+        one(RELUS + "m = Mul(r, a) y = Sub(p, m)", COND),
+        one(RELUS + "m = Mul(r, a) q = Neg(m) y = Add(q, p)", COND),
+        one(RELUS + "q = Neg(r) m = Mul(a, q) y = Add(p, m)", COND),
+        one(RELUS + "m = Mul(r, a) y = Add(p, m)", COND),
+        one("p = Relu(x) n = Min(x, z) m = Mul(n, a) y = Add(p, m)", COND),
     ),
     *of(
         "leaky_relu_of_prelu",
-        c("y = PRelu(x, a)", "float[1] a = 0.25", nodes=1),
-        c("y = PRelu(x, a)", "float[3] a = -2, -2, -2", x="float[N,3]", nodes=1),
-        c("y = PRelu(x, a)", "float16 a = 0.1", x="float16[2,3]", nodes=1),
+        one("y = PRelu(x, a)", "float[1] a = 0.25"),
+        one("y = PRelu(x, a)", "float[3] a = -2, -2, -2", x="float[N,3]"),
+        one("y = PRelu(x, a)", "float16 a = 0.1", x="float16[2,3]"),
     ),
     *of(
         "elu",
-        c("e = Exp(x) s = Sub(e, o) b = Greater(x, z) y = Where(b, x, s)", COND, nodes=1),
-        c("e = Exp(x) s = Sub(e, o) m = Mul(s, a) b = LessOrEqual(x, z) y = Where(b, m, x)", COND, nodes=1),
-        c("p = Relu(x) e = Exp(x) s = Sub(e, o) m = Mul(a, s) n = Min(z, m) y = Add(p, n)", COND, nodes=1),
-        c("p = Relu(x) e = Exp(x) s = Sub(e, o) n = Min(s, z) y = Add(p, n)", COND, nodes=1, high=100),
+        one("e = Exp(x) s = Sub(e, o) b = Greater(x, z) y = Where(b, x, s)", COND),
+        one("e = Exp(x) s = Sub(e, o) m = Mul(s, a) b = LessOrEqual(x, z) y = Where(b, m, x)", COND),
+        one("p = Relu(x) e = Exp(x) s = Sub(e, o) m = Mul(a, s) n = Min(z, m) y = Add(p, n)", COND),
+        one("p = Relu(x) e = Exp(x) s = Sub(e, o) n = Min(s, z) y = Add(p, n)", COND, high=100),
     ),
     *of(
         "selu",
-        c("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "k = 1.050701", nodes=1),
-        c("e = Elu(x) y = Mul(k, e)", "float[1,1] k = -2", nodes=1),
+        one("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "k = 1.050701"),
+        one("e = Elu(x) y = Mul(k, e)", "float[1,1] k = -2"),
     ),
     *of(
         "sigmoid",
-        c("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(o, p)", COND, nodes=1, high=200, low=-200),
-        c("n = Neg(x) e = Exp(n) p = Add(o, e) y = Reciprocal(p)", COND, x="float16[N,2]", nodes=1),
-        c("n = Mul(x, m) e = Exp(n) p = Add(o, e) y = Reciprocal(p)", "m = -1; o = 1", x="double[2,3]", nodes=1),
+        one("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(o, p)", COND, **WIDE),
+        one("n = Neg(x) e = Exp(n) p = Add(o, e) y = Reciprocal(p)", COND, x="float16[N,2]"),
+        one("n = Mul(x, m) e = Exp(n) p = Add(o, e) y = Reciprocal(p)", "m = -1; o = 1", x="double[2,3]"),
+    ),
+    *of(
+        "sigmoid_quotient",
+        c("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(x, p)", COND, nodes=2),
+        c("n = Neg(x) e = Exp(n) p = Add(o, e) q = Sin(x) y = Div(q, p)", COND, x="float[N,3]", nodes=3),
+        c(
+            "n = Mul(x, m) e = Exp(n) p = Add(o, e) y = Div(q, p)",
+            "m = -1; o = 1; float[3,1,1] q = 1, 2, 3",
+            y="float[3,2,3]",
+            nodes=2,
+        ),
     ),
     *of(
         "softmax",
-        c(
-            "m = ReduceMax<axes=[-1]>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, a) y = Div(e, s)",
-            "int64[1] a = -1",
-            nodes=1,
-        ),
-        c(
+        one(MAX + "e = Exp(d) s = ReduceSum(e, a) y = Div(e, s)", "int64[1] a = -1"),
+        one(
             "m = ReduceMax(x, a) d = Sub(x, m) e = Exp(d) s = ReduceSum<keepdims=1>(e, b) y = Div(e, s)",
             "int64[1] a = -1; int64[1] b = 1",
             opset=18,
             x="float[N,M]",
-            nodes=1,
         ),
-        c(
+        one(
             "m = ReduceMax<axes=[2], keepdims=1>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum<axes=[2]>(e) y = Div(e, s)",
             opset=9,
             x="float[2,3,4]",
-            nodes=1,
         ),
-        c(
+        one(
             "m = ReduceMax<axes=[-1], keepdims=1>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum<axes=[-1]>(e) "
             "y = Div(e, s)",
             opset=12,
             x="float[2,3,4]",
-            nodes=1,
         ),
-        c(
-            "e = Exp(x) s = ReduceSum(e, a) r = Reciprocal(s) y = Mul(r, e)",
-            "int64[1] a = -1",
-            x="double[2,3]",
-            nodes=1,
-        ),
-        c(
-            "m = ReduceMax<axes=[1]>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, a) y = Div(e, s)",
-            "int64[1] a = -1",
-            nodes=1,
-        ),
+        one(SUM + "r = Reciprocal(s) y = Mul(r, e)", "int64[1] a = -1", x="double[2,3]"),
+        one("m = ReduceMax<axes=[1]>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, a) y = Div(e, s)", "int64[1] a = -1"),
     ),
     *of(
         "log_softmax",
-        c("s = Softmax<axis=0>(x) y = Log(s)", nodes=1),
-        c("s = Softmax(x) y = Log(s)", opset=11, x="float[2,3,4]", nodes=1),
+        one("s = Softmax<axis=0>(x) y = Log(s)"),
+        one("s = Softmax(x) y = Log(s)", opset=11, x="float[2,3,4]"),
     ),
     *of(
         "log_softmax_spelled_out",
-        c(
-            "m = ReduceMax<axes=[-1]>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, a) l = Log(s) y = Sub(d, l)",
-            "int64[1] a = 1",
-            nodes=1,
-        ),
-        c("e = Exp(x) s = ReduceSum(e, a) l = Log(s) y = Sub(x, l)", "int64[1] a = -1", x="float[N,M]", nodes=1),
-        c("l = ReduceLogSumExp<axes=[2]>(x) y = Sub(x, l)", x="float[2,3,4]", nodes=1),
+        one(MAX + "e = Exp(d) s = ReduceSum(e, a) l = Log(s) y = Sub(d, l)", "int64[1] a = 1"),
+        one(SUM + "l = Log(s) y = Sub(x, l)", "int64[1] a = -1", x="float[N,M]"),
+        one("l = ReduceLogSumExp<axes=[2]>(x) y = Sub(x, l)", x="float[2,3,4]"),
     ),
 ]
 
 REFUSES = [
     *of(
         "hard_sigmoid",
-        c(
-            "p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)",
-            "float[3] k = 1, 2, 3; float[3] h = 1, 2, 3; z = 0; o = 1",
-            reason="not single numbers",
-        ),
-        c(
-            "p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)",
-            "k = 1; float[2,1] h = 1, 2; z = 0; o = 1",
-            reason="not single numbers",
-        ),
+        c(LINE, "float[3] k = 1, 2, 3; float[3] h = 1, 2, 3; z = 0; o = 1", reason="not single numbers"),
+        c(LINE, "k = 1; float[2,1] h = 1, 2; z = 0; o = 1", reason="not single numbers"),
         c(
             "p = Add(x, h) y = Clip(p, z, o)",
             "float[1,1,1] h = 0.5; z = 0; o = 1",
@@ -295,16 +231,11 @@ REFUSES = [
             reason="not single numbers",
         ),
         c("p = Add(x, h) q = Div(p, k) y = Clip(q, z, o)", "k = 0; h = 0.5; z = 0; o = 1", reason="not single numbers"),
-        c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)", "k = 0.2; h = 0.5; z = 0.1; o = 1"),
-        c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)", "k = 0.2; h = 0.5; z = 0; o = 1.5"),
+        c(LINE, "k = 0.2; h = 0.5; z = 0.1; o = 1"),
+        c(LINE, "k = 0.2; h = 0.5; z = 0; o = 1.5"),
         c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z)", "k = 0.2; h = 0.5; z = 0"),
-        c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)", HARD, x="double[2,3]", reason="single precision"),
-        c(
-            "p = Mul(x, k) q = Add(p, h) y = Clip(q, z, o)",
-            "k = 2; h = 1; z = 0; o = 1",
-            x="int32[2,3]",
-            reason="single precision",
-        ),
+        c(LINE, HARD, x="double[2,3]", reason="single precision"),
+        c(LINE, "k = 2; h = 1; z = 0; o = 1", x="int32[2,3]", reason="single precision"),
     ),
     *of(
         "hard_sigmoid_scaled",
@@ -323,17 +254,8 @@ REFUSES = [
         "hard_swish_spelled_out",
         c("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, i)", HARD, reason="does not become 1"),
         c("p = Add(x, t) q = Clip(p, z, s) w = Mul(t, q) y = Div(w, s)", HARD),
-        c(
-            "p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)",
-            HARD,
-            x="double[2,3]",
-            reason="single precision",
-        ),
-        c(
-            "p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, s)",
-            "float[2,3] t = 3, 3, 3, 3, 3, 2; z = 0; s = 6",
-            reason="not single numbers",
-        ),
+        c(SWISH, HARD, x="double[2,3]", reason="single precision"),
+        c(SWISH, "float[2,3] t = 3, 3, 3, 3, 3, 2; z = 0; s = 6", reason="not single numbers"),
         c(
             "p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, f)",
             HARD + "; float[1,1,1] f = 6",
@@ -362,21 +284,11 @@ REFUSES = [
     *of(
         "gelu",
         c("a = Div(x, two) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, h)", GELU, opset=20),
-        c("a = Div(x, r) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, q)", GELU, opset=20),
+        c(ERF + "m = Mul(x, f) y = Mul(m, q)", GELU, opset=20),
         c("a = Div(x, r) e = Erf(a) f = Add(e, two) m = Mul(x, f) y = Mul(m, h)", GELU, opset=20),
         c("a = Div(x, b) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, h)", GELU + "; b = 1.4143", opset=20),
-        c(
-            "a = Div(x, r) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, h)",
-            GELU,
-            opset=19,
-            reason="does not exist at opset 19",
-        ),
-        c(
-            "a = Div(x, r) e = Erf(a) f = Add(e, o) m = Mul(x, b) y = Mul(m, f)",
-            GELU + "; float[1,1,1] b = 0.5",
-            y="float[1,2,3]",
-            opset=20,
-        ),
+        c(ERF + "m = Mul(x, f) y = Mul(m, h)", GELU, opset=19, reason="does not exist at opset 19"),
+        c(ERF + "m = Mul(x, b) y = Mul(m, f)", GELU + "; float[1,1,1] b = 0.5", y="float[1,2,3]", opset=20),
         c("n = Neg(x) a = Div(n, r) e = Erf(a) f = Add(e, o) m = Mul(x, f) y = Mul(m, h)", GELU, opset=20),
     ),
     *of(
@@ -393,13 +305,7 @@ REFUSES = [
             TANH,
             opset=20,
         ),
-        c(
-            "a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) "
-            "i = Mul(x, h) y = Mul(i, g)",
-            TANH,
-            opset=17,
-            reason="does not exist at opset 17",
-        ),
+        c(CUBIC, TANH, opset=17, reason="does not exist at opset 17"),
         c(
             "a = Pow(x, three) b = Mul(a, j) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) "
             "i = Mul(x, h) y = Mul(i, g)",
@@ -417,6 +323,8 @@ REFUSES = [
         "leaky_relu_of_max",
         c("m = Mul(x, a) y = Max(x, m)", "a = 1.5", reason="between 0 and 1"),
         c("m = Mul(x, a) y = Max(x, m)", "a = -0.5", reason="between 0 and 1"),
+        c("m = Mul(x, a) y = Max(x, m)", "a = 0", reason="between 0 and 1"),
+        c("m = Mul(x, a) y = Max(x, m)", "a = 1", reason="between 0 and 1"),
         c("m = Mul(x, a) y = Max(x, m)", "float[3] a = 0.1, 0.2, 0.1", reason="single number"),
         c("m = Mul(x, a) y = Max(x, m)", "float[1,1,1] a = 0.1", y="float[1,2,3]", reason="single number"),
         c("m = Mul(x, a) y = Max(x, m)", COND, x="double[2,3]", reason="single precision"),
@@ -434,18 +342,9 @@ REFUSES = [
     ),
     *of(
         "leaky_relu_of_relus",
-        c("p = Relu(x) n = Neg(x) r = Relu(n) m = Mul(r, a) y = Sub(m, p)", COND),
-        c(
-            "p = Relu(x) n = Neg(x) r = Relu(n) m = Mul(r, a) y = Sub(p, m)",
-            "float[3] a = 1, 2, 3",
-            reason="single number",
-        ),
-        c(
-            "p = Relu(x) n = Neg(x) r = Relu(n) m = Mul(r, a) y = Sub(p, m)",
-            COND,
-            x="double[2,3]",
-            reason="single precision",
-        ),
+        c(RELUS + "m = Mul(r, a) y = Sub(m, p)", COND),
+        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", "float[3] a = 1, 2, 3", reason="single number"),
+        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", COND, x="double[2,3]", reason="single precision"),
     ),
     *of(
         "leaky_relu_of_prelu",
@@ -488,17 +387,23 @@ REFUSES = [
         c("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(b, p)", "o = 1; float[1,1,1] b = 1", y="float[1,2,3]"),
     ),
     *of(
+        "sigmoid_quotient",
+        c("e = Exp(x) p = Add(e, o) y = Div(x, p)", COND),
+        c("n = Neg(x) e = Exp(n) p = Add(e, a) y = Div(x, p)", COND),
+        c("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(p, x)", COND),
+    ),
+    *of(
         "softmax",
         c(
             "m = ReduceMax<axes=[0]>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, a) y = Div(e, s)",
             "int64[1] a = 0",
             reason="last axis",
         ),
-        c("e = Exp(x) s = ReduceSum(e, a) y = Div(e, s)", "int64[1] a = 1", x="float[2,3,4]", reason="last axis"),
-        c("e = Exp(x) s = ReduceSum(e, a) y = Div(e, s)", "int64[2] a = 0, 1", reason="last axis"),
+        c(SUM + "y = Div(e, s)", "int64[1] a = 1", x="float[2,3,4]", reason="last axis"),
+        c(SUM + "y = Div(e, s)", "int64[2] a = 0, 1", reason="last axis"),
         c("e = Exp(x) s = ReduceSum<keepdims=0>(e, a) y = Div(e, s)", "int64[1] a = -1", x="float[3,3]"),
         c("e = Exp(x) s = ReduceSum(e) y = Div(e, s)"),
-        c("e = Exp(x) s = ReduceSum(e, a) y = Div(s, e)", "int64[1] a = -1"),
+        c(SUM + "y = Div(s, e)", "int64[1] a = -1"),
         c("e = Exp(x) f = Relu(e) s = ReduceSum(f, a) y = Div(e, s)", "int64[1] a = -1"),
         Case(
             "g (float[2,3] x) => (float[2,3] y, float[2,1] s) <int64[1] a = {-1}> { e = Exp(x) "
@@ -515,7 +420,7 @@ REFUSES = [
     ),
     *of(
         "log_softmax_spelled_out",
-        c("e = Exp(x) s = ReduceSum(e, a) l = Log(s) y = Sub(x, l)", "int64[1] a = 0", reason="last axis"),
+        c(SUM + "l = Log(s) y = Sub(x, l)", "int64[1] a = 0", reason="last axis"),
         c("l = ReduceLogSumExp<axes=[0]>(x) y = Sub(x, l)", reason="last axis"),
         c("l = ReduceLogSumExp<axes=[1], keepdims=0>(x) y = Sub(x, l)", x="float[3,3]"),
         c("l = ReduceLogSumExp<axes=[1]>(x) y = Sub(l, x)"),

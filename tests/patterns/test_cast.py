@@ -11,6 +11,7 @@ from graphopt.patterns._elementwise import FLOATS, INTEGERS
 from graphopt.patterns.simplifying.cast import _second_is_enough
 from onnx import TensorProto, helper, parser
 
+from tests.patterns.elementwise_cases import flat
 from tests.patterns.rule_cases import Case, apply, build, check_fires, check_refuses, run_ort, run_reference
 
 F, D, H = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16
@@ -85,10 +86,6 @@ REFUSES = {
         ),
     ],
 }  # fmt: skip
-
-
-def flat(table: dict[str, list[Case]]) -> list[object]:
-    return [pytest.param(rule, case, id=f"{rule}-{i}") for rule, cases in table.items() for i, case in enumerate(cases)]
 
 
 @pytest.mark.parametrize(("rule", "case"), flat(FIRES))

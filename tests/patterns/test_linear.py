@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.patterns.building import cases, floats, graph, listed, norm
+from tests.patterns.building import cases, check_unknown_rank, floats, graph, listed, norm, small_norm
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
 
 W = floats("w", 4, 3)
@@ -249,6 +249,69 @@ REFUSES = {
 }
 
 
+FIRES["moved_product_times_factor"].append(
+    g(f"z = MatMul(x, w) {HEADS} y = Mul(h, k)", (WIDE, R, "float[1,1,1,1] k = {0.125}"), y=OUT, nodes=3)
+)
+FIRES["product_of_product"].append(
+    g("a = MatMul(x, w) y = MatMul(a, v)", (floats("w", 4, 2), floats("v", 2, 3)), nodes=1)
+)
+ZERO = listed("k", (3,), [1.0, 0.0, 2.0])
+REFUSES["product_over_divisor"].append(g("a = MatMul(x, w) y = Div(a, k)", (W, ZERO), reason="per column"))
+ZERO4 = listed("k", (4,), [1.0, 0.0, 2.0, 3.0])
+REFUSES["product_of_quotient"].append(g("a = Div(x, k) y = MatMul(a, w)", (W, ZERO4), reason="per input"))
+REFUSES["product_of_factor"].append(g("a = Mul(x, k) y = MatMul(a, w)", (W, K4), x="", y="[3]", reason="per input"))
+INT = "int32[2,2] w = {1,2,3,4}, int32 c = {2}, int32 b = {2}"
+REFUSES["product_of_sum_plus_shift"] += [
+    graph("z = Add(x, c) a = MatMul(z, w) y = Add(a, b)", INT, "[N,2]", "[N,2]", dtype="int32", reason="not floats"),
+    g(
+        "z = Add(x, c) a = MatMul(z, w) y = Add(a, b)",
+        ("float[4,0] w = {}", "float b = {1}", C4),
+        y="[A,N,0]",
+        reason="no weights",
+    ),
+]
+
+#: What makes new weights: not out of large ones that stay, not out of none, and not too small ones.
+MAKES = {
+    "product_times_factor": "a = MatMul(x, w) y = Mul(a, k)",
+    "product_over_divisor": "a = MatMul(x, w) y = Div(a, d)",
+    "left_product_times_factor": "a = MatMul(w, x) y = Mul(a, k)",
+    "product_of_factor": "a = Mul(x, k) y = MatMul(a, w)",
+    "product_of_quotient": "a = Div(x, d) y = MatMul(a, w)",
+    "product_of_product": "a = MatMul(x, w) y = MatMul(a, q)",
+    "batch_norm_of_product": f"a = MatMul(x, w) {NORM}",
+    "moved_product_times_factor": "z = MatMul(x, w) t = Reshape(z, r) h = Transpose(t) y = Mul(h, k)",
+}
+SHAPES = {
+    "left_product_times_factor": ("[72,N]", "[72,N]"),
+    "product_of_product": ("[N,72]", "[N,1]"),
+    "moved_product_times_factor": ("[N,72]", "[1,72,N]"),
+}
+LARGE = (floats("w", 72, 72), floats("q", 72, 1), norm(72, [1.0] * 72), "float k = {2}, float d = {2}")
+NONE = ("float[72,0] w = {}", norm(0), "float k = {2}, float d = {2}, int64[3] r = {0,0,1}")
+TINY = listed("w", (4, 8), [1e-3] * 32, "float16"), listed("q", (8, 3), [1e-3, 1.0, 1.0] * 8, "float16")
+for rule, body in MAKES.items():
+    x, y = SHAPES.get(rule, ("[N,72]", "[N,72]"))
+    again = "j = MatMul(w, u)" if rule.startswith("left") else "j = MatMul(u, w)"
+    constants = (*LARGE, "int64[3] r = {0,72,1}")
+    REFUSES[rule].append(
+        g(f"{body} u = Abs(x) {again}", constants, x, y, also="float[A,B] j", reason="a copy would cost")
+    )
+    if rule == "product_of_product":
+        REFUSES[rule].append(g(body, TINY, "[2,4]", "[2,3]", dtype="float16", reason="too small"))
+        continue
+    constants = ("float[0,72] w = {}", *NONE[1:]) if rule.startswith("left") else NONE
+    REFUSES[rule].append(g(body, constants, x, y.replace("72", "0"), reason="no weights"))
+    for k, d in [([3e-5], [6e4]), ([1.0, 1.0, 3e-5], [1.0, 1.0, 6e4]), ([1.0, 3e-5, 1.0, 1.0], [1.0, 6e4, 1.0, 1.0])]:
+        rows = rule in ("product_of_factor", "product_of_quotient")
+        if len(k) == (3 if rows else 4) or (len(k) > 1 and rule in SHAPES) or ("norm" in rule and len(k) > 1):
+            continue
+        weights = floats("w", *((3, 4) if rule.startswith("left") else (4, 3)), dtype="float16")
+        constants = (weights, listed("k", (len(k),), k, "float16"), listed("d", (len(d),), d, "float16"), small_norm(3))
+        x, y = ("[4,2]", "[3,2]") if rule.startswith("left") else ("[2,4]", "[1,3,2]" if rule in SHAPES else "[2,3]")
+        REFUSES[rule].append(g(body, (*constants, "int64[3] r = {0,0,1}"), x, y, dtype="float16", reason="too small"))
+
+
 @pytest.mark.parametrize(("rule", "case"), cases(FIRES))
 def test_fires(rule: str, case: Case) -> None:
     check_fires(rule, case)
@@ -257,3 +320,17 @@ def test_fires(rule: str, case: Case) -> None:
 @pytest.mark.parametrize(("rule", "case"), cases(REFUSES))
 def test_refuses(rule: str, case: Case) -> None:
     check_refuses(rule, case)
+
+
+@pytest.mark.parametrize(
+    ("rule", "body", "k", "fires"),
+    [
+        ("product_times_factor", "a = MatMul(x, w) y = Mul(a, k)", floats("k", 3), True),
+        ("product_times_factor", "a = MatMul(x, w) y = Mul(a, k)", "float k = {2}", True),
+        ("product_times_factor", "a = MatMul(x, w) y = Mul(a, k)", floats("k", 1, 1), False),
+        ("product_of_factor", "a = Mul(x, k) y = MatMul(a, w)", "float k = {2}", False),
+        ("batch_norm_of_product", f"a = MatMul(x, w) {NORM}", norm(3), False),
+    ],
+)
+def test_unknown_rank(rule: str, body: str, k: str, fires: bool) -> None:
+    check_unknown_rank(rule, g(body, (W, k), y="[A,B,C]" if "norm" not in rule else "[A,B]"), fires)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.patterns.building import cases, floats, graph, listed, norm
+from tests.patterns.building import cases, check_unknown_rank, floats, graph, listed, norm, small_norm
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
 
 W = floats("w", 4, 3)
@@ -206,6 +206,58 @@ REFUSES = {
 }
 
 
+ZERO = listed("k", (3,), [1.0, 0.0, 2.0])
+REFUSES["gemm_over_divisor"].append(matrix("a = Gemm(x, w, b) y = Div(a, k)", (W, B, ZERO), reason="per column"))
+INT = "int32[2,2] w = {1,2,3,4}, int32[2] b = {2,3}, int32 k = {2}"
+OF_INTS = {"x": "[N,2]", "y": "[N,2]", "dtype": "int32", "reason": "not"}
+REFUSES["gemm_plus_shift"].append(matrix("a = Gemm(x, w, b) y = Add(a, k)", INT, **OF_INTS))
+REFUSES["gemm_of_sum"] += [
+    matrix("a = Add(x, k) y = Gemm(a, w, b)", INT, **OF_INTS),
+    matrix("a = Add(x, c) y = Gemm(a, w)", ("float[4,0] w = {}", C4), y="[N,0]", reason="no weights"),
+]
+REFUSES["gemm_between_reshapes"].append(
+    matrix(
+        "a = Reshape(x, s) c = Gemm(a, w, b) y = Reshape(c, t)",
+        (W, B, "int64[2] s = {-1,4}, int64[2] t = {-1,3}"),
+        x="[10,4]",
+        y="[10,3]",
+        reason="rows",
+    )
+)
+
+#: What makes new weights: not out of large ones that stay, not out of none, and not too small ones.
+MAKES = {
+    "gemm_times_factor": "a = Gemm(x, w) y = Mul(a, k)",
+    "gemm_over_divisor": "a = Gemm(x, w) y = Div(a, d)",
+    "gemm_of_factor": "a = Mul(x, k) y = Gemm(a, w)",
+    "batch_norm_of_gemm": f"a = Gemm(x, w) {NORM}",
+    "gemm_factors": "y = Gemm<alpha=3e-5>(x, w)",
+}
+LARGE = (floats("w", 72, 72), norm(72, [1.0] * 72), "float k = {2}, float d = {2}")
+NONE = ("float[72,0] w = {}", norm(0), "float k = {2}, float d = {2}")
+for rule, body in MAKES.items():
+    again = f"{body} u = Abs(x) j = MatMul(u, w)"
+    REFUSES[rule].append(matrix(again, LARGE, x="[N,72]", y="[N,72]", also="float[N,72] j", reason="a copy would cost"))
+    REFUSES[rule].append(matrix(body, NONE, x="[N,72]", y="[N,0]", reason="no weights"))
+    last = 4 if rule == "gemm_of_factor" else 3
+    for k, d in [([3e-5], [6e4]), ([1.0] * (last - 1) + [3e-5], [1.0] * (last - 1) + [6e4])]:
+        constants = (HALF_W, listed("k", (len(k),), k, "float16"), listed("d", (len(d),), d, "float16"), small_norm(3))
+        REFUSES[rule].append(matrix(body, constants, reason="too small", **HALF))  # type: ignore[arg-type]
+
+#: Opsets in which a bias is not broadcast by itself, and neither is a sum.
+FLAT = floats("b", 1, 3), floats("k", 1, 3)
+for rule, body in {
+    **{rule: f"a = Gemm<broadcast=1>(x, w, b) {body}" for rule, body in GEMM.items()},
+    "gemm_plus_shift": "a = Gemm<broadcast=1>(x, w, b) y = Add(a, k)",
+    "batch_norm_of_gemm": "a = Gemm<broadcast=1>(x, w, b) y = BatchNormalization<is_test=1>(a, s, o, m, v)",
+    "gemm_of_sum": "a = Add(x, c) y = Gemm<broadcast=1>(a, w, b)",
+    "gemm_between_reshapes": "a = Reshape(x, q) z = Gemm<broadcast=1>(a, w, b) y = Reshape(z, r)",
+}.items():
+    shapes = ("[1,1,4]", "[1,1,3]") if "reshapes" in rule else ("[1,4]", "[1,3]")
+    constants = (W, *FLAT, floats("c", 1, 4), norm(3), "int64[2] q = {1,4}, int64[3] r = {1,1,3}")
+    REFUSES[rule].append(matrix(body, constants, x=shapes[0], y=shapes[1], opset=6, reason=" "))
+
+
 @pytest.mark.parametrize(("rule", "case"), cases(FIRES))
 def test_fires(rule: str, case: Case) -> None:
     check_fires(rule, case)
@@ -214,3 +266,9 @@ def test_fires(rule: str, case: Case) -> None:
 @pytest.mark.parametrize(("rule", "case"), cases(REFUSES))
 def test_refuses(rule: str, case: Case) -> None:
     check_refuses(rule, case)
+
+
+def test_unknown_rank() -> None:
+    body = "a = Reshape(x, s) c = Gemm(a, w) y = Reshape(c, t)"
+    case = g(body, (W, "int64[2] s = {-1,4}, int64[3] t = {2,5,3}"), "[2,5,4]", "[2,5,3]")
+    check_unknown_rank("gemm_between_reshapes", case, fires=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.patterns.raising_cases import c, of, one
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
-from tests.patterns.test_activation import c, of
 
 EPS = "e = 0.0001; "
 X = "float[2,3,4]"
@@ -21,142 +21,98 @@ LAST = "int64[1] i = -1; two = 2; "
 OVER_IMAGE = (
     "m = ReduceMean<axes=[2,3]>(x) d = Sub(x, m) s = Mul(d, d) v = ReduceMean<axes=[3,2]>(s) w = Add(v, e) r = Sqrt(w) "
 )
-TWICE = "m = ReduceMean<axes=[-1]>(x) f = Sub(x, m) d = Sub(x, m) s = Mul(d, d) v = ReduceMean<axes=[-1]>(s) w = Add(v, e) r = Sqrt(w) "
+TWICE = VARIANCE.replace("d = Sub(x, m)", "f = Sub(x, m) d = Sub(x, m)") + "r = Sqrt(w) "
 MOMENTS = CENTRE + "s = Mul(x, x) q = ReduceMean<axes=[-1]>(s) mm = Mul(m, m) t = Sub(q, mm) "
 SQUARES = "s = Mul(x, x) v = ReduceMean(s, i) w = Add(v, e) "
 LINE = VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) p = Mul(x, k) q = Mul(m, k) z = Sub(b, q) "
 ONES = "float[4] s = 1, 1, 1, 1; "
 
+SQRT = "r = Sqrt(w) y = Div(d, r)"
+SCALED = "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)"
+LAYER, INSTANCE = "n = LayerNormalization(x, s) ", "n = InstanceNormalization(x, s, t) "
+RMS = "n = RMSNormalization(x, s) y = Mul(g, n)"
+THREE_FOUR = "float[3,4] s = 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6; "
+PLAIN = "float[3] s = 1, 1, 1; float[3] t = 0, 0, 0"
+AFFINE = "float[3] s = 1, 2, 3; float[3] t = 3, 2, 1"
+
 FIRES = [
     *of(
         "normalization",
-        c(VARIANCE + "r = Sqrt(w) y = Div(d, r)", EPS, x=X, nodes=1),
-        c(VARIANCE_18 + "r = Sqrt(w) y = Div(d, r)", EPS + LAST, x=X, opset=18, nodes=1),
-        c(VARIANCE + "r = Sqrt(w) n = Reciprocal(r) y = Mul(n, d)", EPS, x="float[N,T,4]", nodes=1),
-        c(VARIANCE + "r = Sqrt(w) n = Div(o, r) y = Mul(d, n)", EPS + "o = 1", x=X, nodes=1),
-        c(VARIANCE + "n = Pow(w, o) y = Mul(d, n)", EPS + "o = -0.5", x=X, nodes=1),
-        c(VARIANCE + "n = Pow(w, o) y = Div(d, n)", EPS + "o = 0.5", x=X, nodes=1),
-        c(TWICE + "y = Div(f, r)", EPS, x=X, nodes=1),
-        c(
-            TWICE.replace("f = Sub(x, m)", "mm = ReduceMean<axes=[2]>(x) f = Sub(x, mm)") + "y = Div(f, r)",
-            EPS,
-            x=X,
-            nodes=1,
-        ),
-        c(VARIANCE + "r = Sqrt(w) y = Div(d, r)", "float[1,1] e = 0.001", x="float[2,7]", nodes=1),
-        c(VARIANCE + "r = Sqrt(w) y = Div(d, r)", "e = 0.001", x="float[5]", nodes=1),
-        c(VARIANCE + "r = Sqrt(w) y = Div(d, r)", EPS, x="float16[2,3,4]", nodes=1),
-        c(
-            OVER_IMAGE.replace("[2,3]", "[1,2,3]").replace("[3,2]", "[-2,-1,-3]") + "y = Div(d, r)",
-            EPS,
-            x=IMAGE,
-            nodes=1,
-        ),
-        c(OVER_IMAGE + "y = Div(d, r)", EPS, x=IMAGE, nodes=1),
-        c(OVER_IMAGE + "y = Div(d, r)", EPS, x="float[N,3,H,W]", opset=11, nodes=1),
-        c(VARIANCE + "r = Sqrt(w) y = Div(d, r)", EPS, x="float[N,3,L]", opset=13, nodes=1),
-        c(OVER_IMAGE + "y = Div(d, r)", EPS, x="float[2,C,4,5]", nodes=1),
+        one(VARIANCE + SQRT, EPS, x=X),
+        one(VARIANCE_18 + SQRT, EPS + LAST, x=X, opset=18),
+        one(VARIANCE + "r = Sqrt(w) n = Reciprocal(r) y = Mul(n, d)", EPS, x="float[N,T,4]"),
+        one(VARIANCE + "r = Sqrt(w) n = Div(o, r) y = Mul(d, n)", EPS + "o = 1", x=X),
+        one(VARIANCE + "n = Pow(w, o) y = Mul(d, n)", EPS + "o = -0.5", x=X),
+        one(VARIANCE + "n = Pow(w, o) y = Div(d, n)", EPS + "o = 0.5", x=X),
+        one(TWICE + "y = Div(f, r)", EPS, x=X),
+        one(TWICE.replace("f = Sub(x, m)", "mm = ReduceMean<axes=[2]>(x) f = Sub(x, mm)") + "y = Div(f, r)", EPS, x=X),
+        one(VARIANCE + SQRT, "float[1,1] e = 0.001", x="float[2,7]"),
+        one(VARIANCE + SQRT, "e = 0.001", x="float[5]"),
+        one(VARIANCE + SQRT, EPS, x="float16[2,3,4]"),
+        one(OVER_IMAGE.replace("[2,3]", "[1,2,3]").replace("[3,2]", "[-2,-1,-3]") + "y = Div(d, r)", EPS, x=IMAGE),
+        one(OVER_IMAGE + "y = Div(d, r)", EPS, x=IMAGE),
+        one(OVER_IMAGE + "y = Div(d, r)", EPS, x="float[N,3,H,W]", opset=11),
+        one(VARIANCE + SQRT, EPS, x="float[N,3,L]", opset=13),
+        one(OVER_IMAGE + "y = Div(d, r)", EPS, x="float[2,C,4,5]"),
     ),
     *of(
         "normalization_scaled",
-        c(VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)", EPS + SCALE, x=X, nodes=1),
-        c(
-            VARIANCE_18 + "r = Sqrt(w) n = Reciprocal(r) k = Mul(g, n) y = Mul(k, d)",
-            EPS + SCALE + LAST,
-            x=X,
-            opset=18,
-            nodes=1,
+        one(VARIANCE + SCALED, EPS + SCALE, x=X),
+        one(
+            VARIANCE_18 + "r = Sqrt(w) n = Reciprocal(r) k = Mul(g, n) y = Mul(k, d)", EPS + SCALE + LAST, x=X, opset=18
         ),
-        c(VARIANCE + "r = Sqrt(w) n = Div(d, r) y = Mul(n, g)", EPS + SCALE, x=X, nodes=1),
-        c(
-            MOMENTS + "w = Add(t, e) r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + SCALE,
-            x=X,
-            nodes=1,
-        ),
-        c(
-            MOMENTS + "u = Max(o, t) w = Add(u, e) r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + SCALE + "o = 0",
-            x=X,
-            nodes=1,
-        ),
-        c(OVER_IMAGE + "n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)", EPS + CHANNELS, x=IMAGE, nodes=1),
-        c(
-            OVER_IMAGE + "n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + "float[1,5] g = 1, 2, 3, 4, 5",
-            x=IMAGE,
-            nodes=1,
+        one(VARIANCE + "r = Sqrt(w) n = Div(d, r) y = Mul(n, g)", EPS + SCALE, x=X),
+        one(MOMENTS + "w = Add(t, e) " + SCALED, EPS + SCALE, x=X),
+        one(MOMENTS + "u = Max(o, t) w = Add(u, e) " + SCALED, EPS + SCALE + "o = 0", x=X),
+        one(OVER_IMAGE + "n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)", EPS + CHANNELS, x=IMAGE),
+        one(
+            OVER_IMAGE + "n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)", EPS + "float[1,5] g = 1, 2, 3, 4, 5", x=IMAGE
         ),
     ),
     *of(
         "normalization_as_line",
-        c(LINE + "y = Add(p, z)", EPS + SCALE + BIAS, x=X, nodes=1),
-        c(LINE.replace("Reciprocal(r)", "Div(o, r)") + "y = Add(z, p)", EPS + SCALE + BIAS + "o = 1", x=X, nodes=1),
-        c(LINE + "y = Add(p, z)", EPS + "g = 2; float[1] b = 3", x=X, nodes=1),
+        one(LINE + "y = Add(p, z)", EPS + SCALE + BIAS, x=X),
+        one(LINE.replace("Reciprocal(r)", "Div(o, r)") + "y = Add(z, p)", EPS + SCALE + BIAS + "o = 1", x=X),
+        one(LINE + "y = Add(p, z)", EPS + "g = 2; float[1] b = 3", x=X),
     ),
     *of(
         "rms_normalization",
-        c(SQUARES + "r = Sqrt(w) y = Div(x, r)", EPS + LAST, x=X, opset=23, nodes=1),
-        c(
+        one(SQUARES + "r = Sqrt(w) y = Div(x, r)", EPS + LAST, x=X, opset=23),
+        one(
             SQUARES.replace("Mul(x, x)", "Pow(x, two)") + "r = Sqrt(w) n = Reciprocal(r) y = Mul(x, n)",
             EPS + LAST,
             x="float[N,T,4]",
             opset=23,
-            nodes=1,
         ),
-        c(
-            SQUARES + "r = Sqrt(w) n = Div(o, r) y = Mul(n, x)",
-            EPS + LAST + "o = 1",
-            x="float16[2,3,4]",
-            opset=23,
-            nodes=1,
-        ),
-        c(SQUARES + "n = Pow(w, o) y = Mul(n, x)", EPS + LAST + "o = -0.5", x=X, opset=23, nodes=1),
-        c(SQUARES + "n = Pow(w, o) y = Div(x, n)", EPS + "int64[2] i = 2, 1; o = 0.5", x=X, opset=23, nodes=1),
+        one(SQUARES + "r = Sqrt(w) n = Div(o, r) y = Mul(n, x)", EPS + LAST + "o = 1", x="float16[2,3,4]", opset=23),
+        one(SQUARES + "n = Pow(w, o) y = Mul(n, x)", EPS + LAST + "o = -0.5", x=X, opset=23),
+        one(SQUARES + "n = Pow(w, o) y = Div(x, n)", EPS + "int64[2] i = 2, 1; o = 0.5", x=X, opset=23),
     ),
     *of(
         "rms_normalization_scale",
-        c("n = RMSNormalization<epsilon=0.01>(x, s) y = Mul(g, n)", SCALE + ONES, x=X, opset=23, nodes=1),
-        c(
-            "n = RMSNormalization<axis=1>(x, s) y = Mul(n, g)",
-            "float[3,4] s = 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6; float[1,3,1] g = 1, 2, 3",
-            x=X,
-            opset=23,
-            nodes=1,
-        ),
+        one("n = RMSNormalization<epsilon=0.01>(x, s) y = Mul(g, n)", SCALE + ONES, x=X, opset=23),
+        one("n = RMSNormalization<axis=1>(x, s) y = Mul(n, g)", THREE_FOUR + "float[1,3,1] g = 1, 2, 3", x=X, opset=23),
     ),
     *of(
         "layer_normalization_scale",
-        c("n = LayerNormalization(x, s) y = Mul(g, n)", SCALE + ONES, x=X, nodes=1),
-        c(
+        one(LAYER + "y = Mul(g, n)", SCALE + ONES, x=X),
+        one(
             "n = LayerNormalization<epsilon=0.1>(x, g, b) y = Mul(n, k)",
             SCALE + BIAS + "float[1,1,4] k = 1, 2, 3, 4",
             x="float[N,T,4]",
-            nodes=1,
         ),
-        c(
+        one(
             "n = LayerNormalization<axis=-2>(x, s, b) y = Mul(n, k)",
-            "float[3,4] s = 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6; float[4] b = 1, 2, 3, 4; float[1,3,1] k = 1, 2, 3",
+            THREE_FOUR + "float[4] b = 1, 2, 3, 4; float[1,3,1] k = 1, 2, 3",
             x=X,
-            nodes=1,
         ),
-        c(
-            "n = LayerNormalization(x, s) y = Mul(n, k)",
-            "float16[4] s = 0.1, 0.2, 3, 4; k = 0.3",
-            x="float16[2,3,4]",
-            nodes=1,
-        ),
-        c("n = LayerNormalization<epsilon=0.1>(x, s) y = Mul(n, k)", ONES + "float[3,1] k = 1, 2, 3", x=X, nodes=1),
+        one(LAYER + "y = Mul(n, k)", "float16[4] s = 0.1, 0.2, 3, 4; k = 0.3", x="float16[2,3,4]"),
+        one("n = LayerNormalization<epsilon=0.1>(x, s) y = Mul(n, k)", ONES + "float[3,1] k = 1, 2, 3", x=X),
     ),
     *of(
         "layer_normalization_bias",
-        c("n = LayerNormalization<epsilon=0.1>(x, g) y = Add(b, n)", SCALE + BIAS, x=X, nodes=1),
-        c(
-            "n = LayerNormalization<axis=1>(x, s, b) y = Add(n, k)",
-            BIAS + "float[3,4] s = 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6; float[3,1] k = 1, 2, 3",
-            x=X,
-            nodes=1,
-        ),
+        one("n = LayerNormalization<epsilon=0.1>(x, g) y = Add(b, n)", SCALE + BIAS, x=X),
+        one("n = LayerNormalization<axis=1>(x, s, b) y = Add(n, k)", BIAS + THREE_FOUR + "float[3,1] k = 1, 2, 3", x=X),
         Case(
             "g (float[2,4] x, float[4] s) => (float[2,4] y) <float[1] k = {3}> "
             "{ n = LayerNormalization(x, s) y = Add(n, k) }",
@@ -165,63 +121,42 @@ FIRES = [
     ),
     *of(
         "instance_normalization_scale",
-        c(
+        one("n = InstanceNormalization<epsilon=0.1>(x, s, t) y = Mul(n, g)", CHANNELS + AFFINE, x=IMAGE),
+        one(INSTANCE + "y = Mul(g, n)", "g = 3; " + AFFINE, x="float[N,3,L]", opset=9),
+        one(
             "n = InstanceNormalization<epsilon=0.1>(x, s, t) y = Mul(n, g)",
-            CHANNELS + "float[3] s = 1, 2, 3; float[3] t = 3, 2, 1",
+            "float[4,1] g = 1, 2, 3, 4; " + PLAIN,
             x=IMAGE,
-            nodes=1,
-        ),
-        c(
-            "n = InstanceNormalization(x, s, t) y = Mul(g, n)",
-            "g = 3; float[3] s = 1, 2, 3; float[3] t = 3, 2, 1",
-            x="float[N,3,L]",
-            opset=9,
-            nodes=1,
-        ),
-        c(
-            "n = InstanceNormalization<epsilon=0.1>(x, s, t) y = Mul(n, g)",
-            "float[4,1] g = 1, 2, 3, 4; float[3] s = 1, 1, 1; float[3] t = 0, 0, 0",
-            x=IMAGE,
-            nodes=1,
         ),
     ),
     *of(
         "instance_normalization_bias",
-        c(
-            "n = InstanceNormalization<epsilon=0.1>(x, s, t) y = Add(b, n)",
-            SHIFT + "float[3] s = 1, 2, 3; float[3] t = 3, 2, 1",
-            x=IMAGE,
-            nodes=1,
-        ),
+        one("n = InstanceNormalization<epsilon=0.1>(x, s, t) y = Add(b, n)", SHIFT + AFFINE, x=IMAGE),
     ),
     *of(
         "layer_normalization_casts",
-        c(
+        one(
             "f = Cast<to=1>(x) n = LayerNormalization<epsilon=0.1>(f, s, t) y = Cast<to=10>(n)",
             "float[4] s = 1, 2, 3, 4; float[4] t = 4, 5, 6, 7",
             x="float16[N,3,4]",
-            nodes=1,
         ),
-        c(
+        one(
             "f = Cast<to=1>(x) n = LayerNormalization<axis=1>(f, s) y = Cast<to=10>(n)",
             "float[4] s = 1, 2, 3, 4",
             x="float16[3,4]",
-            nodes=1,
         ),
     ),
     *of(
         "rms_normalization_casts",
-        c(
+        one(
             "f = Cast<to=1>(x) n = RMSNormalization<epsilon=0.1>(f, s) y = Cast<to=10>(n)",
             "float[4] s = 1, 2, 3, 4",
             x="float16[2,4]",
             opset=23,
-            nodes=1,
         ),
     ),
 ]
 
-SQRT = "r = Sqrt(w) y = Div(d, r)"
 REFUSES = [
     *of(
         "normalization",
@@ -270,58 +205,21 @@ REFUSES = [
     ),
     *of(
         "normalization_scaled",
-        c(
-            VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + "float[3,1] g = 1, 2, 3",
-            x="float[3,4]",
-            reason="varies over other axes",
-        ),
-        c(
-            VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + "float[2,1,1] g = 1, 2",
-            x="float[2,3,4]",
-            reason="varies over other axes",
-        ),
-        c(
-            VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + SCALE,
-            x="float[1,2,1]",
-            y="float[1,2,4]",
-            reason="varies over other axes",
-        ),
-        c(
-            VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + SCALE,
-            x="float[2,N]",
-            y="float[2,M]",
-            reason="varies over other axes",
-        ),
-        c(
-            VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + SCALE.replace("float", "double"),
-            x="double[2,4]",
-            reason="not a single number",
-        ),
+        c(VARIANCE + SCALED, EPS + "float[3,1] g = 1, 2, 3", x="float[3,4]", reason="varies over other axes"),
+        c(VARIANCE + SCALED, EPS + "float[2,1,1] g = 1, 2", x="float[2,3,4]", reason="varies over other axes"),
+        c(VARIANCE + SCALED, EPS + SCALE, x="float[1,2,1]", y="float[1,2,4]", reason="varies over other axes"),
+        c(VARIANCE + SCALED, EPS + SCALE, x="float[2,N]", y="float[2,M]", reason="varies over other axes"),
+        c(VARIANCE + SCALED, EPS + SCALE.replace("float", "double"), x="double[2,4]", reason="not a single number"),
         c(
             VARIANCE + "r = Sqrt(w) n = Div(d, r) y = Mul(n, g)",
             "float[2,1] e = 1, 2; " + SCALE,
             x="float[2,4]",
             reason="not a single number",
         ),
+        c(MOMENTS.replace("Sub(q, mm)", "Sub(mm, q)") + "w = Add(t, e) " + SCALED, EPS + SCALE, x=X),
+        c(MOMENTS + "u = Max(e, t) w = Add(u, e) " + SCALED, EPS + SCALE, x=X),
         c(
-            MOMENTS.replace("Sub(q, mm)", "Sub(mm, q)")
-            + "w = Add(t, e) r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + SCALE,
-            x=X,
-        ),
-        c(
-            MOMENTS + "u = Max(e, t) w = Add(u, e) r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
-            EPS + SCALE,
-            x=X,
-        ),
-        c(
-            MOMENTS.replace("(s)", "(s) l = Neg(q)").replace("[-1]>(s)", "[1]>(s)")
-            + "w = Add(t, e) r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)",
+            MOMENTS.replace("(s)", "(s) l = Neg(q)").replace("[-1]>(s)", "[1]>(s)") + "w = Add(t, e) " + SCALED,
             EPS + SCALE,
             x=X,
             reason="different axes",
@@ -371,40 +269,28 @@ REFUSES = [
     ),
     *of(
         "rms_normalization_scale",
+        c(RMS, ONES + "float[3,1] g = 1, 2, 3", x=X, opset=23, reason="varies over other axes"),
         c(
-            "n = RMSNormalization(x, s) y = Mul(g, n)",
-            ONES + "float[3,1] g = 1, 2, 3",
-            x=X,
-            opset=23,
-            reason="varies over other axes",
-        ),
-        c(
-            "n = RMSNormalization(x, s) y = Mul(g, n)",
+            RMS,
             ONES + "float[2,1,1,1] g = 1, 2",
             x="float[2,3,4]",
             y="float[2,2,3,4]",
             opset=23,
             reason="varies over other axes",
         ),
-        c(
-            "n = RMSNormalization(x, s) y = Mul(g, n)",
-            "float16[1] s = 300; g = 300",
-            x="float16[2,1]",
-            opset=23,
-            reason="overflows",
-        ),
+        c(RMS, "float16[1] s = 300; g = 300", x="float16[2,1]", opset=23, reason="overflows"),
     ),
     *of(
         "layer_normalization_scale",
         c(
-            "n = LayerNormalization(x, s) y = Mul(n, k)",
+            LAYER + "y = Mul(n, k)",
             ONES + "float[3,1] k = 1, 2, 3",
             x="float[2,3,1,4]",
             y="float[2,3,3,4]",
             reason="varies over other axes",
         ),
         c(
-            "n = LayerNormalization(x, s) y = Mul(n, k)",
+            LAYER + "y = Mul(n, k)",
             "float[4] s = 1, 1, 1, 2; float[3,1] k = 1, 2, 3",
             x=X,
             reason="varies over other axes",
@@ -416,29 +302,14 @@ REFUSES = [
             reason="varies over other axes",
         ),
         c(
-            "n = LayerNormalization(x, s) y = Mul(n, k)",
+            LAYER + "y = Mul(n, k)",
             "double[4] s = 1, 1, 1, 1; double[3,1] k = 1, 2, 3",
             x="double[2,3,4]",
             reason="varies over other axes",
         ),
-        c(
-            "n = LayerNormalization(x, s) y = Mul(n, k)",
-            ONES + "float[2,1,1] k = 1, 2",
-            x=X,
-            reason="varies over other axes",
-        ),
-        c(
-            "n = LayerNormalization(x, s) y = Mul(n, k)",
-            "float[1] s = 1; k = 2",
-            x="float[2,N]",
-            reason="sizes are not known",
-        ),
-        c(
-            "n = LayerNormalization(x, s) y = Mul(n, k)",
-            "float16[1] s = 300; k = 300",
-            x="float16[2,1]",
-            reason="overflows",
-        ),
+        c(LAYER + "y = Mul(n, k)", ONES + "float[2,1,1] k = 1, 2", x=X, reason="varies over other axes"),
+        c(LAYER + "y = Mul(n, k)", "float[1] s = 1; k = 2", x="float[2,N]", reason="sizes are not known"),
+        c(LAYER + "y = Mul(n, k)", "float16[1] s = 300; k = 300", x="float16[2,1]", reason="overflows"),
         Case(
             "g (float[2,4] x) => (float[2,4] y, float[2,4] n) <float[4] s = {1, 2, 3, 4}, float k = {3}> "
             "{ n = LayerNormalization(x, s) y = Mul(n, k) }",
@@ -452,54 +323,39 @@ REFUSES = [
     ),
     *of(
         "layer_normalization_bias",
+        c(LAYER + "y = Add(n, k)", ONES + "float[3,1] k = 1, 2, 3", x=X, reason="varies over other axes"),
         c(
-            "n = LayerNormalization(x, s) y = Add(n, k)",
-            ONES + "float[3,1] k = 1, 2, 3",
-            x=X,
-            reason="varies over other axes",
-        ),
-        c(
-            "n = LayerNormalization(x, s) y = Add(n, k)",
+            LAYER + "y = Add(n, k)",
             ONES + "float[1,3,4] k = 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2",
             x=X,
             reason="varies over other axes",
         ),
-        c(
-            "n = LayerNormalization(x, s) y = Add(n, k)",
-            "float[1] s = 1; k = 1",
-            x="float[2,N]",
-            reason="sizes are not known",
-        ),
+        c(LAYER + "y = Add(n, k)", "float[1] s = 1; k = 1", x="float[2,N]", reason="sizes are not known"),
     ),
     *of(
         "instance_normalization_scale",
+        c(INSTANCE + "y = Mul(g, n)", "float[2,1,1,1] g = 3, 4; " + PLAIN, x=IMAGE, reason="varies over other axes"),
         c(
-            "n = InstanceNormalization(x, s, t) y = Mul(g, n)",
-            "float[2,1,1,1] g = 3, 4; float[3] s = 1, 1, 1; float[3] t = 0, 0, 0",
-            x=IMAGE,
-            reason="varies over other axes",
-        ),
-        c(
-            "n = InstanceNormalization(x, s, t) y = Mul(g, n)",
+            INSTANCE + "y = Mul(g, n)",
             "float[5] g = 3, 4, 1, 2, 3; float[3] s = 1, 1, 2; float[3] t = 0, 0, 0",
             x=IMAGE,
             reason="varies over other axes",
         ),
         c(
-            "n = InstanceNormalization(x, s, t) y = Mul(g, n)",
+            INSTANCE + "y = Mul(g, n)",
             "float[5] g = 3, 4, 1, 2, 3; float[3] s = 1, 1, 1; float[3] t = 0, 0, 1",
             x=IMAGE,
             reason="varies over other axes",
         ),
         c(
-            "n = InstanceNormalization(x, s, t) y = Mul(g, n)",
+            INSTANCE + "y = Mul(g, n)",
             "float[2,1,1,1,1] g = 3, 4; float[3] s = 1, 1, 2; float[3] t = 0, 0, 1",
             x=IMAGE,
             y="float[2,2,3,4,5]",
             reason="varies over other axes",
         ),
         c(
-            "n = InstanceNormalization(x, s, t) y = Mul(g, n)",
+            INSTANCE + "y = Mul(g, n)",
             "float[5,1,1] g = 3, 4, 1, 2, 3; float[1] s = 2; float[1] t = 0",
             x="float[2,1,4,5]",
             y="float[2,5,4,5]",
@@ -508,12 +364,7 @@ REFUSES = [
     ),
     *of(
         "instance_normalization_bias",
-        c(
-            "n = InstanceNormalization(x, s, t) y = Add(g, n)",
-            "float[5] g = 3, 4, 1, 2, 3; float[3] s = 1, 1, 1; float[3] t = 0, 0, 0",
-            x=IMAGE,
-            reason="varies over other axes",
-        ),
+        c(INSTANCE + "y = Add(g, n)", "float[5] g = 3, 4, 1, 2, 3; " + PLAIN, x=IMAGE, reason="varies over other axes"),
     ),
     *of(
         "layer_normalization_casts",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.patterns.raising_cases import c, of, one
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
-from tests.patterns.test_activation import c, of
 
 X = "float[2,3,4,5]"
 PLAIN = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")
@@ -14,7 +14,7 @@ OTHERS = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumS
 
 def two(first: str, second: str, y: str, x: str = X, op: str = "ReduceMax", **options) -> Case:
     """One reduction after another, with these attributes."""
-    return c(f"a = {op}<{first}>(x) y = {op}<{second}>(a)", x=x, y=y, **options)
+    return one(f"a = {op}<{first}>(x) y = {op}<{second}>(a)", x=x, y=y, **options)
 
 
 # A tensor p of unknown rank that is x.
@@ -26,26 +26,25 @@ FIRES = [
     *of(
         "reduce_of_reduce",
         *(
-            c(f"a = {p}(x, i) y = {p}(a, j)", AXES, opset=18, x=X, y="float[2,1,1,5]", nodes=1, low=0.5, high=1.5)
+            one(f"a = {p}(x, i) y = {p}(a, j)", AXES, opset=18, x=X, y="float[2,1,1,5]", low=0.5, high=1.5)
             for p in PLAIN
         ),
-        c(
+        one(
             "a = ReduceMean<keepdims=0>(x, i) y = ReduceMean<keepdims=0>(a, j)",
             AXES,
             opset=18,
             x="float[2,N,4,M]",
             y="float[2,4]",
-            nodes=1,
         ),
-        two("axes=[-3], keepdims=0", "axes=[0,-1], keepdims=0", "float[4]", nodes=1),
-        two("axes=[0,2], keepdims=0", "axes=[1], keepdims=0", "float[3]", nodes=1),
-        two("axes=[0]", "axes=[0,1]", "float[1,1,4,5]", nodes=1),
-        two("axes=[-1]", "axes=[3,1], keepdims=0", "float[2,4]", nodes=1),
-        two("axes=[1]", "keepdims=1", "float[1,1,1,1]", nodes=1),
-        two("axes=[1]", "keepdims=0", "float", nodes=1),
-        two("axes=[1], keepdims=0", "keepdims=0", "float", nodes=1),
-        two("keepdims=1", "axes=[2]", "float[1,1,1,1]", nodes=1),
-        c("a = ReduceSum(x, i) y = ReduceSum(a, j)", AXES, x="int32[2,3,4]", y="int32[2,1,1]", nodes=1),
+        two("axes=[-3], keepdims=0", "axes=[0,-1], keepdims=0", "float[4]"),
+        two("axes=[0,2], keepdims=0", "axes=[1], keepdims=0", "float[3]"),
+        two("axes=[0]", "axes=[0,1]", "float[1,1,4,5]"),
+        two("axes=[-1]", "axes=[3,1], keepdims=0", "float[2,4]"),
+        two("axes=[1]", "keepdims=1", "float[1,1,1,1]"),
+        two("axes=[1]", "keepdims=0", "float"),
+        two("axes=[1], keepdims=0", "keepdims=0", "float"),
+        two("keepdims=1", "axes=[2]", "float[1,1,1,1]"),
+        one("a = ReduceSum(x, i) y = ReduceSum(a, j)", AXES, x="int32[2,3,4]", y="int32[2,1,1]"),
         c(
             LOST + "a = ReduceMax<axes=[0]>(p) y = ReduceMax<axes=[1]>(a)",
             ZERO,
@@ -56,45 +55,38 @@ FIRES = [
     ),
     *of(
         "reduce_single",
-        *(c(f"a = {p}<axes=[1]>(x) y = Neg(a)", x="float[2,1,N]", opset=12, nodes=1) for p in PLAIN),
-        c("y = ReduceMean<axes=[1,-1], keepdims=0>(x)", x="float[2,1,N,1]", y="float[2,N]", nodes=1),
-        c("y = ReduceMean<keepdims=0>(x, i)", AXES, opset=18, x="int64[2,1]", y="int64[2]", nodes=1),
-        c("y = ReduceSum<keepdims=0>(x)", x="float[1,1]", y="float", nodes=1),
-        c("a = ReduceSum(x) y = Neg(a)", x="float", nodes=1),
+        *(one(f"a = {p}<axes=[1]>(x) y = Neg(a)", x="float[2,1,N]", opset=12) for p in PLAIN),
+        one("y = ReduceMean<axes=[1,-1], keepdims=0>(x)", x="float[2,1,N,1]", y="float[2,N]"),
+        one("y = ReduceMean<keepdims=0>(x, i)", AXES, opset=18, x="int64[2,1]", y="int64[2]"),
+        one("y = ReduceSum<keepdims=0>(x)", x="float[1,1]", y="float"),
+        one("a = ReduceSum(x) y = Neg(a)", x="float"),
     ),
     *of(
         "reduce_nothing",
-        *(c(f"a = {p}<noop_with_empty_axes=1>(x) y = Neg(a)", opset=18, nodes=1) for p in PLAIN),
-        c("a = ReduceSum<noop_with_empty_axes=1, keepdims=0>(x, i) y = Neg(a)", "int64[0] i = ", opset=13, nodes=1),
+        *(one(f"a = {p}<noop_with_empty_axes=1>(x) y = Neg(a)", opset=18) for p in PLAIN),
+        one("a = ReduceSum<noop_with_empty_axes=1, keepdims=0>(x, i) y = Neg(a)", "int64[0] i = ", opset=13),
     ),
     *of(
         "reduce_with_axes",
         *(
-            c(f"y = {p}<noop_with_empty_axes=1>(x, i)", AXES, opset=18, y="float[2,1]", nodes=1)
+            one(f"y = {p}<noop_with_empty_axes=1>(x, i)", AXES, opset=18, y="float[2,1]")
             for p in PLAIN + OTHERS
             if p != "ReduceLogSum"
         ),
-        c("y = ReduceSum<noop_with_empty_axes=1, keepdims=0>(x, i)", AXES, opset=13, y="float[2]", nodes=1),
+        one("y = ReduceSum<noop_with_empty_axes=1, keepdims=0>(x, i)", AXES, opset=13, y="float[2]"),
     ),
     *of(
         "reduce_unsqueeze",
+        one("a = ReduceMax<axes=[1], keepdims=0>(x) y = Unsqueeze(a, i)", AXES, y="float[2,1]"),
         *(
-            c(f"a = {p}<axes=[1], keepdims=0>(x) y = Unsqueeze(a, i)", AXES, y="float[2,1]", nodes=1)
-            for p in ("ReduceMax",)
-        ),
-        *(
-            c(f"a = {p}<keepdims=0>(x, i) y = Unsqueeze(a, k)", AXES, opset=18, y="float[2,1]", nodes=1)
+            one(f"a = {p}<keepdims=0>(x, i) y = Unsqueeze(a, k)", AXES, opset=18, y="float[2,1]")
             for p in PLAIN + OTHERS
             if p != "ReduceLogSum"
         ),
-        c(
-            "a = ReduceMean<axes=[-1,1], keepdims=0>(x) y = Unsqueeze<axes=[1,3]>(a)",
-            x=X,
-            y="float[2,1,4,1]",
-            opset=11,
-            nodes=1,
+        one(
+            "a = ReduceMean<axes=[-1,1], keepdims=0>(x) y = Unsqueeze<axes=[1,3]>(a)", x=X, y="float[2,1,4,1]", opset=11
         ),
-        c("a = ReduceMax<keepdims=0>(x) y = Unsqueeze(a, i)", "int64[2] i = 1, 0", y="float[1,1]", nodes=1),
+        one("a = ReduceMax<keepdims=0>(x) y = Unsqueeze(a, i)", "int64[2] i = 1, 0", y="float[1,1]"),
         c(
             LOST + "a = ReduceMax<axes=[0,2], keepdims=0>(p) y = Unsqueeze(a, i)",
             ZERO + "int64[2] i = 2, 0",
@@ -106,12 +98,12 @@ FIRES = [
     *of(
         "reduce_squeeze",
         *(
-            c(f"a = {p}(x, i) y = Squeeze(a, k)", AXES, opset=18, y="float[2]", nodes=1)
+            one(f"a = {p}(x, i) y = Squeeze(a, k)", AXES, opset=18, y="float[2]")
             for p in PLAIN + OTHERS
             if p != "ReduceLogSum"
         ),
-        c("a = ReduceMean<axes=[-1,1]>(x) y = Squeeze<axes=[1,3]>(a)", x=X, y="float[2,4]", opset=11, nodes=1),
-        c("a = ReduceMax(x) y = Squeeze(a, i)", "int64[2] i = 0, -1", y="float", nodes=1),
+        one("a = ReduceMean<axes=[-1,1]>(x) y = Squeeze<axes=[1,3]>(a)", x=X, y="float[2,4]", opset=11),
+        one("a = ReduceMax(x) y = Squeeze(a, i)", "int64[2] i = 0, -1", y="float"),
         c(
             LOST + "a = ReduceMax<axes=[-1,-2]>(p) y = Squeeze(a, i)",
             ZERO + "int64[2] i = -2, -1",
@@ -122,38 +114,27 @@ FIRES = [
     ),
     *of(
         "arg_unsqueeze",
-        c("a = ArgMax<axis=1, keepdims=0>(x) y = Unsqueeze(a, k)", AXES, y="int64[2,1]", nodes=1),
-        c(
-            "a = ArgMin<keepdims=0, select_last_index=1>(x) y = Unsqueeze(a, k)",
-            "int64[1] k = 0",
-            y="int64[1,3]",
-            nodes=1,
-        ),
-        c("a = ArgMin<axis=-2, keepdims=0>(x) y = Unsqueeze<axes=[0]>(a)", y="int64[1,3]", opset=11, nodes=1),
+        one("a = ArgMax<axis=1, keepdims=0>(x) y = Unsqueeze(a, k)", AXES, y="int64[2,1]"),
+        one("a = ArgMin<keepdims=0, select_last_index=1>(x) y = Unsqueeze(a, k)", "int64[1] k = 0", y="int64[1,3]"),
+        one("a = ArgMin<axis=-2, keepdims=0>(x) y = Unsqueeze<axes=[0]>(a)", y="int64[1,3]", opset=11),
     ),
     *of(
         "arg_squeeze",
-        c("a = ArgMax<axis=-1>(x) y = Squeeze(a, i)", AXES, y="int64[2]", nodes=1),
-        c("a = ArgMin(x) y = Squeeze(a, k)", "int64[1] k = 0", y="int64[3]", nodes=1),
+        one("a = ArgMax<axis=-1>(x) y = Squeeze(a, i)", AXES, y="int64[2]"),
+        one("a = ArgMin(x) y = Squeeze(a, k)", "int64[1] k = 0", y="int64[3]"),
     ),
     *of(
         "mean_of_sum",
-        c("a = ReduceSum(x, i) y = Div(a, n)", AXES + "; n = 3", y="float[2,1]", nodes=1),
-        c(
+        one("a = ReduceSum(x, i) y = Div(a, n)", AXES + "; n = 3", y="float[2,1]"),
+        one(
             "a = ReduceSum<keepdims=0>(x, i) y = Mul(n, a)",
             "int64[2] i = -1, 1; n = 0.06666667",
             x="float[B,3,7,5]",
             y="float[B,7]",
-            nodes=1,
         ),
-        c("a = ReduceSum<keepdims=0>(x) y = Mul(a, n)", "n = 0.16666667", y="float", nodes=1),
-        c(
-            "a = ReduceSum<axes=[0]>(x) y = Div(a, n)",
-            "float16[1] n = 2",
-            x="float16[2,3]",
-            y="float16[1,3]",
-            opset=11,
-            nodes=1,
+        one("a = ReduceSum<keepdims=0>(x) y = Mul(a, n)", "n = 0.16666667", y="float"),
+        one(
+            "a = ReduceSum<axes=[0]>(x) y = Div(a, n)", "float16[1] n = 2", x="float16[2,3]", y="float16[1,3]", opset=11
         ),
     ),
 ]

@@ -11,6 +11,9 @@ from tests.patterns.rule_cases import Case, apply, build, check_fires, check_ref
 _LOGIC = ("And", "Or")
 _COMPARE = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 
+#: Makes r, which is x at run time, a tensor of which inference knows not even the rank. Needs <bool[...] all = {1,...}>.
+_UNKNOWN_RANK = "s0 = Shape(x) s1 = Compress(s0, all) r = Reshape(x, s1)"
+
 
 def _of_expand(name: str, left: bool) -> Case:
     dtype = "bool" if name in _LOGIC else "float"
@@ -39,6 +42,10 @@ FIRES = [
     ("reshape_nothing", Case("""g (float x) => (float y) <int64[0] s = {}> { a = Reshape(x, s) y = Relu(a) }""", nodes=1)),
     ("reshape_nothing", Case("""g (string[2,3] x) => (int64[2] y) <int64[2] s = {2,3}> {
         a = Reshape(x, s) y = Shape(a) }""", nodes=1)),
+    # One that nobody knows beside sizes above 0 has no choice.
+    ("reshape_nothing", Case("""g (float[N,1,6] x) => (float[A,B,C] y) <int64[2] c = {1,6}> {
+        s = Shape<end=1>(x) n = ReduceMax(s) t = Concat<axis=0>(n, c) a = Reshape(x, t) y = Relu(a) }""", nodes=1)),
+    ("reshape_nothing", Case("""g (float[?,?] x) => (float[A,B] y) { s = Shape(x) a = Reshape(x, s) y = Relu(a) }""", nodes=1)),
     ("reshape_reshape", Case("""g (float[2,3,4] x) => (float[A,B] y) <int64[2] a = {6,4}, int64[2] b = {-1,3}> {
         r = Reshape(x, a) y = Reshape(r, b) }""", nodes=1)),
     # 0 copies from the inner shape: a number, the one that it infers, or a dim that x has at the same place.
@@ -88,6 +95,19 @@ FIRES = [
         u = Unsqueeze(x, a) y = Squeeze(u, b) }""", nodes=1)),
     ("squeeze_unsqueeze", Case("""g (float[1,N,1] x) => (float[A] y) <int64[1] a = {1}, int64[3] b = {0,1,3}> {
         u = Unsqueeze(x, a) y = Squeeze(u, b) }""", nodes=1)),
+    # Without the rank: axes from the front, or the same axes.
+    ("squeeze_squeeze", Case(f"""g (float[1,N,1] x) => (float[A] y) <bool[3] all = {{1,1,1}}, int64[1] a = {{0}}, int64[1] b = {{1}}> {{
+        {_UNKNOWN_RANK} p = Squeeze(r, a) y = Squeeze(p, b) }}""", nodes=4)),
+    ("unsqueeze_unsqueeze", Case(f"""g (float[N] x) => (float[A,B,C] y) <bool[1] all = {{1}}, int64[1] a = {{0}}, int64[1] b = {{2}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) y = Unsqueeze(p, b) }}""", nodes=4)),
+    ("squeeze_unsqueeze", Case(f"""g (float[N] x) => (float[A] y) <bool[1] all = {{1}}, int64[2] a = {{-1,0}}, int64[2] b = {{0,-1}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) q = Squeeze(p, b) y = Relu(q) }}""", nodes=4)),
+    ("squeeze_unsqueeze", Case(f"""g (float[1,N] x) => (float[A] y) <bool[2] all = {{1,1}}, int64[1] a = {{0}}, int64[2] b = {{0,1}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) y = Squeeze(p, b) }}""", nodes=4)),
+    ("unsqueeze_squeeze", Case(f"""g (float[N,1] x) => (float[A,B] y) <bool[2] all = {{1,1}}, int64[1] a = {{-1}}> {{
+        {_UNKNOWN_RANK} p = Squeeze(r, a) q = Unsqueeze(p, a) y = Relu(q) }}""", nodes=4)),
+    ("unsqueeze_squeeze", Case(f"""g (float[N,1] x) => (float[A,B] y) <bool[2] all = {{1,1}}, int64[1] a = {{1}}> {{
+        {_UNKNOWN_RANK} p = Squeeze(r, a) q = Unsqueeze(p, a) y = Relu(q) }}""", nodes=4)),
     ("unsqueeze_squeeze", Case("""g (float[1,N,1] x) => (float[1,N,1] y) <int64[2] a = {0,2}, int64[2] b = {-1,0}> {
         s = Squeeze(x, a) u = Unsqueeze(s, b) y = Relu(u) }""", nodes=1)),
     ("squeeze_nothing", Case("""g (float[2,3] x) => (float[2,3] y) { s = Squeeze(x) y = Relu(s) }""", nodes=1)),
@@ -123,12 +143,24 @@ FIRES = [
     ("expand_nothing", Case("""g (float[N,M] x, float[M] z) => (float[N,M] y) {
         s = Shape(z) e = Expand(x, s) y = Relu(e) }""", nodes=1)),
     ("expand_nothing", Case("""g (float[N] x) => (float[N] y) <int64[0] s = {}> { e = Expand(x, s) y = Relu(e) }""", nodes=1)),
+    ("expand_nothing", Case("""g (float[?,?] x) => (float[A,B] y) { s = Shape(x) e = Expand(x, s) y = Relu(e) }""", nodes=1)),
+    ("expand_nothing", Case("""g (float[?,?] x) => (float[A,B] y) { s = Shape<start=1>(x) e = Expand(x, s) y = Relu(e) }""", nodes=1)),
+    ("expand_nothing", Case("""g (float[?,?] x) => (float[A,B] y) <int64[1] o = {1}> {
+        e = Expand(x, o) y = Relu(e) }""", nodes=1)),
     ("expand_expand", Case("""g (float[N,1,1] x) => (float[A,B,C,D] y) <int64[2] a = {4,1}, int64[4] b = {2,1,1,5}> {
         e = Expand(x, a) y = Expand(e, b) }""", nodes=1)),
     ("expand_computed_shape", Case("""g (float[N,1,M] x) => (float[A,B,C,D] y) <int64[1] c = {4}, int64[1] d = {2}> {
         n = Shape<end=1>(x) m = Shape<start=2>(x) s = Concat<axis=0>(d, n, c, m) y = Expand(x, s) }""", nodes=1)),
     ("expand_computed_shape", Case("""g (float[N,1] x) => (float[A,B] y) <int64[1] z = {0}> {
         n = Shape<end=1>(x) s = Concat<axis=0>(n, z) y = Expand(x, s) }""", nodes=1)),
+    ("expand_computed_shape", Case("""g (float[?,1,?] x) => (float[A,B,C,D] y) <int64[1] c = {4}, int64[1] d = {2}> {
+        n = Shape<end=1>(x) m = Shape<start=2>(x) s = Concat<axis=0>(d, n, c, m) y = Expand(x, s) }""", nodes=1)),
+    # A size that nobody knows: that of x, as x is larger than 1.
+    ("expand_computed_shape", Case("""g (float[4,N] x) => (float[A,B] y) {
+        n = Shape<end=1>(x) k = ReduceMax(n) m = Shape<start=1>(x) t = Concat<axis=0>(k, m) y = Expand(x, t) }""",
+        nodes=1)),
+    ("expand_computed_shape", Case("""g (float[4,N] x, float[N] z) => (float[A,B] y) {
+        n = Shape(z) y = Expand(x, n) }""", nodes=1)),
     ("where_of_expand", Case("""g (bool[N,1] c, float[N,4] x, float[1] z) => (float[A,B] y) <int64[2] s = {1,4}> {
         e = Expand(c, s) y = Where(e, x, z) }""", nodes=1)),
     ("where_of_expand", Case("""g (bool[N,4] c, float[N,1] x, float[1] z) => (float[A,B] y) <int64[2] s = {1,4}> {
@@ -157,6 +189,7 @@ FIRES += [(f"{n.lower()}_of_expand", _of_expand(n, left)) for left in (True, Fal
     "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mul Or Pow Sub").split()]  # fmt: skip
 
 REFUSES = [
+    ("reshape_nothing", Case("""g (float[?,?] x, int64[2] s) => (float[A,B] y) { y = Reshape(x, s) }""", reason="two dims")),
     ("reshape_nothing", Case("""g (float[2,3] x) => (float[A,B] y) <int64[2] s = {3,2}> { y = Reshape(x, s) }""",
         reason="two dims")),
     ("reshape_nothing", Case("""g (float[2,3] x) => (float[A,B,C] y) <int64[3] s = {2,3,1}> { y = Reshape(x, s) }""",
@@ -178,6 +211,8 @@ REFUSES = [
         r = Reshape(x, s) y = Reshape(r, b) }""", reason="not known")),
     ("reshape_reshape", Case("""g (float[2,3] x) => (float[A,B] y, float[C] r) <int64[1] a = {-1}, int64[2] b = {3,2}> {
         r = Reshape(x, a) y = Reshape(r, b) }""", reason="nothing would be saved")),
+    ("reshape_reshape", Case(f"""g (float[N,8] x) => (float[A,B] y) <bool[2] all = {{1,1}}, int64[2] b = {{0,-1}}> {{
+        {_UNKNOWN_RANK} y = Reshape(r, b) }}""", reason="not known")),
     ("reshape_computed_shape", Case("""g (float[2,3] x) => (float[A,B] y) <int64[2] s = {3,2}> { y = Reshape(x, s) }""",
         reason="a constant")),
     # Exchanged; two unknown; a copy beside one that is unknown (an empty tensor has any).
@@ -193,6 +228,42 @@ REFUSES = [
         reason="does nothing")),
     ("squeeze_squeeze", Case("""g (float[1,N,1] x) => (float[A] y) <int64[1] b = {0}> {
         s = Squeeze(x) y = Squeeze(s, b) }""", reason="cannot be counted")),
+    ("squeeze_squeeze", Case(f"""g (float[1,N,1] x) => (float[A] y) <bool[3] all = {{1,1,1}}, int64[1] a = {{0}}, int64[1] b = {{-1}}> {{
+        {_UNKNOWN_RANK} p = Squeeze(r, a) y = Squeeze(p, b) }}""", reason="cannot be counted")),
+    ("squeeze_squeeze", Case(f"""g (float[1,N,1] x) => (float[A] y) <bool[3] all = {{1,1,1}}, int64[1] a = {{-3}}, int64[1] b = {{1}}> {{
+        {_UNKNOWN_RANK} p = Squeeze(r, a) y = Squeeze(p, b) }}""", reason="cannot be counted")),
+    ("unsqueeze_unsqueeze", Case(f"""g (float[N] x) => (float[A,B,C] y) <bool[1] all = {{1}}, int64[1] a = {{0}}, int64[1] b = {{-1}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) y = Unsqueeze(p, b) }}""", reason="cannot be counted")),
+    ("unsqueeze_unsqueeze", Case(f"""g (float[N] x) => (float[A,B,C] y) <bool[1] all = {{1}}, int64[1] a = {{-2}}, int64[1] b = {{1}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) y = Unsqueeze(p, b) }}""", reason="cannot be counted")),
+    ("squeeze_unsqueeze", Case(f"""g (float[1] x) => (float[A] y) <bool[1] all = {{1}}, int64[1] a = {{0}}, int64[1] b = {{-1}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) y = Squeeze(p, b) }}""", reason="cannot be counted")),
+    ("squeeze_unsqueeze", Case(f"""g (float[1] x) => (float[A] y) <bool[1] all = {{1}}, int64[1] a = {{-1}}, int64[1] b = {{0}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) y = Squeeze(p, b) }}""", reason="cannot be counted")),
+    ("squeeze_unsqueeze", Case(f"""g (float[N] x) => (float[A] y) <bool[1] all = {{1}}, int64[2] a = {{0,-1}}, int64[1] b = {{-1}}> {{
+        {_UNKNOWN_RANK} p = Unsqueeze(r, a) y = Squeeze(p, b) }}""", reason="cannot be counted")),
+    ("unsqueeze_squeeze", Case(f"""g (float[1,1] x) => (float[A,B] y) <bool[2] all = {{1,1}}, int64[1] a = {{-1}}, int64[1] b = {{0}}> {{
+        {_UNKNOWN_RANK} p = Squeeze(r, a) y = Unsqueeze(p, b) }}""", reason="other axes")),
+    ("squeeze_nothing", Case(f"""g (float[2,3] x) => (float[A,B] y) <bool[2] all = {{1,1}}> {{
+        {_UNKNOWN_RANK} y = Squeeze(r) }}""", reason="may be dims of 1")),
+    ("flatten_flatten", Case(f"""g (float[2,3] x) => (float[A,B] y) <bool[2] all = {{1,1}}> {{
+        {_UNKNOWN_RANK} p = Flatten(r) y = Flatten<axis=2>(p) }}""", reason="rank is unknown")),
+    ("expand_nothing", Case(f"""g (float[2,3] x) => (float[A,B] y) <bool[2] all = {{1,1}}, int64[2] s = {{1,1}}> {{
+        {_UNKNOWN_RANK} y = Expand(r, s) }}""", reason="dims may be added")),
+    ("expand_nothing", Case("""g (float[2,3] x, int64[K] s) => (float[A,B] y) { y = Expand(x, s) }""", reason="dims may be added")),
+    ("expand_nothing", Case("""g (float[?,?] x) => (float[A,B] y) <int64[2] i = {1,0}> {
+        s = Shape(x) t = Gather(s, i) y = Expand(x, t) }""", reason="may be enlarged")),
+    ("expand_nothing", Case("""g (float[?,?] x) => (float[A,B] y) <int64[1] i = {0}> {
+        s = Shape(x) t = Gather(s, i) y = Expand(x, t) }""", reason="may be enlarged")),
+    ("expand_computed_shape", Case(f"""g (float[2,3] x) => (float[A,B] y) <bool[2] all = {{1,1}}> {{
+        {_UNKNOWN_RANK} s = Shape(x) t = Mul(s, s) y = Expand(r, t) }}""", reason="nothing is known")),
+    ("expand_computed_shape", Case("""g (float[2,3] x, int64[K] s) => (float[A,B] y) { y = Expand(x, s) }""",
+        reason="nothing is known")),
+    # x's dim in front of x: it is x's last one, but that is not the place.
+    ("expand_computed_shape", Case("""g (float[N] x) => (float[A,B] y) <int64[1] c = {1}> {
+        n = Shape(x) s = Concat<axis=0>(n, c) y = Expand(x, s) }""", reason="neither a number")),
+    ("expand_computed_shape", Case("""g (float[?] x) => (float[A,B] y) <int64[1] c = {1}> {
+        n = Shape(x) s = Concat<axis=0>(n, c) y = Expand(x, s) }""", reason="neither a number")),
     ("squeeze_unsqueeze", Case("""g (float[1,N] x) => (float[A,B] y) <int64[2] a = {0,1}, int64[2] b = {0,2}> {
         u = Unsqueeze(x, a) y = Squeeze(u, b) }""", reason="other axes")),
     ("unsqueeze_squeeze", Case("""g (float[1,N] x) => (float[A,B] y) <int64[1] a = {0}, int64[1] b = {1}> {

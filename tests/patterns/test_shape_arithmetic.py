@@ -5,14 +5,19 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from graphopt.patterns import rules_of
+from graphopt.patterns import all_rules, rules_of
 from tests.patterns.rule_cases import Case, apply, build, check_fires, check_refuses, compare, inputs, run_ort
 
 FIRES = [
     # Nobody else reads what is computed; x is read by others anyway; x is an input; through several operators.
     ("shape_of_same", Case("""g (float[N,M] x) => (int64[2] y) { a = Sqrt(x) b = Clip(a) y = Shape(b) }""", nodes=1)),
-    ("shape_of_same", Case("""g (float[N,1] x) => (int64[2] y, float[A,B] z, float[C,D] w) <float[1,1] k = {2}> {
+    ("shape_of_same", Case("""g (float[?,?] x) => (int64[2] y) { a = Sqrt(x) b = Clip(a) y = Shape(b) }""", nodes=1)),
+    ("shape_of_same", Case("""g (float[N,2] x, float[2,4] k) => (int64[2] y, float[A,B] z, float[C,D] w) {
         m = MatMul(x, k) a = Relu(m) y = Shape(a) z = Neg(a) w = Abs(m) }""", nodes=5)),
+    ("shape_of_same", Case("""g (float[N,2] x, float[2,4] k) => (int64[2] y, float[A,B] z, float[C,D] m) {
+        m = MatMul(x, k) a = Relu(m) y = Shape(a) z = Neg(a) }""", nodes=4)),
+    ("shape_of_same", Case("""g (float[N,2] x, float[2,4] k) => (int64[2] y) {
+        m = MatMul(x, k) a = Relu(m) y = Shape(a) }""", nodes=2)),
     ("shape_of_same", Case("""g (float[N,M] x, float[M] s) => (int64[1] y, float[A,B] z) {
         a = LayerNormalization(x, s) y = Shape<start=-1>(a) z = Neg(a) }""", nodes=3)),
     ("shape_of_same", Case("""g (float[N,M] x, float[M] s) => (int64[2] y) { a = Add(s, x) y = Shape(a) }""", nodes=1)),
@@ -20,12 +25,18 @@ FIRES = [
         t = Transpose(x) a = MatMul(k, t) b = Transpose(a) s = Shape(b) y = Gather(s, j) z = Relu(b) }""")),
     ("dim_of_input", Case("""g (float[4,M] k, float[N,M] x) => (int64[1] y, float[A,B] z, int64[2] w) <int64[1] j = {-1}> {
         w = Shape(x) t = Transpose(x) a = MatMul(k, t) s = Shape(a) y = Gather<axis=0>(s, j) z = Relu(a) }""", nodes=5)),
-    ("dims_of_input", Case("""g (float[4,M] k, float[N,M] x) => (int64[1] y) {
-        t = Transpose(x) a = MatMul(k, t) y = Shape<start=-1, end=9>(a) }""", nodes=1)),
+    ("dim_of_input", Case("""g (float[M,K] k, float[4,N,M] x) => (int64[1] y) <int64[1] j = {-2}> {
+        a = MatMul(x, k) s = Shape(a) y = Gather(s, j) }""", nodes=2)),
+    ("dim_of_input", Case("""g (float[M,K] k, float[N,4,M] x) => (int64 y) <int64 j = {-3}> {
+        a = MatMul(x, k) s = Shape(a) y = Gather(s, j) }""", nodes=2)),
+    ("dims_of_input", Case("""g (float[4,M] k, float[7,N,M] x) => (int64[1] y) {
+        t = Transpose<perm=[0,2,1]>(x) a = MatMul(k, t) y = Shape<start=-1, end=9>(a) }""", nodes=1)),
     ("gather_shape_transpose", Case("""g (float[N,M,4] x) => (int64[2] y, float[A,B,C] z) <int64[2] i = {-1,0}> {
         t = Transpose<perm=[2,0,1]>(x) s = Shape(t) y = Gather(s, i) z = Relu(t) }""", nodes=4)),
     ("gather_shape_transpose", Case("""g (float[N,M,4] x) => (int64 y) <int64 i = {1}> {
         r = Relu(x) t = Transpose<perm=[1,2,0]>(r) s = Shape(t) y = Gather(s, i) }""", nodes=3)),
+    ("gather_shape_transpose", Case("""g (float[N,M,4] x) => (int64 y, float[A,B,C] z, float[D,E,F] w) <int64 i = {-3}> {
+        r = Relu(x) t = Transpose<perm=[1,2,0]>(r) s = Shape(t) y = Gather(s, i) z = Neg(t) w = Abs(r) }""", nodes=6)),
     ("shape_of_constant_of_shape", Case("""g (float[N,M] x) => (float[A,B] y) {
         s = Shape(x) c = ConstantOfShape(s) t = Shape(c) y = ConstantOfShape(t) }""", nodes=2)),
     ("slice_shape", Case("""g (float[N,M,4,K] x) => (int64[2] y) <int64[1] a = {-3}, int64[1] b = {-1}, int64[1] z = {0}> {
@@ -49,8 +60,8 @@ FIRES = [
     # From one Shape; from several that each take one dim; all of one vector; a vector that is no shape.
     ("concat_of_dims", Case("""g (float[N,M,4] x) => (int64[A] y) <int64[1] i = {0}, int64 j = {1}, int64[1] o = {0}> {
         s = Shape(x) a = Gather(s, i) b = Gather(s, j) c = Unsqueeze(b, o) r = Concat<axis=0>(a, c) y = Neg(r) }""", nodes=3)),
-    ("concat_of_dims", Case("""g (float[K,N,M] x) => (int64[A] y) {
-        a = Shape<start=1,end=2>(x) b = Shape<start=2>(x) r = Concat<axis=0>(a, b) y = Neg(r) }""", nodes=2)),
+    ("concat_of_dims", Case("""g (float[K,N,M,L] x) => (int64[A] y) {
+        a = Shape<start=1,end=2>(x) b = Shape<start=-2,end=3>(x) r = Concat<axis=0>(a, b) y = Neg(r) }""", nodes=2)),
     ("concat_of_dims", Case("""g (int64[3] v) => (int64[A] y) <int64[1] i = {0}, int64[2] j = {1,2}> {
         a = Gather(v, i) b = Gather(v, j) r = Concat<axis=0>(a, b) y = Neg(r) }""", nodes=1)),
     ("concat_of_dims", Case("""g (int64[4] v) => (int64[A] y) <int64[1] i = {-3}, int64[1] j = {2}> {
@@ -74,6 +85,15 @@ REFUSES = [
     # x is read by Sqrt alone and what Sqrt makes is needed: another reader of x would only be in the way.
     ("shape_of_same", Case("""g (float[N,M] x, float[M,K] k) => (int64[2] y, float[A,B] z) {
         m = MatMul(x, k) a = Sqrt(m) y = Shape(a) z = Neg(a) }""", reason="another reader")),
+    ("shape_of_same", Case("""g (float[N,M] x, float[M,K] k) => (int64[2] y, float[A,B] a) {
+        m = MatMul(x, k) a = Sqrt(m) y = Shape(a) }""", reason="another reader")),
+    ("shape_of_same", Case("""g (float[1,1,N,M] x) => (int64[4] y) <float[4] k = {1,1,2,2}> {
+        a = Resize(x, , k) y = Shape(a) }""", reason="no earlier")),
+    ("shape_of_same", Case("""g (float[?,4] x, float[4] s) => (int64[2] y) {
+        a, b = LayerNormalization(x, s) c = Relu(a) y = Shape(b) }""", reason="no earlier")),
+    ("shape_of_same", Case("""g (bool c, float[N,M] x) => (int64[2] y) {
+        y = If (c) <then_branch = t () => (int64[2] p) { a = Relu(x) p = Shape(a) },
+                    else_branch = e () => (int64[2] q) { b = Relu(x) q = Shape(b) }> }""", reason="no earlier")),
     ("shape_of_same", Case("""g (float[N,M] x) => (int64[2] y) { a = Transpose(x) y = Shape(a) }""", reason="no earlier")),
     ("shape_of_same", Case("""g (float[N,1] x, float[M] k) => (int64[2] y) { a = Add(x, k) y = Shape(a) }""", reason="no earlier")),
     ("dim_of_input", Case("""g (float[N,M] x) => (int64 y) <int64 i = {1}> { s = Shape(x) y = Gather(s, i) }""", reason="no input")),
@@ -81,6 +101,10 @@ REFUSES = [
         c = Concat<axis=0>(x, x) s = Shape(c) y = Gather(s, i) }""", reason="no input")),
     ("dim_of_input", Case("""g (float[N,M] x) => (int64[2] y) <int64[2] i = {0,1}> {
         c = Relu(x) s = Shape(c) y = Gather(s, i) }""", reason="no input")),
+    ("dim_of_input", Case("""g (float[N,M] x, int64[K] s) => (int64 y) <int64 i = {0}> {
+        r = Reshape(x, s) t = Shape(r) y = Gather(t, i) }""", reason="no input")),
+    ("dims_of_input", Case("""g (float[N,M] x, int64[K] s) => (int64[A] y) {
+        r = Reshape(x, s) y = Shape<start=0,end=1>(r) }""", reason="no input")),
     ("dims_of_input", Case("""g (float[N,M] x) => (int64[A] y) { c = Relu(x) y = Shape<start=0,end=2>(c) }""", reason="several dims")),
     ("dims_of_input", Case("""g (float[N,M] x) => (int64[A] y) { y = Shape<start=0,end=1>(x) }""", reason="no input")),
     ("dims_of_input", Case("""g (float[N,M] x) => (int64[A] y) { c = Concat<axis=0>(x, x) y = Shape<start=0,end=1>(c) }""",
@@ -110,12 +134,28 @@ REFUSES = [
         s = Shape(x) a = Gather(s, i) b = Gather(s, j) y = Concat<axis=0>(a, b) }""", reason="in a row")),
     ("concat_of_dims", Case("""g (float[N,M] x, float[K,L] z) => (int64[A] y) <int64[1] i = {0}, int64[1] j = {1}> {
         s = Shape(x) t = Shape(z) a = Gather(s, i) b = Gather(t, j) y = Concat<axis=0>(a, b) }""", reason="in a row")),
+    ("concat_of_dims", Case("""g (float[N] x) => (float[A] y) { y = Concat<axis=0>(x, x) }""", reason="not an integer")),
+    ("concat_of_dims", Case("""g (float[N,M] x) => (int64[A] y) <int64[1] c = {3}> {
+        n = Shape<end=1>(x) y = Concat<axis=0>(n, c) }""", reason="in a row")),
+    ("concat_of_dims", Case("""g (float[N,M] x) => (int64[A] y) <int64[1] c = {3}> {
+        n = Shape<start=1>(x) y = Concat<axis=0>(c, n) }""", reason="in a row")),
+    ("concat_of_dims", Case("""g (float[N,M,K] x) => (int64[A] y) <int64[1] c = {3}> {
+        n = Shape<end=1>(x) k = Shape<start=2>(x) y = Concat<axis=0>(n, c, k) }""", reason="in a row")),
+    ("concat_of_dims", Case("""g (float[N,M] x, float[N,M] z) => (int64[A] y) {
+        n = Shape<end=1>(x) m = Shape<start=1>(z) y = Concat<axis=0>(n, m) }""", reason="in a row")),
+    ("concat_of_dims", Case("""g (int64 k) => (int64[A] y) <int64[0] c = {}, int64[1] z = {0}> {
+        n = Unsqueeze(k, z) y = Concat<axis=0>(c, n) }""", reason="in a row")),
+    ("reshape_of_scalar", Case("""g (float[N] x) => (float[A] y) <int64[1] s = {-1}> { y = Reshape(x, s) }""", reason="neither")),
     ("reshape_of_scalar", Case("""g (float x) => (float[A,B] y) <int64[2] s = {1,1}> { y = Reshape(x, s) }""", reason="neither")),
     ("reshape_of_scalar", Case("""g (float[1,1] x) => (float y) <int64[0] s = {}> { y = Reshape(x, s) }""", reason="neither")),
     ("where_minus_one", Case("""g (int64[2] s) => (int64[A] y) <int64 m = {-1}, int64 o = {1}> {
         e = Equal(s, m) y = Where(e, o, s) }""", reason="may be -1")),
     ("where_minus_one", Case("""g (float[N,M] x) => (int64[A] y) <int64 m = {-1}, int64 o = {1}, int64 k = {1}> {
         n = Shape(x) s = Sub(n, k) e = Equal(s, m) y = Where(e, o, s) }""", reason="may be -1")),
+    ("where_minus_one", Case("""g (int64[2,2] s) => (int64[A,B] y) <int64 m = {-1}, int64 o = {1}> {
+        e = Equal(s, m) y = Where(e, o, s) }""", reason="compared with -1")),
+    ("where_minus_one", Case("""g (float[N,M] x) => (int64[A] y) <int64 m = {-1}, int64 o = {1}, int64[1] c = {-1}> {
+        n = Shape(x) t = Concat<axis=0>(n, c) s = Reshape(t, c) e = Equal(s, m) y = Where(e, o, s) }""", reason="no Concat")),
     ("where_minus_one", Case("""g (float[N,M] x) => (int64[A] y) <int64 m = {0}, int64 o = {1}> {
         s = Shape(x) e = Equal(s, m) y = Where(e, o, s) }""", reason="compared with -1")),
     ("where_minus_one", Case("""g (float[N,M] x) => (int64[A,B] y) <int64[1,1] m = {-1}, int64 o = {1}> {
@@ -133,6 +173,20 @@ def test_fires(rule: str, case: Case) -> None:
 @pytest.mark.parametrize(("rule", "case"), REFUSES, ids=[f"{r}-{i}" for i, (r, _) in enumerate(REFUSES)])
 def test_refuses(rule: str, case: Case) -> None:
     check_refuses(rule, case)
+
+
+@pytest.mark.parametrize(("text", "read"), [
+    # Exp must be computed for Abs anyway, so p keeps its one reader.
+    ("p = MatMul(x, k) m = Exp(p) a = Sqrt(m) b = Relu(a) y = Shape(b) w = Abs(m)", "m"),
+    ("p = MatMul(x, k) m = Exp(p) a = Sqrt(m) b = Relu(a) y = Shape(b) w = Abs(p)", "p"),
+    ("p = MatMul(x, k) m = Exp(p) a = Sqrt(m) y = Shape(a) w = Abs(a)", None),
+    ("p = Add(x, x) m = Exp(p) a = Sqrt(m) y = Shape(a) w = Abs(a)", "x"),
+])  # fmt: skip
+def test_where_a_shape_is_read(text: str, read: str | None) -> None:
+    case = Case(f"g (float[N,4] x, float[4,5] k) => (int64[2] y, float[A,B] w) {{ {text} }}")
+    result, ledger = apply(build(case), all_rules()["shape_of_same"])
+    assert bool(ledger.steps) == (read is not None)
+    assert read is None or [n.inputs[0].name for n in result.graph if n.op == "Shape" and n.inputs[0]] == [read]
 
 
 def test_every_rule_is_tried() -> None:
