@@ -48,20 +48,17 @@ class ConstantFolding:
 
     def _fold(self, node: Node, rewriter: Rewriter) -> bool:
         started = time.perf_counter()
-        if (
-            node.domain
-            or not is_deterministic(rewriter.model, node)
-            or any(isinstance(a, Reference) for a in node.attributes.values())
-        ):
+        if node.domain or not is_deterministic(rewriter.model, node):
+            return False
+        if any(isinstance(a, Reference) for a in node.attributes.values()):
             return False
         tensors = [None if v is None else v.const for v in node.inputs]
         if sum(t.nbytes for t in tensors if t is not None) > _INPUT_LIMIT:
             return self._refuse(node, rewriter, "the inputs are too large to compute with")
-        freed = sum(
-            t.nbytes
-            for v, t in dict(zip(node.inputs, tensors, strict=True)).items()
-            if t is not None and _only_use(v, node)
-        )
+        if self.exact and node.op == "Transpose" and tensors[0] is not None and _lies_otherwise(node, tensors[0]):
+            return self._refuse(node, rewriter, "products with a transposed matrix add up in another order")
+        inputs = dict(zip(node.inputs, tensors, strict=True))
+        freed = sum(t.nbytes for v, t in inputs.items() if t is not None and _only_use(v, node))
         too_large = f"the result is larger than what folding may add ({self.allowance} bytes in all)"
         if self._grows(sum(map(_static_bytes, node.outputs)) - freed):
             return self._refuse(node, rewriter, too_large)
