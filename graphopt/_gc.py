@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused_gc() -> Iterator[None]:
-    """Hold the collector off; it is put back as it was."""
+    """Hold the collector off. Afterwards what was made meanwhile counts as old, so that it is not walked at once."""
     if not gc.isenabled():
         yield
         return
@@ -17,4 +17,7 @@ def paused_gc() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():  # else the caller froze objects, and they must stay frozen
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()

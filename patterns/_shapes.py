@@ -162,7 +162,21 @@ def described(x: Value, shape: Value, allowzero: int | None, result: Shape | Non
             out.append(0)
         else:
             out.append(None)
+    if out.count(-1) == 1 and None not in out and _is_copy(out.index(-1), out, x.shape):
+        out[out.index(-1)] = 0
     return out
+
+
+def _is_copy(k: int, target: Sequence[int | None], x: Shape | None) -> bool:
+    """Whether the dim that Reshape infers at k is x's dim at k: what is copied cancels, the other sizes have the same product."""
+    if x is None or k >= len(x):
+        return False
+    copied = {i for i, d in enumerate(target) if d == 0}
+    around = [d for i, d in enumerate(x) if i != k and i not in copied]
+    sizes = [d for i, d in enumerate(target) if i != k and i not in copied]
+    if not all(isinstance(d, int) for d in around):
+        return False
+    return math.prod(d for d in around if isinstance(d, int)) == math.prod(d for d in sizes if d is not None)
 
 
 def shape_to_write(target: Sequence[int | None] | None, x: Shape | None) -> list[int] | None:
@@ -180,11 +194,8 @@ def shape_to_write(target: Sequence[int | None] | None, x: Shape | None) -> list
     sizes = [d for d in target if d is not None]
     if unknown > 1 or any(d < 1 for d in sizes):
         return None
-    k = target.index(None)
-    around = [d for i, d in enumerate(x or ()) if i != k]
-    same = k < len(x or ()) and all(isinstance(d, int) for d in around)
-    copied = same and math.prod(d for d in around if isinstance(d, int)) == math.prod(sizes)
-    return [(0 if copied else -1) if d is None else d for d in target]
+    own = 0 if _is_copy(target.index(None), target, x) else -1
+    return [own if d is None else d for d in target]
 
 
 def target_of(x: Shape | None, y: Shape | None) -> list[int] | None:

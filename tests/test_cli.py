@@ -223,9 +223,10 @@ def test_interrupted(run: Callable[..., Result], model: Path, monkeypatch: pytes
     assert run("optimize", model) == (130, "", "")
 
 
-def test_a_reader_that_leaves() -> None:
+@pytest.mark.parametrize("colour", ["", "1"])
+def test_a_reader_that_leaves(colour: str) -> None:
     command = [sys.executable, "-m", "graphopt", "rules"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FORCE_COLOR": colour}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
@@ -689,7 +690,7 @@ def test_explain(run: Callable[..., Result], model: Path) -> None:
     code, out, err = run("explain", model)
     rule = all_rules()["transpose_transpose"]
     assert (code, err) == (0, "")
-    assert out.startswith("1 steps; 3 -> 2 nodes at level 2\n")
+    assert out.startswith("1 step; 3 -> 2 nodes at level 2\n")
     assert "1. transpose_transpose at 'u'" in out
     assert "Transpose 'second', Transpose 'first'  ->  Transpose" in out
     assert rule.doc in out and rule.equation in out and f"transpose.py:{rule.where.rpartition(':')[2]}" in out
@@ -709,12 +710,12 @@ def test_explain_a_selection(run: Callable[..., Result], tmp_path: Path) -> None
     out = run("explain", path, *only).out
     assert out.index("1. dead_code at 'unused'") < out.index("2. common_subexpressions at 'b'")
     out = run("explain", path, *only, "--rule", "dead_code").out
-    assert out.startswith("1 steps of dead_code;") and "common_subexpressions" not in out
+    assert out.startswith("1 step of dead_code;") and "common_subexpressions" not in out
     out = run("explain", path, *only, "--node", "b").out
-    assert out.startswith("1 steps that touch 'b';") and "2. common_subexpressions" in out
-    assert run("explain", path, *only, "--node", "sum").out.startswith("0 steps that touch 'sum';")
+    assert out.startswith("1 step touching 'b';") and "2. common_subexpressions" in out
+    assert run("explain", path, *only, "--node", "sum").out.startswith("0 steps touching 'sum';")
     out = run("explain", path, *only, "--limit", "1").out
-    assert "2. " not in out and "1 more steps; --limit 0 shows all" in out
+    assert "2. " not in out and "1 more step; --limit 0 shows all" in out
     assert "2. " in run("explain", path, *only, "--limit", "0").out
     assert run("explain", path, "--level", "0").out == "0 steps; 4 -> 4 nodes at level 0\n"
 

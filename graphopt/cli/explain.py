@@ -51,18 +51,19 @@ def explain(
     chosen = report.steps if node is None else report.explain(node)
     if node is not None and not chosen:
         _check_name(model, node)
-    steps = [(i, s) for i, s in enumerate(report.steps, 1) if s in chosen and rule in (None, s.rule)]
+    ids = {id(s) for s in chosen}
+    steps = [(i, s) for i, s in enumerate(report.steps, 1) if id(s) in ids and rule in (None, s.rule)]
 
-    what = "".join([f" of {rule}" if rule else "", f" that touch '{node}'" if node else ""])
+    what = "".join([f" of {rule}" if rule else "", f" touching '{node}'" if node else ""])
     screen.line(
-        f"{len(steps)} steps{what}; {report.nodes_before:,} -> {report.nodes_after:,} nodes at level {level}", "bold"
+        f"{_steps(len(steps))}{what}; {report.nodes_before:,} -> {report.nodes_after:,} nodes at level {level}", "bold"
     )
     told: set[str] = set()
     for i, step in steps[: limit or None]:
         screen.line()
         _show_step(screen, i, step, rules.get(step.rule), PASSES, told)
     if limit and len(steps) > limit:
-        screen.line(f"\n{len(steps) - limit} more steps; --limit 0 shows all")
+        screen.line(f"\n{_steps(len(steps) - limit, 'more ')}; --limit 0 shows all")
     if why_not:
         screen.line()
         _show_refusals(screen, report, rule, limit)
@@ -104,6 +105,10 @@ def _show_step(
         screen.block(f"why: {passes[step.rule]}", 4)
 
 
+def _steps(n: int, more: str = "") -> str:
+    return f"{n} {more}step{'s' * (n != 1)}"
+
+
 def _nodes(records: Any) -> str:
     return short([f"{r.op} '{r.name or r.output}'" for r in records]) or "nothing"
 
@@ -113,7 +118,7 @@ def _show_refusals(screen: Screen, report: Report, rule: str | None, limit: int)
     if not refusals:
         screen.line("no rule came near without being applied")
         return
-    screen.line("what nearly applied", "bold")
+    screen.line("what nearly applied, in the whole model", "bold")
     screen.table(("rule", "why not", "times", "first at"), refusals[: limit or None])
     if limit and len(refusals) > limit:
         screen.line(f"{len(refusals) - limit} more; --limit 0 shows all")

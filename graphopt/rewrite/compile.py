@@ -132,7 +132,7 @@ class _Compiler:
             self.inner.append(between)
             names = [self.fresh("v") for _ in args]
             self.loop(f"for {', '.join(names)} in permutations({leaves}):")
-            self.arguments(list(zip(args, names, strict=True)), node)
+            self.arguments(list(zip(args, names, strict=True)), leaves)
             return
         inputs = self.fresh("i")
         if _counts_outputs(call):
@@ -147,7 +147,7 @@ class _Compiler:
             a, b = self.fresh("v"), self.fresh("v")
             self.line(f"if len({inputs}) != 2: {self.fail}")
             self.loop(f"for {a}, {b} in (({inputs}[0], {inputs}[1]), ({inputs}[1], {inputs}[0])):")
-            self.arguments(list(zip(call.args, (a, b), strict=True)), node)
+            self.arguments(list(zip(call.args, (a, b), strict=True)), inputs)
             return
         pairs = []
         for k, a in enumerate(call.args):
@@ -159,19 +159,19 @@ class _Compiler:
             name = self.fresh("v")
             self.line(f"{name} = {inputs}[{k}] if len({inputs}) > {k} else None")
             pairs.append((a, name))
-        self.arguments(pairs, node)
+        self.arguments(pairs, inputs)
 
-    def arguments(self, pairs: list[tuple[Any, str]], node: str) -> None:
+    def arguments(self, pairs: list[tuple[Any, str]], operands: str) -> None:
         """Match arguments against values, the cheapest tests first."""
         pairs = [(self.walker.resolve(a), v) for a, v in pairs]
         for a, v in sorted(pairs, key=lambda p: self._effort(p[0])):
-            self.argument(a, v, node)
+            self.argument(a, v, operands)
 
-    def argument(self, arg: Any, value: str, node: str) -> None:
+    def argument(self, arg: Any, value: str, operands: str) -> None:
         if arg is None:
             self.line(f"if {value} is not None: {self.fail}")
         elif isinstance(arg, Var):
-            self.variable(arg, value, node)
+            self.variable(arg, value)
         elif isinstance(arg, (Call, Output)):
             call, index = (arg.call, arg.index) if isinstance(arg, Output) else (arg, 0)
             if id(call) in self.matched:
@@ -188,14 +188,14 @@ class _Compiler:
             self.call(call, n)
         elif isinstance(arg, (bool, int, float)):
             self.line(
-                f"if {value} is None or not is_number({value}, {self.literal(arg)}, {node}, {self.rule.exact}): {self.fail}"
+                f"if {value} is None or not is_number({value}, {self.literal(arg)}, {operands}, {self.rule.exact}): {self.fail}"
             )
         elif isinstance(arg, Term):
             raise RuleError(f"rule '{self.rule.name}': {arg!r} cannot stand here in a pattern")
         else:
             self.line(f"if {value} is None or not is_array({value}, {self.literal(arg)}): {self.fail}")
 
-    def variable(self, var: Var, value: str, node: str) -> None:
+    def variable(self, var: Var, value: str) -> None:
         kind = var.kind
         if kind.role not in ("tensor", "const"):
             raise RuleError(

@@ -26,7 +26,7 @@ _MAX_SWEEPS = 16
 _SMALL = 1024
 #: How far below a change nodes are looked at again at once, and in the next sweep.
 _REACH = 3
-_FAR_REACH = 8
+_FAR_REACH = 3
 
 _compiled = cache(compile_rule)
 

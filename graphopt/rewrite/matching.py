@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -84,7 +85,7 @@ def params(node: Node, positional: int, names: Sequence[str], rest: bool) -> lis
 def _is_default(schema: Any, name: str, value: Any) -> bool:
     default = schema.attributes[name].default if schema is not None and name in schema.attributes else None
     if default is None or (isinstance(default, float) and isinstance(value, float)):
-        return default is not None and np.float32(default) == np.float32(value)
+        return default is not None and bool(np.float32(default) == np.float32(value))
     return bool(default == value)
 
 
@@ -129,16 +130,21 @@ def perm_of(value: Any, node: Node) -> list[int] | None:
 
 
 def same_attribute(value: Any, literal: Any) -> bool:
-    """Whether an attribute has the value that a rule writes; floats as float32 holds them."""
+    """Whether an attribute has the value that a rule writes; floats as float32 holds them, a list of one as a number."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(literal, (int, float)):
+        value = value[0]
     if isinstance(literal, float) and isinstance(value, (float, int)):
-        return np.float32(literal) == np.float32(value)
+        return bool(np.float32(literal) == np.float32(value))
     if isinstance(literal, (list, tuple)) and isinstance(value, list):
         return len(literal) == len(value) and all(same_attribute(v, x) for v, x in zip(value, literal, strict=True))
     return bool(value == literal)
 
 
-def is_number(v: Value, number: float | int | bool, node: Node, exact: bool) -> bool:
-    """Whether a value is a constant with the one given element, and would broadcast like a scalar in this node."""
+def is_number(v: Value, number: float | int | bool, operands: Sequence[Value | None], exact: bool) -> bool:
+    """Whether a value is a constant with the one given element, and would broadcast like a scalar with these operands.
+
+    To an exact rule 0.0 and -0.0 are two numbers.
+    """
     t = v.const
     if t is None or (len(t.dims) and any(d != 1 for d in t.dims)):
         return False
@@ -152,15 +158,18 @@ def is_number(v: Value, number: float | int | bool, node: Node, exact: bool) -> 
             return False
         if float(np.asarray(number, array.dtype)) == number or abs(found - number) > tolerance * abs(number):
             return False
-    return rank_fits(v, node)
+    elif exact and not number and isinstance(found, float) and math.copysign(1, found) != math.copysign(1, number):
+        return False
+    return rank_fits(v, operands)
 
 
-def rank_fits(v: Value, node: Node) -> bool:
-    """Whether a constant of one element adds no dims to the node's result."""
+def rank_fits(v: Value, operands: Sequence[Value | None]) -> bool:
+    """Whether a constant of one element adds no dims to the result; another such constant cannot tell."""
     assert v.const is not None
     rank = len(v.const.dims)
     return not rank or any(
-        o is not None and o is not v and o.shape is not None and len(o.shape) >= rank for o in node.inputs
+        o is not None and o.shape is not None and len(o.shape) >= rank and (o.const is None or o.const.size != 1)
+        for o in operands
     )
 
 

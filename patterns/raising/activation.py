@@ -178,7 +178,7 @@ def leaky_relu_of_prelu(x, a: Const):
     if x.dtype not in SINGLE:
         return "not a single precision float"
     if not 0 < a.size <= 65536:
-        return "too many slopes to look at"
+        return "no slope, or too many to look at"
     slopes = np.asarray(a)
     if (slopes != slopes.flat[0]).any() or not np.isfinite(slopes.flat[0]):
         return "the slopes differ"

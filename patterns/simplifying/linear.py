@@ -24,8 +24,6 @@ from graphopt.shapes import same_dims, same_shape
 
 def _per_column(k: Constant, rank: int | None, n: int) -> np.ndarray | None:
     """A constant beside a tensor [..., n] as one finite number per column; None where it is none, or broadcasts that up."""
-    if rank is None and k.ndim > 1:
-        return None
     f = along(k, (rank or 1) - 1, rank or 1, n)
     return f if f is not None and finite(f) else None
 

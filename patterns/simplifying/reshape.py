@@ -69,13 +69,23 @@ def reshape_computed_shape(x, shape, allowzero: Maybe[Int]):
     """A shape that the graph puts together from x's own dims is a constant one: 0 copies, -1 infers."""
     y = op.Reshape(x, shape, allowzero=allowzero)
     yield y
-    if shape.is_const:
-        return "the shape is a constant"
-    target = described(x.value, shape.value, allowzero, y.shape)
-    constant = shape_to_write(target, x.shape)
+    constant = shape_to_write(described(x.value, shape.value, allowzero, y.shape), x.shape)
     if constant is None:
         return "no constant shape does the same for all inputs"
+    if shape.is_const:
+        return "the shape is a constant"
     yield op.Reshape(x, shape=constant)
+
+
+@rule(exact=True)
+def reshape_own_dim(x, shape: Const, allowzero: Maybe[Int]):
+    """A dim that is inferred and cannot be but x's own is a copy of it, which tells what it is."""
+    y = op.Reshape(x, shape, allowzero=allowzero)
+    yield y
+    target = described(x.value, shape.value, allowzero, y.shape)
+    if target is None or not any(d == -1 and t == 0 for d, t in zip(shape.array, target, strict=True)):
+        return "nothing is inferred, or it is not x's own dim"
+    yield op.Reshape(x, shape=target)
 
 
 @rule(exact=True)
@@ -343,8 +353,5 @@ def concat_one(x, axis: Int):
 @rule(exact=True)
 def split_one(x, axis: Int, split: Maybe[Ints], num_outputs: Maybe[Int]):
     """A Split into one part is the tensor itself."""
-    y = op.Split(x, axis=axis, split=split, num_outputs=num_outputs)
-    yield y
-    if len(matched(y).node.outputs) != 1:
-        return "there are several parts"
+    yield op.Split(x, axis=axis, split=split, num_outputs=num_outputs)
     yield x

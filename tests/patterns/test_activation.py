@@ -153,6 +153,7 @@ FIRES = [
         one("e = Exp(x) s = Sub(e, o) m = Mul(s, a) b = LessOrEqual(x, z) y = Where(b, m, x)", COND),
         one("p = Relu(x) e = Exp(x) s = Sub(e, o) m = Mul(a, s) n = Min(z, m) y = Add(p, n)", COND),
         one("p = Relu(x) e = Exp(x) s = Sub(e, o) n = Min(s, z) y = Add(p, n)", COND, high=100),
+        one("e = Exp(x) s = Sub(e, o) m = Mul(s, z) b = Less(x, z) y = Where(b, m, x)", COND),
     ),
     *of(
         "selu",
@@ -350,6 +351,7 @@ REFUSES = [
         "leaky_relu_of_prelu",
         c("y = PRelu(x, a)", "float[3] a = 0.1, 0.1, 0.2", reason="differ"),
         c("y = PRelu(x, a)", f"float[65537] a = {', '.join(['0.5'] * 65537)}", x="float[1,65537]", reason="too many"),
+        c("y = PRelu(x, a)", "float[0] a =", x="float[2,0]", reason="no slope"),
         c("y = PRelu(x, a)", "a = 0.1", x="double[2,3]", reason="single precision"),
         c("y = PRelu(x, a)", "a = 2", x="int32[2,3]", reason="single precision"),
     ),

@@ -259,6 +259,9 @@ ZERO = listed("k", (3,), [1.0, 0.0, 2.0])
 REFUSES["product_over_divisor"].append(g("a = MatMul(x, w) y = Div(a, k)", (W, ZERO), reason="per column"))
 ZERO4 = listed("k", (4,), [1.0, 0.0, 2.0, 3.0])
 REFUSES["product_of_quotient"].append(g("a = Div(x, k) y = MatMul(a, w)", (W, ZERO4), reason="per input"))
+REFUSES["left_product_times_factor"].append(
+    g("a = MatMul(w, x) y = Mul(a, k)", (T, floats("k", 2)), "[4,2]", "[3,2]", reason="one finite factor")
+)
 REFUSES["product_of_factor"].append(g("a = Mul(x, k) y = MatMul(a, w)", (W, K4), x="", y="[3]", reason="per input"))
 INT = "int32[2,2] w = {1,2,3,4}, int32 c = {2}, int32 b = {2}"
 REFUSES["product_of_sum_plus_shift"] += [

@@ -27,6 +27,9 @@ SQUARES = "s = Mul(x, x) v = ReduceMean(s, i) w = Add(v, e) "
 LINE = VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) p = Mul(x, k) q = Mul(m, k) z = Sub(b, q) "
 ONES = "float[4] s = 1, 1, 1, 1; "
 
+# A tensor p of unknown rank that is x.
+LOST = "z = Size(x) u = Unsqueeze(z, o) f = Shape(x) h = Slice(f, o, u) p = Reshape(x, h) "
+NOWHERE = {"x": "float[N,4]", "y": "float[A,4]", "reason": "rank is not known"}
 SQRT = "r = Sqrt(w) y = Div(d, r)"
 SCALED = "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(d, k)"
 LAYER, INSTANCE = "n = LayerNormalization(x, s) ", "n = InstanceNormalization(x, s, t) "
@@ -160,6 +163,7 @@ FIRES = [
 REFUSES = [
     *of(
         "normalization",
+        c(VARIANCE + SQRT, EPS, x="float[2,0]", reason="sizes are not known"),
         c(VARIANCE.replace("[-1]", "[1]") + SQRT, EPS, x=X, reason="not over the last axes"),
         c(VARIANCE.replace("[-1]", "[0,2]") + SQRT, EPS, x=X, reason="not over the last axes"),
         c(
@@ -269,6 +273,8 @@ REFUSES = [
     ),
     *of(
         "rms_normalization_scale",
+        c(LOST + "n = RMSNormalization(p, s) y = Mul(n, k)", "int64[1] o = 0; k = 2; " + ONES, opset=23, **NOWHERE),
+        c(RMS, "float16[2] s = 1, 300; g = 300", x="float16[2,2]", opset=23, reason="overflows"),
         c(RMS, ONES + "float[3,1] g = 1, 2, 3", x=X, opset=23, reason="varies over other axes"),
         c(
             RMS,
@@ -282,6 +288,7 @@ REFUSES = [
     ),
     *of(
         "layer_normalization_scale",
+        c(LOST + "n = LayerNormalization(p, s) y = Mul(n, k)", "int64[1] o = 0; k = 2; " + ONES, **NOWHERE),
         c(
             LAYER + "y = Mul(n, k)",
             ONES + "float[3,1] k = 1, 2, 3",
@@ -323,6 +330,7 @@ REFUSES = [
     ),
     *of(
         "layer_normalization_bias",
+        c(LOST + "n = LayerNormalization(p, s) y = Add(n, k)", "int64[1] o = 0; k = 2; " + ONES, **NOWHERE),
         c(LAYER + "y = Add(n, k)", ONES + "float[3,1] k = 1, 2, 3", x=X, reason="varies over other axes"),
         c(
             LAYER + "y = Add(n, k)",
@@ -334,6 +342,14 @@ REFUSES = [
     ),
     *of(
         "instance_normalization_scale",
+        c(INSTANCE + "y = Mul(g, n)", "g = 3; " + PLAIN, x="float[N,C,H,W]", reason="varies over other axes"),
+        c(
+            INSTANCE + "y = Mul(g, n)",
+            "float[1,1,1,1,1] g = 3; " + PLAIN,
+            x=IMAGE,
+            y="float[1,2,3,4,5]",
+            reason="varies over other axes",
+        ),
         c(INSTANCE + "y = Mul(g, n)", "float[2,1,1,1] g = 3, 4; " + PLAIN, x=IMAGE, reason="varies over other axes"),
         c(
             INSTANCE + "y = Mul(g, n)",

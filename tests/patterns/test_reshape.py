@@ -71,6 +71,14 @@ FIRES = [
     # One dim of unknown size, at another place than in x: -1; at the same place between the same sizes: 0.
     ("reshape_computed_shape", Case("""g (float[4,N,6] x) => (float[A,B,C] y) <int64[2] c = {8,3}, int64[1] i = {1}> {
         s = Shape(x) n = Gather(s, i) f = Concat<axis=0>(n, c) y = Reshape(x, f) }""", nodes=1)),
+    ("reshape_computed_shape", Case("""g (float[2,N,6] x) => (float[A,B,C] y) <int64[2] c = {3,4}> {
+        s = Shape<start=1,end=2>(x) n = ReduceMax(s) f = Concat<axis=0>(c, n) y = Reshape(x, f) }""", nodes=1)),
+    ("reshape_computed_shape", Case("""g (float[3,N,4] x) => (float[A,B,C] y) <int64[1] c = {2}, int64[1] d = {6}> {
+        s = Shape<start=1,end=2>(x) n = ReduceMax(s) f = Concat<axis=0>(c, n, d) y = Reshape(x, f) }""", nodes=1)),
+    ("reshape_own_dim", Case("""g (float[N,M,64] x) => (float[A,B,C,D] y) <int64[4] s = {0,-1,8,8}> {
+        y = Reshape(x, s) }""", nodes=1)),
+    ("reshape_own_dim", Case("""g (float[4,N,6] x) => (float[A,B,C] y) <int64[3] s = {8,-1,3}> {
+        y = Reshape<allowzero=1>(x, s) }""", nodes=1)),
     ("flatten_nothing", Case("""g (float[N,3] x) => (float[N,3] y) { a = Flatten(x) y = Relu(a) }""", nodes=1)),
     ("flatten_nothing", Case("""g (float[N,3] x) => (float[N,3] y) { a = Flatten<axis=-1>(x) y = Relu(a) }""", nodes=1)),
     ("flatten_flatten", Case("""g (float[N,3,M] x) => (float[A,B] y) {
@@ -222,6 +230,19 @@ REFUSES = [
         s = Shape<end=1>(x) t = Concat<axis=0>(s, k, c) y = Reshape(x, t) }""", reason="no constant")),
     ("reshape_computed_shape", Case("""g (float[N,6] x, int64[1] k) => (float[A,B,C] y) <int64[2] c = {0,2}> {
         t = Concat<axis=0>(k, c) y = Reshape<allowzero=1>(x, t) }""", reason="no constant")),
+    # Other sizes around; another place; two that are not copied.
+    ("reshape_own_dim", Case("""g (float[N,M,64] x) => (float[A,B,C,D] y) <int64[4] s = {0,-1,8,4}> {
+        y = Reshape(x, s) }""", reason="not x's own")),
+    ("reshape_own_dim", Case("""g (float[N,6,4] x) => (float[A,B,C] y) <int64[3] s = {4,-1,6}> {
+        y = Reshape(x, s) }""", reason="not x's own")),
+    ("reshape_own_dim", Case("""g (float[N,M,64] x) => (float[A,B] y) <int64[2] s = {-1,64}> {
+        y = Reshape(x, s) }""", reason="not x's own")),
+    ("reshape_own_dim", Case("""g (float[N,M,K] x) => (float[A,B,C] y) <int64[3] s = {0,-1,1}> {
+        y = Reshape(x, s) }""", reason="not x's own")),
+    ("reshape_own_dim", Case("""g (float[N,4] x) => (float[A,B] y) <int64[2] s = {0,4}> {
+        y = Reshape(x, s) }""", reason="nothing is inferred")),
+    ("reshape_own_dim", Case("""g (float[0,N] x) => (float[A,B] y) <int64[2] s = {2,-1}> {
+        y = Reshape(x, s) }""", reason="not x's own")),
     ("flatten_nothing", Case("""g (float[N,3] x) => (float[A,B] y) { y = Flatten<axis=2>(x) }""", reason="not a matrix")),
     ("flatten_nothing", Case("""g (float[N,3,2] x) => (float[A,B] y) { y = Flatten(x) }""", reason="not a matrix")),
     ("flatten_flatten", Case("""g (float[N,3,2] x) => (float[A,B] y) { a = Flatten<axis=2>(x) y = Flatten(a) }""",
@@ -323,8 +344,7 @@ REFUSES = [
     ("pad_nothing_attribute", Case("""g (float[N,3] x) => (float[A,B] y) { y = Pad<pads=[0,0,0,1]>(x) }""", opset=10,
         reason="there is padding")),
     ("concat_one", Case("""g (float[N,3] x) => (float[A,B] y) { y = Concat<axis=0>(x, x) }""")),
-    ("split_one", Case("""g (float[N,4] x) => (float[A,B] y, float[C,D] z) { y, z = Split<axis=1>(x) }""", opset=11,
-        reason="several parts")),
+    ("split_one", Case("""g (float[N,4] x) => (float[A,B] y, float[C,D] z) { y, z = Split<axis=1>(x) }""", opset=11)),
 ]  # fmt: skip
 
 
@@ -340,6 +360,22 @@ def test_refuses(rule: str, case: Case) -> None:
 
 def test_every_rule_is_tried() -> None:
     assert {r.name for r in rules_of("simplifying") if r.family == "reshape"} == {r for r, _ in FIRES}
+
+
+@pytest.mark.parametrize(("rule", "x", "shape", "written"), [
+    ("reshape_own_dim", "N,M,64", "{0,-1,8,8}", [0, 0, 8, 8]),
+    ("reshape_own_dim", "4,N,6", "{8,-1,3}", [8, 0, 3]),
+    ("reshape_reshape", "N,3,4", "{-1,0,2}", [-1, 12, 2]),
+    ("reshape_reshape", "N,M,4", "{0,-1,2}", [0, -1, 2]),
+])  # fmt: skip
+def test_what_is_copied(rule: str, x: str, shape: str, written: list[int]) -> None:
+    n = len(written)
+    nodes = "y = Reshape(x, s)" if rule == "reshape_own_dim" else "r = Reshape(x, t) y = Reshape(r, s)"
+    text = f"g (float[{x}] x) => (float[A,B,C{',D' * (n - 3)}] y) <int64[{n}] s = {shape}, int64[2] t = {{0,-1}}> {{ {nodes} }}"
+    result, _ = apply(build(Case(text)), all_rules()[rule])
+    (node,) = result.graph
+    made = node.inputs[1]
+    assert made is not None and made.const is not None and made.const.numpy().tolist() == written
 
 
 @pytest.mark.parametrize("n", [0, 2])

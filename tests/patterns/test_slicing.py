@@ -255,8 +255,7 @@ REFUSES = [
         c = Concat<axis=1>(x, z, u) p, q = Split<axis=1>(c, s) y = Relu(p) w = Neg(q) }""", reason="number of parts")),
     ("split_concat_of_2", Case("""g (float[N,2] x, float[N,4] z) => (float[A,B] y, float[C,D] w, float[E,F] v)
         <int64[3] s = {2,2,2}> {
-        c = Concat<axis=1>(x, z) p, q, r = Split<axis=1>(c, s) y = Relu(p) w = Neg(q) v = Abs(r) }""",
-        reason="number of parts")),
+        c = Concat<axis=1>(x, z) p, q, r = Split<axis=1>(c, s) y = Relu(p) w = Neg(q) v = Abs(r) }""")),
     ("split_concat_of_2", Case("""g (float[N] x, float[M] z) => (float[A] y, float[C] w) {
         c = Concat<axis=0>(x, z) p, q = Split<axis=0>(c) y = Relu(p) w = Neg(q) }""", opset=11, reason="sizes")),
 ]  # fmt: skip
@@ -343,7 +342,7 @@ def test_slices_of_any_size() -> None:
         for i in (0, 1, -1, [1, 0]):
             gather = helper.make_node("Gather", ["p", "i"], ["y"])
             fired["gather"] += _check(["gather_slice"], [cut, gather], {**c, "i": i}, {"x": n})
-    assert fired == {"slice": 21, "squeeze": 63, "gather": 1000}
+    assert fired == {"slice": 21, "squeeze": 63, "gather": 970}
 
 
 def test_joined_slices_of_any_size() -> None:

@@ -180,7 +180,7 @@ def test_equations() -> None:
         yield op.Bar(x) + w
 
     left = (
-        "Concat(-Split(x, axis=1)[0], (Split(x, axis=1)[1] - w), x | -x, "
+        "Concat(-Split(x, axis=1)[0], (Split(x, axis=1)[1] - w), (x | -x), "
         "com.microsoft::Gelu(x, **attrs), Transpose(x, perm=p), *xs, axis=-1)"
     )
     assert several.equation == f"{left}  ->  Foo(x)  or  Bar(x) + w"
