@@ -71,6 +71,8 @@ def _read(path: Path) -> bytes:
 
 def _parse(data: bytes, what: str) -> ModelProto:
     proto = ModelProto()
+    if data.startswith(b"version https://git-lfs"):
+        raise ModelError(f"{what} is not an ONNX model but a Git LFS pointer to one; run `git lfs pull`")
     try:
         proto.ParseFromString(data)
     except DecodeError as e:
@@ -129,6 +131,8 @@ def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) 
         if tensor.is_external:
             tensor.external_range()
             graph.model.external = True
+        elif t.HasField("raw_data") and t.ByteSize() < tensor.nbytes:
+            raise ModelError(f"initializer '{t.name}' holds fewer bytes than its {tensor.nbytes}; export the model again")
         known = values.get(t.name)
         if known is None:
             v = values[t.name] = Value(t.name, graph)

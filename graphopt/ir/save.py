@@ -174,15 +174,20 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
     """See `Model.save`."""
     if not path.name or path.is_dir():
         raise SaveError(f"'{path}' is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise SaveError(f"'{path}' is no regular file; name another one")
     if not path.parent.is_dir():
         raise SaveError(f"folder '{path.parent}' does not exist; create it first")
+    size = sum(t.nbytes for t in model.graph.initializers.values())
+    if external_data is None:
+        external_data = model.external or size > PROTOBUF_LIMIT
+    elif not external_data and size > PROTOBUF_LIMIT:
+        raise SaveError(f"'{path}': {size} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True")
     data_name = path.name + ".data"
     with _temporary(path.parent, path.name) as (model_tmp, data_tmp):
         proto = _header(model)
         _fill_graph(proto.graph, model.graph)
         tensors = dict(model.graph.initializers)
-        if external_data is None:
-            external_data = model.external or sum(t.nbytes for t in tensors.values()) > PROTOBUF_LIMIT
         writer = _DataFile(data_tmp, data_name) if external_data else None
         if model.external:
             for t in _inner_tensors(proto):

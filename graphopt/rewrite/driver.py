@@ -341,6 +341,8 @@ class Driver:
         first = roots[0]
         assert first is not None
         if all(n is first for n in roots):
+            if any(v is not None and v.node is first for n in r.nodes for v in n.inputs):
+                raise Declined("the replacement reads what it replaces")
             return first
         read = [v for n in r.nodes for v in n.inputs if v is not None] + r.results
         ready = max(

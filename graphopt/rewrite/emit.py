@@ -17,6 +17,7 @@ from onnx import AttributeProto, TensorProto, defs, helper
 from graphopt.errors import RuleError
 from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, dtype_name, newest_schema, op_schema
 from graphopt.rewrite.compile import Compiled, Match
+from graphopt.rewrite.matching import input_of
 from graphopt.rewrite.rule import Rule, call_body
 from graphopt.rewrite.terms import Call, Constant, Leaf, Output, Term
 from graphopt.shapes import infer_outputs, same_shape
@@ -118,12 +119,16 @@ class _Builder:
             where = f"rule '{self.rule.name}' ({self.rule.where})"
             raise RuleError(f"{where}: the pattern has {len(roots)} outputs, the replacement {len(offers)}")
         for old, term in zip(roots, offers, strict=True):
-            new = self.value(term) if isinstance(term, (Term, Constant)) else self.constant(term, old.dtype)
+            if term is None:
+                raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): None cannot stand in a replacement")
+            new = self.value(term) if isinstance(term, (Term, Constant)) else self.constant(term, old.dtype, not old.dtype)
             if old.dtype and new.dtype and old.dtype != new.dtype:
                 raise Declined(f"the replacement is {dtype_name(new.dtype)}, the original {dtype_name(old.dtype)}")
             if same_shape(old.shape, new.shape) is False:
                 raise Declined(f"the replacement has shape {new.shape}, the original {old.shape}")
             self.out.results.append(new)
+        if roots == self.out.results:
+            raise Declined("the replacement is what was there")
         return self.out
 
     # ------------------------------------------------------------------ values
@@ -138,8 +143,10 @@ class _Builder:
             return term.value if term.value is not None else self.node(term).output
         raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): {term!r} cannot stand in a replacement")
 
-    def constant(self, data: Any, dtype: int) -> Value:
-        """A new constant of this dtype (0: the data's own)."""
+    def constant(self, data: Any, dtype: int, unknown: bool = False) -> Value:
+        """A new constant of this dtype (0: the data's own). `unknown`: it should have one that nobody knows."""
+        if unknown:
+            raise Declined("the dtype of a new constant is not known")
         array = self._as_dtype(data, dtype)
         v = Value(self.model.fresh_name(f"{self.hint}_const"), self.graph)
         v.const = Tensor(array=array)
@@ -153,6 +160,9 @@ class _Builder:
             if not isinstance(data, (np.ndarray, np.generic)) and array.dtype.kind == "f":
                 raise Declined("the dtype of a new constant is not known")
             return array
+        if (dtype == TensorProto.STRING) != (array.dtype.kind in "OUST"):
+            what = f"{data!r} as {dtype_name(dtype)}; text stays text, and numbers are no text"
+            raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}) builds a constant of {what}")
         if dtype == TensorProto.STRING:
             return array.astype(object)
         wanted = np.dtype(helper.tensor_dtype_to_np_dtype(dtype))
@@ -160,9 +170,9 @@ class _Builder:
             return array
         with np.errstate(all="ignore"):
             cast = array.astype(wanted)
-        if array.dtype.kind == "f" and wanted.kind in "iub" and not np.array_equal(cast.astype(array.dtype), array):
+        if dtype in _WHOLE_NUMBERS and not np.array_equal(cast.astype(array.dtype), array):
             raise Declined(f"a new constant does not fit into {dtype_name(dtype)}")
-        if array.dtype.kind == "f" and wanted.kind not in "iub" and _overflowed(array, cast):
+        if dtype not in _WHOLE_NUMBERS and array.dtype.kind in "fiu" and _overflowed(array, cast):
             raise Declined(f"a new constant overflows {dtype_name(dtype)}")
         return cast
 
@@ -181,19 +191,28 @@ class _Builder:
                 v is not None
                 and schema is not None
                 and (p := schema.input_param(i)) is not None
-                and v.dtype
                 and not p.heterogeneous
             ):
-                if dtypes.setdefault(p.type_var, v.dtype) != v.dtype:
+                if not v.dtype:
+                    dtypes.setdefault(p.type_var, 0)
+                    continue
+                if not dtypes.get(p.type_var):
+                    dtypes[p.type_var] = v.dtype
+                if dtypes[p.type_var] != v.dtype:
                     raise Declined(f"{call.op} would mix {dtype_name(dtypes[p.type_var])} and {dtype_name(v.dtype)}")
                 if p.types and v.dtype not in p.types:
                     raise Declined(f"{call.op} takes no {dtype_name(v.dtype)} at this opset")
         for i, a in enumerate(args):
             if values[i] is None and a is not None:
-                values[i] = self.constant(a, self._dtype_of(schema, i, dtypes))
+                wanted = self._dtype_of(schema, i, dtypes)
+                values[i] = self.constant(a, wanted or 0, wanted is None)
         while values and values[-1] is None:
             values.pop()
-        self._check_counts(call, schema, values)
+        self._check_counts(call, schema, values, attributes)
+        if schema is not None and schema.since_version < 7 and "broadcast" in schema.attributes:
+            shapes = [v.shape if v is not None else None for v in values]
+            if not same_shape(*shapes):
+                raise Declined(f"{call.op} does not broadcast at this opset")
         node = Node(
             call.op_type,
             values,
@@ -248,26 +267,31 @@ class _Builder:
                 typed = _typed(value, a.type)
                 if a.default is None or typed != a.default:
                     attributes[name] = typed
-            elif (i := schema.input_index(name)) is not None:
+            elif (i := input_of(schema, name)) is not None:
                 args += [None] * (i + 1 - len(args))
-                args[i] = value
+                args[i] = [value] if call.op == "TopK" and isinstance(value, int) else value
             elif _known_parameter(call.op_type, call.domain, name):
                 raise Declined(f"{call.op} has no parameter '{name}' at opset {self.graph.opsets[call.domain]}")
             else:
                 raise RuleError(
                     f"rule '{self.rule.name}' ({self.rule.where}): {call.op} has no parameter '{name}' at any opset"
                 )
+        if call.op == "Split" and schema is not None and "num_outputs" in schema.attributes and len(args) < 2:
+            attributes.setdefault("num_outputs", call.outputs)
         return args, attributes
 
-    def _dtype_of(self, schema: OpSchema | None, i: int, dtypes: dict[str, int]) -> int:
+    def _dtype_of(self, schema: OpSchema | None, i: int, dtypes: dict[str, int]) -> int | None:
+        """The dtype that a constant must have as input i; 0: its own, None: that of an operand which nobody knows."""
         p = schema.input_param(i) if schema is not None else None
         if p is None:
             return 0
-        if p.type_var in dtypes:
-            return dtypes[p.type_var]
-        return next(iter(p.types)) if len(p.types) == 1 else 0
+        if len(p.types) == 1:
+            return next(iter(p.types))
+        return (dtypes[p.type_var] or None) if p.type_var in dtypes else 0
 
-    def _check_counts(self, call: Call, schema: OpSchema | None, values: list[Value | None]) -> None:
+    def _check_counts(
+        self, call: Call, schema: OpSchema | None, values: list[Value | None], attributes: dict[str, Any]
+    ) -> None:
         if schema is None:
             return
         where = f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}"
@@ -288,9 +312,15 @@ class _Builder:
             raise RuleError(f"{where} with {len(values)} inputs, it takes {schema.max_inputs}")
         if not schema.min_outputs <= call.outputs <= schema.max_outputs:
             raise RuleError(f"{where} with {call.outputs} outputs, it has {schema.min_outputs} to {schema.max_outputs}")
-        missing = [n for n, a in schema.attributes.items() if a.required and n not in call.attrs]
+        missing = [n for n, a in schema.attributes.items() if a.required and n not in attributes]
         if missing:
             raise RuleError(f"{where} without its attribute {', '.join(missing)}")
+
+
+#: Dtypes into which a number must fit as it is.
+_WHOLE_NUMBERS = frozenset(
+    n for name, n in TensorProto.DataType.items() if name == "BOOL" or name.removeprefix("U").startswith("INT")
+)
 
 
 def _overflowed(array: np.ndarray, cast: np.ndarray) -> bool:

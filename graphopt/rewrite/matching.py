@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.ir import IRRELEVANT_ATTRIBUTES, Dim, Graph, Node, Reference, Tensor, Value, op_schema
+from graphopt.ir import IRRELEVANT_ATTRIBUTES, Dim, Graph, Node, OpSchema, Reference, Tensor, Value, op_schema
 from graphopt.shapes import same_dims
 
 #: Inputs that took over an attribute under another name.
 _RENAMED = {("Pad", "value"): "constant_value", ("TopK", "k"): "K", ("OneHot", "axis"): "axis"}
 #: Relative distance within which an inexact rule takes a constant for a number that the dtype cannot hold exactly.
 _CLOSE = {"float64": 1e-6, "float32": 1e-6, "float16": 2e-3, "bfloat16": 8e-3}
+
+
+def input_of(schema: OpSchema, name: str) -> int | None:
+    """The input that holds the parameter of this name, None where there is none."""
+    i = schema.input_index(name)
+    return i if i is not None else schema.input_index(_RENAMED.get((schema.op_type, name), ""))
 
 
 def plain(node: Node, positional: int) -> bool:
@@ -48,9 +54,7 @@ def params(node: Node, positional: int, names: Sequence[str], rest: bool) -> lis
         if schema is None or name in schema.attributes:
             out.append(schema.attributes[name].default if schema is not None else None)
             continue
-        i = schema.input_index(name)
-        if i is None:
-            i = schema.input_index(_RENAMED.get((node.op_type, name), ""))
+        i = input_of(schema, name)
         v = inputs[i] if i is not None and i < len(inputs) else None
         if v is None:
             out.append(None)

@@ -131,7 +131,7 @@ def _only(cut: tuple[int, int, int], dim: Dim) -> int | None:
     if isinstance(dim, int):
         chosen = _normal(cut, dim)
         return chosen[0] if chosen is not None and 0 < chosen[1] - chosen[0] <= step else None
-    return start if start >= 0 and step >= 1 and start < end <= start + step else None
+    return start if 0 <= start < end <= start + step else None
 
 
 # -------------------------------------------------------------------------------------------------------------- Gather
@@ -171,7 +171,7 @@ def squeeze_gather(x, index: Const, axis: Axis, axes: Maybe[Ints]):
     """To take a list of one element and take its dim away is to take the element."""
     inner = op.Gather(x, index, axis=axis)
     yield op.Squeeze(inner, axes=axes)
-    if index.shape != (1,) or inner.rank is None:
+    if index.shape != (1,):
         return "not a list of one element"
     if (inner.rank != 1) if axes is None else (axes_of(axes, inner.rank) != [axis]):
         return "another dim"

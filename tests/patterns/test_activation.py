@@ -23,6 +23,11 @@ COND = "a = 0.1; z = 0; o = 1"
 RELUS = "p = Relu(x) n = Neg(x) r = Relu(n) "
 MAX = "m = ReduceMax<axes=[-1]>(x) d = Sub(x, m) "
 SUM = "e = Exp(x) s = ReduceSum(e, a) "
+NUMBERS = {"reason": "not single numbers"}
+SINGLE = {"reason": "single precision"}
+SLOPE = {"reason": "single number"}
+BOUND = {"reason": "does not become 1"}
+LAST = {"reason": "last axis"}
 
 FIRES = [
     *of(
@@ -116,10 +121,7 @@ FIRES = [
             x="float16[N,3]",
         ),
     ),
-    *of(
-        "mish",
-        one("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18),
-    ),
+    *of("mish", one("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18)),
     *of(
         "leaky_relu_of_max",
         one("m = Mul(x, a) y = Max(x, m)", COND),
@@ -216,52 +218,37 @@ FIRES = [
 REFUSES = [
     *of(
         "hard_sigmoid",
-        c(LINE, "float[3] k = 1, 2, 3; float[3] h = 1, 2, 3; z = 0; o = 1", reason="not single numbers"),
-        c(LINE, "k = 1; float[2,1] h = 1, 2; z = 0; o = 1", reason="not single numbers"),
-        c(
-            "p = Add(x, h) y = Clip(p, z, o)",
-            "float[1,1,1] h = 0.5; z = 0; o = 1",
-            y="float[1,2,3]",
-            reason="not single numbers",
-        ),
-        c(
-            "p = Mul(x, k) y = Clip(p, z, o)",
-            "float[1] k = 2; z = 0; o = 1",
-            x="float",
-            y="float[1]",
-            reason="not single numbers",
-        ),
-        c("p = Add(x, h) q = Div(p, k) y = Clip(q, z, o)", "k = 0; h = 0.5; z = 0; o = 1", reason="not single numbers"),
+        c(LINE, "float[3] k = 1, 2, 3; float[3] h = 1, 2, 3; z = 0; o = 1", **NUMBERS),
+        c(LINE, "k = 1; float[2,1] h = 1, 2; z = 0; o = 1", **NUMBERS),
+        c("p = Add(x, h) y = Clip(p, z, o)", "float[1,1,1] h = 0.5; z = 0; o = 1", y="float[1,2,3]", **NUMBERS),
+        c("p = Mul(x, k) y = Clip(p, z, o)", "float[1] k = 2; z = 0; o = 1", x="float", y="float[1]", **NUMBERS),
+        c("p = Add(x, h) q = Div(p, k) y = Clip(q, z, o)", "k = 0; h = 0.5; z = 0; o = 1", **NUMBERS),
         c(LINE, "k = 0.2; h = 0.5; z = 0.1; o = 1"),
         c(LINE, "k = 0.2; h = 0.5; z = 0; o = 1.5"),
         c("p = Mul(x, k) q = Add(p, h) y = Clip(q, z)", "k = 0.2; h = 0.5; z = 0"),
-        c(LINE, HARD, x="double[2,3]", reason="single precision"),
-        c(LINE, "k = 2; h = 1; z = 0; o = 1", x="int32[2,3]", reason="single precision"),
+        c(LINE, HARD, x="double[2,3]", **SINGLE),
+        c(LINE, "k = 2; h = 1; z = 0; o = 1", x="int32[2,3]", **SINGLE),
     ),
     *of(
         "hard_sigmoid_scaled",
-        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, i)", HARD, reason="does not become 1"),
-        c("p = Add(x, t) q = Clip(p, z, s) y = Mul(q, k)", HARD, reason="does not become 1"),
-        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, z)", HARD, reason="not single numbers"),
-        c(
-            "p = Add(x, t) q = Clip(p, z, s) y = Div(q, f)",
-            HARD + "; float[3] f = 6, 6, 6",
-            reason="not single numbers",
-        ),
-        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, s)", HARD, x="double[2,3]", reason="single precision"),
+        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, i)", HARD, **BOUND),
+        c("p = Add(x, t) q = Clip(p, z, s) y = Mul(q, k)", HARD, **BOUND),
+        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, z)", HARD, **NUMBERS),
+        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, f)", HARD + "; float[3] f = 6, 6, 6", **NUMBERS),
+        c("p = Add(x, t) q = Clip(p, z, s) y = Div(q, s)", HARD, x="double[2,3]", **SINGLE),
         c("p = Add(x, t) q = Clip(p, o, s) y = Div(q, s)", HARD),
     ),
     *of(
         "hard_swish_spelled_out",
-        c("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, i)", HARD, reason="does not become 1"),
+        c("p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, i)", HARD, **BOUND),
         c("p = Add(x, t) q = Clip(p, z, s) w = Mul(t, q) y = Div(w, s)", HARD),
-        c(SWISH, HARD, x="double[2,3]", reason="single precision"),
-        c(SWISH, "float[2,3] t = 3, 3, 3, 3, 3, 2; z = 0; s = 6", reason="not single numbers"),
+        c(SWISH, HARD, x="double[2,3]", **SINGLE),
+        c(SWISH, "float[2,3] t = 3, 3, 3, 3, 3, 2; z = 0; s = 6", **NUMBERS),
         c(
             "p = Add(x, t) q = Clip(p, z, s) w = Mul(x, q) y = Div(w, f)",
             HARD + "; float[1,1,1] f = 6",
             y="float[1,2,3]",
-            reason="not single numbers",
+            **NUMBERS,
         ),
         Case(
             "g (float[2,3] x) "
@@ -318,7 +305,7 @@ REFUSES = [
         "mish",
         c("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=17, reason="does not exist at opset 17"),
         c("a = Softplus(x) b = Tanh(a) y = Mul(b, a)", opset=18),
-        c("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18, x="double[2,3]", reason="single precision"),
+        c("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18, x="double[2,3]", **SINGLE),
     ),
     *of(
         "leaky_relu_of_max",
@@ -326,9 +313,9 @@ REFUSES = [
         c("m = Mul(x, a) y = Max(x, m)", "a = -0.5", reason="between 0 and 1"),
         c("m = Mul(x, a) y = Max(x, m)", "a = 0", reason="between 0 and 1"),
         c("m = Mul(x, a) y = Max(x, m)", "a = 1", reason="between 0 and 1"),
-        c("m = Mul(x, a) y = Max(x, m)", "float[3] a = 0.1, 0.2, 0.1", reason="single number"),
-        c("m = Mul(x, a) y = Max(x, m)", "float[1,1,1] a = 0.1", y="float[1,2,3]", reason="single number"),
-        c("m = Mul(x, a) y = Max(x, m)", COND, x="double[2,3]", reason="single precision"),
+        c("m = Mul(x, a) y = Max(x, m)", "float[3] a = 0.1, 0.2, 0.1", **SLOPE),
+        c("m = Mul(x, a) y = Max(x, m)", "float[1,1,1] a = 0.1", y="float[1,2,3]", **SLOPE),
+        c("m = Mul(x, a) y = Max(x, m)", COND, x="double[2,3]", **SINGLE),
         c("m = Mul(x, a) y = Max(x, m, z)", COND),
         c("m = Mul(x, a) y = Min(x, m)", COND),
     ),
@@ -337,23 +324,23 @@ REFUSES = [
         c("m = Mul(x, a) b = Greater(x, z) y = Where(b, m, x)", COND),
         c("m = Mul(x, a) b = Less(x, z) y = Where(b, x, m)", COND),
         c("m = Mul(x, a) b = Greater(x, o) y = Where(b, x, m)", COND),
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", "float[3] a = 1, 2, 3; z = 0", reason="single number"),
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", COND, x="double[2,3]", reason="single precision"),
+        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", "float[3] a = 1, 2, 3; z = 0", **SLOPE),
+        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", COND, x="double[2,3]", **SINGLE),
         c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", "a = 0.5; float[1,1,1] z = 0", y="float[1,2,3]"),
     ),
     *of(
         "leaky_relu_of_relus",
         c(RELUS + "m = Mul(r, a) y = Sub(m, p)", COND),
-        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", "float[3] a = 1, 2, 3", reason="single number"),
-        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", COND, x="double[2,3]", reason="single precision"),
+        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", "float[3] a = 1, 2, 3", **SLOPE),
+        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", COND, x="double[2,3]", **SINGLE),
     ),
     *of(
         "leaky_relu_of_prelu",
         c("y = PRelu(x, a)", "float[3] a = 0.1, 0.1, 0.2", reason="differ"),
         c("y = PRelu(x, a)", f"float[65537] a = {', '.join(['0.5'] * 65537)}", x="float[1,65537]", reason="too many"),
         c("y = PRelu(x, a)", "float[0] a =", x="float[2,0]", reason="no slope"),
-        c("y = PRelu(x, a)", "a = 0.1", x="double[2,3]", reason="single precision"),
-        c("y = PRelu(x, a)", "a = 2", x="int32[2,3]", reason="single precision"),
+        c("y = PRelu(x, a)", "a = 0.1", x="double[2,3]", **SINGLE),
+        c("y = PRelu(x, a)", "a = 2", x="int32[2,3]", **SINGLE),
     ),
     *of(
         "elu",
@@ -362,24 +349,19 @@ REFUSES = [
         c(
             "e = Exp(x) s = Sub(e, o) m = Mul(s, a) b = Greater(x, z) y = Where(b, x, m)",
             "float[3] a = 1, 2, 3; z = 0; o = 1",
-            reason="single number",
+            **SLOPE,
         ),
         c(
             "p = Relu(x) e = Exp(x) s = Sub(e, o) m = Mul(a, s) n = Min(z, m) y = Add(p, n)",
             "a = -1; z = 0; o = 1",
             reason="negative",
         ),
-        c(
-            "e = Exp(x) s = Sub(e, o) b = Greater(x, z) y = Where(b, x, s)",
-            COND,
-            x="double[2,3]",
-            reason="single precision",
-        ),
+        c("e = Exp(x) s = Sub(e, o) b = Greater(x, z) y = Where(b, x, s)", COND, x="double[2,3]", **SINGLE),
     ),
     *of(
         "selu",
-        c("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "float[3] k = 1, 2, 3", reason="single number"),
-        c("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "float[1,1,1] k = 2", y="float[1,2,3]", reason="single number"),
+        c("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "float[3] k = 1, 2, 3", **SLOPE),
+        c("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "float[1,1,1] k = 2", y="float[1,2,3]", **SLOPE),
     ),
     *of(
         "sigmoid",
@@ -399,10 +381,10 @@ REFUSES = [
         c(
             "m = ReduceMax<axes=[0]>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, a) y = Div(e, s)",
             "int64[1] a = 0",
-            reason="last axis",
+            **LAST,
         ),
-        c(SUM + "y = Div(e, s)", "int64[1] a = 1", x="float[2,3,4]", reason="last axis"),
-        c(SUM + "y = Div(e, s)", "int64[2] a = 0, 1", reason="last axis"),
+        c(SUM + "y = Div(e, s)", "int64[1] a = 1", x="float[2,3,4]", **LAST),
+        c(SUM + "y = Div(e, s)", "int64[2] a = 0, 1", **LAST),
         c("e = Exp(x) s = ReduceSum<keepdims=0>(e, a) y = Div(e, s)", "int64[1] a = -1", x="float[3,3]"),
         c("e = Exp(x) s = ReduceSum(e) y = Div(e, s)"),
         c(SUM + "y = Div(s, e)", "int64[1] a = -1"),
@@ -422,8 +404,8 @@ REFUSES = [
     ),
     *of(
         "log_softmax_spelled_out",
-        c(SUM + "l = Log(s) y = Sub(x, l)", "int64[1] a = 0", reason="last axis"),
-        c("l = ReduceLogSumExp<axes=[0]>(x) y = Sub(x, l)", reason="last axis"),
+        c(SUM + "l = Log(s) y = Sub(x, l)", "int64[1] a = 0", **LAST),
+        c("l = ReduceLogSumExp<axes=[0]>(x) y = Sub(x, l)", **LAST),
         c("l = ReduceLogSumExp<axes=[1], keepdims=0>(x) y = Sub(x, l)", x="float[3,3]"),
         c("l = ReduceLogSumExp<axes=[1]>(x) y = Sub(l, x)"),
     ),

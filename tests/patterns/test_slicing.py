@@ -16,6 +16,11 @@ from tests.patterns.rule_cases import Case, apply, check_fires, check_refuses
 _END = 9223372036854775807
 
 
+#: Makes r, which is x at run time, a tensor of which inference knows not even the rank.
+_UNKNOWN_RANK = "s0 = Shape(x) s1 = Compress(s0, all) r = Reshape(x, s1)"
+_UNKNOWN_AXES = "bool[2] all = {1,1}, int64[1] a = {-1}, int64[1] b = {1}"
+
+
 def _slice(starts: str, ends: str, axes: str, x: str = "float[2,N,4]", steps: str = "") -> Case:
     n = starts.count(",") + 1
     step = f", int64[{n}] t = {{{steps}}}" if steps else ""
@@ -154,11 +159,20 @@ REFUSES = [
         e = Shape<end=1>(x) y = Slice(x, s, e) }""", reason="may be left out")),
     ("slice_slice", Case(_two("0 -1 1 1", "0 -1 1 1").text, reason="from the end")),
     ("slice_slice", Case(_two("8 0 0 -1", "1 3 0 1").text, reason="backwards")),
+    ("slice_slice", Case(_two("0 4 0 1", "3 0 0 -1").text, reason="backwards")),
+    ("slice_slice", Case(f"""g (float[9,4] x) => (float[A,B] y) <int64[1] s = {{1}}, int64[1] e = {{8}}, {_UNKNOWN_AXES}> {{
+        {_UNKNOWN_RANK} p = Slice(r, s, e, a) y = Slice(p, s, e, b) }}""", reason="not valid")),
+    ("slice_slice", Case(f"""g (float[9,4] x) => (float[A,B] y) <int64[1] s = {{1}}, int64[1] e = {{8}}, {_UNKNOWN_AXES}> {{
+        {_UNKNOWN_RANK} p = Slice(r, s, e, b) y = Slice(p, s, e, a) }}""", reason="not valid")),
     ("slice_slice", Case("""g (float[9,4] x) => (float[A,B] y, float[C,D] p)
         <int64[1] s = {1}, int64[1] e = {8}, int64[1] f = {2}> {
         p = Slice(x, s, e) y = Slice(p, s, f) }""", reason="nothing would be saved")),
     ("squeeze_slice", Case("""g (float[2,N] x) => (float[A] y) <int64[1] s = {-1}, int64[1] e = {9223372036854775807}, int64[1] a = {1}> {
         p = Slice(x, s, e, a) y = Squeeze(p, a) }""", reason="from the end")),
+    ("squeeze_slice", Case("""g (float[4,N] x) => (float y) <int64[2] s = {1,1}, int64[2] e = {2,2}, int64[2] a = {0,1}> {
+        p = Slice(x, s, e, a) y = Squeeze(p, a) }""", reason="not one dim")),
+    ("squeeze_slice", Case(f"""g (float[9,4] x) => (float[A] y) <int64[1] s = {{1}}, int64[1] e = {{2}}, {_UNKNOWN_AXES}> {{
+        {_UNKNOWN_RANK} p = Slice(r, s, e, a) y = Squeeze(p, a) }}""", reason="not one dim")),
     ("squeeze_slice", Case("""g (float[1,N] x) => (float[A] y) <int64[1] s = {0}, int64[1] e = {1}, int64[1] a = {1}, int64[1] b = {0}> {
         p = Slice(x, s, e, a) y = Squeeze(p, b) }""", reason="not one dim")),
     ("squeeze_slice", Case("""g (float[2,N] x) => (float[A] y) <int64[1] s = {0}, int64[1] e = {2}, int64[1] a = {1}> {
@@ -184,6 +198,8 @@ REFUSES = [
         p = Slice(x, s, e) y = Gather(p, i) }""", reason="from the end")),
     ("gather_slice", Case("""g (float[N,9] x) => (float[A] y) <int64[1] s = {-2}, int64[1] e = {9}, int64 i = {1}> {
         p = Slice(x, s, e) y = Gather(p, i) }""", reason="from the end")),
+    ("gather_slice", Case(f"""g (float[9,4] x) => (float[A] y) <int64[1] s = {{1}}, int64[1] e = {{9}}, int64 i = {{1}}, {_UNKNOWN_AXES}> {{
+        {_UNKNOWN_RANK} p = Slice(r, s, e, a) y = Gather(p, i) }}""", reason="another dim")),
     ("gather_slice", Case("""g (float[7,9] x) => (float[A] y) <int64[1] s = {1}, int64[1] e = {9}, int64 i = {1}> {
         p = Slice(x, s, e) y = Gather<axis=1>(p, i) }""", reason="another dim")),
     ("gather_slice", Case("""g (float[7,9] x) => (float[A] y)
