@@ -24,6 +24,7 @@ from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
 from graphopt.rewrite import Driver, Handlers, Ledger, Rewriter, Rule, RuleSet
+from graphopt.rewrite.compile import compile_rule
 from graphopt.shapes import infer_model, pin_inputs
 
 LEVELS = {
@@ -129,11 +130,16 @@ def _run(
         merge_duplicate_initializers(m, ledger)
     if "common_subexpressions" in selection:
         merge_common_subexpressions(m, ledger)
+    for r in own:
+        compile_rule(r)
     rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node))
     for rules in _phases(level, selection, own):
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run()
-        if changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger):
+        if not changed:
+            continue
+        merged = "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
+        if infer_model(m) or merged:
             rewriter.tried.clear()
             driver.run()
     if "dead_code" in selection and ledger.steps:

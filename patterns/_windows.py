@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from graphopt.patterns._elementwise import FLOATS
 from onnx import TensorProto
 
+from graphopt.patterns._elementwise import FLOATS
 from graphopt.rewrite import op
 from graphopt.rewrite.terms import Call, Constant
 

@@ -432,7 +432,9 @@ class Graph:
             walked: set[Node] = set()
             while node not in walked:  # up from producer to producer, until one comes round again
                 walked.add(node)
-                node = next(v.node for v in self._reads(node) if v.node is not None and v.node.graph is self and missing[v.node])
+                node = next(
+                    v.node for v in self._reads(node) if v.node is not None and v.node.graph is self and missing[v.node]
+                )
             return node
         for i, node in enumerate(order):
             node.prev = order[i - 1] if i else None

@@ -115,7 +115,9 @@ def _read_function(graph: Graph, f: FunctionProto) -> None:
 def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) -> None:
     graph.source = proto
     graph.name = proto.name
-    graph.annotations = frozenset(e.value for q in proto.quantization_annotation for e in q.quant_parameter_tensor_names)
+    graph.annotations = frozenset(
+        e.value for q in proto.quantization_annotation for e in q.quant_parameter_tensor_names
+    )
     values: dict[str, Value] = {}
     for info in proto.input:
         v = values[info.name] = Value(info.name, graph)
@@ -132,7 +134,9 @@ def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) 
             tensor.external_range()
             graph.model.external = True
         elif t.HasField("raw_data") and t.ByteSize() < tensor.nbytes:
-            raise ModelError(f"initializer '{t.name}' holds fewer bytes than its {tensor.nbytes}; export the model again")
+            raise ModelError(
+                f"initializer '{t.name}' holds fewer bytes than its {tensor.nbytes}; export the model again"
+            )
         known = values.get(t.name)
         if known is None:
             v = values[t.name] = Value(t.name, graph)

@@ -182,7 +182,9 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
     if external_data is None:
         external_data = model.external or size > PROTOBUF_LIMIT
     elif not external_data and size > PROTOBUF_LIMIT:
-        raise SaveError(f"'{path}': {size} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True")
+        raise SaveError(
+            f"'{path}': {size} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True"
+        )
     data_name = path.name + ".data"
     with _temporary(path.parent, path.name) as (model_tmp, data_tmp):
         proto = _header(model)

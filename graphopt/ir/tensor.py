@@ -69,7 +69,9 @@ class Tensor:
             array = np.asarray(array).reshape(self.dims)
         except (ValueError, TypeError, KeyError) as e:
             what = f"{dtype_name(self.dtype)}{list(self.dims)}"
-            raise ModelError(f"tensor '{self._proto.name}' does not hold what it says, {what}: {e}; export it again") from e
+            raise ModelError(
+                f"tensor '{self._proto.name}' does not hold what it says, {what}: {e}; export it again"
+            ) from e
         array.setflags(write=False)
         if array.nbytes <= _CACHED_BYTES:
             self._array = array

@@ -7,7 +7,7 @@ a failed test continues the innermost loop, so the source reads like the search 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
 from typing import Any
 
@@ -27,28 +27,61 @@ _BAG_OPS = frozenset({"Add", "Mul"})
 _BAG_LIMIT = 5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
-    """One variant of one rule, ready to run.
+    """One variant of one rule. Its functions are made when they are first asked for: most rules never meet their operators.
 
     Attributes:
         op: operator of the node that matching starts from.
-        bind: tells the calls of another reading's left side what they were matched with; the values to be replaced.
         needs: operators, or CONST, that must be among the producers of that node's inputs.
     """
 
-    rule: Rule
-    variant: Variant
-    op: str
-    needs: frozenset[str]
-    match: Callable[[Node], Iterator[Match]]
-    bind: Callable[[Any, tuple[Node | None, ...]], list[Value | None]]
-    source: str
+    __slots__ = ("_functions", "needs", "op", "rule", "variant")
+
+    def __init__(self, rule: Rule, variant: Variant) -> None:
+        self.rule = rule
+        self.variant = variant
+        self.op = variant.op
+        self.needs = _Compiler(rule, variant).needs()
+        self._functions: tuple[Callable[..., Any], Callable[..., Any], str] | None = None
+
+    def compile(self) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+        """Make the functions. Raises RuleError where the pattern is none."""
+        if self._functions is None:
+            self._functions = _Compiler(self.rule, self.variant).run()
+        return self._functions
+
+    @property
+    def match(self) -> Callable[[Node], Iterator[Match]]:
+        """The bindings of the pattern with this node as root, lazily."""
+        return self.compile()[0]
+
+    @property
+    def bind(self) -> Callable[[Any, tuple[Node | None, ...]], list[Value | None]]:
+        """Tells the calls of another reading's left side what they were matched with; gives the values to be replaced."""
+        return self.compile()[1]
+
+    @property
+    def source(self) -> str:
+        """The functions as Python."""
+        return self.compile()[2]
 
 
 def compile_rule(rule: Rule) -> list[Compiled]:
-    """All variants of a rule, in the order in which they are tried."""
-    return [_Compiler(rule, v).run() for v in rule.variants]
+    """All variants of a rule, in the order in which they are tried, ready to run.
+
+    Raises:
+        RuleError: something in the pattern stands where it cannot.
+    """
+    variants = variants_of(rule)
+    for v in variants:
+        v.compile()
+    return variants
+
+
+@cache
+def variants_of(rule: Rule) -> list[Compiled]:
+    """All variants of a rule, in the order in which they are tried; nothing is compiled yet."""
+    return [Compiled(rule, v) for v in rule.variants]
 
 
 class _Compiler:
@@ -72,7 +105,7 @@ class _Compiler:
         self.namespace: dict[str, Any] = {**vars(matching), "permutations": permutations}
 
     # ------------------------------------------------------------------ output
-    def run(self) -> Compiled:
+    def run(self) -> tuple[Callable[..., Any], Callable[..., Any], str]:
         root = _call_of(self.variant.roots[0])
         self.line("g = n0.graph")
         self.call(root, "n0")
@@ -95,9 +128,7 @@ class _Compiler:
         self.line(f"yield ({''.join(v + ',' for v in values)}), ({nodes}), ({inner})")
         source = "def match(n0):\n" + "\n".join(self.lines) + "\n\n\n" + self._binder()
         exec(compile(source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
-        return Compiled(
-            self.rule, self.variant, root.op, self._needs(root), self.namespace["match"], self.namespace["bind"], source
-        )
+        return self.namespace["match"], self.namespace["bind"], source
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -153,7 +184,9 @@ class _Compiler:
         for k, a in enumerate(call.args):
             if isinstance(a, Rest):
                 if a.var.kind.role != "variadic":
-                    raise RuleError(f"rule '{self.rule.name}': '{a.var.name}' is no variadic parameter; write *{a.var.name}")
+                    raise RuleError(
+                        f"rule '{self.rule.name}': '{a.var.name}' is no variadic parameter; write *{a.var.name}"
+                    )
                 self.bind(a.var, f"tuple({inputs}[{k}:])")
                 continue
             name = self.fresh("v")
@@ -376,7 +409,8 @@ class _Compiler:
             return 0 if arg.name in self.bound else 2 if arg.kind.role == "const" else 4
         return 3 if isinstance(arg, (Call, Output)) else 1
 
-    def _needs(self, root: Call) -> frozenset[str]:
+    def needs(self) -> frozenset[str]:
+        root = _call_of(self.variant.roots[0])
         if self._operands_of(root) is not None:
             return frozenset({root.op})
         needs = set()

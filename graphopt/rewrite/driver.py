@@ -7,13 +7,12 @@ changed; a table by operator, and by the operators of its producers, keeps it fr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 from graphopt.errors import RewriteLoopError, RuleError
 from graphopt.ir import Graph, Model, Node, Value, op_schema
-from graphopt.rewrite.compile import CONST, Compiled, Match, compile_rule
+from graphopt.rewrite.compile import CONST, Compiled, Match, variants_of
 from graphopt.rewrite.emit import Declined, Replacement, instantiate
 from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
 from graphopt.rewrite.rule import Rule
@@ -27,8 +26,6 @@ _SMALL = 1024
 #: How far below a change nodes are looked at again at once, and in the next sweep.
 _REACH = 3
 _FAR_REACH = 3
-
-_compiled = cache(compile_rule)
 
 
 class RuleSet:
@@ -56,7 +53,7 @@ class RuleSet:
         """Patterns that start from this operator, each with the bits of the producers that it needs."""
         found = self._entries.get(op)
         if found is None:
-            compiled = [c for r in self._by_op.get(op, ()) for c in _compiled(r) if c.op == op]
+            compiled = [c for r in self._by_op.get(op, ()) for c in variants_of(r) if c.op == op]
             found = self._entries[op] = [(self._mask(c.needs), c) for c in compiled]
         return found
 
@@ -119,10 +116,13 @@ class Rewriter:
         """Whether `new` may stand for `old`, whose producer is `before`: an output of a graph must have a producer there."""
         return not old.exits or before.op != "Identity" or _takes_name(old, new)
 
-    def replace(self, old: Value, new: Value, before: Node) -> None:
-        """Let everybody read `new` instead of `old`, whose producer is `before`; names of graph outputs are kept."""
+    def replace(self, old: Value, new: Value, before: Node, anchor: Node | None = None) -> None:
+        """Let everybody read `new` instead of `old`, whose producer is `before`; names of graph outputs are kept.
+
+        `anchor`: the node in front of which everything is there already, where that is not `before`.
+        """
         if old.exits and not _takes_name(old, new):
-            self._copy_to_output(old, new, before)
+            self._copy_to_output(old, new, before, anchor or before)
             return
         output = old.exits > 0
         old.replace_uses(new)
@@ -136,7 +136,7 @@ class Rewriter:
             new.dtype, new.type = old.dtype, old.type
         self._look_below(new)
 
-    def _copy_to_output(self, old: Value, new: Value, before: Node) -> None:
+    def _copy_to_output(self, old: Value, new: Value, before: Node, anchor: Node) -> None:
         """Let a graph output be a copy of `new`, and everybody else read `new` itself."""
         graph = old.graph
         if new.const is not None and _constant_takes(graph, new.dtype) and (new.const.nbytes <= _SMALL or not new.used):
@@ -149,7 +149,7 @@ class Rewriter:
         copy.dtype, copy.shape, copy.type = old.dtype, old.shape, old.type
         if node.op == "Constant":
             copy.const = new.const
-        graph.insert_before(before, node)
+        graph.insert_before(anchor, node)
         for user in list(old.uses):
             for i, v in enumerate(user.inputs):
                 if v is old:
@@ -187,13 +187,18 @@ class Rewriter:
         v.node = node
         graph.insert_before(before, node)
 
-    def erase_if_dead(self, node: Node, gone: list[NodeRecord] | None = None) -> int:
-        """Remove a node that nobody reads, and its producers that nobody reads then; how many Constants apart."""
+    def erase_if_dead(self, node: Node, gone: list[NodeRecord] | None = None, matched: Collection[Node] = ()) -> int:
+        """Remove a node that nobody reads, and its producers that nobody reads then; how many Constants apart.
+
+        `matched`: nodes that a rule has replaced; they go even if they are not `removable` otherwise.
+        """
         count = 0
         stack = [node]
         while stack:
             n = stack.pop()
-            if n.graph is None or any(v is not None and v.used for v in n.outputs) or not self.removable(n):
+            if n.graph is None or any(v is not None and v.used for v in n.outputs):
+                continue
+            if n not in matched and not self.removable(n):
                 continue
             read = list(Graph._reads(n))
             if gone is not None:
@@ -235,6 +240,7 @@ class Driver:
         self.handlers = handlers or Handlers()
         self.applied = 0
         self._fruitless: dict[str, list[str]] = {}
+        self._limit = 1000 + 8 * sum(1 for _ in self.model.nodes())
         self._broken: set[Rule] = set()
 
     def run(self) -> int:
@@ -251,8 +257,7 @@ class Driver:
             if not again:
                 break
             for node in again:
-                if node.graph is not None:
-                    self._visit_around(node)
+                self._visit_around(node)
         return self.applied
 
     def _sweep(self, graph: Graph) -> None:
@@ -263,7 +268,7 @@ class Driver:
 
     def _visit_around(self, node: Node) -> None:
         """Visit a node and, where that changed something, what is near it."""
-        if self._visit(node):
+        if node.graph is not None and self._visit(node):
             pending = self.rewriter.pending
             while pending:
                 n = pending.popitem()[0]
@@ -347,14 +352,14 @@ class Driver:
         read = [v for n in r.nodes for v in n.inputs if v is not None] + r.results
         ready = max(
             (v.node.position for v in read if v.node is not None and v.node.graph is graph and v.node not in r.nodes),
-            default=-1,
+            default=None,
         )
         producers = [n for n in roots if n is not None]
         users = [
             n.position for v in r.roots for u in v.uses if (n := _in_graph(u, graph)) is not None and n not in producers
         ]
         for anchor in sorted(producers, key=lambda n: n.position, reverse=True):
-            if ready < anchor.position <= min(users, default=anchor.position):
+            if (ready is None or ready < anchor.position) and anchor.position <= min(users, default=anchor.position):
                 return anchor
         raise Declined(
             "the outputs are used in between, no place in the graph is behind all inputs and before all users"
@@ -388,16 +393,18 @@ class Driver:
             rewriter.insert(n, anchor)
         roots = [v.node for v in r.roots]
         new = set(r.nodes)
-        names = [(old.name, result) for old, result in zip(r.roots, r.results, strict=True) if result.node in new]
-        for old, result in zip(r.roots, r.results, strict=True):
+        pairs = list(zip(r.roots, r.results, strict=True))
+        names = [(old.name, old, result) for old, result in pairs if result.node in new]
+        for old, result in pairs:
             assert old.node is not None
-            rewriter.replace(old, result, old.node)
+            rewriter.replace(old, result, old.node, anchor)
         gone: list[NodeRecord] = []
+        matched = {n for n in (*match[1], *match[2]) if n is not None}
         for root in roots:
             assert root is not None
-            rewriter.erase_if_dead(root, gone)
-        for name, result in names:
-            if result.name != name and not any(old.name == name and old.used for old in r.roots):
+            rewriter.erase_if_dead(root, gone, matched)
+        for name, old, result in names:
+            if result.name != name and old.name == name and (old.node is None or old.node.graph is None):
                 result.rename(name)
         after = tuple(record(n) for n in r.nodes)
         step = Step(rule.name, rule.where, graph.name, tuple(gone), after, (time.perf_counter() - started) * 1e6)
@@ -412,8 +419,7 @@ class Driver:
         history.append(rule.name)
         total = self._fruitless.setdefault("", [])
         total.append(rule.name)
-        limit = 1000 + 8 * self.model.graph.size
-        if len(history) > _PATIENCE or len(total) > limit:
+        if len(history) > _PATIENCE or len(total) > self._limit:
             names = sorted(set((history if len(history) > _PATIENCE else total)[-_PATIENCE:]))
             who = (
                 f"rule '{names[0]}' rewrites its own result"

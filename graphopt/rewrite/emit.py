@@ -54,8 +54,10 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
     try:
         values_of_roots = compiled.bind(next(body), nodes)
         reason = yield_all(body, offers)
-    except (Declined, RuleError):
+    except Declined:
         raise
+    except RuleError as e:
+        raise RuleError(f"rule '{rule.name}' ({rule.where}): {e}") from e
     except Exception as e:
         raise RuleError(f"rule '{rule.name}' ({rule.where}) failed with {type(e).__name__}: {e}") from e
     roots = [v for v in values_of_roots if v is not None]
@@ -121,7 +123,11 @@ class _Builder:
         for old, term in zip(roots, offers, strict=True):
             if term is None:
                 raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): None cannot stand in a replacement")
-            new = self.value(term) if isinstance(term, (Term, Constant)) else self.constant(term, old.dtype, not old.dtype)
+            new = (
+                self.value(term)
+                if isinstance(term, (Term, Constant))
+                else self.constant(term, old.dtype, not old.dtype)
+            )
             if old.dtype and new.dtype and old.dtype != new.dtype:
                 raise Declined(f"the replacement is {dtype_name(new.dtype)}, the original {dtype_name(old.dtype)}")
             if same_shape(old.shape, new.shape) is False:
@@ -136,8 +142,13 @@ class _Builder:
         if isinstance(term, (Leaf, Constant)):
             return term.value
         if isinstance(term, Output):
-            made = term.value or self.node(term.call).outputs[term.index]
-            assert made is not None
+            if term.value is not None:
+                return term.value
+            matched = term.call.value
+            node = self.node(term.call) if matched is None or matched.node is None else matched.node
+            made = node.outputs[term.index] if term.index < len(node.outputs) else None
+            if made is None:
+                raise Declined(f"output {term.index} of {term.call.op} is left out")
             return made
         if isinstance(term, Call):
             return term.value if term.value is not None else self.node(term).output
@@ -182,6 +193,7 @@ class _Builder:
             return self.done[id(call)]
         schema = self._schema(call)
         args, attributes = self._arguments(call, schema)
+        self._check_counts(call, schema, args, attributes)
         dtypes: dict[str, int] = {}
         values: list[Value | None] = []
         for i, a in enumerate(args):
@@ -204,11 +216,8 @@ class _Builder:
                     raise Declined(f"{call.op} takes no {dtype_name(v.dtype)} at this opset")
         for i, a in enumerate(args):
             if values[i] is None and a is not None:
-                wanted = self._dtype_of(schema, i, dtypes)
+                wanted = self._dtype_of(schema, i, dtypes, isinstance(a, float))
                 values[i] = self.constant(a, wanted or 0, wanted is None)
-        while values and values[-1] is None:
-            values.pop()
-        self._check_counts(call, schema, values, attributes)
         if schema is not None and schema.since_version < 7 and "broadcast" in schema.attributes:
             shapes = [v.shape if v is not None else None for v in values]
             if not same_shape(*shapes):
@@ -276,22 +285,24 @@ class _Builder:
                 raise RuleError(
                     f"rule '{self.rule.name}' ({self.rule.where}): {call.op} has no parameter '{name}' at any opset"
                 )
+        while args and args[-1] is None:
+            args.pop()
         if call.op == "Split" and schema is not None and "num_outputs" in schema.attributes and len(args) < 2:
             attributes.setdefault("num_outputs", call.outputs)
         return args, attributes
 
-    def _dtype_of(self, schema: OpSchema | None, i: int, dtypes: dict[str, int]) -> int | None:
+    def _dtype_of(self, schema: OpSchema | None, i: int, dtypes: dict[str, int], is_float: bool) -> int | None:
         """The dtype that a constant must have as input i; 0: its own, None: that of an operand which nobody knows."""
         p = schema.input_param(i) if schema is not None else None
         if p is None:
             return 0
         if len(p.types) == 1:
             return next(iter(p.types))
-        return (dtypes[p.type_var] or None) if p.type_var in dtypes else 0
+        if p.type_var in dtypes:
+            return dtypes[p.type_var] or None
+        return next((d for d in (*dtypes.values(), TensorProto.FLOAT) if d in p.types), 0) if is_float else 0
 
-    def _check_counts(
-        self, call: Call, schema: OpSchema | None, values: list[Value | None], attributes: dict[str, Any]
-    ) -> None:
+    def _check_counts(self, call: Call, schema: OpSchema | None, values: list[Any], attributes: dict[str, Any]) -> None:
         if schema is None:
             return
         where = f"rule '{self.rule.name}' ({self.rule.where}) builds {call.op}"

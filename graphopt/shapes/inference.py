@@ -15,6 +15,9 @@ from graphopt.shapes.dims import ANONYMOUS, broadcast
 #: Constants up to this many bytes are shown to the inference: shapes, axes, pads, scales.
 _VISIBLE_BYTES = 1024
 
+#: How the names begin that ONNX's inference gives to dims it knows nothing about.
+_MADE_UP = "unk__"
+
 #: One output, of the dtype and shape of the first input.
 _LIKE_FIRST = frozenset(
     "Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Hardmax "
@@ -36,10 +39,14 @@ class TypeInfo(NamedTuple):
 UNKNOWN = TypeInfo(0, None)
 
 
-def infer_model(model: Model) -> None:
+def infer_model(model: Model) -> bool:
     """Set `dtype`, `shape` and `type` of every value that inference can say something about, subgraphs included.
 
-    Never raises: what cannot be inferred stays unknown. Weights are not touched, so any size of model will do.
+    May be called again after changes: what is known stays, what became known is added. Never raises: what cannot be
+    inferred stays unknown. Weights are not touched, so any size of model will do.
+
+    Returns:
+        Whether a rank, a dim or a dtype became known.
     """
     _forget_anonymous(model.graph)
     skeleton = ModelProto(ir_version=max(model.ir_version, 8))
@@ -50,8 +57,9 @@ def infer_model(model: Model) -> None:
     try:
         inferred = shape_inference.infer_shapes(skeleton, data_prop=True)
     except Exception:  # the inference raises many types for models that still run
-        return
-    _assign(model.graph, inferred.graph, {})
+        return False
+    model.inferences += 1
+    return _assign(model.graph, inferred.graph, {}, f"@{model.inferences}")
 
 
 def _skeleton(target: GraphProto, graph: Graph) -> None:
@@ -85,11 +93,16 @@ def _visible(tensor: Tensor, name: str) -> TensorProto:
     return TensorProto(name=name, data_type=tensor.dtype, dims=tensor.dims)
 
 
-def _assign(graph: Graph, inferred: GraphProto, parsed: dict[bytes, TypeInfo]) -> None:
-    """Copy types from the inferred message; `parsed` remembers them by their bytes, since most are alike."""
+def _assign(graph: Graph, inferred: GraphProto, parsed: dict[bytes, TypeInfo], suffix: str) -> bool:
+    """Copy types from the inferred message; whether that told anything new.
+
+    `parsed` remembers types by their bytes, since most are alike; `suffix` keeps the names that this inference made up for
+    unknown dims apart from those of another.
+    """
     types = {i.name: i.type.SerializeToString() for i in inferred.value_info}
     for i in inferred.output:
         types[i.name] = i.type.SerializeToString()
+    news = False
     for node in graph:
         for v in node.outputs:
             if v is None or v.const is not None:
@@ -99,25 +112,49 @@ def _assign(graph: Graph, inferred: GraphProto, parsed: dict[bytes, TypeInfo]) -
                 continue
             info = parsed.get(message)
             if info is None:
-                info = parsed[message] = _parse_type(TypeProto.FromString(message))
-            v.dtype, v.shape, v.type = info
+                info = parsed[message] = _parse_type(TypeProto.FromString(message), suffix)
+            if v.dtype or v.type is not None:
+                shape = _merged(v.shape, info.shape)
+                news = news or _knows_more(shape, v.shape)
+                v.shape = shape
+            else:
+                v.dtype, v.shape, v.type = info
+                news = True
     if not graph.holders:
-        return
+        return news
     nested = {p.output[0]: p for p in inferred.node if p.output and p.attribute}
     for node in graph.holders:
         p = nested.get(node.outputs[0].name) if node.outputs and node.outputs[0] is not None else None
         if p is not None:
             graphs = [g for a in p.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
             for sub, g in zip(node.subgraphs, graphs, strict=False):
-                _assign(sub, g, parsed)
+                news = _assign(sub, g, parsed, suffix) or news
+    return news
 
 
-def _parse_type(t: TypeProto) -> TypeInfo:
-    if t.HasField("tensor_type"):
-        return TypeInfo(
-            t.tensor_type.elem_type, read_shape(t.tensor_type.shape) if t.tensor_type.HasField("shape") else None
-        )
-    return TypeInfo(0, None, t)
+def _merged(old: Shape | None, new: Shape | None) -> Shape | None:
+    """What two inferences know together: numbers before the model's own names before names made up."""
+    if old is None or new is None or len(old) != len(new):
+        return old if new is None else new
+    return tuple(
+        q if not isinstance(p, int) and (isinstance(q, int) or (q is not None and (p is None or "@" in p))) else p
+        for p, q in zip(old, new, strict=True)
+    )
+
+
+def _knows_more(new: Shape | None, old: Shape | None) -> bool:
+    if new is None or old is None:
+        return new is not None
+    return any(isinstance(q, int) and not isinstance(p, int) for p, q in zip(old, new, strict=False))
+
+
+def _parse_type(t: TypeProto, suffix: str = "") -> TypeInfo:
+    if not t.HasField("tensor_type"):
+        return TypeInfo(0, None, t)
+    shape = read_shape(t.tensor_type.shape) if t.tensor_type.HasField("shape") else None
+    if suffix and shape is not None:
+        shape = tuple(d + suffix if isinstance(d, str) and d.startswith(_MADE_UP) else d for d in shape)
+    return TypeInfo(t.tensor_type.elem_type, shape)
 
 
 def _forget_anonymous(graph: Graph) -> None:

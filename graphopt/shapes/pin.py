@@ -88,7 +88,9 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
 def _plain(wanted: Any, key: str) -> int | list[Any]:
     """A size, or a list of them, as Python has them; NumPy's are fine too."""
     if isinstance(wanted, (str, bytes, Mapping)) or not isinstance(wanted, (SupportsIndex, Iterable)):
-        raise ArgumentError(f"input_shapes: '{key}' must be a size or a shape, as 1 or (1, 3, 224, 224), not {wanted!r}")
+        raise ArgumentError(
+            f"input_shapes: '{key}' must be a size or a shape, as 1 or (1, 3, 224, 224), not {wanted!r}"
+        )
     if isinstance(wanted, Iterable) and getattr(wanted, "ndim", 1):
         return [_plain_size(size) for size in wanted]
     return _plain_size(wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from graphopt.patterns._elementwise import FLOATS, within
-
 from graphopt.rewrite import Attrs, Maybe, Perm, Tensor, any_of, op, rule
 
 

@@ -10,8 +10,8 @@ from math import pi, sqrt
 from typing import Any
 
 import numpy as np
-from graphopt.patterns.raising._constants import SINGLE, close, scalar
 
+from graphopt.patterns.raising._constants import SINGLE, close, scalar
 from graphopt.rewrite import Const, Float, Int, Ints, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 

@@ -10,9 +10,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from graphopt.patterns.raising._constants import SINGLE, scalar
 from onnx import TensorProto, helper
 
+from graphopt.patterns.raising._constants import SINGLE, scalar
 from graphopt.rewrite import Attrs, Const, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 

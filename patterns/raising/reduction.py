@@ -9,10 +9,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from graphopt.patterns._elementwise import chosen, decides
-from graphopt.patterns.raising._constants import close, scalar
 from onnx import TensorProto
 
+from graphopt.patterns._elementwise import chosen, decides
+from graphopt.patterns.raising._constants import close, scalar
 from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives, Call
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from graphopt.patterns._elementwise import (
     FLOATS,
     INTEGERS,
@@ -24,7 +25,6 @@ from graphopt.patterns._elementwise import (
     within,
     wrapping,
 )
-
 from graphopt.rewrite import Const, Int, any_of, op, rule
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from graphopt.patterns._elementwise import FLOATS, INTEGERS, chosen, foldable, within, wrapping
 
+from graphopt.patterns._elementwise import FLOATS, INTEGERS, chosen, foldable, within, wrapping
 from graphopt.rewrite import Const, Float, Int, Maybe, Tensor, any_of, op, rule
 
 Interval = tuple[float | None, float | None]

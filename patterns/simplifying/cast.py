@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from graphopt.patterns._elementwise import FLOATS, INTEGERS
 from onnx import TensorProto
 
+from graphopt.patterns._elementwise import FLOATS, INTEGERS
 from graphopt.rewrite import Attrs, Int, op, rule
 
 _BOOL = TensorProto.BOOL

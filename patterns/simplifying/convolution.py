@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from graphopt.patterns._windows import (
     Kernel,
     added_pads,
@@ -15,7 +16,6 @@ from graphopt.patterns._windows import (
     unpadded,
     wide,
 )
-
 from graphopt.rewrite import Attrs, Const, Float, Ints, Maybe, Tensor, any_of, op, rule
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
+
 from graphopt.patterns._windows import (
     Kernel,
     along,
@@ -16,8 +18,6 @@ from graphopt.patterns._windows import (
     unpadded,
     wide,
 )
-from onnx import TensorProto
-
 from graphopt.rewrite import Attrs, Const, Float, Maybe, any_of, op, rule
 from graphopt.shapes import same_dims
 

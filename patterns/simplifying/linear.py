@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from graphopt.patterns._elementwise import FLOATS, within
 from graphopt.patterns._windows import (
     along,
@@ -16,10 +17,11 @@ from graphopt.patterns._windows import (
     survives,
     wide,
 )
-
 from graphopt.rewrite import Attrs, Const, Float, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 from graphopt.shapes import same_dims, same_shape
+
+_ARITHMETIC = frozenset({"Mul", "Div", "Cast", "Reciprocal"})
 
 
 def _per_column(k: Constant, rank: int | None, n: int) -> np.ndarray | None:
@@ -35,6 +37,16 @@ def _beside(k: Constant, x: Any, axis: int, n: int) -> np.ndarray | None:
         return None
     f = along(k, axis % x.rank, x.rank, n)
     return f if f is not None and finite(f) else None
+
+
+def _normalised(x: Any) -> bool:
+    """Whether `x` was divided by a square root just before. Runtimes know normalisations by the gain and shift behind them."""
+    nodes = [x.value.node]
+    for _ in range(4):
+        nodes = [v.node for n in nodes if n is not None and n.op in _ARITHMETIC for v in n.inputs if v is not None]
+        if any(n is not None and n.op == "Sqrt" for n in nodes):
+            return True
+    return False
 
 
 def _columns(attrs: dict[str, Any]) -> int:
@@ -124,6 +136,8 @@ def product_of_factor(x, w: Const["K N"], k: Const):
     f = _beside(k, x, -1, w.shape[0])
     if f is None:
         return "not one finite factor per input"
+    if k.size > 1 and _normalised(x):
+        return "the gain of a normalisation"
     if why := refuses_weights(x, w):
         return why
     w_times_k = _scaled(w, f, 0)
@@ -155,6 +169,8 @@ def product_of_sum_plus_shift(x, w: Const["K N"], c: Const, b: Const):
     s, shift = _beside(c, x, -1, w.shape[0]), _per_column(b, y.rank, w.shape[1])
     if s is None or shift is None:
         return "not one finite shift per input and per column"
+    if c.size > 1 and _normalised(x):
+        return "the shift of a normalisation"
     if not moderate(s, x.dtype):
         return "so large a shift would cost precision"
     if x.dtype not in FLOATS or not w.size:
@@ -303,6 +319,8 @@ def gemm_of_factor(x, w: Const["_ _"], b: Maybe[Tensor], k: Const, a: Attrs):
     f = _beside(k, x, 0 if a.get("transA") else 1, w.shape[axis]) if x.rank == 2 else None
     if f is None:
         return "not one finite factor per input"
+    if k.size > 1 and _normalised(x):
+        return "the gain of a normalisation"
     if why := refuses_weights(x, w):
         return why
     w_times_k = _scaled(w, f, axis)
@@ -321,6 +339,8 @@ def gemm_of_sum(x, w: Const["_ _"], b: Maybe[Const], c: Const, a: Attrs):
     row = np.zeros(n) if b is None else _per_column(b, 2, n)
     if s is None or row is None or "broadcast" in a:
         return "not one finite shift per input and per column"
+    if c.size > 1 and _normalised(x):
+        return "the shift of a normalisation"
     if not moderate(s, x.dtype):
         return "so large a shift would cost precision"
     if x.dtype not in FLOATS or not w.size:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from graphopt.patterns._elementwise import INTEGERS, chosen, filled, small, within
 from onnx import TensorProto
 
+from graphopt.patterns._elementwise import INTEGERS, chosen, filled, small, within
 from graphopt.rewrite import Attrs, Const, Maybe, Tensor, any_of, op, rule
 
 

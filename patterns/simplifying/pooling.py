@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
+
 from graphopt.patterns._elementwise import FLOATS
 from graphopt.patterns._windows import added_pads, along, finite, unpadded
-
 from graphopt.rewrite import Attrs, Const, Float, Ints, Maybe, any_of, op, rule
 from graphopt.shapes import is_static, same_dims
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.patterns._shapes import TO_THE_END, axes_of, dim_key, entries, leaf, made_by, slices_of
 from graphopt.ir import Dim, Node
+from graphopt.patterns._shapes import TO_THE_END, axes_of, dim_key, entries, leaf, made_by, slices_of
 from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, op, rule
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims, same_shape
@@ -283,7 +283,7 @@ def concat_slices(*xs, axis: Axis):
     yield y
     cuts = [_single_cut(made_by(x, "Slice", y.value), axis) for x in xs]
     whole = [x.value.node.inputs[0] for x, c in zip(xs, cuts, strict=True) if c is not None]
-    if len(xs) < 2 or len(whole) != len(xs) or any(w is not whole[0] for w in whole):
+    if len(whole) != len(xs) or any(w is not whole[0] for w in whole):
         return "not all slices of one tensor on this axis"
     bounds = [cuts[0][0], *(c[1] for c in cuts)]
     if any(c[0] != end for c, end in zip(cuts[1:], bounds[1:], strict=False)):

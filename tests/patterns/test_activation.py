@@ -19,6 +19,9 @@ TANH = "h = 0.5; o = 1; two = 2; k = 0.044715; s = 0.7978846; three = 3"
 CUBIC = (
     "a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) i = Mul(x, h) y = Mul(i, g)"
 )
+FACTOR = "a = Mul(x, x) b = Mul(a, k) d = Add(b, o) "
+TURN = "g = Tanh(f) i = Add(o, g) "
+OUTER = " f = Mul(s, e) " + TURN
 COND = "a = 0.1; z = 0; o = 1"
 RELUS = "p = Relu(x) n = Neg(x) r = Relu(n) "
 MAX = "m = ReduceMax<axes=[-1]>(x) d = Sub(x, m) "
@@ -90,36 +93,23 @@ FIRES = [
         "gelu_tanh",
         one(CUBIC, TANH, opset=20),
         one(
-            "a = Mul(k, x) b = Mul(x, a) d = Mul(x, b) e = Add(x, d) f = Mul(s, e) g = Tanh(f) "
-            "i = Add(o, g) j = Mul(h, i) y = Mul(x, j)",
+            "a = Mul(k, x) b = Mul(x, a) d = Mul(x, b) e = Add(x, d)" + OUTER + "j = Mul(h, i) y = Mul(x, j)",
             TANH,
             opset=20,
         ),
         one(
-            "a = Mul(x, x) b = Mul(a, x) d = Mul(b, k) e = Add(d, x) f = Mul(s, e) g = Tanh(f) "
-            "i = Add(o, g) j = Mul(x, i) y = Div(j, two)",
+            "a = Mul(x, x) b = Mul(a, x) d = Mul(b, k) e = Add(d, x)" + OUTER + "j = Mul(x, i) y = Div(j, two)",
             TANH,
             opset=20,
         ),
+        one(FACTOR + "e = Mul(x, s) f = Mul(d, e) " + TURN + "j = Div(x, two) y = Mul(j, i)", TANH, opset=20),
+        one(FACTOR + "e = Mul(d, s) f = Mul(x, e) " + TURN + "j = Mul(h, x) y = Mul(j, i)", TANH, opset=20),
         one(
-            "a = Mul(x, x) b = Mul(a, k) d = Add(b, o) e = Mul(x, s) f = Mul(d, e) g = Tanh(f) "
-            "i = Add(o, g) j = Div(x, two) y = Mul(j, i)",
+            FACTOR.replace("Mul(x, x)", "Pow(x, two)") + "e = Mul(d, x)" + OUTER + "j = Mul(h, x) y = Mul(j, i)",
             TANH,
             opset=20,
         ),
-        one(
-            "a = Pow(x, two) b = Mul(a, k) d = Add(b, o) e = Mul(d, s) f = Mul(x, e) g = Tanh(f) "
-            "i = Add(o, g) j = Mul(h, x) y = Mul(j, i)",
-            TANH,
-            opset=20,
-        ),
-        one(
-            "a = Pow(x, n) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) "
-            "i = Mul(x, h) y = Mul(i, g)",
-            TANH + "; int64 n = 3",
-            opset=20,
-            x="float16[N,3]",
-        ),
+        one(CUBIC.replace("three", "n"), TANH + "; int64 n = 3", opset=20, x="float16[N,3]"),
     ),
     *of("mish", one("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18)),
     *of(
@@ -164,7 +154,7 @@ FIRES = [
     ),
     *of(
         "sigmoid",
-        one("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(o, p)", COND, **WIDE),
+        one("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(o, p)", COND, low=-200, high=200),
         one("n = Neg(x) e = Exp(n) p = Add(o, e) y = Reciprocal(p)", COND, x="float16[N,2]"),
         one("n = Mul(x, m) e = Exp(n) p = Add(o, e) y = Reciprocal(p)", "m = -1; o = 1", x="double[2,3]"),
     ),
@@ -281,25 +271,12 @@ REFUSES = [
     ),
     *of(
         "gelu_tanh",
-        c(
-            "a = Pow(x, two) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) "
-            "i = Mul(x, h) y = Mul(i, g)",
-            TANH,
-            opset=20,
-        ),
-        c(
-            "a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, h) f = Tanh(e) g = Add(f, o) "
-            "i = Mul(x, h) y = Mul(i, g)",
-            TANH,
-            opset=20,
-        ),
+        c(CUBIC.replace("three", "two"), TANH, opset=20),
+        c(CUBIC.replace("Mul(d, s)", "Mul(d, h)"), TANH, opset=20),
+        c(CUBIC.replace("Mul(a, k)", "Mul(a, j)"), TANH + "; j = 0.0447", opset=20),
+        c(CUBIC.replace("Mul(x, h)", "Mul(x, s)"), TANH, opset=20),
+        c(CUBIC.replace("Add(f, o)", "Add(f, two)"), TANH, opset=20),
         c(CUBIC, TANH, opset=17, reason="does not exist at opset 17"),
-        c(
-            "a = Pow(x, three) b = Mul(a, j) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) "
-            "i = Mul(x, h) y = Mul(i, g)",
-            TANH + "; j = 0.0447",
-            opset=20,
-        ),
     ),
     *of(
         "mish",

@@ -145,6 +145,17 @@ FIRES["convolution_times_factor"] += [
         nodes=1,
     ),
 ]
+FIRES["convolution_times_factor"] += [
+    # Large weights that nothing else reads, and small ones that something does.
+    g(
+        "a = Conv(x, w) y = Mul(a, k)",
+        (floats("w", 32, 32, 3, 3), "float k = {2}"),
+        "[N,32,3,3]",
+        "[N,32,1,1]",
+        nodes=1,
+    ),
+    g("a = Conv(x, w) y = Mul(a, k) z = Conv(x, w)", (W, "float k = {2}"), also="float[N,3,3,3] z", nodes=2),
+]
 FIRES["convolution_plus_shift"] += [
     g("a = Conv(x, w, b) y = Add(a, k)", (WB, K), nodes=1),
     g("a = Conv(x, z) y = Add(a, k)", K, more="float[3,2,3,3] z", nodes=1),
@@ -182,6 +193,17 @@ REFUSES = {
         g("a = Conv(x, w) y, c, d = BatchNormalization<training_mode=1>(a, s, o, m, v)", (W, norm(3))),
         g("a = Conv(x, w) y, c, d, e, f = BatchNormalization(a, s, o, m, v)", (W, norm(3)), opset=9, reason="trains"),
         g("a = Conv(x, w) y = BatchNormalization(a, s, o, z, v)", (W, norm(3)), more="float[3] z"),
+        g(
+            f"a = Conv(x, w) {NORM}",
+            (W, norm(3).replace("o = {", "o = {inf, 1, 1}, float[3] n = {")),
+            reason="not a finite",
+        ),
+        g(
+            "a = Conv(x, w) y = BatchNormalization<spatial=0>(a, s, o, m, v)",
+            (W, *(floats(n, 3, 3, 3, low=0.5, high=1) for n in "somv")),
+            opset=7,
+            reason="not a finite factor per channel",
+        ),
     ],
     "pointwise_convolution_of_convolution": [
         *[
@@ -211,7 +233,7 @@ REFUSES = {
             for mode, p, z, conv, c, y, why in [
                 ("", "0,0,1,1,0,0,1,1", "0.5", "", 2, "[N,3,5,5]", "not padded with zeros"),
                 ("", "0,0,1,1,0,0,1,1", "nan", "", 2, "[N,3,5,5]", "not padded with zeros"),
-                ("", "0,0,1,-1,0,0,1,1", "0", "", 2, "[N,3,5,3]", "negative"),
+                ("", "0,0,1,-1,0,0,1,1", "0", "", 2, "[N,3,5,3]", "cuts off"),
                 ("", "0,1,1,1,0,0,1,1", "0", "", 3, "[N,3,5,5]", "batch or channels"),
                 ("", "0,0,1,1,0,1,1,1", "0", "", 3, "[N,3,5,5]", "batch or channels"),
                 ("", "0,0,1,1,1,0,1,1", "0", "", 2, "[M,3,5,5]", "batch or channels"),
@@ -257,6 +279,10 @@ REFUSES["convolution_times_factor"] += [
 #: What makes new weights: not out of large ones that stay, not out of none, and not too small ones.
 REFUSES["convolution_times_factor"] += [twice("c = Mul(a, k)"), none("y = Mul(a, k)"), half("y = Mul(a, k)", 3e-5)]
 REFUSES["convolution_over_divisor"] += [twice("c = Div(a, k)"), none("y = Div(a, k)"), half("y = Div(a, k)", 6e4)]
+ONE_SMALL = listed("k", (3, 1, 1), [1.0, 3e-5, 1.0], "float16")
+REFUSES["convolution_times_factor"].append(
+    g("a = Conv(x, w) y = Mul(a, k)", (HALF, ONE_SMALL), "[1,2,5,5]", "[1,3,3,3]", dtype="float16", reason="too small")
+)
 REFUSES["shift_minus_convolution"] += [twice("c = Sub(k, a)"), none("y = Sub(k, a)")]
 REFUSES["batch_norm_of_convolution"] += [
     twice(NORM.replace("y =", "c ="), norm(32, [1.0] * 32)),

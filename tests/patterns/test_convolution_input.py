@@ -189,6 +189,10 @@ for scale, value in [("convolution_of_product", 3e-5), ("convolution_of_quotient
         f"{SCALES[scale]} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [value], "float16")), reason="small", **HALF
     )  # type: ignore[arg-type]
     REFUSES[scale].append(case)
+ONE_SMALL = listed("k", (2, 1, 1), [3e-5, 1.0], "float16")
+REFUSES["convolution_of_product"].append(
+    g("a = Mul(x, k) y = Conv(a, w)", (WIDE_HALF, ONE_SMALL), reason="small", **HALF)  # type: ignore[arg-type]
+)
 for shift, before in SHIFTS.items():
     REFUSES[shift] += [
         g(f"{before} y = Conv<pads=[0,1,0,0]>(a, w, b)", (WB, K), y="[N,3,3,4]", reason="padding"),

@@ -259,6 +259,31 @@ ZERO = listed("k", (3,), [1.0, 0.0, 2.0])
 REFUSES["product_over_divisor"].append(g("a = MatMul(x, w) y = Div(a, k)", (W, ZERO), reason="per column"))
 ZERO4 = listed("k", (4,), [1.0, 0.0, 2.0, 3.0])
 REFUSES["product_of_quotient"].append(g("a = Div(x, k) y = MatMul(a, w)", (W, ZERO4), reason="per input"))
+ROOT = "u = Mul(x, x) v = ReduceMean<axes=[-1]>(u) r = Sqrt(v)"
+for n in ("n = Div(x, r)", "i = Reciprocal(r) n = Mul(x, i)", "i = Div(one, r) n = Mul(x, i)"):
+    REFUSES["product_of_factor"].append(
+        g(f"{ROOT} {n} a = Mul(n, k) y = MatMul(a, w)", (W, K4, "float one = {1}"), reason="gain of a normalisation")
+    )
+    REFUSES["product_of_sum_plus_shift"].append(
+        g(
+            f"{ROOT} {n} t = Mul(n, k) z = Add(t, c) a = MatMul(z, w) y = Add(a, b)",
+            (W, K4, C4, B, "float one = {1}"),
+            reason="shift of a normalisation",
+        )
+    )
+FIRES["product_of_factor"] += [
+    g(f"{ROOT} n = Div(x, r) a = Mul(n, k) y = MatMul(a, w)", (W, "float k = {3}"), nodes=5, low=0.1),
+    g("q = Abs(x) r = Sqrt(q) n = Add(x, r) a = Mul(n, k) y = MatMul(a, w)", (W, K4), nodes=4),
+    g("n = Mul(x, d) a = Mul(n, k) y = MatMul(a, w)", (W, K4, "float d = {3}"), nodes=2),
+]
+FIRES["product_of_sum_plus_shift"].append(
+    g(
+        f"{ROOT} n = Div(x, r) z = Add(n, c) a = MatMul(z, w) y = Add(a, b)",
+        (W, B, "float c = {3}"),
+        nodes=6,
+        low=0.1,
+    )
+)
 REFUSES["left_product_times_factor"].append(
     g("a = MatMul(w, x) y = Mul(a, k)", (T, floats("k", 2)), "[4,2]", "[3,2]", reason="one finite factor")
 )

@@ -42,6 +42,8 @@ UNKNOWN = {"reason": "sizes are not known"}
 EPSILON = {"reason": "not a single number"}
 ROUNDED = {"reason": "would be rounded"}
 NARROW = {"reason": "16-bit float"}
+CASTS = "f = Cast<to=1>(x) n = LayerNormalization(f, s) y = Cast<to=10>(n)"
+RISING = "float[4] s = 1, 2, 3, 4"
 
 FIRES = [
     *of(
@@ -148,17 +150,13 @@ FIRES = [
             "float[4] s = 1, 2, 3, 4; float[4] t = 4, 5, 6, 7",
             x="float16[N,3,4]",
         ),
-        one(
-            "f = Cast<to=1>(x) n = LayerNormalization<axis=1>(f, s) y = Cast<to=10>(n)",
-            "float[4] s = 1, 2, 3, 4",
-            x="float16[3,4]",
-        ),
+        one("f = Cast<to=1>(x) n = LayerNormalization<axis=1>(f, s) y = Cast<to=10>(n)", RISING, x="float16[3,4]"),
     ),
     *of(
         "rms_normalization_casts",
         one(
             "f = Cast<to=1>(x) n = RMSNormalization<epsilon=0.1>(f, s) y = Cast<to=10>(n)",
-            "float[4] s = 1, 2, 3, 4",
+            RISING,
             x="float16[2,4]",
             opset=23,
         ),
@@ -334,42 +332,25 @@ REFUSES = [
     ),
     *of(
         "layer_normalization_casts",
-        c(
-            "f = Cast<to=1>(x) n = LayerNormalization(f, s) y = Cast<to=10>(n)",
-            "float[4] s = 0.1, 2, 3, 4",
-            x="float16[2,4]",
-            **ROUNDED,
-        ),
+        c(CASTS, "float[4] s = 0.1, 2, 3, 4", x="float16[2,4]", **ROUNDED),
         c(
             "f = Cast<to=1>(x) n = LayerNormalization(f, s, t) y = Cast<to=10>(n)",
             "float[4] s = 1, 2, 3, 4; float[4] t = 1, 1, 1, 1e6",
             x="float16[2,4]",
             **ROUNDED,
         ),
-        c(
-            "f = Cast<to=1>(x) n = LayerNormalization(f, s) y = Cast<to=10>(n)",
-            "float[4] s = 1, 2, 3, 4",
-            x="double[2,4]",
-            y="float16[2,4]",
-            **NARROW,
-        ),
+        c(CASTS, RISING, x="double[2,4]", y="float16[2,4]", **NARROW),
         c(
             "f = Cast<to=1>(x) n = LayerNormalization(f, s) y = Cast<to=11>(n)",
-            "float[4] s = 1, 2, 3, 4",
+            RISING,
             x="float16[2,4]",
             y="double[2,4]",
             **NARROW,
         ),
-        c(
-            "f = Cast<to=1>(x) n = LayerNormalization(f, s) y = Cast<to=10>(n)",
-            "float[4] s = 1, 2, 3, 4",
-            x="int32[2,4]",
-            y="float16[2,4]",
-            **NARROW,
-        ),
+        c(CASTS, RISING, x="int32[2,4]", y="float16[2,4]", **NARROW),
         c(
             "f = Cast<to=1>(x) n = LayerNormalization<stash_type=10>(f, s) y = Cast<to=10>(n)",
-            "float[4] s = 1, 2, 3, 4",
+            RISING,
             x="float16[2,4]",
             reason="does not compute in float32",
         ),
@@ -385,7 +366,7 @@ REFUSES = [
         ),
         c(
             "f = Cast<to=1>(x) n = RMSNormalization(f, s) y = Cast<to=16>(n)",
-            "float[4] s = 1, 2, 3, 4",
+            RISING,
             x="float16[2,4]",
             y="bfloat16[2,4]",
             opset=23,

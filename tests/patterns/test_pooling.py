@@ -178,7 +178,7 @@ REFUSES = {
             ("", "0,0,2,0,0,0,1,1", "0", "kernel_shape=[2,2]", "[N,2,7,6]", "lie in the padding"),
             ("", "0,0,1,0,0,0,1,2", "0", "kernel_shape=[2,2]", "[N,2,6,7]", "lie in the padding"),
             ("", "0,1,1,0,0,0,1,1", "0", "kernel_shape=[2,2]", "[N,3,6,6]", "batch or channels"),
-            ("", "0,0,1,0,0,0,-1,1", "0", "kernel_shape=[2,2]", "[N,2,4,6]", "negative"),
+            ("", "0,0,1,0,0,0,-1,1", "0", "kernel_shape=[2,2]", "[N,2,4,6]", "cuts off"),
             ("", "0,0,1,0,0,0,1,1", "0", 'kernel_shape=[2,2], auto_pad="SAME_UPPER"', "[N,2,7,7]", "auto_pad"),
         ]
     ],

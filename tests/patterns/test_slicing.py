@@ -48,6 +48,8 @@ FIRES = [
         q = Slice<starts=[0,0], ends=[2,2147483647]>(x) y = Relu(q) }""", opset=9, nodes=1)),
     ("slice_nothing", Case("""g (float[2,N] x) => (float[2,N] y) <int32[1] s = {0}, int32[1] e = {2147483647}> {
         q = Slice(x, s, e) y = Relu(q) }""", nodes=1)),
+    ("slice_nothing", Case(f"""g (float[9,4] x) => (float[A,B] y) <int64[1] s = {{0}}, int64[1] e = {{2147483647}}, bool[2] all = {{1,1}}> {{
+        {_UNKNOWN_RANK} q = Slice(r, s, e) y = Relu(q) }}""", nodes=4)),
     ("slice_to_own_size", Case("""g (float[2,N,4] x, float[N] z) => (float[2,N,4] y)
         <int64[1] s = {0}, int64[1] a = {-2}, int64[1] t = {1}> {
         e = Shape(z) q = Slice(x, s, e, a, t) y = Relu(q) }""", nodes=1)),
@@ -120,6 +122,10 @@ FIRES = [
         c = Concat<axis=-2>(x, z) d = Concat<axis=0>(z, z) y = Concat<axis=0>(c, d) }""", nodes=1)),
     ("concat_split", Case("""g (float[N,6] x) => (float[N,6] y) <int64[3] s = {1,2,3}> {
         a, b, c = Split<axis=1>(x, s) d = Concat<axis=-1>(a, b, c) y = Relu(d) }""", nodes=1)),
+    ("concat_split", Case("""g (float[N,6] x) => (float[N,6] y) {
+        a, b = Split<axis=-1>(x) d = Concat<axis=1>(a, b) y = Relu(d) }""", opset=11, nodes=1)),
+    ("concat_split", Case("""g (float[6,N] x) => (float[6,N] y) {
+        a, b = Split(x) d = Concat<axis=0>(a, b) y = Relu(d) }""", opset=11, nodes=1)),
     ("concat_slices", Case("""g (float[N,6] x) => (float[A,B] y)
         <int64[1] a = {0}, int64[1] b = {2}, int64[1] c = {-1}, int64[1] d = {9223372036854775807}, int64[1] x1 = {1}> {
         p = Slice(x, a, b, x1) q = Slice(x, b, c, x1) r = Slice(x, c, d, x1) y = Concat<axis=-1>(p, q, r) }""", nodes=1)),
@@ -242,6 +248,9 @@ REFUSES = [
         c = Concat<axis=0>(x, z) d = Concat<axis=-2>(z, z) y = Concat<axis=1>(c, d) }""", reason="no part")),
     ("concat_concat", Case("""g (float[3,3] x, float[3,3] z) => (float[A,B] y, float[C,D] c) {
         c = Concat<axis=0>(x, z) y = Concat<axis=0>(c, z) }""", reason="no part")),
+    ("concat_concat", Case(f"""g (float[9] x) => (float[A] y) <bool[1] all = {{1}}> {{
+        {_UNKNOWN_RANK} c = Concat<axis=-1>(r, r) y = Concat<axis=0>(c, r) }}""", reason="no part")),
+    ("concat_split", Case("""g (float[N,6] x) => (float[A,B] y) { y = Concat<axis=1>(x, x) }""", reason="not all parts")),
     ("concat_split", Case("""g (float[N,6] x) => (float[A,B] y) {
         a, b = Split<axis=1>(x) y = Concat<axis=1>(b, a) }""", opset=11, reason="not all parts")),
     ("concat_split", Case("""g (float[6,6] x) => (float[A,B] y) {
@@ -250,6 +259,7 @@ REFUSES = [
         a, b, c = Split<axis=1>(x) y = Concat<axis=1>(a, b) }""", opset=11, reason="not all parts")),
     ("concat_split", Case("""g (float[N,6] x) => (float[A,B] y, float[C,D] z) {
         a, b, c = Split<axis=1>(x) y = Concat<axis=1>(a, b, b) z = Neg(c) }""", opset=11, reason="not all parts")),
+    ("concat_slices", Case("""g (float[N,6] x) => (float[A,B] y) { y = Concat<axis=0>(x, x) }""", reason="not all slices")),
     ("concat_slices", Case("""g (float[N,6] x) => (float[A,B] y) <int64[1] a = {1}, int64[1] b = {2}, int64[1] c = {4}, int64[1] d = {3}> {
         p = Slice(x, a, b) q = Slice(x, d, c) y = Concat<axis=0>(p, q) }""", reason="next to each other")),
     ("concat_slices", Case("""g (float[N,6] x, float[N,6] z) => (float[A,B] y) <int64[1] a = {1}, int64[1] b = {2}, int64[1] c = {4}> {
