@@ -195,7 +195,7 @@ def model_file(model: Any) -> Iterator[ModelFile]:
         return
     if isinstance(model, (bytes, bytearray, memoryview)):
         data = bytes(model)
-        proto = _parse(data, "what was given")
+        proto: Any = _parse(data, "what was given")
     else:
         proto = model if isinstance(model, onnx.ModelProto) else getattr(model, "proto", None)
         if not isinstance(proto, onnx.ModelProto):

@@ -116,7 +116,7 @@ def _rounding(value: Any) -> float:
     if value is None or is_text(a) or not is_floating(a):
         return 0.0
     finite = np.abs(_wide(a)[np.isfinite(_wide(a))])
-    info: Any = ml_dtypes.finfo(a.dtype)  # type: ignore[no-untyped-call]
+    info: Any = ml_dtypes.finfo(a.dtype)
     return 8.0 * float(info.eps) * float(finite.max(initial=0.0))
 
 

@@ -193,7 +193,7 @@ def _tensor(element: int, shape: list[int], style: Style, largest: int, rng: np.
     if element == TensorProto.BOOL:
         return rng.integers(0, 2, shape).astype(bool)
     if element in INTEGERS:
-        info: Any = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+        info: Any = ml_dtypes.iinfo(dtype)
         low, high = 0, min(style.high, int(info.max))
         if info.bits <= 8 and style.high in (9, 31):
             low, high = int(info.min), int(info.max)

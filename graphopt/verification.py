@@ -202,7 +202,7 @@ def verify(
         if problems := comparing.interface_differences(a.proto, b.proto):
             return Verification("interface differs", problems=tuple(problems))
         alike = partial(compare, tolerance=rtol, at_least=comparing.tolerance_for(a.proto))
-        trials = _Trials(a, b, seeds, sizes, seconds, comparing.given(inputs, a.proto), alike)
+        trials = _Trials(a, b, seeds, sizes, seconds, list(comparing.given(inputs, a.proto)), alike)
         if on is None and "reference" in names and (weights := comparing.weight_bytes(a.proto)) > REFERENCE_LIMIT:
             names.remove("reference")
             trials.notes.append(f"left out: reference: {weights / 2**20:.0f} MiB of weights are too many for it")

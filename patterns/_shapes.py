@@ -125,7 +125,9 @@ def _no_minus(v: Value, depth: int) -> bool:
         checked = node.inputs[:1]
     elif node.op in ("Add", "Concat", "Max", "Mul"):
         checked = node.inputs
-    elif node.op == "Div" and (by := node.inputs[1]) is not None and by.const is not None and (by.const.item() or 0) > 0:
+    elif (
+        node.op == "Div" and (by := node.inputs[1]) is not None and by.const is not None and (by.const.item() or 0) > 0
+    ):
         checked = node.inputs[:1]
     else:
         return False

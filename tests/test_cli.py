@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import pytest
-from graphopt.patterns import PHASES, all_rules, rules_of
 from onnx import TensorProto, helper, numpy_helper
 
 import graphopt
 from graphopt.cli import main
+from graphopt.patterns import PHASES, all_rules, rules_of
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("optimize", "verify", "inspect", "explain", "rules", "demo")

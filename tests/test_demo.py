@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from graphopt.exec.executors import create, installed
 from onnx import numpy_helper
 
 from graphopt.demo import demo_model
+from graphopt.exec.executors import create, installed
 from graphopt.verification import verify
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)

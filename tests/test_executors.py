@@ -12,10 +12,10 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from graphopt.exec.executors import EXECUTORS, OnnxRuntime, Unsupported, create, installed, model_file
 from onnx import TensorProto, helper
 
 from graphopt.errors import ArgumentError, MissingDependencyError
+from graphopt.exec.executors import EXECUTORS, OnnxRuntime, Unsupported, create, installed, model_file
 
 needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
 everywhere = pytest.mark.parametrize("executor", installed())

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from graphopt.exec import executors
-from graphopt.exec.executors import installed
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from graphopt.compare import nodes_of
 from graphopt.errors import ArgumentError, ModelError
+from graphopt.exec import executors
+from graphopt.exec.executors import installed
 from graphopt.verification import Verification, VerificationError, verify
 
 needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")

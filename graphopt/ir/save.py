@@ -258,9 +258,11 @@ def _moves(model: Model, data: Path, writer: _DataFile) -> list[Callable[[], Non
 
     moves: list[Callable[[], None]] = []
     for graph in model.graphs():
-        for tensor in graph.initializers.values():
-            if (proto := moved(tensor)) is not None:
-                moves.append(partial(move_initializer, graph, tensor, proto))
+        moves += [
+            partial(move_initializer, graph, tensor, proto)
+            for tensor in graph.initializers.values()
+            if (proto := moved(tensor)) is not None
+        ]
         for node in graph:
             for name, value in node.attributes.items():
                 if isinstance(value, Tensor) and (proto := moved(value)) is not None:

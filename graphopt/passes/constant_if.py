@@ -29,6 +29,10 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
         return False  # one sequence given out twice would need an Identity, which old opsets have for tensors only
     parent = node.graph
     _free_names(rewriter.model, branch)
+    constants, branch.initializers = branch.initializers, {}
+    for v in constants:
+        v.graph = parent
+        rewriter.add_constant(v, node)
     moved = parent.adopt(branch, node)
     for n in moved:
         rewriter.look_again(n)

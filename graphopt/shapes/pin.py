@@ -91,7 +91,8 @@ def _plain(wanted: Any, key: str) -> int | list[Any]:
         raise ArgumentError(
             f"input_shapes: '{key}' must be a size or a shape, as 1 or (1, 3, 224, 224), not {wanted!r}"
         )
-    if isinstance(wanted, Iterable) and getattr(wanted, "ndim", 1):
+    scalar = getattr(wanted, "ndim", None) == 0  # an array of no dims can be iterated over in name only
+    if isinstance(wanted, Iterable) and not scalar:
         return [_plain_size(size) for size in wanted]
     return _plain_size(wanted)
 

@@ -216,8 +216,9 @@ def slice_concat(*xs, a: Axis, starts: Ints, ends: Ints, axes: Maybe[Ints], step
         return "another dim, or backwards"
     start, end, step = cut[a]
     sizes = [_size(p, a) for p in xs]
-    if all(isinstance(n, int) for n in sizes):
-        start, end, _ = _normal(cut[a], sum(sizes)) or (0, 0, 0)
+    known = [n for n in sizes if isinstance(n, int)]
+    if len(known) == len(sizes):
+        start, end, _ = _normal(cut[a], sum(known)) or (0, 0, 0)
     found = _part(xs, a, start)
     if found is None:
         return "the sizes of the parts before it are not known"
@@ -281,9 +282,10 @@ def concat_slices(*xs, axis: Axis):
     """Slices next to each other put together again are one slice."""
     y = op.Concat(*xs, axis=axis)
     yield y
-    cuts = [_single_cut(made_by(x, "Slice", y.value), axis) for x in xs]
-    whole = [x.value.node.inputs[0] for x, c in zip(xs, cuts, strict=True) if c is not None]
-    if len(whole) != len(xs) or any(w is not whole[0] for w in whole):
+    found = [_single_cut(made_by(x, "Slice", y.value), axis) for x in xs]
+    whole = [x.value.node.inputs[0] for x, c in zip(xs, found, strict=True) if c is not None]
+    cuts = [c for c in found if c is not None]
+    if len(cuts) != len(xs) or any(w is not whole[0] for w in whole):
         return "not all slices of one tensor on this axis"
     bounds = [cuts[0][0], *(c[1] for c in cuts)]
     if any(c[0] != end for c, end in zip(cuts[1:], bounds[1:], strict=False)):

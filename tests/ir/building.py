@@ -59,7 +59,9 @@ def constants(model: Model | ModelProto) -> dict[str, np.ndarray]:
     """Initializers and Constant nodes of the main graph by name."""
     proto = model.proto if isinstance(model, Model) else model
     found = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-    found.update({n.output[0]: onnx.numpy_helper.to_array(n.attribute[0].t) for n in proto.graph.node if n.op_type == "Constant"})
+    found.update(
+        {n.output[0]: onnx.numpy_helper.to_array(n.attribute[0].t) for n in proto.graph.node if n.op_type == "Constant"}
+    )
     return found
 
 
@@ -97,7 +99,11 @@ def everything() -> ModelProto:
     initializers = []
     for name, dtype in onnx.TensorProto.DataType.items():
         if name not in kinds:
-            values = [b"a", b"", "é".encode()] if name == "STRING" else np.array([1, 0, 1]).astype(make.tensor_dtype_to_np_dtype(dtype))
+            values = (
+                [b"a", b"", "é".encode()]
+                if name == "STRING"
+                else np.array([1, 0, 1]).astype(make.tensor_dtype_to_np_dtype(dtype))
+            )
             initializers.append(make.make_tensor(f"w_{name}", dtype, [3], values))
     initializers.append(onnx.numpy_helper.from_array(np.float32(2.5), "scalar"))
     initializers.append(onnx.numpy_helper.from_array(np.zeros((0, 2), np.float16), "nothing"))
@@ -111,7 +117,10 @@ def everything() -> ModelProto:
 
     branches = [
         make.make_graph(
-            [make.make_node(op, ["x", "inner_w"], [f"{op}_out"]), make.make_node("Relu", [f"{op}_out"], [f"{op}_done"])],
+            [
+                make.make_node(op, ["x", "inner_w"], [f"{op}_out"]),
+                make.make_node("Relu", [f"{op}_out"], [f"{op}_done"]),
+            ],
             f"{op}_branch",
             [],
             [make.make_value_info(f"{op}_done", float_type)],
@@ -122,12 +131,29 @@ def everything() -> ModelProto:
     ]
     branches[0].value_info.append(make.make_value_info("Add_out", float_type))
     branches[0].metadata_props.add(key="branch", value="then")
-    opaque = make.make_node("Opaque", ["x", "", "w_STRING"], ["o0", "", "o2"], "opaque", "a node", "my.domain", overload="")
+    opaque = make.make_node(
+        "Opaque", ["x", "", "w_STRING"], ["o0", "", "o2"], "opaque", "a node", "my.domain", overload=""
+    )
     opaque.overload = "special"
     opaque.metadata_props.add(key="node", value="2")
     if opaque.HasField("overload") and hasattr(opaque, "device_configurations"):
         opaque.device_configurations.add(configuration_id="c", pipeline_stage=1)
-    for value in (1, 1.5, "text", b"\xff\xfe", [1, 2], [0.5, -0.0], ["a", "b"], [b"\xff"], sparse, [sparse], float_type, [float_type], branches[0], branches):
+    for value in (
+        1,
+        1.5,
+        "text",
+        b"\xff\xfe",
+        [1, 2],
+        [0.5, -0.0],
+        ["a", "b"],
+        [b"\xff"],
+        sparse,
+        [sparse],
+        float_type,
+        [float_type],
+        branches[0],
+        branches,
+    ):
         opaque.attribute.append(make.make_attribute(f"a{len(opaque.attribute)}", value))
     opaque.attribute.append(make.make_attribute("a_tensor", onnx.numpy_helper.from_array(np.arange(3), "named")))
     opaque.attribute.append(make.make_attribute("a_tensors", [onnx.numpy_helper.from_array(np.arange(3), "t0")]))
@@ -141,7 +167,9 @@ def everything() -> ModelProto:
 
     nodes = [
         make.make_node("If", ["c"], ["y"], "choose", then_branch=branches[0], else_branch=branches[1]),
-        make.make_node("Constant", [], ["k"], "constant", value=onnx.numpy_helper.from_array(np.arange(2.0), "k_value")),
+        make.make_node(
+            "Constant", [], ["k"], "constant", value=onnx.numpy_helper.from_array(np.arange(2.0), "k_value")
+        ),
         make.make_node("SequenceAt", ["s", "zero"], ["from_sequence"]),
         make.make_node("OptionalHasElement", ["opt"], ["has"]),
         make.make_node("Identity", ["opt"], ["opt_out"]),
@@ -169,7 +197,10 @@ def everything() -> ModelProto:
         ],
         [make.make_value_info(n, float_type, "out") for n in ("y", "from_sequence")]
         + [make.make_value_info("has", tensor(onnx.TensorProto.BOOL, [])), make.make_value_info("opt_out", optional)]
-        + [make.make_value_info("o2", float_type), make.make_value_info("doubled2", tensor(onnx.TensorProto.FLOAT, [3]))],
+        + [
+            make.make_value_info("o2", float_type),
+            make.make_value_info("doubled2", tensor(onnx.TensorProto.FLOAT, [3])),
+        ],
         initializers,
         "a graph",
         [make.make_value_info("sum", tensor(onnx.TensorProto.FLOAT, [3])), make.make_value_info("o0", float_type)],
@@ -196,14 +227,27 @@ def everything() -> ModelProto:
             attribute_protos=[make.make_attribute("alpha", 2.0)],
             doc_string="a function",
         ),
-        make.make_function("local", "double", ["v"], ["w"], [make.make_node("Add", ["v", "v"], ["w"])], [make.make_opsetid("", 21)], overload="fast"),
+        make.make_function(
+            "local",
+            "double",
+            ["v"],
+            ["w"],
+            [make.make_node("Add", ["v", "v"], ["w"])],
+            [make.make_opsetid("", 21)],
+            overload="fast",
+        ),
     ]
     functions[0].metadata_props.add(key="function", value="5")
     functions[0].value_info.append(make.make_value_info("a", tensor(onnx.TensorProto.FLOAT, [])))
     model = make.make_model(
         graph,
         ir_version=onnx.IR_VERSION,
-        opset_imports=[make.make_opsetid("", 21), make.make_opsetid("my.domain", 7), make.make_opsetid("local", 1), make.make_opsetid("ai.onnx.ml", 3)],
+        opset_imports=[
+            make.make_opsetid("", 21),
+            make.make_opsetid("my.domain", 7),
+            make.make_opsetid("local", 1),
+            make.make_opsetid("ai.onnx.ml", 3),
+        ],
         functions=functions,
         producer_name="tests",
         producer_version="1",
@@ -215,7 +259,11 @@ def everything() -> ModelProto:
     if hasattr(model, "configuration"):
         model.configuration.add(name="c", num_devices=2, device=["a", "b"])
     training = model.training_info.add()
-    training.algorithm.CopyFrom(make.make_graph([make.make_node("Identity", ["scalar"], ["t"])], "step", [], [make.make_value_info("t", float_type)]))
+    training.algorithm.CopyFrom(
+        make.make_graph(
+            [make.make_node("Identity", ["scalar"], ["t"])], "step", [], [make.make_value_info("t", float_type)]
+        )
+    )
     training.update_binding.add(key="scalar", value="t")
     return model
 

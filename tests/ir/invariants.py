@@ -40,11 +40,27 @@ def _walk(
         if v in graph.initializers:
             assert (v.const is None) == (v in graph.inputs), f"const of {v}"
             assert v.const is None or v.const is graph.initializers[v], f"const of {v}"
-    sparse = {v: None for n in graph for v in n.inputs if v is not None and v.node is None and v.graph is graph and v not in values}
+    sparse = {
+        v: None
+        for n in graph
+        for v in n.inputs
+        if v is not None and v.node is None and v.graph is graph and v not in values
+    }
     for sub in graph.subgraphs():
-        sparse.update({v: None for n in sub for v in n.inputs if v is not None and v.node is None and v.graph is graph and v not in values})
+        sparse.update(
+            {
+                v: None
+                for n in sub
+                for v in n.inputs
+                if v is not None and v.node is None and v.graph is graph and v not in values
+            }
+        )
         sparse.update({v: None for v in sub.outputs if v.node is None and v.graph is graph and v not in values})
-    held = {s.values.name for s in graph.source.sparse_initializer} if hasattr(graph.source, "sparse_initializer") else set()
+    held = (
+        {s.values.name for s in graph.source.sparse_initializer}
+        if hasattr(graph.source, "sparse_initializer")
+        else set()
+    )
     for v in sparse:
         assert v.name in held, f"{v} comes from nowhere"
         values[v] = graph
@@ -65,7 +81,9 @@ def _walk(
             assert sub.owner is node
             assert sub.parent is graph
             _walk(sub, uses, exits, values, seen, outer_names | set(names))
-        graphs = [g for a in node.attributes.values() for g in (a if isinstance(a, list) else [a]) if isinstance(g, Graph)]
+        graphs = [
+            g for a in node.attributes.values() for g in (a if isinstance(a, list) else [a]) if isinstance(g, Graph)
+        ]
         assert graphs == node.subgraphs, f"subgraphs of {node}"
         for i, o in enumerate(node.outputs):
             if o is not None:

@@ -15,7 +15,22 @@ from tests.ir.building import everything
 
 SPARSE = onnx.SparseTensorProto(dims=[4])
 TYPE = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [1])
-VALUES: list[Any] = [0, -5, 1.5, "", "é", b"\xff", [1, 2], [0.5], ["a", ""], ["a", b"\xff"], SPARSE, [SPARSE], TYPE, [TYPE]]
+VALUES: list[Any] = [
+    0,
+    -5,
+    1.5,
+    "",
+    "é",
+    b"\xff",
+    [1, 2],
+    [0.5],
+    ["a", ""],
+    ["a", b"\xff"],
+    SPARSE,
+    [SPARSE],
+    TYPE,
+    [TYPE],
+]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=str)
@@ -44,7 +59,9 @@ def test_references() -> None:
     assert encode(AttributeProto(), "a", Reference("b", AttributeProto.INT)) == a
 
 
-@pytest.mark.parametrize(("field", "value"), [("f", 0.5), ("i", 3), ("s", b"x"), ("floats", [0.5]), ("ints", [1]), ("strings", [b"x"])])
+@pytest.mark.parametrize(
+    ("field", "value"), [("f", 0.5), ("i", 3), ("s", b"x"), ("floats", [0.5]), ("ints", [1]), ("strings", [b"x"])]
+)
 def test_attributes_without_a_type(field: str, value: Any) -> None:
     a = AttributeProto(name="a")
     if isinstance(value, list):

@@ -272,7 +272,11 @@ def test_only_what_nobody_reads_is_removed() -> None:
 
 
 def test_users() -> None:
-    m = load(parse("g (float[4] x) => (float[2] y, float[2] z) { a, b = Split<axis=0>(x) y = Add(a, b) z = Neg(b) }", opset=13))
+    m = load(
+        parse(
+            "g (float[4] x) => (float[2] y, float[2] z) { a, b = Split<axis=0>(x) y = Add(a, b) z = Neg(b) }", opset=13
+        )
+    )
     split = next(iter(m.graph))
     assert [n.op for n in split.users()] == ["Add", "Add", "Neg"]
 
@@ -515,7 +519,9 @@ def test_renaming_what_bodies_and_functions_take_and_give() -> None:
         }"""
     )
     add = onnx.helper.make_node("Add", ["p", "p"], ["r"])
-    proto.functions.append(onnx.helper.make_function("local", "double", ["p"], ["r"], [add], [onnx.helper.make_opsetid("", 17)]))
+    proto.functions.append(
+        onnx.helper.make_function("local", "double", ["p"], ["r"], [add], [onnx.helper.make_opsetid("", 17)])
+    )
     proto.opset_import.add(domain="local", version=1)
     m = load(proto)
     for g in list(m.graphs())[1:]:

@@ -75,7 +75,10 @@ def broken() -> dict[str, tuple[bytes | None, str]]:
         "empty.onnx": (b"", "is empty"),
         "truncated.onnx": (good[: len(good) // 2], "truncated"),
         "one_byte_less.onnx": (good[:-1], "truncated"),
-        "text.onnx": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "not an ONNX model"),
+        "text.onnx": (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "not an ONNX model",
+        ),
         "html.onnx": (b"<!DOCTYPE html>\n<html>\n<body>404</body>\n</html>\n", "not an ONNX model"),
         "zeros.onnx": (bytes(64), "not an ONNX model"),
         "zip.onnx": (b"PK\x03\x04" + bytes(60), "not an ONNX model"),
@@ -380,7 +383,9 @@ def test_shadowed_names() -> None:
 
 
 def test_initializers_that_are_inputs() -> None:
-    proto = parse("g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}, float[2] k = {3, 4}> { a = Mul(x, w) y = Add(a, k) }")
+    proto = parse(
+        "g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}, float[2] k = {3, 4}> { a = Mul(x, w) y = Add(a, k) }"
+    )
     m = load(proto)
     invariants.check(m)
     x, w = m.graph.inputs
@@ -493,10 +498,24 @@ def test_constants_that_are_no_text(attribute: str, value: object) -> None:
 
 @pytest.mark.parametrize("attribute", ["value", "value_float", "value_ints", "sparse_value"])
 def test_constants_of_functions_that_the_call_decides(attribute: str) -> None:
-    kinds = {"value": onnx.AttributeProto.TENSOR, "value_float": onnx.AttributeProto.FLOAT, "value_ints": onnx.AttributeProto.INTS}
+    kinds = {
+        "value": onnx.AttributeProto.TENSOR,
+        "value_float": onnx.AttributeProto.FLOAT,
+        "value_ints": onnx.AttributeProto.INTS,
+    }
     node = onnx.NodeProto(op_type="Constant", output=["k"])
-    node.attribute.add(name=attribute, ref_attr_name="alpha", type=kinds.get(attribute, onnx.AttributeProto.SPARSE_TENSOR))
-    function = helper.make_function("local", "f", ["v"], ["w"], [node, helper.make_node("Mul", ["v", "k"], ["w"])], [helper.make_opsetid("", 17)], ["alpha"])
+    node.attribute.add(
+        name=attribute, ref_attr_name="alpha", type=kinds.get(attribute, onnx.AttributeProto.SPARSE_TENSOR)
+    )
+    function = helper.make_function(
+        "local",
+        "f",
+        ["v"],
+        ["w"],
+        [node, helper.make_node("Mul", ["v", "k"], ["w"])],
+        [helper.make_opsetid("", 17)],
+        ["alpha"],
+    )
     proto = chain("y = Relu(x)")
     proto.functions.append(function)
     proto.opset_import.add(domain="local", version=1)
@@ -529,7 +548,9 @@ def test_broken_functions(change: str) -> None:
 
 def test_fresh_names_are_new_everywhere() -> None:
     m = load(everything())
-    taken = {v.name for g in m.graphs() for v in (*g.inputs, *g.initializers)} | {v.name for n in m.nodes() for v in n.outputs if v}
+    taken = {v.name for g in m.graphs() for v in (*g.inputs, *g.initializers)} | {
+        v.name for n in m.nodes() for v in n.outputs if v
+    }
     taken |= {"sparse", "sum", "o0"}
     for name in sorted(taken):
         assert m.fresh_name(name) != name
@@ -569,7 +590,9 @@ def test_external_data_is_mapped(tmp_path: Path) -> None:
     assert text(load(m).proto) == text(m.proto)
 
 
-def test_external_data_of_bytes_is_sought_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_data_of_bytes_is_sought_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = external_model(tmp_path)
     with pytest.raises(ModelError, match="missing"):
         load(path.read_bytes())

@@ -104,7 +104,12 @@ def test_opset_changes_are_saved() -> None:
     m.opsets["com.microsoft"] = 1
     m.opsets["my.domain"] = 8
     del m.opsets["ai.onnx.ml"]
-    assert {o.domain: o.version for o in m.proto.opset_import} == {"": 21, "my.domain": 8, "local": 1, "com.microsoft": 1}
+    assert {o.domain: o.version for o in m.proto.opset_import} == {
+        "": 21,
+        "my.domain": 8,
+        "local": 1,
+        "com.microsoft": 1,
+    }
 
 
 @pytest.mark.parametrize("ir", [3, 7, 8, onnx.IR_VERSION])
@@ -134,7 +139,12 @@ def test_new_attributes(value: Any) -> None:
     if isinstance(expected, (list, tuple)):
         expected = [v.encode() if isinstance(v, str) else v for v in expected]
         assert list(got) == pytest.approx(expected) if isinstance(got[0], float) else list(got) == expected
-        assert a.type == helper.make_attribute("a", expected if all(type(v) is type(expected[0]) for v in expected) else [0.5]).type
+        assert (
+            a.type
+            == helper.make_attribute(
+                "a", expected if all(type(v) is type(expected[0]) for v in expected) else [0.5]
+            ).type
+        )
     else:
         assert got == (pytest.approx(expected) if isinstance(expected, float) else expected)
         assert a.type == helper.make_attribute("a", expected).type
@@ -201,7 +211,11 @@ def test_branches_that_are_given_by_reference() -> None:
     for name in ("then_branch", "else_branch"):
         node.attribute.add(name=name, ref_attr_name=name, type=onnx.AttributeProto.GRAPH)
     proto = parse("g (float[2] x) => (float[2] y) { y = Relu(x) }")
-    proto.functions.append(helper.make_function("local", "f", ["c"], ["r"], [node], [helper.make_opsetid("", 17)], ["then_branch", "else_branch"]))
+    proto.functions.append(
+        helper.make_function(
+            "local", "f", ["c"], ["r"], [node], [helper.make_opsetid("", 17)], ["then_branch", "else_branch"]
+        )
+    )
     m = load(proto)
     choice = next(iter(m.functions["local", "f", ""].graph))
     assert choice.subgraphs == []
@@ -272,7 +286,9 @@ def test_value_info_follows_the_values() -> None:
 
 
 def test_parameters_of_quantization_annotations_are_kept() -> None:
-    proto = parse("g (float[2] x) => (float[2] y) <float[1] scale = {1}, float[1] unused = {2}> { a = Relu(x) b = Relu(x) y = Add(a, b) }")
+    proto = parse(
+        "g (float[2] x) => (float[2] y) <float[1] scale = {1}, float[1] unused = {2}> { a = Relu(x) b = Relu(x) y = Add(a, b) }"
+    )
     annotation = proto.graph.quantization_annotation.add(tensor_name="x")
     annotation.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="scale")
     out = optimize(proto).proto.graph
@@ -288,7 +304,12 @@ def externalised(folder: Path, threshold: int = 0, name: str = "m.onnx") -> tupl
     """A model with weights of several dtypes and sizes, saved by onnx with external data; the same in memory."""
     weights = {"big": BIG, "small": SMALL, "big2": BIG * 2}
     proto = add_model(weights)
-    extra = {"half": np.ones(700, np.float16), "ints": np.arange(300), "text": np.array(["a"] * 300, object), "empty": np.zeros((0,), np.float32)}
+    extra = {
+        "half": np.ones(700, np.float16),
+        "ints": np.arange(300),
+        "text": np.array(["a"] * 300, object),
+        "empty": np.zeros((0,), np.float32),
+    }
     proto.graph.initializer.extend(numpy_helper.from_array(w, n) for n, w in extra.items())
     proto.graph.initializer.append(helper.make_tensor("four", TensorProto.INT4, [4001], np.ones(4001)))
     path = folder / name
@@ -300,7 +321,10 @@ def check_same(path: Path, proto: ModelProto) -> None:
     """The file holds this model; external data is resolved by onnx and by graphopt."""
     onnx.checker.check_model(path)
     got = onnx.load(path)
-    for a, b in ((constants(got), constants(proto)), ({v.name: t.numpy() for v, t in load(path).graph.initializers.items()}, constants(proto))):
+    for a, b in (
+        (constants(got), constants(proto)),
+        ({v.name: t.numpy() for v, t in load(path).graph.initializers.items()}, constants(proto)),
+    ):
         assert list(a) == list(b)
         for name in a:
             assert same_bits(a[name], b[name]), name
@@ -393,7 +417,9 @@ INNER = """g (bool c, float[600] x) => (float[600] y) {
 def inner_external(folder: Path) -> tuple[Path, ModelProto]:
     """External data in a Constant's attribute and in the initializers of branches."""
     proto = parse(INNER, check=False)
-    proto.graph.node[0].attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.full(600, 2, np.float32), "k")))
+    proto.graph.node[0].attribute.append(
+        helper.make_attribute("value", numpy_helper.from_array(np.full(600, 2, np.float32), "k"))
+    )
     branches = {a.name: a.g for a in proto.graph.node[2].attribute}
     branches["then_branch"].initializer.append(numpy_helper.from_array(np.full(600, 3, np.float32), "w"))
     branches["else_branch"].initializer.append(numpy_helper.from_array(np.full(600, 5, np.float32), "w2"))
@@ -401,7 +427,11 @@ def inner_external(folder: Path) -> tuple[Path, ModelProto]:
     inside = ModelProto()
     inside.CopyFrom(proto)
     data = b"\0" * 128
-    for t in (proto.graph.node[0].attribute[0].t, branches["then_branch"].initializer[0], branches["else_branch"].initializer[0]):
+    for t in (
+        proto.graph.node[0].attribute[0].t,
+        branches["then_branch"].initializer[0],
+        branches["else_branch"].initializer[0],
+    ):
         t.external_data.add(key="location", value="m.onnx.data")
         t.external_data.add(key="offset", value=str(len(data)))
         t.data_location = TensorProto.EXTERNAL
@@ -513,7 +543,9 @@ class Full:
 @pytest.mark.parametrize("external_data", [True, False])
 @pytest.mark.parametrize("room", [0, 10, 200, 3000, 20000])
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_full_disk(external_data: bool, room: int, exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(
+    external_data: bool, room: int, exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     m = load(add_model({"big": BIG, "big2": BIG}))
     if exists:
         m.save(tmp_path / "m.onnx", external_data=external_data)
@@ -599,7 +631,9 @@ def test_more_than_two_gigabytes(tmp_path: Path) -> None:
             f.write(np.float32(i + 1).tobytes())
     proto = parse("g (float[1] x) => (float[1] y) { y = Relu(x) }")
     for i in range(count):
-        t = proto.graph.initializer.add(name=f"w{i}", data_type=TensorProto.FLOAT, dims=[each // 4], data_location=TensorProto.EXTERNAL)
+        t = proto.graph.initializer.add(
+            name=f"w{i}", data_type=TensorProto.FLOAT, dims=[each // 4], data_location=TensorProto.EXTERNAL
+        )
         for key, value in (("location", "weights.bin"), ("offset", i * each), ("length", each)):
             t.external_data.add(key=key, value=str(value))
     path = tmp_path / "m.onnx"

@@ -22,10 +22,19 @@ def sample(dtype: int, size: int = 5) -> np.ndarray:
     if dtype == TensorProto.STRING:
         return np.array(["", "a", "é", "0", "longer text"][:size], object)
     numpy_dtype = np.dtype(helper.tensor_dtype_to_np_dtype(dtype))
-    return np.array([1, 0, 0, 1, 1][:size] if dtype != TensorProto.FLOAT8E8M0 else [1, 2, 2, 1, 4][:size]).astype(numpy_dtype)
+    return np.array([1, 0, 0, 1, 1][:size] if dtype != TensorProto.FLOAT8E8M0 else [1, 2, 2, 1, 4][:size]).astype(
+        numpy_dtype
+    )
 
 
-def external(folder: Path, dtype: int, dims: tuple[int, ...], offset: int | None = 0, length: int | None = None, name: str = "w.bin") -> Tensor:
+def external(
+    folder: Path,
+    dtype: int,
+    dims: tuple[int, ...],
+    offset: int | None = 0,
+    length: int | None = None,
+    name: str = "w.bin",
+) -> Tensor:
     """A tensor whose message refers to a file."""
     proto = TensorProto(name="w", data_type=dtype, dims=dims, data_location=TensorProto.EXTERNAL)
     for key, value in (("location", name), ("offset", offset), ("length", length)):
@@ -60,7 +69,10 @@ def test_nbytes_is_what_a_message_holds(name: str, size: int) -> None:
 def test_every_dtype_from_a_file(name: str, offset: int, tmp_path: Path) -> None:
     raw = numpy_helper.from_array(sample(NUMERIC[name])).raw_data
     (tmp_path / "w.bin").write_bytes(b"\xff" * offset + raw + b"\xff" * 7)
-    for tensor in (external(tmp_path, NUMERIC[name], (5,), offset, len(raw)), external(tmp_path, NUMERIC[name], (5,), offset)):
+    for tensor in (
+        external(tmp_path, NUMERIC[name], (5,), offset, len(raw)),
+        external(tmp_path, NUMERIC[name], (5,), offset),
+    ):
         assert tensor.is_external
         array = tensor.numpy()
         assert array.dtype == sample(NUMERIC[name]).dtype

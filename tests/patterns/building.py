@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphopt.patterns import all_rules
 
+from graphopt.patterns import all_rules
 from tests.patterns.rule_cases import Case, apply, build, compare, inputs, run_ort
 
 

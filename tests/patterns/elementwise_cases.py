@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from graphopt.patterns import all_rules
 from onnx import parser
 
+from graphopt.patterns import all_rules
 from tests.patterns.rule_cases import Case, apply
 
 

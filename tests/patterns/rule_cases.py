@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from graphopt.patterns import all_rules
 from onnx import ModelProto, TensorProto, helper, parser
 
 from graphopt.ir import Model, load
+from graphopt.patterns import all_rules
 from graphopt.rewrite import Driver, Ledger, Rewriter, Rule, RuleSet
 from graphopt.shapes import infer_model
 

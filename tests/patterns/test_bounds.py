@@ -6,8 +6,8 @@ import math
 from itertools import product
 
 import pytest
-from graphopt.patterns.simplifying.bounds import _both
 
+from graphopt.patterns.simplifying.bounds import _both
 from tests.patterns.elementwise_cases import check_unknown_dtype, flat, g
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
 

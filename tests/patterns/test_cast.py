@@ -6,11 +6,11 @@ from itertools import product
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, parser
+
 from graphopt.patterns import all_rules
 from graphopt.patterns._elementwise import FLOATS, INTEGERS
 from graphopt.patterns.simplifying.cast import _second_is_enough
-from onnx import TensorProto, helper, parser
-
 from tests.patterns.elementwise_cases import flat
 from tests.patterns.rule_cases import Case, apply, build, check_fires, check_refuses, run_ort, run_reference
 

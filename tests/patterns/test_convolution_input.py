@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from graphopt.patterns import all_rules
 
+from graphopt.patterns import all_rules
 from tests.patterns.building import cases, check_fires_on_ort, floats, graph, listed, norm, small_norm
 from tests.patterns.rule_cases import Case, apply, build, check_fires, check_refuses
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
-from graphopt.patterns._elementwise import FLOATS, INTEGERS, decides, filled, foldable, normal, rounds, small, within
 from onnx import TensorProto, helper, parser
 
 from graphopt.ir import load
+from graphopt.patterns._elementwise import FLOATS, INTEGERS, decides, filled, foldable, normal, rounds, small, within
 from graphopt.shapes import infer_model
 
 F, D, H = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16

@@ -274,7 +274,7 @@ for n in ("n = Div(x, r)", "i = Reciprocal(r) n = Mul(x, i)", "i = Div(one, r) n
 FIRES["product_of_factor"] += [
     g(f"{ROOT} n = Div(x, r) a = Mul(n, k) y = MatMul(a, w)", (W, "float k = {3}"), nodes=5, low=0.1),
     g("q = Abs(x) r = Sqrt(q) n = Add(x, r) a = Mul(n, k) y = MatMul(a, w)", (W, K4), nodes=4),
-    g("n = Mul(x, d) a = Mul(n, k) y = MatMul(a, w)", (W, K4, "float d = {3}"), nodes=2),
+    g("n = Mul(x, d) a = Mul(n, k) y = MatMul(a, w)", (W, K4, "float d = {3}"), nodes=1),
 ]
 FIRES["product_of_sum_plus_shift"].append(
     g(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from graphopt.patterns import all_rules
 
+from graphopt.patterns import all_rules
 from tests.patterns.elementwise_cases import flat, g
 from tests.patterns.rule_cases import Case, apply, build, check_fires, check_refuses
 

@@ -309,7 +309,9 @@ def _check(rules: list[str], nodes: list[NodeProto], constants: dict[str, Any], 
     """Whether the rules fire on a graph that makes y of vectors (None: of unknown size). What they write must be right for
     all sizes for which the graph runs."""
     tensors = [helper.make_tensor(k, TensorProto.INT64, np.shape(v), np.ravel(v)) for k, v in constants.items()]
-    made = [helper.make_tensor_value_info(k, TensorProto.INT64, ["N" + k if n is None else n]) for k, n in inputs.items()]
+    made = [
+        helper.make_tensor_value_info(k, TensorProto.INT64, ["N" + k if n is None else n]) for k, n in inputs.items()
+    ]
     out = helper.make_tensor_value_info("y", TensorProto.INT64, None)
     graph = helper.make_graph(nodes, "g", made, [out], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

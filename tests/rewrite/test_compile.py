@@ -12,7 +12,24 @@ from onnx import ModelProto, helper
 
 from graphopt.errors import RuleError
 from graphopt.ir import Value, load
-from graphopt.rewrite import Attrs, Axis, Const, Dim, Float, Int, Ints, Maybe, Perm, Rule, Str, any_of, domain, maybe, op, rule
+from graphopt.rewrite import (
+    Attrs,
+    Axis,
+    Const,
+    Dim,
+    Float,
+    Int,
+    Ints,
+    Maybe,
+    Perm,
+    Rule,
+    Str,
+    any_of,
+    domain,
+    maybe,
+    op,
+    rule,
+)
 from graphopt.rewrite.compile import compile_rule
 from graphopt.shapes import infer_model
 from tests.ir.building import parse, with_constants
@@ -75,7 +92,9 @@ def test_commutative_operators(name: str) -> None:
 
     kind = "bool" if name in ("And", "Or", "Xor") else "float"
     for args in ("p, b", "b, p"):
-        text = f"g ({kind}[2] a, {kind}[2] b) => (float[2] y) {{ p = Identity(a) q = {name}({args}) y = Cast<to=1>(q) }}"
+        text = (
+            f"g ({kind}[2] a, {kind}[2] b) => (float[2] y) {{ p = Identity(a) q = {name}({args}) y = Cast<to=1>(q) }}"
+        )
         assert bindings(r, text) == [("a", "b")]
 
 
@@ -257,7 +276,9 @@ def test_more_than_the_limit_keeps_the_association() -> None:
         yield ((((op.Relu(a) + b) + c) + d) + e) + f
         yield a
 
-    text = elementwise("p = Relu(a) q = Add(p, b) r = Add(q, c) s = Add(r, d) t = Add(s, e) y = Add(t, f)", "a b c d e f")
+    text = elementwise(
+        "p = Relu(a) q = Add(p, b) r = Add(q, c) s = Add(r, d) t = Add(s, e) y = Add(t, f)", "a b c d e f"
+    )
     found = bindings(r, text)
     assert sorted(found) == sorted(("a", *order, "f") for order in itertools.permutations("bcde"))
 
@@ -299,7 +320,9 @@ def test_constants() -> None:
         yield op.Mul(x, w)
         yield x
 
-    model = with_constants("g (float[2] a, float[2] b) => (float[2] y) { p = Mul(k, a) q = Mul(p, b) y = Mul(k, k) }", k=np.float32([1, 2]))
+    model = with_constants(
+        "g (float[2] a, float[2] b) => (float[2] y) { p = Mul(k, a) q = Mul(p, b) y = Mul(k, k) }", k=np.float32([1, 2])
+    )
     assert bindings(r, model) == [("a", "k"), ("k", "k"), ("k", "k")]
     overridable = "g (float[2] a, float[2] k) => (float[2] y) <float[2] k = {1, 2}> { y = Mul(a, k) }"
     assert bindings(r, overridable) == []
@@ -316,7 +339,13 @@ def test_a_body_is_not_looked_into_from_outside() -> None:
         y = If (c) <then_branch = t () => (float[2] u) { u = Neg(p) }, else_branch = e () => (float[2] v) { q = Relu(a) v = Neg(q) }>
     }"""
     m = load(parse(text))
-    found = [plain(values) for node in m.nodes() for c in compile_rule(r) if c.op == node.op for values, _, _ in c.match(node)]
+    found = [
+        plain(values)
+        for node in m.nodes()
+        for c in compile_rule(r)
+        if c.op == node.op
+        for values, _, _ in c.match(node)
+    ]
     assert found == [("a",)]
 
 
@@ -547,7 +576,7 @@ def test_roots_that_share_nothing() -> None:
 
 def test_roots_through_an_optional_input() -> None:
     @rule
-    def r(x, w: Maybe[Const], b: Maybe["_"]):
+    def r(x, w: Maybe[Const], b: Maybe[_]):
         yield op.Clip(x, w, b), op.Neg(b)
         yield x, x
 
@@ -563,7 +592,8 @@ def test_roots_behind_an_output_that_is_left_out() -> None:
         yield x, x
 
     model = with_constants(
-        "g (float[2] a) => (float[2] y, float[1] z) { p, q = TopK(a, k) c = Cast<to=1>(q) z = Neg(c) y = Relu(a) }", k=np.array([1])
+        "g (float[2] a) => (float[2] y, float[1] z) { p, q = TopK(a, k) c = Cast<to=1>(q) z = Neg(c) y = Relu(a) }",
+        k=np.array([1]),
     )
     model.graph.node[0].output[0] = ""
     assert bindings(r, model) == [("a",)]
@@ -726,7 +756,9 @@ def test_attributes_that_a_function_takes_from_its_call() -> None:
     node = helper.make_node("LeakyRelu", ["v"], ["w"])
     node.attribute.add(name="alpha", ref_attr_name="slope", type=1)
     model = parse("g (float[2] a) => (float[2] y) { y = local.f(a) }", imports=', "local": 1', check=False)
-    model.functions.append(helper.make_function("local", "f", ["v"], ["w"], [node], [helper.make_opsetid("", 17)], ["slope"]))
+    model.functions.append(
+        helper.make_function("local", "f", ["v"], ["w"], [node], [helper.make_opsetid("", 17)], ["slope"])
+    )
     m = load(model)
     (inner,) = m.functions["local", "f", ""].graph
     for r in (named, unnamed, rest):
@@ -736,7 +768,7 @@ def test_attributes_that_a_function_takes_from_its_call() -> None:
 # ----------------------------------------------------------------------------- shapes
 def test_shapes_of_variables() -> None:
     @rule
-    def r(x: "N C", z: "C", N: Dim, C: Dim):
+    def r(x: "N C", z: C, N: Dim, C: Dim):
         yield op.Add(x, z)
         yield x
 
@@ -750,7 +782,7 @@ def test_shapes_of_variables() -> None:
 
 def test_numbers_and_dots_in_shapes() -> None:
     @rule
-    def r(x: "... C", z: "1 C", w: "..."):
+    def r(x: "... C", z: "1 C", w: ...):
         yield op.Concat(x, z, w, axis=0)
         yield x
 
@@ -764,7 +796,7 @@ def test_the_order_of_matching_does_not_matter_for_letters() -> None:
     """Letters are compared when all is bound; a second binding is tried where they differ."""
 
     @rule(exact=True)
-    def r(x: "N C", z: "C"):
+    def r(x: "N C", z: C):
         yield op.Mul(x, z)
         yield x
 

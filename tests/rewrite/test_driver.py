@@ -196,7 +196,10 @@ def test_one_value_that_is_two_outputs() -> None:
 def test_an_output_that_is_read_as_well() -> None:
     text = "g (float[2] x) => (float[2] y, float[2] z) { a = Neg(x) y = Neg(a) z = Relu(y) }"
     m, _ = rewrite(parse(text), neg_neg)
-    assert {(n.op_type, n.input[0], n.output[0]) for n in m.proto.graph.node} == {("Identity", "x", "y"), ("Relu", "x", "z")}
+    assert {(n.op_type, n.input[0], n.output[0]) for n in m.proto.graph.node} == {
+        ("Identity", "x", "y"),
+        ("Relu", "x", "z"),
+    }
 
 
 def test_inputs_are_kept() -> None:
@@ -264,7 +267,9 @@ def test_nodes_saved_although_an_inner_value_stays() -> None:
         yield op.Neg(op.Sin(op.Relu(x)))
         yield op.Abs(x)
 
-    m, ledger = rewrite(parse("g (float[2] x) => (float[2] y, float[2] z) { a = Relu(x) b = Sin(a) y = Neg(b) z = Cos(a) }"), r)
+    m, ledger = rewrite(
+        parse("g (float[2] x) => (float[2] y, float[2] z) { a = Relu(x) b = Sin(a) y = Neg(b) z = Cos(a) }"), r
+    )
     assert sorted(ops(m)) == ["Abs", "Cos", "Relu"]
     assert ledger.steps[0].saved == 1
 
@@ -311,7 +316,9 @@ def test_replaced_operators_go_even_if_nobody_knows_them() -> None:
         yield mine.Swish(mine.Half(x))
         yield x * op.Sigmoid(x)
 
-    proto = parse("g (float[2] x) => (float[2] y) { h = my.Half(x) y = my.Swish(h) u = my.Print(x) }", imports=', "my": 1')
+    proto = parse(
+        "g (float[2] x) => (float[2] y) { h = my.Half(x) y = my.Swish(h) u = my.Print(x) }", imports=', "my": 1'
+    )
     m = optimize(proto, rules=[lower])
     assert sorted(ops(m)) == ["Mul", "Print", "Sigmoid"]
 
@@ -376,7 +383,11 @@ def test_two_outputs_become_one_value(lines: str, first: bool) -> None:
 
 def test_two_roots_at_the_very_front() -> None:
     """Positions in front of the first node are as good as any."""
-    m = load(parse("g (float[2] x) => (float[2] y, float[2] z) { a = Cos(x) y = Relu(a) b = Relu(x) z = Neg(x) c = Add(y, b) d = Add(c, z) }"))
+    m = load(
+        parse(
+            "g (float[2] x) => (float[2] y, float[2] z) { a = Cos(x) y = Relu(a) b = Relu(x) z = Neg(x) c = Add(y, b) d = Add(c, z) }"
+        )
+    )
     infer_model(m)
     for k, node in enumerate(m.graph):
         node.position = -1000 + 10 * k
@@ -398,7 +409,9 @@ def test_the_next_binding_is_tried_when_the_guard_refuses() -> None:
             return "not this one"
         yield op.Abs(x)
 
-    m, ledger = rewrite(parse("g (float[2] a, float[2] b) => (float[2] y) { p = Relu(a) q = Relu(b) y = Add(p, q) }"), r)
+    m, ledger = rewrite(
+        parse("g (float[2] a, float[2] b) => (float[2] y) { p = Relu(a) q = Relu(b) y = Add(p, q) }"), r
+    )
     assert seen == ["a", "b"]
     assert ops(m) == ["Abs"]
     assert reasons(ledger) == ["not this one"]
@@ -617,9 +630,16 @@ def test_a_wide_graph() -> None:
 
 
 def test_deep_nesting() -> None:
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["p"]), helper.make_node("Relu", ["p"], ["o0"])], "g0", [], [onnx.ValueInfoProto(name="o0")])
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["p"]), helper.make_node("Relu", ["p"], ["o0"])],
+        "g0",
+        [],
+        [onnx.ValueInfoProto(name="o0")],
+    )
     for k in range(1, 20):  # protobuf reads messages up to a depth of 100
-        other = helper.make_graph([helper.make_node("Neg", ["x"], [f"e{k}"])], f"e{k}", [], [onnx.ValueInfoProto(name=f"e{k}")])
+        other = helper.make_graph(
+            [helper.make_node("Neg", ["x"], [f"e{k}"])], f"e{k}", [], [onnx.ValueInfoProto(name=f"e{k}")]
+        )
         node = helper.make_node("If", ["c"], [f"o{k}"], then_branch=graph, else_branch=other)
         graph = helper.make_graph([node], f"g{k}", [], [onnx.ValueInfoProto(name=f"o{k}")])
     proto = parse("g (bool c, float[2] x) => (float[2] y) { y = Identity(x) }")
@@ -764,7 +784,9 @@ def test_attributes_by_reference_do_not_match() -> None:
     node.attribute.add(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)
     proto = parse("g (float[2] x) => (float[2] y) { y = local.f<slope = 0.5>(x) }", imports=', "local": 1', check=False)
     body = [helper.make_node("LeakyRelu", ["v"], ["p"]), node]
-    proto.functions.append(helper.make_function("local", "f", ["v"], ["w"], body, [helper.make_opsetid("", 17)], ["slope"]))
+    proto.functions.append(
+        helper.make_function("local", "f", ["v"], ["w"], body, [helper.make_opsetid("", 17)], ["slope"])
+    )
 
     @rule
     def both(x, a: Float, b: Float):

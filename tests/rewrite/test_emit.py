@@ -12,7 +12,25 @@ from onnx import ModelProto, TensorProto, helper
 
 from graphopt.errors import RuleError
 from graphopt.ir import load
-from graphopt.rewrite import Attrs, Axis, Const, Driver, Float, Int, Ints, Ledger, Maybe, Perm, Rewriter, Rule, RuleSet, any_of, domain, op, rule
+from graphopt.rewrite import (
+    Attrs,
+    Axis,
+    Const,
+    Driver,
+    Float,
+    Int,
+    Ints,
+    Ledger,
+    Maybe,
+    Perm,
+    Rewriter,
+    Rule,
+    RuleSet,
+    any_of,
+    domain,
+    op,
+    rule,
+)
 from graphopt.shapes import infer_model
 from tests.ir import invariants
 from tests.ir.building import constants, nodes, ops, parse, reasons, rewrite, run, same_bits, with_constants
@@ -159,7 +177,10 @@ def test_new_domains_are_imported() -> None:
 
 def test_domains_that_are_there_keep_their_version() -> None:
     ms = domain("com.microsoft")
-    m, _ = rewrite(parse(RELU, imports=', "com.microsoft": 3'), relu_becomes(lambda x: ms.Gelu(x, k=1, alpha=np.float32(0.5), v=[np.float32(1)])))
+    m, _ = rewrite(
+        parse(RELU, imports=', "com.microsoft": 3'),
+        relu_becomes(lambda x: ms.Gelu(x, k=1, alpha=np.float32(0.5), v=[np.float32(1)])),
+    )
     assert m.opsets["com.microsoft"] == 3
     written = {a.name: helper.get_attribute_value(a) for a in m.proto.graph.node[0].attribute}
     assert written == {"k": 1, "alpha": 0.5, "v": [1.0]}
@@ -225,7 +246,9 @@ def test_constants_that_nobody_reads_are_not_added() -> None:
 
 
 def test_a_constant_as_result() -> None:
-    m, _ = rewrite(parse("g (float[2] x) => (float[2] y) { a = Relu(x) y = Neg(a) }"), relu_becomes(lambda x: np.array([1.0, 2.0])))
+    m, _ = rewrite(
+        parse("g (float[2] x) => (float[2] y) { a = Relu(x) y = Neg(a) }"), relu_becomes(lambda x: np.array([1.0, 2.0]))
+    )
     assert ops(m) == ["Neg"]
     (k,) = constants(m).values()
     assert (k.dtype, k.tolist()) == (np.float32, [1, 2])
@@ -319,7 +342,12 @@ def test_nothing_is_no_replacement() -> None:
 
 
 FUNCTION = helper.make_function(
-    "local", "f", ["v", "k"], ["w"], [helper.make_node("Mul", ["v", "k"], ["m"]), helper.make_node("Relu", ["m"], ["w"])], [helper.make_opsetid("", 17)]
+    "local",
+    "f",
+    ["v", "k"],
+    ["w"],
+    [helper.make_node("Mul", ["v", "k"], ["m"]), helper.make_node("Relu", ["m"], ["w"])],
+    [helper.make_opsetid("", 17)],
 )
 
 
@@ -334,7 +362,9 @@ def in_function(function: onnx.FunctionProto = FUNCTION) -> ModelProto:
 @pytest.mark.parametrize("data", [2.0, 2, np.float32(2), np.ones(2), np.array([1, 2])])
 def test_where_dtypes_are_unknown_no_constant_is_made(data: Any) -> None:
     """In the body of a function nothing has a dtype; a number would be float or int, the operand beside it anything."""
-    assert declines(in_function(), relu_becomes(lambda x: op.Max(x, data))) == ["the dtype of a new constant is not known"]
+    assert declines(in_function(), relu_becomes(lambda x: op.Max(x, data))) == [
+        "the dtype of a new constant is not known"
+    ]
     assert declines(in_function(), relu_becomes(lambda x: data)) == ["the dtype of a new constant is not known"]
 
 
@@ -352,7 +382,9 @@ def test_where_dtypes_are_unknown_shapes_are_still_integers() -> None:
 # --------------------------------------------------------------------------- opsets
 def test_operators_that_the_opset_lacks() -> None:
     assert declines(parse(RELU), relu_becomes(lambda x: op.Gelu(x))) == ["Gelu does not exist at opset 17"]
-    assert declines(parse(RELU), relu_becomes(lambda x: op.Upsample(x, [1.0, 1.0]))) == ["Upsample does not exist at opset 17"]
+    assert declines(parse(RELU), relu_becomes(lambda x: op.Upsample(x, [1.0, 1.0]))) == [
+        "Upsample does not exist at opset 17"
+    ]
     ml = domain("ai.onnx.ml")
     assert declines(parse(RELU), relu_becomes(lambda x: ml.Scaler(x))) == ["the model does not import ai.onnx.ml"]
 
@@ -372,7 +404,9 @@ def test_parameters_that_the_opset_lacks() -> None:
 
 
 def test_inputs_that_the_opset_lacks() -> None:
-    assert declines(parse(RELU, opset=6), relu_becomes(lambda x: op.Clip(x, 0.0, 6.0))) == ["Clip takes 1 inputs at this opset"]
+    assert declines(parse(RELU, opset=6), relu_becomes(lambda x: op.Clip(x, 0.0, 6.0))) == [
+        "Clip takes 1 inputs at this opset"
+    ]
     fails(parse(RELU), relu_becomes(lambda x: op.Abs(x, x)), "with 2 inputs, it takes 1")
     fails(parse(RELU), relu_becomes(lambda x: op.Mul(x)), "without its input B")
     fails(parse(RELU), relu_becomes(lambda x: op.Where(x, None, x)), "without its input X")
@@ -410,7 +444,9 @@ PLACES: list[tuple[Any, int, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("build", "opset", "place"), PLACES, ids=[f"{i}-{o}-{p}" for i, (_, o, p) in enumerate(PLACES)])
+@pytest.mark.parametrize(
+    ("build", "opset", "place"), PLACES, ids=[f"{i}-{o}-{p}" for i, (_, o, p) in enumerate(PLACES)]
+)
 def test_parameters_go_where_the_opset_keeps_them(build: Any, opset: int, place: Any) -> None:
     if opset < 7 and "Mul" in build.__code__.co_names:
         return
@@ -422,7 +458,7 @@ def test_parameters_go_where_the_opset_keeps_them(build: Any, opset: int, place:
         assert place in {a.name for a in written.attribute}
     else:
         assert len(written.input) > place and written.input[place]
-    assert not m.graph.model.proto.graph.node[-1].input[0] == ""
+    assert m.graph.model.proto.graph.node[-1].input[0] != ""
 
 
 def test_defaults_are_not_written() -> None:
@@ -434,7 +470,9 @@ def test_defaults_are_not_written() -> None:
 
 
 def test_attributes_have_the_type_of_the_schema() -> None:
-    m, _ = rewrite(parse(RELU), relu_becomes(lambda x: op.LeakyRelu(op.Transpose(op.Transpose(x), perm=np.array([1, 0])), alpha=1)))
+    m, _ = rewrite(
+        parse(RELU), relu_becomes(lambda x: op.LeakyRelu(op.Transpose(op.Transpose(x), perm=np.array([1, 0])), alpha=1))
+    )
     written = {a.name: a for n in m.proto.graph.node for a in n.attribute}
     assert written["alpha"].type == onnx.AttributeProto.FLOAT
     assert (written["perm"].type, list(written["perm"].ints)) == (onnx.AttributeProto.INTS, [1, 0])
@@ -462,8 +500,12 @@ def test_broadcasting_before_opset_7() -> None:
 
 # --------------------------------------------------------------------- dtypes, shapes
 def test_other_dtypes() -> None:
-    assert declines(parse(RELU), relu_becomes(lambda x: op.Cast(x, to=TensorProto.DOUBLE))) == ["the replacement is double, the original float"]
-    assert declines(parse(RELU), relu_becomes(lambda x: op.Add(x, op.Cast(x, to=TensorProto.DOUBLE)))) == ["Add would mix float and double"]
+    assert declines(parse(RELU), relu_becomes(lambda x: op.Cast(x, to=TensorProto.DOUBLE))) == [
+        "the replacement is double, the original float"
+    ]
+    assert declines(parse(RELU), relu_becomes(lambda x: op.Add(x, op.Cast(x, to=TensorProto.DOUBLE)))) == [
+        "Add would mix float and double"
+    ]
     assert declines(parse(RELU), relu_becomes(lambda x: op.Not(x))) == ["Not takes no float at this opset"]
     integers = parse("g (int32[2, 3] x) => (int32[2, 3] y) { y = Relu(x) }")
     assert declines(integers, relu_becomes(lambda x: op.Sigmoid(x))) == ["Sigmoid takes no int32 at this opset"]
@@ -504,7 +546,10 @@ def test_shapes_that_may_be_equal() -> None:
 
 
 def test_types_of_new_values() -> None:
-    m, _ = rewrite(parse("g (float[N, 3] x) => (float[A, B] y) { a = Relu(x) b = Transpose(a) y = Neg(b) }"), relu_becomes(lambda x: op.Abs(op.Sin(x))))
+    m, _ = rewrite(
+        parse("g (float[N, 3] x) => (float[A, B] y) { a = Relu(x) b = Transpose(a) y = Neg(b) }"),
+        relu_becomes(lambda x: op.Abs(op.Sin(x))),
+    )
     for node in m.graph:
         assert (node.output.dtype, node.output.shape) == (1, ("N", 3) if node.op in ("Abs", "Sin") else (3, "N"))
 
@@ -522,7 +567,11 @@ def test_the_number_of_results() -> None:
         yield x
 
     fails(parse(RELU), two, "has 1 outputs, the replacement 2")
-    fails(parse("g (float[2] x) => (float[2] y, float[2] z) { y = Relu(x) z = Neg(x) }"), one, "has 2 outputs, the replacement 1")
+    fails(
+        parse("g (float[2] x) => (float[2] y, float[2] z) { y = Relu(x) z = Neg(x) }"),
+        one,
+        "has 2 outputs, the replacement 1",
+    )
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyError, IndexError, TypeError, AssertionError, StopIteration])
@@ -613,7 +662,9 @@ def test_parameters_of_all_kinds_can_be_handed_on() -> None:
     @rule(always=True)
     def r(x, p: Perm, a: Axis, s: Float, k: Int, e: Maybe[Ints]):
         yield op.ReduceSum(op.LeakyRelu(op.Softmax(op.Transpose(x, perm=p), axis=a), alpha=s), axes=e, keepdims=k)
-        yield op.ReduceSum(op.LeakyRelu(op.Softmax(op.Transpose(op.Abs(x), perm=p), axis=a), alpha=s), axes=e, keepdims=k)
+        yield op.ReduceSum(
+            op.LeakyRelu(op.Softmax(op.Transpose(op.Abs(x), perm=p), axis=a), alpha=s), axes=e, keepdims=k
+        )
 
     text = "g (float[2, 3] x) => (float[M, N] y) { t = Transpose(x) s = Softmax<axis=-2>(t) l = LeakyRelu<alpha=0.3>(s) y = ReduceSum(l) }"
     m = load(parse(text))

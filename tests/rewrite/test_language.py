@@ -89,12 +89,18 @@ def test_annotations_of_tensors(annotation: str, expected: Kind, future: bool) -
 def test_annotations_of_attributes(name: str, future: bool) -> None:
     text = f"@rule\ndef r(x, a: {name}, b: Maybe[{name}]):\n    yield op.Foo(x, a=a, b=b)\n    yield x"
     expected = name.lower()
-    assert make(text, future).kinds == {"x": Kind(), "a": Kind("attr", expected), "b": Kind("attr", expected, optional=True)}
+    assert make(text, future).kinds == {
+        "x": Kind(),
+        "a": Kind("attr", expected),
+        "b": Kind("attr", expected, optional=True),
+    }
 
 
 @pytest.mark.parametrize("future", [False, True])
 def test_the_other_annotations(future: bool) -> None:
-    text = "@rule\ndef r(x: 'N C', N: Dim, attrs: Attrs, *xs):\n    yield op.Concat(op.Foo(x, **attrs), *xs)\n    yield x"
+    text = (
+        "@rule\ndef r(x: 'N C', N: Dim, attrs: Attrs, *xs):\n    yield op.Concat(op.Foo(x, **attrs), *xs)\n    yield x"
+    )
     assert [k.role for k in make(text, future).kinds.values()] == ["tensor", "dim", "attrs", "variadic"]
 
 

@@ -35,7 +35,8 @@ def times(number: Any, exact: bool = False) -> Rule:
 
 def matches(r: Rule, constant: Any, dtype: str = "float", shape: str = "2, 3") -> bool:
     model = with_constants(
-        f"g ({dtype}[{shape}] a) => ({dtype}[K] y) {{ p = Mul(a, k) y = Identity(p) }}", k=np.asarray(constant).astype(DTYPES[dtype])
+        f"g ({dtype}[{shape}] a) => ({dtype}[K] y) {{ p = Mul(a, k) y = Identity(p) }}",
+        k=np.asarray(constant).astype(DTYPES[dtype]),
     )
     m = load(model)
     infer_model(m)
@@ -136,13 +137,17 @@ def test_ranks_within_bags() -> None:
 
 
 def test_numbers_are_no_variables_and_overridable_ones_are_no_numbers() -> None:
-    assert bindings(times(2), "g (float[2] a, float[2] k) => (float[2] y) <float[2] k = {2, 2}> { y = Mul(a, k) }") == []
+    assert (
+        bindings(times(2), "g (float[2] a, float[2] k) => (float[2] y) <float[2] k = {2, 2}> { y = Mul(a, k) }") == []
+    )
     assert bindings(times(2), "g (float[2] a, float k) => (float[2] y) <float k = {2}> { y = Mul(a, k) }") == []
     assert bindings(times(2), "g (float[2] a, float k) => (float[2] y) { y = Mul(a, k) }") == []
 
 
 def test_text_is_no_number() -> None:
-    model = with_constants("g (string[2] a) => (string[2] y) { y = StringConcat(a, k) }", opset=20, k=np.array(["2"], object))
+    model = with_constants(
+        "g (string[2] a) => (string[2] y) { y = StringConcat(a, k) }", opset=20, k=np.array(["2"], object)
+    )
 
     @rule
     def r(x):
@@ -164,7 +169,9 @@ def test_truth() -> None:
 
 
 def test_constants_may_be_nodes() -> None:
-    assert bindings(times(2), "g (float[2] a) => (float[2] y) { k = Constant<value_float = 2.0>() y = Mul(a, k) }") == [("a",)]
+    assert bindings(times(2), "g (float[2] a) => (float[2] y) { k = Constant<value_float = 2.0>() y = Mul(a, k) }") == [
+        ("a",)
+    ]
 
 
 # -------------------------------------------------------------------------- arrays
@@ -268,7 +275,9 @@ def test_axes_of_reductions() -> None:
     for name, r, moved in (("ReduceSum", total, 13), ("ReduceMean", mean, 18)):
         old = f"g (float[2, 3] a) => (float[M, N] y) {{ y = {name}<axes=[1], keepdims=0>(a) }}"
         assert parameter(old, r, opset=moved - 1) == [([1], 0)]
-        new = with_constants(f"g (float[2, 3] a) => (float[M, N] y) {{ y = {name}(a, k) }}", opset=moved, k=np.array([1, -2]))
+        new = with_constants(
+            f"g (float[2, 3] a) => (float[M, N] y) {{ y = {name}(a, k) }}", opset=moved, k=np.array([1, -2])
+        )
         assert parameter(new, r) == [([1, -2], 1)]
 
 
@@ -329,7 +338,11 @@ def test_parameters_of_split() -> None:
     old = "g (float[4] a) => (float[2] y) { p, q = Split<axis=0, split=[2, 2]>(a) y = Sub(p, q) }"
     assert parameter(old, r, opset=11) == [([2, 2],)]
     for opset in (13, 18):
-        new = with_constants("g (float[4] a) => (float[2] y) { p, q = Split<axis=0>(a, k) y = Sub(p, q) }", opset=opset, k=np.array([2, 2]))
+        new = with_constants(
+            "g (float[4] a) => (float[2] y) { p, q = Split<axis=0>(a, k) y = Sub(p, q) }",
+            opset=opset,
+            k=np.array([2, 2]),
+        )
         assert parameter(new, r) == [([2, 2],)]
 
 
@@ -345,12 +358,16 @@ def test_parameters_of_unsqueeze_and_top_k() -> None:
         yield op.Cast(indices, to=1)
         yield x
 
-    assert parameter("g (float[2] a) => (float[1, 2] y) { y = Unsqueeze<axes=[0]>(a) }", unsqueeze, opset=11) == [([0],)]
+    assert parameter("g (float[2] a) => (float[1, 2] y) { y = Unsqueeze<axes=[0]>(a) }", unsqueeze, opset=11) == [
+        ([0],)
+    ]
     new = with_constants("g (float[2] a) => (float[1, 2] y) { y = Unsqueeze(a, k) }", opset=13, k=np.array([-2]))
     assert parameter(new, unsqueeze) == [([-2],)]
     old = "g (float[2] a) => (float[1] y) { p, q = TopK<k=1>(a) y = Cast<to=1>(q) }"
     assert parameter(old, top, opset=9) == [(1, 0)]
-    new = with_constants("g (float[2] a) => (float[1] y) { p, q = TopK(a, k) y = Cast<to=1>(q) }", opset=11, k=np.array([1]))
+    new = with_constants(
+        "g (float[2] a) => (float[1] y) { p, q = TopK(a, k) y = Cast<to=1>(q) }", opset=11, k=np.array([1])
+    )
     assert parameter(new, top) == [(1, 0)]
 
 
@@ -383,7 +400,9 @@ def test_inputs_may_be_positional_or_parameters() -> None:
     model = with_constants("g (float[2, 3] a) => (float[M, N] y) { y = Reshape(a, k) }", k=np.array([3, 2]))
     assert bindings(positional, model) == [("a", "k")]
     assert bindings(named, model) == [("a", [3, 2])]
-    allowed = with_constants("g (float[2, 3] a) => (float[M, N] y) { y = Reshape<allowzero=1>(a, k) }", k=np.array([3, 2]))
+    allowed = with_constants(
+        "g (float[2, 3] a) => (float[M, N] y) { y = Reshape<allowzero=1>(a, k) }", k=np.array([3, 2])
+    )
     assert bindings(named, allowed) == []
 
 

@@ -38,7 +38,9 @@ def test_same_shape(a: Shape | None, b: Shape | None, answer: bool | None) -> No
     assert same_shape(b, a) is answer
 
 
-@pytest.mark.parametrize(("shape", "answer"), [((), True), ((1, 0), True), ((1, "N"), False), ((None,), False), (None, False)])
+@pytest.mark.parametrize(
+    ("shape", "answer"), [((), True), ((1, 0), True), ((1, "N"), False), ((None,), False), (None, False)]
+)
 def test_is_static(shape: Shape | None, answer: bool) -> None:
     assert is_static(shape) is answer
 
@@ -74,13 +76,17 @@ def test_known_shapes_broadcast_as_in_numpy(a: tuple[int, ...], b: tuple[int, ..
 
 
 @given(SHAPES, SHAPES, st.dictionaries(st.sampled_from(["N", "M"]), st.integers(0, 4), min_size=2), st.data())
-def test_answers_hold_for_every_size(a: Shape | None, b: Shape | None, sizes: dict[str, int], data: st.DataObject) -> None:
+def test_answers_hold_for_every_size(
+    a: Shape | None, b: Shape | None, sizes: dict[str, int], data: st.DataObject
+) -> None:
     """Whatever the unknown dims turn out to be, what was proved is true."""
 
     def concrete(shape: Shape | None) -> tuple[int, ...]:
         if shape is None:
             return tuple(data.draw(st.lists(st.integers(0, 4), max_size=4)))
-        return tuple(d if isinstance(d, int) else sizes[d] if d is not None else data.draw(st.integers(0, 4)) for d in shape)
+        return tuple(
+            d if isinstance(d, int) else sizes[d] if d is not None else data.draw(st.integers(0, 4)) for d in shape
+        )
 
     p, q = concrete(a), concrete(b)
     answer = same_shape(a, b)

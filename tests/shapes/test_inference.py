@@ -59,7 +59,7 @@ def test_claims_about_inner_values_and_outputs_are_not_believed() -> None:
 
 
 def test_claims_about_unknown_operators_are_all_there_is() -> None:
-    proto = parse('g (float[2] x) => (float[2] y) { a = my.Thing(x) y = Neg(a) }', imports=', "my": 1')
+    proto = parse("g (float[2] x) => (float[2] y) { a = my.Thing(x) y = Neg(a) }", imports=', "my": 1')
     proto.graph.value_info.append(helper.make_tensor_value_info("a", FLOAT, ["K", 7]))
     _, types = infer(proto)
     assert types == {"a": (FLOAT, ("K", 7)), "y": (FLOAT, ("K", 7))}
@@ -116,7 +116,9 @@ def test_initializers_that_callers_may_override_are_no_constants() -> None:
 
 def test_overridable_initializers_in_old_models() -> None:
     """IR version 3 lists every initializer as an input; callers may give another shape tensor."""
-    _, types = infer("g (float[2, 3] x, int64[2] s) => (float[A, B] y) <int64[2] s = {3, 2}> { y = Reshape(x, s) }", opset=8, ir=3)
+    _, types = infer(
+        "g (float[2, 3] x, int64[2] s) => (float[A, B] y) <int64[2] s = {3, 2}> { y = Reshape(x, s) }", opset=8, ir=3
+    )
     assert types["y"][0] == FLOAT
     assert types["y"][1] in (None, (None, None))
 
@@ -124,7 +126,9 @@ def test_overridable_initializers_in_old_models() -> None:
 def test_large_constants_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     proto = parse("g (float[4] x) => (float[A, B] y) { k = Constant() a = Add(x, w) y = Mul(a, k) }", check=False)
     proto.graph.initializer.append(numpy_helper.from_array(np.zeros((512, 4), np.float32), "w"))
-    proto.graph.node[0].attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.zeros((512, 4), np.float32))))
+    proto.graph.node[0].attribute.append(
+        helper.make_attribute("value", numpy_helper.from_array(np.zeros((512, 4), np.float32)))
+    )
     monkeypatch.setattr(Tensor, "numpy", lambda self: pytest.fail("a weight was read"))
     _, types = infer(proto)
     assert types["y"] == types["k"] == (FLOAT, (512, 4))
@@ -184,10 +188,20 @@ def value(m: Model, name: str, dtype: int, shape: Shape | None, const: np.ndarra
     return v
 
 
-def one(op: str, inputs: list[tuple[int, Shape | None] | np.ndarray | None], opset: int = 17, outputs: int = 1, **attributes: Any) -> list[TypeInfo]:
+def one(
+    op: str,
+    inputs: list[tuple[int, Shape | None] | np.ndarray | None],
+    opset: int = 17,
+    outputs: int = 1,
+    **attributes: Any,
+) -> list[TypeInfo]:
     m = load(parse("g (float[2] x) => (float[2] y) { y = Relu(x) }", opset=opset, ir=onnx.IR_VERSION))
     values = [
-        None if i is None else value(m, f"i{k}", helper.np_dtype_to_tensor_dtype(i.dtype), i.shape, i) if isinstance(i, np.ndarray) else value(m, f"i{k}", *i)
+        None
+        if i is None
+        else value(m, f"i{k}", helper.np_dtype_to_tensor_dtype(i.dtype), i.shape, i)
+        if isinstance(i, np.ndarray)
+        else value(m, f"i{k}", *i)
         for k, i in enumerate(inputs)
     ]
     node = Node(op, values, attributes=attributes)
@@ -202,10 +216,16 @@ def one(op: str, inputs: list[tuple[int, Shape | None] | np.ndarray | None], ops
 def types_by_onnx(op: str, inputs: list[tuple[int, Shape | None]], opset: int) -> tuple[int, Shape | None]:
     m = load(parse("g (float[2] x) => (float[2] y) { y = Relu(x) }", opset=opset, ir=onnx.IR_VERSION))
     infos = [onnx.ValueInfoProto(name=f"i{k}", type=type_proto(value(m, "", *i))) for k, i in enumerate(inputs)]
-    graph = helper.make_graph([helper.make_node(op, [i.name for i in infos], ["o"])], "g", infos, [onnx.ValueInfoProto(name="o")])
+    graph = helper.make_graph(
+        [helper.make_node(op, [i.name for i in infos], ["o"])], "g", infos, [onnx.ValueInfoProto(name="o")]
+    )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=onnx.IR_VERSION)
     t = onnx.shape_inference.infer_shapes(proto).graph.output[0].type.tensor_type
-    shape = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in t.shape.dim) if t.HasField("shape") else None
+    shape = (
+        tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in t.shape.dim)
+        if t.HasField("shape")
+        else None
+    )
     return t.elem_type, plain(shape)
 
 
@@ -220,7 +240,11 @@ def test_short_cuts_agree_with_onnx(op: str) -> None:
             continue
         dtype = FLOAT if FLOAT in schema.inputs[0].types else TensorProto.BOOL
         binary = op in _BROADCAST
-        for shapes in [[("N", 3, None)], [()], [None]] if not binary else [[(2, 3), (3,)], [("N", 1), ("M",)], [("N", 3), ("N", 3)], [(), (2,)], [None, (2,)]]:
+        for shapes in (
+            [[("N", 3, None)], [()], [None]]
+            if not binary
+            else [[(2, 3), (3,)], [("N", 1), ("M",)], [("N", 3), ("N", 3)], [(), (2,)], [None, (2,)]]
+        ):
             inputs = [(dtype, s) for s in shapes]
             expected = types_by_onnx(op, inputs, opset)
             if not expected[0]:
