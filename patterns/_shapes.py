@@ -66,7 +66,7 @@ def entries(v: Value, depth: int = _DEEPEST) -> list[Entry] | None:
         return None
     if v.const is not None:
         return [Entry(int(i)) for i in v.const.numpy().reshape(-1)] if v.const.size <= _LONGEST else None
-    if v.node is not None and not v.node.domain and depth:
+    if v.node is not None and depth:
         found = _followed(v, v.node, depth - 1)
         if found is not None:
             return found
@@ -92,15 +92,15 @@ def _followed(v: Value, node: Node, depth: int) -> list[Entry] | None:
     if node.op == "Cast":
         return entries(first, depth) if v.dtype == TensorProto.INT64 else None
     if node.op == "Concat":
-        parts = [entries(p, depth) if p is not None and p.rank == 1 else None for p in node.inputs]
+        parts = [entries(p, depth) if p is not None else None for p in node.inputs]
         return None if None in parts else [e for p in parts if p is not None for e in p]
-    if node.op == "Gather" and first.rank == 1:
+    if node.op == "Gather":
         indices, inner = node.inputs[1], entries(first, depth)
         if inner is None or indices is None or indices.const is None or indices.const.size > _LONGEST:
             return None
         wanted = [int(i) for i in indices.const.numpy().reshape(-1)]
         return [inner[i] for i in wanted] if all(-len(inner) <= i < len(inner) for i in wanted) else None
-    if node.op == "Slice" and first.rank == 1:
+    if node.op == "Slice":
         inner, named = entries(first, depth), params(node, 1, ("starts", "ends", "axes", "steps"), False)
         cut = slices_of(named[0], named[1], named[2], named[3], 1) if named is not None else None
         if inner is None or cut is None or cut[0][2] < 1:
@@ -117,7 +117,7 @@ def _no_minus(v: Value, depth: int) -> bool:
     if v.const is not None:
         return v.dtype in _INTEGERS and v.const.size <= _LONGEST and bool((v.const.numpy() >= 0).all())
     node = v.node
-    if node is None or node.domain or not depth or v.dtype != TensorProto.INT64:
+    if node is None or not depth or v.dtype != TensorProto.INT64:
         return False
     if node.op in ("Shape", "Size"):
         return True
@@ -216,11 +216,7 @@ def target_of(x: Shape | None, y: Shape | None) -> list[int] | None:
 
 def axes_of(axes: Iterable[int], rank: int | None) -> list[int] | None:
     """Axes counted from the front, in order; None where that takes an unknown rank, or one is there twice."""
-    found = []
-    for a in axes:
-        if a < 0 and rank is None:
-            return None
-        found.append(a + rank if a < 0 and rank is not None else a)
+    found = [a + rank if a < 0 and rank is not None else a for a in axes]
     return sorted(found) if len(set(found)) == len(found) and min(found, default=0) >= 0 else None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from graphopt.ir import Node
 from graphopt.patterns._elementwise import FLOATS
 from graphopt.rewrite import op
 from graphopt.rewrite.terms import Call, Constant
@@ -56,6 +57,26 @@ def along(k: Constant, axis: int, rank: int, size: int) -> np.ndarray | None:
     if k.ndim > rank or any(d not in (1, size if i == axis else 1) for i, d in enumerate(k.shape, rank - k.ndim)):
         return None
     return np.broadcast_to(wide(k).reshape(-1), (size,))
+
+
+def belongs_in_front(k: Constant, x: Any) -> bool:
+    """Whether a constant beside `x` is the gain or shift of a normalisation that is spelled out, or the half of a Gelu.
+
+    Runtimes, and rules for a target, know them by it, and then do in one step what would take many.
+    """
+    if k.size == 1:
+        return k.item() == 0.5 and _made_of(x.value.node, ("Mul", "Add"), ("Erf", "Tanh"))
+    return _made_of(x.value.node, ("Mul", "Div", "Cast", "Reciprocal"), ("Sqrt",))
+
+
+def _made_of(node: Node | None, through: tuple[str, ...], ops: tuple[str, ...]) -> bool:
+    """Whether one of `ops` is found from a node upwards, on a short way through others."""
+    nodes = [node]
+    for _ in range(4):
+        nodes = [v.node for n in nodes if n is not None and n.op in through for v in n.inputs if v is not None]
+        if any(n is not None and n.op in ops for n in nodes):
+            return True
+    return False
 
 
 def normalisation(

@@ -526,7 +526,7 @@ def test_result_as_json(candidate: str) -> None:
 
 def test_result_in_colour() -> None:
     rich = pytest.importorskip("rich.console")
-    console = rich.Console(record=True, width=160, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = rich.Console(record=True, width=160, file=open("/dev/null", "w"))
     for candidate in (unary("Neg(x)"), unary("Relu(x)", dims="[[n], 3]" if False else "[m, 3]")):
         console.print(verify(unary("Relu(x)"), candidate))
     text = console.export_text()

@@ -242,7 +242,7 @@ class Graph:
         self.last: Node | None = None
         self.size = 0
         self.holders: dict[Node, None] = {}  # the nodes that have subgraphs
-        self.annotations: frozenset[str] = frozenset()  # the initializers that quantization annotations name
+        self.pinned: frozenset[str] = frozenset()  # what quantization annotations and training refer to by name
         self.touched = False
         self.source: Any = None  # the GraphProto or FunctionProto read from, for all that is kept as it is
 
@@ -397,8 +397,8 @@ class Graph:
         return v
 
     def remove_initializer(self, value: Value) -> None:
-        """Take out a constant that nothing reads, unless a quantization annotation names it."""
-        if value.name in self.annotations:
+        """Take out a constant that nothing reads, unless it is pinned."""
+        if value.name in self.pinned:
             return
         del self.initializers[value]
         self.touch()

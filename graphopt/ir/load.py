@@ -97,6 +97,10 @@ def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
             model.functions[function.key] = function
             _read_function(function.graph, f)
         _read_graph(model.graph, proto.graph, [])
+        for training in proto.training_info:
+            bindings = [b.key for b in (*training.initialization_binding, *training.update_binding)]
+            read = [name for g in (training.initialization, training.algorithm) for n in g.node for name in n.input]
+            model.graph.pinned |= {*bindings, *read}
     except ModelError as e:
         raise ModelError(f"{what}: {e}") from e.__cause__
     return model
@@ -115,9 +119,7 @@ def _read_function(graph: Graph, f: FunctionProto) -> None:
 def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) -> None:
     graph.source = proto
     graph.name = proto.name
-    graph.annotations = frozenset(
-        e.value for q in proto.quantization_annotation for e in q.quant_parameter_tensor_names
-    )
+    graph.pinned = frozenset(e.value for q in proto.quantization_annotation for e in q.quant_parameter_tensor_names)
     values: dict[str, Value] = {}
     for info in proto.input:
         v = values[info.name] = Value(info.name, graph)
@@ -152,6 +154,8 @@ def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) 
             v = values[sparse.values.name] = Value(sparse.values.name, graph)
             v.dtype, v.shape = sparse.values.data_type, tuple(sparse.dims)
     _read_nodes(graph, proto.node, values, outer)
+    if outer:
+        _note_shadowing(graph, values, outer)
     scopes = [values, *outer]
     for info in proto.output:
         v = _lookup(info.name, scopes, f"output of graph '{proto.name}'")
@@ -163,6 +167,11 @@ def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) 
         graph.output_infos.append(info)
         if info.type.WhichOneof("value") not in (None, "tensor_type") and v.type is None and not v.dtype:
             v.type = info.type
+
+
+def _note_shadowing(graph: Graph, values: dict[str, Value], outer: list[dict[str, Value]]) -> None:
+    """Note what hides a value of the graph around: `Model.resolve_shadowing` renames it before anything is changed."""
+    graph.model.shadowing += [v for name, v in values.items() if any(name in scope for scope in outer)]
 
 
 def _read_nodes(graph: Graph, protos: Any, values: dict[str, Value], outer: list[dict[str, Value]]) -> None:

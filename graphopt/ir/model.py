@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import FunctionProto, ModelProto
 
-from graphopt.ir.graph import Graph, Node
+from graphopt.ir.graph import Graph, Node, Value
 from graphopt.ir.schema import OpSchema, op_schema
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Model:
         self.graph = Graph(self, source.graph.name)
         self.external = False
         self.inferences = 0
+        self.shadowing: list[Value] = []  # values of subgraphs that are named like values around them
         self.report: Report | None = None
         self._names: set[str] | None = None
         self._counter = 0
@@ -101,6 +102,12 @@ class Model:
             name = f"{hint}_{self._counter}"
         self._names.add(name)
         return name
+
+    def resolve_shadowing(self) -> None:
+        """Rename what hides an outer value in a body, so that every body can read any value around it."""
+        hiding, self.shadowing = self.shadowing, []
+        for v in hiding:
+            v.rename(self.fresh_name(v.name))
 
     def freeze_inputs(self) -> list[str]:
         """Take inputs that have an initializer off the interface, so that their values count as constant.

@@ -16,6 +16,9 @@ from graphopt.errors import ModelError
 STRING = TensorProto.STRING
 #: Arrays up to this many bytes are kept once they are decoded.
 _CACHED_BYTES = 1 << 16
+#: Constants with more elements are not searched for one that they all are.
+_READABLE = 1 << 20
+_UNREAD = object()
 
 
 class Tensor:
@@ -27,11 +30,12 @@ class Tensor:
         base_dir: the folder that external data is relative to.
     """
 
-    __slots__ = ("_array", "_proto", "base_dir", "dims", "dtype")
+    __slots__ = ("_array", "_fill", "_proto", "base_dir", "dims", "dtype")
 
     def __init__(self, proto: TensorProto | None = None, array: np.ndarray | None = None, base_dir: str = "") -> None:
         self._proto = proto
         self._array = array
+        self._fill: Any = _UNREAD
         self.base_dir = base_dir
         if proto is not None:
             self.dtype: int = proto.data_type
@@ -83,6 +87,17 @@ class Tensor:
             return None
         value = self.numpy().reshape(())[()]
         return value.item() if hasattr(value, "item") else value
+
+    @property
+    def fill(self) -> Any:
+        """The number that every element is, None where they differ, there is none, or there are too many to look."""
+        if self._fill is _UNREAD:
+            self._fill = None
+            if self.dtype != STRING and 0 < self.size <= _READABLE:
+                flat = self.numpy().reshape(-1)
+                if flat.size == 1 or bool((flat == flat[0]).all()):
+                    self._fill = flat[0].item()
+        return self._fill
 
     def proto(self, name: str) -> TensorProto:
         """The message under this name: the original one where nothing but the name can differ."""

@@ -18,6 +18,7 @@ def merge_common_subexpressions(model: Model, ledger: Ledger) -> int:
     One walk in order sees chains of duplicates too, since users read the first of them by the time they are met.
     Two outputs of a graph are never merged, and random or unknown operators are left alone.
     """
+    model.resolve_shadowing()
     return sum(_merge(model, g, ledger) for g in list(model.graphs()))
 
 

@@ -17,9 +17,9 @@ def remove_dead_code(model: Model, ledger: Ledger) -> int:
     """
     started = time.perf_counter()
     gone: list[NodeRecord] = []
-    for graph in list(model.graphs()):
+    for graph in reversed(list(model.graphs())):  # from the inside out: a branch may hold the last reader
         _clean(model, graph, gone)
-    called = {(n.domain, n.op_type, n.overload) for n in model.nodes()} if model.functions else set()
+    called = _called(model)
     functions = [key for key in model.functions if key not in called]
     if functions:
         for key in functions:
@@ -31,6 +31,18 @@ def remove_dead_code(model: Model, ledger: Ledger) -> int:
             Step("dead_code", "", model.graph.name, tuple(gone), (), (time.perf_counter() - started) * 1e6, note)
         )
     return len(gone)
+
+
+def _called(model: Model) -> set[tuple[str, str, str]]:
+    """The functions that the main graph calls, directly or through others."""
+    called: set[tuple[str, str, str]] = set()
+    graphs = [model.graph] if model.functions else []
+    while graphs:
+        keys = {(n.domain, n.op_type, n.overload) for n in graphs.pop().walk()}
+        new = [key for key in model.functions if key in keys and key not in called]
+        called.update(new)
+        graphs += [model.functions[key].graph for key in new]
+    return called
 
 
 def _clean(model: Model, graph: Graph, gone: list[NodeRecord]) -> None:

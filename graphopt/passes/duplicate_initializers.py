@@ -20,6 +20,7 @@ def merge_duplicate_initializers(model: Model, ledger: Ledger) -> int:
     Strings and graph outputs are left alone. Weights are read only where two have the same dtype and shape.
     """
     merged = 0
+    model.resolve_shadowing()
     for graph in list(model.graphs()):
         started = time.perf_counter()
         gone = _merge(graph)

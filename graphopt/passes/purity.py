@@ -8,11 +8,18 @@ from graphopt.ir import Model, Node
 _PURE_DOMAINS = frozenset({"ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
 
 
-def is_pure(model: Model, node: Node) -> bool:
-    """Whether a node does nothing but give its outputs. Operators that nobody knows may do more."""
-    if not node.domain:
-        return model.schema(node) is not None
-    return node.domain in _PURE_DOMAINS or (node.domain, node.op_type, node.overload) in model.functions
+def is_pure(model: Model, node: Node, calls: tuple[tuple[str, str, str], ...] = ()) -> bool:
+    """Whether a node does nothing but give its outputs. Operators that nobody knows may do more.
+
+    `calls`: the functions that are being looked into; one that calls itself does not hide an effect behind that.
+    """
+    key = (node.domain, node.op_type, node.overload)
+    function = model.functions.get(key)
+    if function is not None:
+        return key in calls or all(is_pure(model, n, (*calls, key)) for n in function.graph.walk())
+    if node.domain not in _PURE_DOMAINS and (node.domain or model.schema(node) is None):
+        return False
+    return all(is_pure(model, n, calls) for sub in node.subgraphs for n in sub)
 
 
 def is_deterministic(model: Model, node: Node) -> bool:

@@ -1,12 +1,26 @@
 """The rule language and the engine that applies rules."""
 
-from graphopt.rewrite.annotations import Attrs, Axis, Const, Dim, Float, Floats, Int, Ints, Maybe, Perm, Str, Tensor
+from graphopt.rewrite.annotations import (
+    Attrs,
+    Axis,
+    Const,
+    Dim,
+    Filled,
+    Float,
+    Floats,
+    Int,
+    Ints,
+    Maybe,
+    Perm,
+    Str,
+    Tensor,
+)
 from graphopt.rewrite.driver import Driver, Handlers, Rewriter, RuleSet
 from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
 from graphopt.rewrite.rule import Rule, rule
 from graphopt.rewrite.terms import any_of, domain, maybe, op
 
 __all__ = [
-    "Attrs", "Axis", "Const", "Dim", "Driver", "Float", "Floats", "Handlers", "Int", "Ints", "Ledger", "Maybe", "NodeRecord",
-    "Perm", "Rewriter", "Rule", "RuleSet", "Step", "Str", "Tensor", "any_of", "domain", "maybe", "op", "rule",
+    "Attrs", "Axis", "Const", "Dim", "Driver", "Filled", "Float", "Floats", "Handlers", "Int", "Ints", "Ledger", "Maybe",
+    "NodeRecord", "Perm", "Rewriter", "Rule", "RuleSet", "Step", "Str", "Tensor", "any_of", "domain", "maybe", "op", "rule",
 ]  # fmt: skip

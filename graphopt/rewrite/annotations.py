@@ -21,6 +21,7 @@ class Kind:
     Attributes:
         attr: for an attribute, which values it takes: int, ints, float, floats, str, axis, perm or any.
         optional: may be absent, then it is None.
+        fill: for a constant, the number that every element must be; None for any.
         dims: the shape it must have, '...' standing for any leading dims, '_' for any dim; None for any shape.
     """
 
@@ -28,6 +29,7 @@ class Kind:
     attr: str = "any"
     optional: bool = False
     dims: tuple[str, ...] | None = None
+    fill: float | None = None
 
 
 class _Annotation:
@@ -46,6 +48,11 @@ class _Annotation:
         return self._name
 
 
+class _Filled:
+    def __getitem__(self, number: float) -> _Annotation:
+        return _Annotation(Kind("const", fill=number), f"Filled[{number!r}]")
+
+
 class _Maybe:
     def __getitem__(self, inner: Any) -> _Annotation:
         kind = _kind_of(inner, {})
@@ -58,6 +65,7 @@ if TYPE_CHECKING:
 
     Tensor = Any
     Const = Any
+    Filled = Any
     Attrs = Any
     Dim = Any
     Int = int
@@ -79,6 +87,7 @@ else:
     Perm = _Annotation(Kind("attr", "perm"), "Perm")
     Attrs = _Annotation(Kind("attrs"), "Attrs")
     Dim = _Annotation(Kind("dim"), "Dim")
+    Filled = _Filled()
     Maybe = _Maybe()
 
 
@@ -106,11 +115,26 @@ def kinds_of(fn: Callable[..., Any]) -> dict[str, Kind]:
             annotation = p.annotation
             if postponed and isinstance(annotation, str):  # the text of an expression, a shape being in quotes
                 try:
-                    annotation = eval(annotation, scope)
+                    annotation = eval(annotation, scope, _Letters(scope))
                 except Exception as e:
                     raise RuleError(f"rule '{fn.__name__}': {name}: {p.annotation} is no annotation ({e})") from e
+                if annotation is ... or type(annotation) is int:
+                    annotation = p.annotation
             kinds[name] = Kind() if annotation is p.empty else _kind_of(annotation, scope)
     return kinds
+
+
+class _Letters(dict[str, Any]):
+    """Names in an annotation: a capital letter is a dim, also where a tool has taken the quotes off `x: "N"`."""
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        super().__init__()
+        self.scope = scope
+
+    def __missing__(self, key: str) -> str:
+        if re.fullmatch("[A-Z_]", key) is None or isinstance(self.scope.get(key), _Annotation):
+            raise KeyError(key)
+        return key
 
 
 def _kind_of(annotation: Any, scope: dict[str, Any]) -> Kind:
@@ -121,5 +145,5 @@ def _kind_of(annotation: Any, scope: dict[str, Any]) -> Kind:
         annotation = named
     if isinstance(annotation, _Annotation):
         return annotation.kind
-    known = "Const, Maybe[...], Int, Ints, Float, Floats, Str, Axis, Perm, Attrs, Dim or a shape"
+    known = "Const, Filled[...], Maybe[...], Int, Ints, Float, Floats, Str, Axis, Perm, Attrs, Dim or a shape"
     raise RuleError(f"{annotation!r} is no annotation of the rule language: use {known}")

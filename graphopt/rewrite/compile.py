@@ -237,7 +237,9 @@ class _Compiler:
         if var.name in self.bound:
             self.line(f"if {value} is not {self.bound[var.name]}: {self.fail}")
             return
-        if kind.role == "const":
+        if kind.role == "const" and kind.fill is not None:
+            self.line(f"if {value} is None or not is_filled({value}, {self.literal(kind.fill)}): {self.fail}")
+        elif kind.role == "const":
             missing = f"{value} is not None and " if kind.optional else f"{value} is None or "
             self.line(f"if {missing}{value}.const is None: {self.fail}")
         elif not kind.optional:

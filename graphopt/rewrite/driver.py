@@ -29,7 +29,13 @@ _FAR_REACH = 3
 
 
 class RuleSet:
-    """Rules by the operator that their pattern starts from; compiled when the operator is first met."""
+    """Rules by the operator that their pattern starts from.
+
+    Attributes:
+        bits: a bit for every operator whose presence among the producers of a node some pattern needs.
+        known: patterns by root operator, each with the bits that it needs.
+        applicable: patterns by root operator and bits of the producers, filled by the driver as it meets them.
+    """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
@@ -38,23 +44,15 @@ class RuleSet:
         for r in self.rules:
             for op in dict.fromkeys(v.op for v in r.variants):
                 self._by_op.setdefault(op, []).append(r)
-        self._entries: dict[str, list[tuple[int, Compiled]]] = {}
-        self._applicable: dict[tuple[str, int], tuple[Compiled, ...]] = {}
-
-    def applicable(self, op: str, mask: int) -> tuple[Compiled, ...]:
-        """Patterns that start from this operator and find the producers that they need among those of `mask`."""
-        key = (op, mask)
-        found = self._applicable.get(key)
-        if found is None:
-            found = self._applicable[key] = tuple(c for need, c in self.entries(op) if need & mask == need)
-        return found
+        self.known: dict[str, list[tuple[int, Compiled]]] = {}
+        self.applicable: dict[tuple[str, int], tuple[Compiled, ...]] = {}
 
     def entries(self, op: str) -> list[tuple[int, Compiled]]:
         """Patterns that start from this operator, each with the bits of the producers that it needs."""
-        found = self._entries.get(op)
+        found = self.known.get(op)
         if found is None:
             compiled = [c for r in self._by_op.get(op, ()) for c in variants_of(r) if c.op == op]
-            found = self._entries[op] = [(self._mask(c.needs), c) for c in compiled]
+            found = self.known[op] = [(self._mask(c.needs), c) for c in compiled]
         return found
 
     def _mask(self, ops: Iterable[str]) -> int:
@@ -92,6 +90,7 @@ class Rewriter:
         self.removable = removable
         self.pending: dict[Node, None] = {}
         self.changed: dict[Node, None] = {}
+        model.resolve_shadowing()
         self.tried: dict[Node, set[Compiled]] = {}
 
     def look_again(self, node: Node) -> None:
@@ -240,7 +239,7 @@ class Driver:
         self.handlers = handlers or Handlers()
         self.applied = 0
         self._fruitless: dict[str, list[str]] = {}
-        self._limit = 1000 + 8 * sum(1 for _ in self.model.nodes())
+        self._limit = 1000 + 8 * sum(map(len, self.model.graphs()))
         self._broken: set[Rule] = set()
 
     def run(self) -> int:
@@ -278,9 +277,11 @@ class Driver:
     def _visit(self, node: Node) -> bool:
         """Try handlers and rules on a node; whether one of them changed the graph."""
         op = node.op
-        self.rules.entries(op)  # gives the producers that matter here their bits
+        rules, handlers = self.rules, self.handlers
+        if op not in rules.known:
+            rules.entries(op)  # gives the producers that matter here their bits
         mask, computed = 0, not node.inputs
-        bits = self.rules.bits
+        bits = rules.bits
         for v in node.inputs:
             if v is not None:
                 if v.const is not None:
@@ -289,13 +290,17 @@ class Driver:
                     computed = True
                     if v.node is not None:
                         mask |= bits.get(v.node.op, 0)
-        handlers = self.handlers
         if not computed and self._handle(handlers.constant, node):
             return True
         if op in handlers.by_op and self._handle(handlers.by_op[op], node):
             return True
+        candidates = rules.applicable.get((op, mask))
+        if candidates is None:
+            candidates = rules.applicable[op, mask] = tuple(c for need, c in rules.entries(op) if need & mask == need)
+        if not candidates:
+            return False
         tried = self.rewriter.tried
-        for compiled in self.rules.applicable(op, mask):
+        for compiled in candidates:
             if node in tried and compiled in tried[node]:
                 continue
             for match in compiled.match(node):

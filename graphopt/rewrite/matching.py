@@ -167,6 +167,11 @@ def is_number(v: Value, number: float | int | bool, operands: Sequence[Value | N
     return rank_fits(v, operands)
 
 
+def is_filled(v: Value, number: float) -> bool:
+    """Whether a value is a constant, every element of which is this number."""
+    return v.const is not None and v.const.fill == number
+
+
 def rank_fits(v: Value, operands: Sequence[Value | None]) -> bool:
     """Whether a constant of one element adds no dims to the result; another such constant cannot tell."""
     assert v.const is not None

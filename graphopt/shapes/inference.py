@@ -25,7 +25,7 @@ _LIKE_FIRST = frozenset(
     "Softsign Sqrt Swish Tan Tanh ThresholdedRelu".split()
 )
 #: One output, of the inputs' dtype and broadcast shape.
-_BROADCAST = frozenset("Add Sub Mul Div And Or Xor".split())
+_BROADCAST = frozenset("Add Sub Mul Div And Or Xor Max Min".split())
 
 
 class TypeInfo(NamedTuple):
@@ -49,6 +49,8 @@ def infer_model(model: Model) -> bool:
         Whether a rank, a dim or a dtype became known.
     """
     _forget_anonymous(model.graph)
+    if not model.inferences and _infer_elementwise(model.graph):
+        return True
     skeleton = ModelProto(ir_version=max(model.ir_version, 8))
     for domain, version in model.opsets.items():
         skeleton.opset_import.add(domain=domain, version=version)
@@ -60,6 +62,39 @@ def infer_model(model: Model) -> bool:
         return False
     model.inferences += 1
     return _assign(model.graph, inferred.graph, {}, f"@{model.inferences}")
+
+
+def _infer_elementwise(graph: Graph) -> bool:
+    """Infer a graph of nothing but elementwise operators in one walk; False where anything else is in it."""
+    broadcasts = graph.opsets.get("", 0) >= 7
+    for node in graph:
+        if node.op == "Constant" and node.output.const is not None:
+            continue
+        try:
+            info = _elementwise(node, broadcasts)
+        except ValueError:
+            return False
+        if info is None or not info.dtype or info.shape is None:
+            return False
+        v = node.output
+        v.dtype, v.shape, v.type = info
+    return True
+
+
+def _elementwise(node: Node, broadcasts: bool) -> TypeInfo | None:
+    """The type of the only output of an operator that works element by element; None for any other operator.
+
+    `broadcasts`: whether operators broadcast as they do from opset 7 on. Raises ValueError where the shapes do not fit.
+    """
+    inputs = node.inputs
+    first = inputs[0] if inputs else None
+    if first is None or node.domain or len(node.outputs) != 1 or node.outputs[0] is None:
+        return None
+    if node.op_type in _LIKE_FIRST:
+        return TypeInfo(first.dtype, first.shape)
+    if broadcasts and node.op_type in _BROADCAST and len(inputs) == 2 and inputs[1] is not None:
+        return TypeInfo(first.dtype, broadcast(first.shape, inputs[1].shape))
+    return None
 
 
 def _skeleton(target: GraphProto, graph: Graph) -> None:
@@ -187,13 +222,10 @@ def infer_outputs(model: Model, node: Node, schema: OpSchema, opsets: dict[str, 
 
     Raises ValueError where the operator's own inference refuses the inputs.
     """
+    info = _elementwise(node, broadcasts=schema.since_version >= 7)
+    if info is not None:
+        return [info]
     inputs = node.inputs
-    first = inputs[0] if inputs else None
-    if first is not None and not node.domain and len(node.outputs) == 1:
-        if node.op_type in _LIKE_FIRST:
-            return [TypeInfo(first.dtype, first.shape)]
-        if node.op_type in _BROADCAST and schema.since_version >= 7 and len(inputs) == 2 and inputs[1] is not None:
-            return [TypeInfo(first.dtype, broadcast(first.shape, inputs[1].shape))]
     if any(v is not None and not v.dtype and v.type is None for v in inputs):
         return [UNKNOWN] * len(node.outputs)
     types: dict[str, TypeProto] = {}

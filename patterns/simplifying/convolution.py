@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from graphopt.patterns._windows import (
@@ -17,6 +20,7 @@ from graphopt.patterns._windows import (
     wide,
 )
 from graphopt.rewrite import Attrs, Const, Float, Ints, Maybe, Tensor, any_of, op, rule
+from graphopt.rewrite.terms import Call, Constant
 
 
 @rule
@@ -60,7 +64,7 @@ def convolution_plus_shift(x, w, b: Maybe[Const], c: Const, a: Attrs):
     """A shift per channel after a convolution goes into its bias."""
     deconv = op.ConvTranspose(x, w, b, **a)
     yield any_of(op.Conv(x, w, b, **a), deconv) + c
-    s = _shift(x, w, c, a, deconv)
+    s = _shift(w, c, a, deconv)
     if s is None:
         return "not one finite shift per channel"
     conv, b_plus_c = Kernel(w, a, deconv).op, s if b is None else wide(b) + s
@@ -72,7 +76,7 @@ def convolution_minus_shift(x, w, b: Maybe[Const], c: Const, a: Attrs):
     """What is subtracted per channel after a convolution goes into its bias."""
     deconv = op.ConvTranspose(x, w, b, **a)
     yield any_of(op.Conv(x, w, b, **a), deconv) - c
-    s = _shift(x, w, c, a, deconv)
+    s = _shift(w, c, a, deconv)
     if s is None:
         return "not one finite shift per channel"
     conv, b_minus_c = Kernel(w, a, deconv).op, -s if b is None else wide(b) - s
@@ -84,7 +88,7 @@ def shift_minus_convolution(x, w: Const, b: Maybe[Const], c: Const, a: Attrs):
     """A convolution subtracted from a constant per channel has its weights negated."""
     deconv = op.ConvTranspose(x, w, b, **a)
     yield c - any_of(op.Conv(x, w, b, **a), deconv)
-    s = _shift(x, w, c, a, deconv)
+    s = _shift(w, c, a, deconv)
     if s is None:
         return "not one finite shift per channel"
     if why := refuses_weights(x, w):
@@ -93,9 +97,9 @@ def shift_minus_convolution(x, w: Const, b: Maybe[Const], c: Const, a: Attrs):
     yield conv(x, -wide(w), c_minus_b, **a)
 
 
-def _shift(x, w, c, attrs, deconv) -> np.ndarray | None:
+def _shift(w: Any, c: Constant, attrs: Mapping[str, Any], deconv: Call) -> np.ndarray | None:
     """The finite constant per output channel that `c` is after a convolution, None where it is none."""
-    if w.shape is None or not all(isinstance(d, int) for d in w.shape[:2]):
+    if not w.dtype or w.shape is None or not all(isinstance(d, int) for d in w.shape[:2]):
         return None
     kernel = Kernel(w, attrs, deconv)
     s = along(c, 1, kernel.rank, kernel.outputs)

@@ -10,6 +10,7 @@ from onnx import TensorProto
 from graphopt.patterns._windows import (
     Kernel,
     along,
+    belongs_in_front,
     finite,
     moderate,
     normalisation,
@@ -52,6 +53,8 @@ def convolution_of_product(x, w: Const, b: Maybe[Const], k: Const, a: Attrs):
     f = _per_input(k, x, kernel)
     if f is None:
         return "not one finite factor per channel"
+    if belongs_in_front(k, x):
+        return "the factor of a normalisation or an activation"
     if why := refuses_weights(x, w):
         return why
     w_times_k = kernel.times_inputs(f)

@@ -9,6 +9,7 @@ import numpy as np
 from graphopt.patterns._elementwise import FLOATS, within
 from graphopt.patterns._windows import (
     along,
+    belongs_in_front,
     finite,
     moderate,
     normalisation,
@@ -20,8 +21,6 @@ from graphopt.patterns._windows import (
 from graphopt.rewrite import Attrs, Const, Float, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 from graphopt.shapes import same_dims, same_shape
-
-_ARITHMETIC = frozenset({"Mul", "Div", "Cast", "Reciprocal"})
 
 
 def _per_column(k: Constant, rank: int | None, n: int) -> np.ndarray | None:
@@ -37,16 +36,6 @@ def _beside(k: Constant, x: Any, axis: int, n: int) -> np.ndarray | None:
         return None
     f = along(k, axis % x.rank, x.rank, n)
     return f if f is not None and finite(f) else None
-
-
-def _normalised(x: Any) -> bool:
-    """Whether `x` was divided by a square root just before. Runtimes know normalisations by the gain and shift behind them."""
-    nodes = [x.value.node]
-    for _ in range(4):
-        nodes = [v.node for n in nodes if n is not None and n.op in _ARITHMETIC for v in n.inputs if v is not None]
-        if any(n is not None and n.op == "Sqrt" for n in nodes):
-            return True
-    return False
 
 
 def _columns(attrs: dict[str, Any]) -> int:
@@ -136,8 +125,8 @@ def product_of_factor(x, w: Const["K N"], k: Const):
     f = _beside(k, x, -1, w.shape[0])
     if f is None:
         return "not one finite factor per input"
-    if k.size > 1 and _normalised(x):
-        return "the gain of a normalisation"
+    if belongs_in_front(k, x):
+        return "the factor of a normalisation or an activation"
     if why := refuses_weights(x, w):
         return why
     w_times_k = _scaled(w, f, 0)
@@ -169,7 +158,7 @@ def product_of_sum_plus_shift(x, w: Const["K N"], c: Const, b: Const):
     s, shift = _beside(c, x, -1, w.shape[0]), _per_column(b, y.rank, w.shape[1])
     if s is None or shift is None:
         return "not one finite shift per input and per column"
-    if c.size > 1 and _normalised(x):
+    if belongs_in_front(c, x):
         return "the shift of a normalisation"
     if not moderate(s, x.dtype):
         return "so large a shift would cost precision"
@@ -319,8 +308,8 @@ def gemm_of_factor(x, w: Const["_ _"], b: Maybe[Tensor], k: Const, a: Attrs):
     f = _beside(k, x, 0 if a.get("transA") else 1, w.shape[axis]) if x.rank == 2 else None
     if f is None:
         return "not one finite factor per input"
-    if k.size > 1 and _normalised(x):
-        return "the gain of a normalisation"
+    if belongs_in_front(k, x):
+        return "the factor of a normalisation or an activation"
     if why := refuses_weights(x, w):
         return why
     w_times_k = _scaled(w, f, axis)
@@ -339,7 +328,7 @@ def gemm_of_sum(x, w: Const["_ _"], b: Maybe[Const], c: Const, a: Attrs):
     row = np.zeros(n) if b is None else _per_column(b, 2, n)
     if s is None or row is None or "broadcast" in a:
         return "not one finite shift per input and per column"
-    if c.size > 1 and _normalised(x):
+    if belongs_in_front(c, x):
         return "the shift of a normalisation"
     if not moderate(s, x.dtype):
         return "so large a shift would cost precision"

@@ -97,8 +97,8 @@ def average_of_sum(x, c: Const, a: Attrs):
     yield any_of(pool, op.GlobalAveragePool(x + c))
     if _per_channel(c, x) is None:
         return "not one finite shift per channel"
-    if a.get("count_include_pad"):
-        return "the padding is not shifted"
+    if a.get("count_include_pad") or a.get("ceil_mode"):
+        return "what lies over the border is not shifted"
     yield (op.GlobalAveragePool(x) if pool.value is None else op.AveragePool(x, **a)) + c
 
 

@@ -380,6 +380,14 @@ def test_shadowed_names() -> None:
     relu = next(iter(m.graph))
     assert [n.op for n in relu.output.uses] == ["Loop"]
     assert text(m.proto) == text(proto)
+    assert [v.name for v in m.shadowing] == ["v"]
+    m.resolve_shadowing()
+    invariants.check(m)
+    assert m.shadowing == []
+    onnx.checker.check_model(m.proto)
+    assert text(m.proto) != text(proto)
+    feeds = {"n": np.array(3), "go": np.array(True), "x": np.float32([-1, 2])}
+    assert same_bits(run(m, **feeds), run(proto, **feeds))
 
 
 def test_initializers_that_are_inputs() -> None:

@@ -189,6 +189,13 @@ for scale, value in [("convolution_of_product", 3e-5), ("convolution_of_quotient
         f"{SCALES[scale]} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [value], "float16")), reason="small", **HALF
     )  # type: ignore[arg-type]
     REFUSES[scale].append(case)
+REFUSES["convolution_of_product"].append(
+    g(
+        "u = Mul(x, i) v = Erf(u) r = Add(v, o) n = Mul(x, r) a = Mul(n, k) y = Conv(a, w)",
+        (W, "float i = {0.70710678}, float o = {1}, float k = {0.5}"),
+        reason="activation",
+    )
+)
 ONE_SMALL = listed("k", (2, 1, 1), [3e-5, 1.0], "float16")
 REFUSES["convolution_of_product"].append(
     g("a = Mul(x, k) y = Conv(a, w)", (WIDE_HALF, ONE_SMALL), reason="small", **HALF)  # type: ignore[arg-type]

@@ -262,7 +262,7 @@ REFUSES["product_of_quotient"].append(g("a = Div(x, k) y = MatMul(a, w)", (W, ZE
 ROOT = "u = Mul(x, x) v = ReduceMean<axes=[-1]>(u) r = Sqrt(v)"
 for n in ("n = Div(x, r)", "i = Reciprocal(r) n = Mul(x, i)", "i = Div(one, r) n = Mul(x, i)"):
     REFUSES["product_of_factor"].append(
-        g(f"{ROOT} {n} a = Mul(n, k) y = MatMul(a, w)", (W, K4, "float one = {1}"), reason="gain of a normalisation")
+        g(f"{ROOT} {n} a = Mul(n, k) y = MatMul(a, w)", (W, K4, "float one = {1}"), reason="factor of a norm")
     )
     REFUSES["product_of_sum_plus_shift"].append(
         g(
@@ -271,7 +271,15 @@ for n in ("n = Div(x, r)", "i = Reciprocal(r) n = Mul(x, i)", "i = Div(one, r) n
             reason="shift of a normalisation",
         )
     )
+GELU = "u = Mul(x, i) v = Erf(u) r = Add(v, o) n = Mul(x, r) a = Mul(n, k) y = MatMul(a, w)"
+GELU_CONSTANTS = (W, "float i = {0.70710678}, float o = {1}")
+REFUSES["product_of_factor"] += [
+    g(body, (*GELU_CONSTANTS, "float k = {0.5}"), reason="activation") for body in (GELU, GELU.replace("Erf", "Tanh"))
+]
 FIRES["product_of_factor"] += [
+    g(GELU, (*GELU_CONSTANTS, "float k = {0.25}"), nodes=5),
+    g("q = Relu(x) n = Mul(q, q) a = Mul(n, k) y = MatMul(a, w)", (W, K4), nodes=3),
+    g("q = Relu(x) n = Mul(q, q) a = Mul(n, k) y = MatMul(a, w)", (W, "float k = {0.5}"), nodes=3),
     g(f"{ROOT} n = Div(x, r) a = Mul(n, k) y = MatMul(a, w)", (W, "float k = {3}"), nodes=5, low=0.1),
     g("q = Abs(x) r = Sqrt(q) n = Add(x, r) a = Mul(n, k) y = MatMul(a, w)", (W, K4), nodes=4),
     g("n = Mul(x, d) a = Mul(n, k) y = MatMul(a, w)", (W, K4, "float d = {3}"), nodes=1),

@@ -227,7 +227,7 @@ REFUSES["gemm_between_reshapes"].append(
 )
 
 ROOT = "u = Mul(x, x) v = ReduceMean<axes=[-1]>(u) r = Sqrt(v) n = Div(x, r)"
-REFUSES["gemm_of_factor"].append(matrix(f"{ROOT} a = Mul(n, k) y = Gemm(a, w)", (W, K4), reason="gain"))
+REFUSES["gemm_of_factor"].append(matrix(f"{ROOT} a = Mul(n, k) y = Gemm(a, w)", (W, K4), reason="factor of a norm"))
 REFUSES["gemm_of_sum"].append(matrix(f"{ROOT} a = Add(n, c) y = Gemm(a, w)", (W, C4), reason="shift of a norm"))
 FIRES["gemm_of_factor"].append(matrix(f"{ROOT} a = Mul(n, k) y = Gemm(a, w)", (W, "float k = {2}"), nodes=5, low=0.1))
 FIRES["gemm_of_sum"].append(matrix(f"{ROOT} a = Add(n, c) y = Gemm(a, w)", (W, "float c = {2}"), nodes=5, low=0.1))

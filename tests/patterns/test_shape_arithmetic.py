@@ -189,6 +189,20 @@ def test_where_a_shape_is_read(text: str, read: str | None) -> None:
     assert read is None or [n.inputs[0].name for n in result.graph if n.op == "Shape" and n.inputs[0]] == [read]
 
 
+@pytest.mark.parametrize(("first", "last", "shapes"), [
+    ("w = Shape(x)", "", 1),
+    ("", "w = Shape(x)", 2),
+    ("w = Shape<start=1>(x)", "", 2),
+    ("w = Shape<end=2>(x)", "", 2),
+])  # fmt: skip
+def test_the_shape_of_an_input_is_taken_where_it_is_known(first: str, last: str, shapes: int) -> None:
+    case = Case(f"""g (float[4,M] k, float[N,M] x) => (int64 y, int64[A] w) <int64 j = {{1}}> {{
+        {first} t = Transpose(x) a = MatMul(k, t) s = Shape(a) y = Gather<axis=0>(s, j) {last} }}""")
+    result, ledger = apply(build(case), all_rules()["dim_of_input"])
+    assert len(ledger.steps) == 1 and sum(n.op == "Shape" for n in result.graph) == shapes
+    onnx.checker.check_model(result.proto, full_check=True)
+
+
 def test_every_rule_is_tried() -> None:
     assert {r.name for r in rules_of("simplifying") if r.family == "shape_arithmetic"} == {r for r, _ in FIRES}
 

@@ -34,7 +34,7 @@ def keys(v: Value) -> list[object] | None:
     ("v = Shape<start=1>(x)", [3, "x.2"]),
     ("v = Shape<start=-3, end=-1>(x)", ["N", 3]),
     ("s = Shape(x) i = Identity(s) r = Reshape(i, minus) v = Cast<to=7>(r)", ["N", 3, "x.2"]),
-    ("s = Shape(x) v = Gather(s, index)", ["x.2", "N"]),
+    ("s = Shape(x) v = Gather(s, index)", ["x.2", "N", "N"]),
     ("s = Shape(x) v = Gather(s, k)", ["v:0", "v:1"]),
     ("s = Shape(x) g = Gather(s, scalar) v = Unsqueeze(g, zero)", ["x.2"]),
     ("s = Shape(x) g = Gather(s, one) q = Squeeze(g) r = Cast<to=6>(q) c = Cast<to=7>(r) v = Reshape(c, minus)", ["r:0"]),
@@ -55,7 +55,7 @@ def keys(v: Value) -> list[object] | None:
 ])  # fmt: skip
 def test_entries(body: str, wanted: list[object] | None) -> None:
     constants = (
-        f", int64[1] minus = {{-1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, int64[1] low = {{-9}}, int64[2] index = {{-1,0}}, "
+        f", int64[1] minus = {{-1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, int64[1] low = {{-9}}, int64[3] index = {{-1,0,-3}}, "
         f"int64 scalar = {{2}}, int64[2] square = {{3,1}}, bool[3] b = {{1,1,0}}, int64[65] many = {{{_MANY}}}"
     )
     assert keys(value(body, "float[N,3,?] x, int64[2] k, int64[1] k1, int64[K] k0", constants)) == wanted
@@ -75,6 +75,7 @@ def test_entries(body: str, wanted: list[object] | None) -> None:
     ("s = Shape(x) v = Div(s, minus)", False),
     ("s = Shape(x) v = Div(s, zero)", False),
     ("s = Shape(x) v = Div(s, s)", False),
+    ("s = Shape(x) t = Concat<axis=0>(two, two, two) v = Div(s, t)", False),
     ("s = Shape(x) v = Neg(s)", False),
     ("s = Shape(x) c = Cast<to=6>(s) m = Mul(c, c) v = Cast<to=7>(m)", False),
     ("v = Mul(k, k)", False),
@@ -87,25 +88,48 @@ def test_sizes_are_not_negative(body: str, sizes: bool) -> None:
     assert found is not None and all(e.is_size for e in found) == sizes
 
 
-@pytest.mark.parametrize(("x", "shape", "zero", "wanted"), [
-    ("N,3,?", "{0,3,-1}", 0, [0, 3, 0]),
-    ("N,3,?", "{0,0,0}", 0, [0, 3, 0]),
-    ("N,3,4", "{0,-1}", 0, [0, 12]),
-    ("N,M,4", "{0,-1}", 0, [0, -1]),
-    ("N,M,4", "{-1,0,2,2}", 0, [0, 0, 2, 2]),
-    ("5,0", "{5,0}", 1, [5, 0]),
-    ("N,0", "{0,7}", 1, [None, 7]),
+@pytest.mark.parametrize(("x", "shape", "zero", "result", "wanted"), [
+    # (the shape is made of numbers, n = x's first dim, m = x's second, k = a number that nobody knows)
+    ("N,3,?", "0 3 -1", 0, None, [0, 3, 0]),
+    ("N,3,?", "0 0 0", 0, (None, 3, None), [0, 3, 0]),
+    ("N,3,4", "0 -1", 0, ("N", 12), [0, 12]),
+    ("N,M,4", "0 -1", 0, ("N", None), [0, -1]),
+    ("N,M,4", "-1 0 2 2", 0, None, [0, 0, 2, 2]),
+    ("5,0", "5 0", 1, (5, 0), [5, 0]),
+    ("N,0", "0 7", 1, (0, 7), [None, 7]),
+    ("N,M", "n m k 1", 0, None, [0, 0, None, 1]),
+    ("?,?", "n m n", 1, None, [0, 0, None]),
+    ("N,M", "m n", 0, None, [None, None]),
+    ("N,M", "k k", 0, ("N", "K"), [0, None]),
+    ("N,M", "k k k", 0, ("N", "K", "M"), [0, None, None]),
+    ("N,M", "k k", 0, (6, 0), [6, None]),
+    ("0,N", "2 -1", 0, (2, 0), [2, -1]),
+    ("1,M,4", "k -1 4", 0, None, [None, -1, 4]),
+    ("N,M", "k n", 0, (4, "K", 9), [None, None]),
+    ("N,M", "2 -2", 0, None, None),
 ])  # fmt: skip
-def test_described(x: str, shape: str, zero: int, wanted: list[int | None]) -> None:
-    n = shape.count(",") + 1
-    text = f"g (float[{x}] x) => (float[{','.join('ABCD'[:n])}] y) <int64[{n}] s = {shape}> {{ y = Reshape<allowzero={zero}>(x, s) }}"
-    model = load(build(Case(text)))
-    infer_model(model)
-    (node,) = model.graph
-    a, b = node.inputs
-    assert a is not None and b is not None
-    assert described(a, b, zero, node.output.shape) == wanted
-    assert described(a, b, zero, None) is not None
+def test_described(
+    x: str, shape: str, zero: int, result: tuple[object, ...] | None, wanted: list[int | None] | None
+) -> None:
+    words = shape.split()
+    numbers = "".join(f", int64[1] c{i} = {{{w}}}" for i, w in enumerate(words) if w not in ("n", "m", "k"))
+    parts = ", ".join(w if w in ("n", "m", "k") else f"c{i}" for i, w in enumerate(words))
+    body = f"n = Shape<start=0,end=1>(x) m = Shape<start=1,end=2>(x) v = Concat<axis=0>({parts})"
+    v = value(body, f"float[{x}] x, int64[1] k", numbers)
+    tensor = next(i for i in v.graph.inputs if i.name == "x")
+    assert described(tensor, v, zero, result) == wanted  # type: ignore[arg-type]
+
+
+def test_described_without_a_rank() -> None:
+    v = value(
+        "s = Compress(k, b) z = Reshape(x, s) v = Concat<axis=0>(one, k)",
+        "float[N,M] x, int64[2] k",
+        ", bool[2] b = {1,1}",
+    )
+    z = next(o for n in v.graph for o in n.outputs if o is not None and o.name == "z")
+    assert z.shape is None
+    assert described(z, v, 0, None) == [1, None, None]
+    assert described(v, z, 0, None) is None
 
 
 @pytest.mark.parametrize(("target", "x", "wanted"), [
@@ -118,6 +142,7 @@ def test_described(x: str, shape: str, zero: int, wanted: list[int | None]) -> N
     ([None, 2, 2], ("N", 4), [0, 2, 2]),
     ([None, 2, 2], ("N", "M"), [-1, 2, 2]),
     ([2, 2, None], ("N", 4), [2, 2, -1]),
+    ([2, 2, None], (4,), [2, 2, -1]),
     ([None, 4], None, [-1, 4]),
     ([None, 0], ("N", "M"), None),
     ([None, -1], ("N", "M"), None),
@@ -165,3 +190,4 @@ def test_slices_of() -> None:
     assert slices_of([1, 2], [3, 4], None, [1], 2) is None
     assert slices_of([1], [3], None, [0], 2) is None
     assert slices_of(None, [3], None, None, 2) is None
+    assert slices_of([1], None, None, None, 2) is None

@@ -250,6 +250,12 @@ REFUSES = [
         c = Concat<axis=0>(x, z) y = Concat<axis=0>(c, z) }""", reason="no part")),
     ("concat_concat", Case(f"""g (float[9] x) => (float[A] y) <bool[1] all = {{1}}> {{
         {_UNKNOWN_RANK} c = Concat<axis=-1>(r, r) y = Concat<axis=0>(c, r) }}""", reason="no part")),
+    ("concat_concat", Case("""g (float[N,M] x, float[N,M] z) => (float[A,B] y) {
+        c = Max(x, z) y = Concat<axis=0>(c, x) }""", reason="no part")),
+    ("concat_concat", Case("""g (bool b, float[N,M] x) => (float[A,B] y) {
+        c = Concat<axis=0>(x, x)
+        y = If (b) <then_branch = t () => (float[P,Q] p) { p = Concat<axis=0>(c, x) },
+                    else_branch = e () => (float[R,S] q) { q = Neg(x) }> }""", reason="no part")),
     ("concat_split", Case("""g (float[N,6] x) => (float[A,B] y) { y = Concat<axis=1>(x, x) }""", reason="not all parts")),
     ("concat_split", Case("""g (float[N,6] x) => (float[A,B] y) {
         a, b = Split<axis=1>(x) y = Concat<axis=1>(b, a) }""", opset=11, reason="not all parts")),

@@ -107,11 +107,33 @@ def test_the_other_annotations(future: bool) -> None:
 @pytest.mark.parametrize("future", [False, True])
 @pytest.mark.parametrize(
     "annotation",
-    ["int", "np.ndarray", "3", "None", "'N-C'", "'N ... C'", "'N, C'", "'(N)'", "[Const]", "Maybe[int]", "'2x'"],
+    [
+        "int",
+        "np.ndarray",
+        "3.5",
+        "True",
+        "None",
+        "'N-C'",
+        "'N ... C'",
+        "'N, C'",
+        "'(N)'",
+        "[Const]",
+        "Maybe[int]",
+        "'2x'",
+    ],
 )
 def test_no_annotations(annotation: str, future: bool) -> None:
     with pytest.raises(RuleError):
         kind(annotation, future)
+
+
+@pytest.mark.parametrize(("annotation", "dims"), [("N", "N"), ("_", "_"), ("...", "..."), ("1", "1")])
+def test_shapes_without_quotes(annotation: str, dims: str) -> None:
+    """Where annotations are postponed, formatters take quotes off what reads like an expression."""
+    assert kind(annotation, N=3).dims == (dims,)
+    if dims not in ("...", "1"):
+        assert kind(f"Const[{annotation}]", N=3) == Kind("const", dims=(dims,))
+        assert kind(f"Maybe[{annotation}]", N=3) == Kind(optional=True, dims=(dims,))
 
 
 def test_names_that_nobody_knows() -> None:
