@@ -83,7 +83,7 @@ def optimize(
         RewriteLoopError, RuleError: a rule from `rules` is wrong.
         VerificationError: `verify` was asked for and the outputs differ.
     """
-    if level not in LEVELS or isinstance(level, bool):
+    if not isinstance(level, int) or isinstance(level, bool) or level not in LEVELS:
         raise ArgumentError(
             f"level {level!r} does not exist; the levels are {', '.join(f'{k} ({v})' for k, v in LEVELS.items())}"
         )
@@ -98,7 +98,8 @@ def optimize(
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
         if level > 0:
-            _run(m, level, selection, tuple(rules), fold_allowance, ledger)
+            own = tuple(r for r in rules if _selected(r, selection))
+            _run(m, level, selection, own, fold_allowance, ledger)
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
     if verify:
         _verify(model, m, bool(freeze_inputs or input_shapes))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import numpy as np
 from onnx import TensorProto
 
 from graphopt.exec.evaluate import CannotEvaluate, evaluate
-from graphopt.ir import Dim, Node, Reference, Tensor, Value
+from graphopt.ir import Dim, Model, Node, Reference, Tensor, Value
 from graphopt.ir.save import node_proto
 from graphopt.ir.tensor import byte_size
 from graphopt.passes.purity import is_deterministic
-from graphopt.rewrite import Rewriter, Step
-from graphopt.rewrite.driver import record
+from graphopt.rewrite import NodeRecord, Rewriter, Step
+from graphopt.shapes import infer_outputs
 
 #: Operators that stay although their inputs are constant: folding them would undo quantization.
 BARRIERS = frozenset({"DequantizeLinear", "Constant", "DynamicQuantizeLinear"})
@@ -57,6 +58,7 @@ class ConstantFolding:
             return self._refuse(node, rewriter, "the inputs are too large to compute with")
         if self.exact and node.op == "Transpose" and tensors[0] is not None and _lies_otherwise(node, tensors[0]):
             return self._refuse(node, rewriter, "products with a transposed matrix add up in another order")
+        _infer(node, rewriter.model)
         inputs = dict(zip(node.inputs, tensors, strict=True))
         freed = sum(t.nbytes for v, t in inputs.items() if t is not None and _only_use(v, node))
         too_large = f"the result is larger than what folding may add ({self.allowance} bytes in all)"
@@ -106,13 +108,25 @@ class ConstantFolding:
         return array is not None and _put(node, {node.output: array}, rewriter, started)
 
 
+def _infer(node: Node, model: Model) -> None:
+    """Find the dtypes of outputs where nobody has yet, as in the bodies of functions: the reference is not always right."""
+    schema = model.schema(node)
+    unknown = [v for v in node.outputs if v is not None and not v.dtype and v.type is None]
+    if not unknown or schema is None or node.graph is None:
+        return
+    with contextlib.suppress(ValueError):
+        for v, info in zip(node.outputs, infer_outputs(model, node, schema, node.graph.opsets), strict=True):
+            if v in unknown and v is not None:
+                v.dtype, v.shape, v.type = info
+
+
 def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, started: float) -> bool:
     """Replace a node by constants."""
     graph = node.graph
     assert graph is not None
     if node.op == "Identity" and any(v.exits for v in results):
         return False  # a graph output that is a constant stays a copy of it
-    after = []
+    made = []
     for v, array in results.items():
         if not v.used:
             continue
@@ -122,13 +136,15 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
         c.const = Tensor(array=array)
         c.dtype, c.shape = c.const.dtype, c.const.dims
         rewriter.add_constant(c, node)
-        after.append(c)
+        made.append(c)
         rewriter.replace(v, c, node)
-    gone = [record(node)]
-    graph_name = graph.name
-    rewriter.erase_if_dead(node)
+    gone: list[NodeRecord] = []
+    rewriter.erase_if_dead(node, gone, {node})
+    for c in made:
+        rewriter.drop_if_unused(c)
+    after = tuple(rewriter.take_copies())
     rewriter.ledger.steps.append(
-        Step("constant_folding", "", graph_name, tuple(gone), (), (time.perf_counter() - started) * 1e6)
+        Step("constant_folding", "", graph.name, tuple(gone), after, (time.perf_counter() - started) * 1e6)
     )
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from graphopt.ir import Graph, Model, Node
-from graphopt.rewrite import Rewriter, Step
+from graphopt.rewrite import NodeRecord, Rewriter, Step
 from graphopt.rewrite.driver import record
 
 
@@ -28,6 +28,7 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     if len(set(branch.outputs)) < len(branch.outputs) and any(v.type is not None for v in branch.outputs):
         return False  # one sequence given out twice would need an Identity, which old opsets have for tensors only
     parent = node.graph
+    others = [record(n) for sub in node.subgraphs if sub is not branch for n in sub.walk()]
     _free_names(rewriter.model, branch)
     constants, branch.initializers = branch.initializers, {}
     for v in constants:
@@ -42,13 +43,16 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     for old, new in zip(node.outputs, outputs, strict=True):
         if old is not None and old.used:
             rewriter.replace(old, new, node)
-    gone = record(node)
-    rewriter.erase_if_dead(node)
+    gone: list[NodeRecord] = []
+    rewriter.erase_if_dead(node, gone, {node})
     for n in reversed(moved):
-        rewriter.erase_if_dead(n)
-    after = tuple(record(n) for n in moved if n.graph is not None)
+        rewriter.erase_if_dead(n, gone)
+    for v in constants:
+        rewriter.drop_if_unused(v)
+    kept = [record(n) for n in moved if n.graph is not None]
+    before, after = (*gone, *others, *kept), (*kept, *rewriter.take_copies())
     rewriter.ledger.steps.append(
-        Step("constant_if", "", parent.name, (gone,), after, (time.perf_counter() - started) * 1e6)
+        Step("constant_if", "", parent.name, before, after, (time.perf_counter() - started) * 1e6)
     )
     return True
 

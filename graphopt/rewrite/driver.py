@@ -90,6 +90,7 @@ class Rewriter:
         self.removable = removable
         self.pending: dict[Node, None] = {}
         self.changed: dict[Node, None] = {}
+        self._copies: list[Node] = []
         model.resolve_shadowing()
         self.tried: dict[Node, set[Compiled]] = {}
 
@@ -149,6 +150,7 @@ class Rewriter:
         if node.op == "Constant":
             copy.const = new.const
         graph.insert_before(anchor, node)
+        self._copies.append(node)
         for user in list(old.uses):
             for i, v in enumerate(user.inputs):
                 if v is old:
@@ -156,6 +158,21 @@ class Rewriter:
         old.replace_uses(copy)
         self._exchange_names(old, copy, before)
         self._look_below(new)
+
+    def drop_if_unused(self, v: Value) -> None:
+        """Take out a constant that was added but that nobody reads after all."""
+        if v.used:
+            return
+        if v.node is not None:
+            self.erase_if_dead(v.node, matched={v.node})
+        elif v in v.graph.initializers:
+            v.graph.remove_initializer(v)
+
+    def take_copies(self) -> list[NodeRecord]:
+        """The copies that were made for graph outputs since the last call."""
+        copies = [record(n) for n in self._copies if n.graph is not None]
+        self._copies.clear()
+        return copies
 
     def _exchange_names(self, old: Value, new: Value, before: Node) -> None:
         name = old.name
@@ -408,10 +425,12 @@ class Driver:
         for root in roots:
             assert root is not None
             rewriter.erase_if_dead(root, gone, matched)
+        for v in r.constants:
+            rewriter.drop_if_unused(v)
         for name, old, result in names:
             if result.name != name and old.name == name and (old.node is None or old.node.graph is None):
                 result.rename(name)
-        after = tuple(record(n) for n in r.nodes)
+        after = (*(record(n) for n in r.nodes), *rewriter.take_copies())
         step = Step(rule.name, rule.where, graph.name, tuple(gone), after, (time.perf_counter() - started) * 1e6)
         self.ledger.steps.append(step)
         self.applied += 1

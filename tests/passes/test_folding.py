@@ -293,6 +293,17 @@ def test_dtypes_in_functions() -> None:
     }
 
 
+def test_dtypes_that_the_reference_gets_wrong() -> None:
+    """onnx's reference makes int64 of a sum of int32 squares."""
+    body = [helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.int32([2, 3])))]
+    body += [helper.make_node("ReduceSumSquare", ["k"], ["s"]), helper.make_node("Add", ["v", "s"], ["w"])]
+    model = parse("g (int32[2] x) => (int32[2] y) { y = local.f(x) }", imports=', "local": 1', check=False)
+    model.functions.append(helper.make_function("local", "f", ["v"], ["w"], body, [helper.make_opsetid("", 17)]))
+    m = fold(model)
+    made = {n.attribute[0].t.data_type for n in m.proto.functions[0].node if n.op_type == "Constant"}
+    assert made == {TensorProto.INT32}
+
+
 def test_operators_that_fail_on_these_inputs() -> None:
     text = "g (float[2] x) => (float[2] y) { r = Gather(k, i) y = Add(x, r) }"
     m = fold(with_constants(text, k=np.float32([1, 2]), i=np.array(7)))
