@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from graphopt.pipeline import optimize
     from graphopt.report import Report
     from graphopt.rewrite import rule
+    from graphopt.shapes.annotate import infer_shapes
+    from graphopt.shapes.registry import shape_function
     from graphopt.verification import verify
 
 #: Public names and where they live; imported when first asked for, so that `import graphopt` costs next to nothing.
@@ -39,9 +41,11 @@ _EXPORTS = {
     "GraphoptError": "graphopt.errors",
     "Report": "graphopt.report",
     "Model": "graphopt.ir",
+    "infer_shapes": "graphopt.shapes.annotate",
     "load": "graphopt.ir",
     "optimize": "graphopt.pipeline",
     "rule": "graphopt.rewrite",
+    "shape_function": "graphopt.shapes.registry",
     "verify": "graphopt.verification",
 }
 
@@ -58,4 +62,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_EXPORTS})
 
 
-__all__ = ["GraphoptError", "Model", "Report", "load", "optimize", "rule", "verify"]
+__all__ = ["GraphoptError", "Model", "Report", "infer_shapes", "load", "optimize", "rule", "shape_function", "verify"]

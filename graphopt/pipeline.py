@@ -18,14 +18,15 @@ from graphopt.passes import (
     merge_common_subexpressions,
     merge_duplicate_initializers,
     remove_dead_code,
+    simplify_shape_computation,
 )
-from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE, SHAPE_READERS
+from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
 from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
 from graphopt.rewrite import Driver, Handlers, Ledger, Rewriter, Rule, RuleSet
 from graphopt.rewrite.compile import compile_rule
-from graphopt.shapes import infer_model, pin_inputs
+from graphopt.shapes import infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
 
 LEVELS = {
     0: "load and save",
@@ -99,7 +100,12 @@ def optimize(
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
         if level > 0:
             own = tuple(r for r in rules if _selected(r, selection))
+            facts = infer_model(m)
+            if input_shapes and facts.refused:
+                refuse_pins(facts, infer_model(load(model)))
             _run(m, level, selection, own, fold_allowance, ledger)
+        if m.facts is not None:
+            ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
     if verify:
         _verify(model, m, bool(freeze_inputs or input_shapes))
@@ -123,7 +129,6 @@ def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, An
 def _run(
     m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger
 ) -> None:
-    infer_model(m)
     handlers = _handlers(selection, fold_allowance, exact=level == 1)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
@@ -134,13 +139,15 @@ def _run(
     for r in own:
         compile_rule(r)
     rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node))
-    for rules in _phases(level, selection, own):
+    phases = _phases(level, selection, own)
+    for rules in phases:
         driver = Driver(rewriter, rules, handlers)
-        changed = driver.run()
-        if not changed:
+        changed = driver.run() > 0
+        if not changed and rules is not phases[0]:
             continue
-        merged = "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
-        if infer_model(m) or merged:
+        merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
+        shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
+        if settle(m) or merged or shorter:
             rewriter.tried.clear()
             driver.run()
     if "dead_code" in selection and ledger.steps:
@@ -152,7 +159,7 @@ def _handlers(selection: _Selection, fold_allowance: int, exact: bool) -> Handle
     if "constant_folding" in selection:
         folding = ConstantFolding(fold_allowance, exact)
         handlers.constant.append(folding.constant_inputs)
-        handlers.by_op.update({op: [folding.known_shape] for op in SHAPE_READERS})
+        handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
     if "constant_if" in selection:
         handlers.by_op["If"] = [inline_constant_if]
     return handlers

@@ -16,7 +16,7 @@ from graphopt.ir import Dim, Node, Shape, Value
 from graphopt.rewrite import op
 from graphopt.rewrite.matching import params
 from graphopt.rewrite.terms import Leaf
-from graphopt.shapes import same_dims
+from graphopt.shapes import less, same_dims
 
 #: Operators whose first output has the shape of their first input.
 KEEPS_SHAPE = frozenset(
@@ -41,23 +41,21 @@ class Entry:
     """One element of an integer tensor.
 
     Attributes:
-        key: entries with the same key are the same number: the number itself, the name of a dim, or what it is an element
-            or a dim of.
+        key: entries with the same key are the same number: the number itself, a name or expression, or what it is an
+            element of.
         vector: a value that holds the element at `index`, None for a constant.
-        dim: the tensor and the axis whose size it is.
     """
 
-    key: int | str | tuple[str, Value, int]
+    key: Dim | tuple[str, Value, int]
     vector: Value | None = None
     index: int = 0
-    dim: tuple[Value, int] | None = None
 
     @property
     def is_size(self) -> bool:
         """Whether it cannot be negative."""
-        if isinstance(self.key, int):
-            return self.key >= 0
-        return self.dim is not None or (self.vector is not None and _no_minus(self.vector, _DEEPEST))
+        if not isinstance(self.key, tuple):
+            return less(self.key, 0) is False
+        return self.vector is not None and _no_minus(self.vector, _DEEPEST)
 
 
 def entries(v: Value, depth: int = _DEEPEST) -> list[Entry] | None:
@@ -66,14 +64,17 @@ def entries(v: Value, depth: int = _DEEPEST) -> list[Entry] | None:
         return None
     if v.const is not None:
         return [Entry(int(i)) for i in v.const.numpy().reshape(-1)] if v.const.size <= _LONGEST else None
-    if v.node is not None and depth:
-        found = _followed(v, v.node, depth - 1)
-        if found is not None:
-            return found
-    length = v.shape[0] if v.shape else 1
-    if not isinstance(length, int) or length > _LONGEST:
-        return None
-    return [Entry(("element", v, i), v, i) for i in range(length)]
+    found = _followed(v, v.node, depth - 1) if v.node is not None and depth else None
+    if found is None:
+        length = v.shape[0] if v.shape else 1
+        if not isinstance(length, int) or length > _LONGEST:
+            return None
+        found = [Entry(("element", v, i), v, i) for i in range(length)]
+    if v.known is not None and v.known.size == len(found):
+        return [
+            e if d is None else Entry(d, e.vector, e.index) for d, e in zip(v.known.reshape(-1), found, strict=True)
+        ]
+    return found
 
 
 def _followed(v: Value, node: Node, depth: int) -> list[Entry] | None:
@@ -81,12 +82,6 @@ def _followed(v: Value, node: Node, depth: int) -> list[Entry] | None:
     first = node.inputs[0] if node.inputs else None
     if first is None:
         return None
-    if node.op == "Shape":
-        start, end = node.attributes.get("start"), node.attributes.get("end")
-        if first.shape is None or not all(i is None or isinstance(i, int) for i in (start, end)):
-            return None
-        chosen = range(len(first.shape))[start:end]
-        return [Entry(dim_key(first, k), v, i, (first, k)) for i, k in enumerate(chosen)]
     if node.op in ("Identity", "Reshape", "Squeeze", "Unsqueeze"):
         return entries(first, depth)
     if node.op == "Cast":
@@ -134,7 +129,7 @@ def _no_minus(v: Value, depth: int) -> bool:
     return all(i is not None and _no_minus(i, depth - 1) for i in checked)
 
 
-def dim_key(v: Value, axis: int) -> int | str | tuple[str, Value, int]:
+def dim_key(v: Value, axis: int) -> Dim | tuple[str, Value, int]:
     """The key of the entry that is the size of this axis."""
     assert v.shape is not None
     d = v.shape[axis]

@@ -1,7 +1,8 @@
 """What all tests share: Hypothesis settings, and the models and suites that lie outside the repository.
 
 A test marked `zoo` runs on real models, one marked `suite` on the ONNX backend suite as files. `.ci/run` makes both.
-Where they are not there, these tests are skipped, and the summary says so in one line. What such a test takes:
+Where they are not there, these tests are skipped, and the summary says so in one line. In a test marked `contradicts`,
+inference may contradict itself, which fails any other one. What such a test takes:
 
     zoo_dir     the folder of the models, with manifest.json
     zoo         the module that reads it: zoo.models(zoo_dir), zoo.make_inputs(entry, seed), zoo.difference(want, got)
@@ -20,6 +21,8 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
+from graphopt.shapes import Facts
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 ZOO = Path(os.environ.get("GRAPHOPT_ZOO") or "~/.cache/graphopt-zoo").expanduser()
@@ -35,6 +38,17 @@ LEFT_OUT = pytest.StashKey[Counter[str]]()
 # Examples that take long on a busy machine are no failures; in CI they are the same at every run, elsewhere new ones are tried.
 settings.register_profile("graphopt", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("graphopt")
+
+
+@pytest.fixture(autouse=True)
+def contradictions_are_errors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes a rule decline in production means that a rule or a shape function is wrong."""
+
+    def fail(self: Facts, message: str) -> None:
+        raise AssertionError(f"inference contradicts itself: {message}")
+
+    if request.node.get_closest_marker("contradicts") is None:
+        monkeypatch.setattr(Facts, "conflict", fail)
 
 
 def missing(marker: str) -> list[Path]:

@@ -4,28 +4,119 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from graphopt.cli import options
 from graphopt.cli.output import Screen, err, out, short, size_text
+from graphopt.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from graphopt.ir import Model
+    from graphopt.ir import Model, Node, Value
+    from graphopt.shapes import Facts
 
 _LARGEST = 5
 
 
-def inspect(model: options.ModelPath, json: options.Json = False) -> int:
-    """Show what MODEL holds: interface, operators, weights, versions."""
-    from graphopt.ir import load
+Shapes = Annotated[
+    bool,
+    typer.Option(
+        "--shapes", help="Instead, the type of every value, elements of shape tensors, and why what is unknown is."
+    ),
+]
 
+
+def inspect(
+    model: options.ModelPath,
+    shapes: Shapes = False,
+    input_shape: options.InputShapes = None,
+    json: options.Json = False,
+) -> int:
+    """Show what MODEL holds: interface, operators, weights, versions; with --shapes the type of every value."""
+    from graphopt.ir import load
+    from graphopt.shapes.annotate import infer_shapes
+
+    if input_shape and not shapes:
+        raise ArgumentError("--input-shape says something about --shapes only; give both, or neither")
     with err().working(f"reading {model}"):
-        data = describe(load(model), model)
+        if shapes:
+            data = describe_shapes(infer_shapes(str(model), input_shapes=options.input_shapes(input_shape)), model)
+        else:
+            data = describe(load(model), model)
     if json:
         out().json(data)
     else:
-        _show(out(), data)
+        (_show_shapes if shapes else _show)(out(), data)
     return 0
+
+
+def describe_shapes(model: Model, path: Path) -> dict[str, Any]:
+    """What inference says of every value that a node computes, as plain data."""
+    from graphopt.shapes import facts_of
+    from graphopt.shapes.text import show
+
+    facts = facts_of(model)
+    values = [
+        _value(v, node, facts)
+        for graph in model.graph.subgraphs()
+        for node in graph
+        for v in node.outputs
+        if v is not None and node.op != "Constant"
+    ]
+    return {
+        "file": str(path),
+        "inputs": [_interface(info) for info in model.graph.input_infos.values() if _is_fed(info, model)],
+        "equal_dims": [[show(a), show(b)] for a, b in facts.equalities],
+        "refused": {node.name or node.output.name: reason for node, reason in facts.refused.items()},
+        "values": values,
+        "rank_known": sum(v["dims"] is not None for v in values),
+        "resolved": sum(v["resolved"] for v in values),
+    }
+
+
+def _is_fed(info: Any, model: Model) -> bool:
+    return info.name not in {v.name for v in model.graph.initializers}
+
+
+def _value(v: Value, node: Node, facts: Facts) -> dict[str, Any]:
+    from graphopt.shapes.dims import is_anonymous
+    from graphopt.shapes.text import show
+
+    kind = _dtype(v.dtype) if v.dtype else _type(v.type)[0] if v.type is not None else "unknown"
+    dims = None if v.shape is None else [d if isinstance(d, int) else show(d) for d in v.shape]
+    return {
+        "name": v.name,
+        "operator": node.op,
+        "type": kind,
+        "dims": dims,
+        "resolved": v.shape is not None and not any(map(is_anonymous, v.shape)),
+        "elements": None if v.known is None else [show(e) for e in v.known.reshape(-1)],
+        "unknown_because": facts.reasons.get(v) if v.shape is None else None,
+    }
+
+
+def _show_shapes(screen: Screen, data: dict[str, Any]) -> None:
+    values = data["values"]
+    screen.line(data["file"], "bold")
+    total = f"{len(values):,} values"
+    screen.line(f"{total}: the rank is known of {data['rank_known']:,}, every dim of {data['resolved']:,}")
+    if data["equal_dims"]:
+        screen.line(f"equal whenever it runs: {short([' = '.join(pair) for pair in data['equal_dims']])}")
+    for node, reason in data["refused"].items():
+        screen.line(f"note: '{node}' cannot run: {reason}", "yellow")
+    screen.line()
+    rows = [
+        (
+            v["name"],
+            v["operator"],
+            v["type"],
+            "" if v["dims"] is None else _dims_text(v["dims"]),
+            v["unknown_because"] or ("" if v["elements"] is None else f"= [{', '.join(v['elements'])}]"),
+        )
+        for v in values
+    ]
+    screen.table(("value", "operator", "type", "dims", "elements, or why it is unknown"), rows)
 
 
 def describe(model: Model, path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from onnx import NodeProto, TypeProto, ValueInfoProto
 
 from graphopt.ir.attributes import decode
@@ -18,8 +19,8 @@ from graphopt.ir.tensor import Tensor
 if TYPE_CHECKING:
     from graphopt.ir.model import Model
 
-Dim = int | str | None
-"""A dimension: known, named (the same name is the same number), or unknown."""
+Dim = Any
+"""A dimension: an int, a name (the same name is the same number), a SymPy expression over names, None where it is unknown."""
 Shape = tuple[Dim, ...]
 
 #: Distance between the positions of neighbours in a freshly numbered graph; room for insertions.
@@ -40,9 +41,10 @@ class Value:
         shape: its dims, None where the rank is unknown.
         type: the type message where it is not a dense tensor.
         const: its value where that can never change: a Constant's output, an initializer that no caller overrides.
+        known: its elements as far as inference follows them, an array of dims (None: an element that is not known).
     """
 
-    __slots__ = ("const", "dtype", "exits", "graph", "index", "name", "node", "shape", "type", "uses")
+    __slots__ = ("const", "dtype", "exits", "graph", "index", "known", "name", "node", "shape", "type", "uses")
 
     def __init__(self, name: str, graph: Graph, node: Node | None = None, index: int = 0) -> None:
         self.name = name
@@ -55,6 +57,7 @@ class Value:
         self.shape: Shape | None = None
         self.type: TypeProto | None = None
         self.const: Tensor | None = None
+        self.known: np.ndarray | None = None
 
     @property
     def used(self) -> bool:
@@ -223,6 +226,7 @@ class Graph:
         initializers: values with the tensors that they start with.
         opsets: version by domain ('' is ONNX's own), shared with the model or function that holds the graph.
         touched: something in it, or in a subgraph, differs from what was read.
+        value_infos: types of inner values to save instead of those that were read.
     """
 
     def __init__(
@@ -244,6 +248,7 @@ class Graph:
         self.holders: dict[Node, None] = {}  # the nodes that have subgraphs
         self.pinned: frozenset[str] = frozenset()  # what quantization annotations and training refer to by name
         self.touched = False
+        self.value_infos: list[ValueInfoProto] | None = None
         self.source: Any = None  # the GraphProto or FunctionProto read from, for all that is kept as it is
 
     # ------------------------------------------------------------------ reading

@@ -40,7 +40,7 @@ class Model:
         functions: model-local functions by (domain, name, overload).
         opsets: version by domain; '' is ONNX's own.
         external: it came with external data.
-        inferences: how often the shapes of the whole model were inferred.
+        facts: what `graphopt.shapes` learnt about its dims, None before anything was inferred.
         report: what `graphopt.optimize` did, None where nothing was done.
     """
 
@@ -53,7 +53,7 @@ class Model:
         self.functions: dict[tuple[str, str, str], Function] = {}
         self.graph = Graph(self, source.graph.name)
         self.external = False
-        self.inferences = 0
+        self.facts: Any = None
         self.shadowing: list[Value] = []  # values of subgraphs that are named like values around them
         self.report: Report | None = None
         self._names: set[str] | None = None

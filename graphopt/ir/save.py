@@ -93,7 +93,11 @@ def _fill_graph(target: GraphProto, graph: Graph) -> None:
     if graph.owner is not None and graph.touched:  # names inside a body may change
         for info, v in zip([*target.input, *target.output], [*graph.inputs, *graph.outputs], strict=True):
             info.name = v.name
-    if source is not None and not graph.touched:
+    if graph.value_infos is not None:
+        target.value_info.extend(graph.value_infos)
+        if source is not None:
+            target.quantization_annotation.extend(source.quantization_annotation)
+    elif source is not None and not graph.touched:
         target.value_info.extend(source.value_info)
         target.quantization_annotation.extend(source.quantization_annotation)
     elif source is not None and (source.value_info or source.quantization_annotation):

@@ -1,10 +1,11 @@
-"""Passes that are not equations: folding, dead code, common subexpressions, duplicate initializers, constant If."""
+"""Passes that are not equations: folding, dead code, common subexpressions, duplicate initializers, constant If, shapes."""
 
 from graphopt.passes.common_subexpressions import merge_common_subexpressions
 from graphopt.passes.constant_folding import ConstantFolding
 from graphopt.passes.constant_if import inline_constant_if
 from graphopt.passes.dead_code import remove_dead_code
 from graphopt.passes.duplicate_initializers import merge_duplicate_initializers
+from graphopt.passes.shape_computation import simplify_shape_computation
 
 #: Every pass by the name under which `only=` and `without=` know it, and what it does.
 PASSES = {
@@ -13,9 +14,10 @@ PASSES = {
     "constant_if": "an If whose condition is known becomes its branch",
     "dead_code": "nodes, initializers and functions that nothing reads are removed",
     "duplicate_initializers": "constants that are equal in every bit become one",
+    "shape_computation": "shapes that the graph computes are computed from as little as possible, each once",
 }
 
 __all__ = [
     "PASSES", "ConstantFolding", "inline_constant_if", "merge_common_subexpressions", "merge_duplicate_initializers",
-    "remove_dead_code",
+    "remove_dead_code", "simplify_shape_computation",
 ]  # fmt: skip

@@ -7,14 +7,15 @@ import time
 
 import numpy as np
 from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from graphopt.exec.evaluate import CannotEvaluate, evaluate
-from graphopt.ir import Dim, Model, Node, Reference, Tensor, Value
+from graphopt.ir import Model, Node, Reference, Tensor, Value
 from graphopt.ir.save import node_proto
 from graphopt.ir.tensor import byte_size
 from graphopt.passes.purity import is_deterministic
 from graphopt.rewrite import NodeRecord, Rewriter, Step
-from graphopt.shapes import infer_outputs
+from graphopt.shapes import WHOLE, facts_of, infer_node
 
 #: Operators that stay although their inputs are constant: folding them would undo quantization.
 BARRIERS = frozenset({"DequantizeLinear", "Constant", "DynamicQuantizeLinear"})
@@ -99,25 +100,24 @@ class ConstantFolding:
         return False
 
     @staticmethod
-    def known_shape(node: Node, rewriter: Rewriter) -> bool:
-        """Replace Shape, Size, and Gather or Slice of a Shape, where the dims asked for are numbers."""
-        started = time.perf_counter()
-        if not node.outputs or node.outputs[0] is None:
-            return False
-        array = _read_shape(node)
-        return array is not None and _put(node, {node.output: array}, rewriter, started)
+    def known_elements(node: Node, rewriter: Rewriter) -> bool:
+        """Replace a node all of whose outputs are whole numbers that follow from shapes."""
+        results: dict[Value, np.ndarray] = {}
+        for v in node.outputs:
+            if v is None or v.known is None or v.dtype not in WHOLE:
+                return False
+            elements = v.known.reshape(-1).tolist()
+            if not all(isinstance(e, int) for e in elements):
+                return False
+            results[v] = np.array(elements, tensor_dtype_to_np_dtype(v.dtype)).reshape(v.known.shape)
+        return _put(node, results, rewriter, time.perf_counter()) if results else False
 
 
 def _infer(node: Node, model: Model) -> None:
     """Find the dtypes of outputs where nobody has yet, as in the bodies of functions: the reference is not always right."""
-    schema = model.schema(node)
-    unknown = [v for v in node.outputs if v is not None and not v.dtype and v.type is None]
-    if not unknown or schema is None or node.graph is None:
-        return
-    with contextlib.suppress(ValueError):
-        for v, info in zip(node.outputs, infer_outputs(model, node, schema, node.graph.opsets), strict=True):
-            if v in unknown and v is not None:
-                v.dtype, v.shape, v.type = info
+    if any(v is not None and not v.dtype and v.type is None for v in node.outputs):
+        with contextlib.suppress(ValueError):
+            infer_node(model, node)
 
 
 def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, started: float) -> bool:
@@ -126,6 +126,9 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
     assert graph is not None
     if node.op == "Identity" and any(v.exits for v in results):
         return False  # a graph output that is a constant stays a copy of it
+    misdeclared = facts_of(rewriter.model).misdeclared
+    if misdeclared and any(o in misdeclared for v in results for u in v.uses for o in u.outputs):
+        return False  # a checker would see that the declaration is wrong, and refuse the model
     made = []
     for v, array in results.items():
         if not v.used:
@@ -165,69 +168,3 @@ def _static_bytes(v: Value | None) -> int:
 
 def _only_use(v: Value | None, node: Node) -> bool:
     return v is not None and not v.exits and len(v.uses) == 1 and node in v.uses
-
-
-#: Operators that `ConstantFolding.known_shape` looks at.
-SHAPE_READERS = ("Shape", "Size", "Gather", "Slice")
-
-
-def _read_shape(node: Node) -> np.ndarray | None:
-    first = node.inputs[0]
-    if first is None:
-        return None
-    if node.op == "Shape":
-        dims = shape_elements(node)
-        return _as_array(dims) if dims is not None else None
-    if node.op == "Size":
-        shape = first.shape
-        if shape is None or not all(isinstance(d, int) for d in shape):
-            return None
-        return np.asarray(np.prod([int(d) for d in shape if d is not None], dtype=np.int64), np.int64)
-    producer = first.node
-    if producer is None or producer.op != "Shape":
-        return None
-    dims = shape_elements(producer)
-    if dims is None:
-        return None
-    consts = [None if v is None else v.const for v in node.inputs[1:]]
-    if any(t is None and v is not None for t, v in zip(consts, node.inputs[1:], strict=True)):
-        return None
-    if node.op == "Gather":
-        if node.attributes.get("axis", 0) not in (0, -1) or consts[0] is None:
-            return None
-        index = consts[0].numpy()
-        if index.size and (index.min() < -len(dims) or index.max() >= len(dims)):
-            return None
-        picked = [dims[int(i)] for i in index.reshape(-1)]
-        array = _as_array(picked)
-        return None if array is None else array.reshape(index.shape)
-    starts, ends = (t.numpy().reshape(-1) if t is not None else None for t in [*consts, None, None][:2])
-    if starts is None or ends is None or starts.size != 1:
-        return None
-    step = consts[3].item() if len(consts) > 3 and consts[3] is not None else 1
-    start, end = int(starts[0]), int(ends[0])
-    n = len(dims)
-    if step == 1:
-        return _as_array(
-            list(dims)[max(-n, min(start, n)) if start < 0 else min(start, n) : max(-n, end) if end < 0 else end]
-        )
-    return None
-
-
-def shape_elements(node: Node) -> tuple[Dim, ...] | None:
-    """What a Shape node gives, as far as it is known."""
-    v = node.inputs[0]
-    if v is None or v.shape is None:
-        return None
-    n = len(v.shape)
-    start, end = node.attributes.get("start", 0), node.attributes.get("end")
-    if isinstance(start, Reference) or isinstance(end, Reference):
-        return None
-    start = max(0, min(n, start + n if start < 0 else start))
-    stop = n if end is None else max(0, min(n, end + n if end < 0 else end))
-    return v.shape[start:stop]
-
-
-def _as_array(dims: object) -> np.ndarray | None:
-    values = list(dims)  # type: ignore[call-overload]
-    return np.asarray(values, np.int64) if all(isinstance(d, int) for d in values) else None

@@ -16,6 +16,7 @@ from graphopt.rewrite.compile import CONST, Compiled, Match, variants_of
 from graphopt.rewrite.emit import Declined, Replacement, instantiate
 from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
 from graphopt.rewrite.rule import Rule
+from graphopt.shapes import known_elements, take_over
 
 #: Rewrites of one value that save no node before a rule set counts as looping.
 _PATIENCE = 64
@@ -128,12 +129,10 @@ class Rewriter:
         old.replace_uses(new)
         if output:
             self._exchange_names(old, new, before)
-        if new.shape is None:
-            new.shape = old.shape
-        elif old.shape is not None and len(old.shape) == len(new.shape) and None in new.shape:
-            new.shape = tuple(p if q is None else q for p, q in zip(old.shape, new.shape, strict=True))
-        if not new.dtype and new.type is None:
-            new.dtype, new.type = old.dtype, old.type
+        for node in take_over(self.model, old, new):
+            self.look_again(node)
+            for user in node.users():
+                self.look_again(user)
         self._look_below(new)
 
     def _copy_to_output(self, old: Value, new: Value, before: Node, anchor: Node) -> None:
@@ -146,7 +145,7 @@ class Rewriter:
         node.name = self.model.fresh_name(f"{old.name}_{node.op}")
         node.graph = graph
         copy = node.new_output(self.model.fresh_name(f"{node.name}_output"))
-        copy.dtype, copy.shape, copy.type = old.dtype, old.shape, old.type
+        copy.dtype, copy.shape, copy.type, copy.known = old.dtype, old.shape, old.type, known_elements(new)
         if node.op == "Constant":
             copy.const = new.const
         graph.insert_before(anchor, node)

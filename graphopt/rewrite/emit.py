@@ -20,7 +20,7 @@ from graphopt.rewrite.compile import Compiled, Match
 from graphopt.rewrite.matching import input_of
 from graphopt.rewrite.rule import Rule, call_body
 from graphopt.rewrite.terms import Call, Constant, Leaf, Output, Term
-from graphopt.shapes import infer_outputs, same_shape
+from graphopt.shapes import contradiction, facts_of, infer_node, same_shape
 
 
 class Declined(Exception):
@@ -120,7 +120,10 @@ class _Builder:
         if len(offers) != len(roots):
             where = f"rule '{self.rule.name}' ({self.rule.where})"
             raise RuleError(f"{where}: the pattern has {len(roots)} outputs, the replacement {len(offers)}")
+        facts = facts_of(self.model)
         for old, term in zip(roots, offers, strict=True):
+            if old in facts.misdeclared:  # a checker that sees more of the new nodes would refuse the model
+                raise Declined("the file declares another shape for this output than it has")
             if term is None:
                 raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): None cannot stand in a replacement")
             new = (
@@ -130,8 +133,9 @@ class _Builder:
             )
             if old.dtype and new.dtype and old.dtype != new.dtype:
                 raise Declined(f"the replacement is {dtype_name(new.dtype)}, the original {dtype_name(old.dtype)}")
-            if same_shape(old.shape, new.shape) is False:
-                raise Declined(f"the replacement has shape {new.shape}, the original {old.shape}")
+            if (what := contradiction(old, new)) is not None:
+                facts.conflict(f"rule '{self.rule.name}' at '{old.name}': {what}")
+                raise Declined(what)
             self.out.results.append(new)
         if roots == self.out.results:
             raise Declined("the replacement is what was there")
@@ -234,12 +238,9 @@ class _Builder:
             node.new_output(self.model.fresh_name(f"{self.hint}_{call.op_type}_output"))
         if schema is not None:
             try:
-                types = infer_outputs(self.model, node, schema, self.graph.opsets)
+                infer_node(self.model, node)
             except ValueError as e:
                 raise Declined(f"{call.op}: {e}") from e
-            for v, t in zip(node.outputs, types, strict=True):
-                assert v is not None
-                v.dtype, v.shape, v.type = t
         self.done[id(call)] = node
         self.keep.append(call)
         self.out.nodes.append(node)

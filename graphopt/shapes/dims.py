@@ -1,20 +1,294 @@
-"""Questions about dims. Equal means provably equal: the same number or the same name."""
+"""Dims: arithmetic on them, and questions that are answered True, False, or None where nobody can tell.
+
+A dim is an int, a name, or a SymPy expression over names; all dims are integers of 0 or more. Sizes that are ints never
+reach SymPy, and it is imported only when something is computed with a name. Elements of shape tensors are computed in the
+same way; they may be negative and, where a tensor holds floats, fractions.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
 
 from graphopt.ir.graph import Dim, Shape
 
 #: Names that exporters write for "I do not know"; they say nothing about equality.
 ANONYMOUS = frozenset({"?", "None", "-1", "unknown", "*"})
+#: How the names begin that inference gives to dims of which nothing is known.
+FRESH = "?"
+_REMEMBERED = 1 << 14
+#: Expressions with more parts than this are given up.
+_LONGEST = 200
 
 
-def same_dims(a: Dim, b: Dim) -> bool | None:
-    """Whether two dims are equal: True, False, or None where nobody can tell."""
+def is_anonymous(d: Dim) -> bool:
+    """Whether a dim is a name that nobody declared, or an expression with one in it; also where nothing is known."""
+    if isinstance(d, int):
+        return False
+    if isinstance(d, str):
+        return d.startswith(FRESH)
+    return d is None or any(n.startswith(FRESH) for n in names_in(d))
+
+
+def names_in(d: Dim) -> frozenset[str]:
+    """The names that a dim is made of."""
+    if d is None or isinstance(d, (int, Fraction)):
+        return frozenset()
+    return frozenset((d,)) if isinstance(d, str) else _names(d)
+
+
+@lru_cache(_REMEMBERED)
+def _names(e: Any) -> frozenset[str]:
+    return frozenset(s.name for s in e.free_symbols)
+
+
+def too_long(d: Dim) -> bool:
+    """Whether an expression has grown beyond what anybody can use."""
+    return not (d is None or isinstance(d, (int, str, Fraction))) and _size(d) > _LONGEST
+
+
+def complexity(d: Dim) -> int:
+    """Orders dims that are equal by how much they tell: ints, declared names, expressions, and what is anonymous last."""
+    if isinstance(d, (int, Fraction)):
+        return 0
+    if d is None:
+        return 1 << 30
+    if isinstance(d, str):
+        return 1 << 20 if d.startswith(FRESH) else 1
+    return (1 << 21 if is_anonymous(d) else 2) + _size(d)
+
+
+@lru_cache(_REMEMBERED)
+def _size(e: Any) -> int:
+    return 1 + sum(map(_size, e.args))
+
+
+# ---------------------------------------------------------------------------------------------------------- arithmetic
+def _slow(name: str, *dims: Dim) -> Dim:
+    """Ask the module that works with SymPy, once for each question; sums aside, nothing is known of what is too long."""
+    return None if name not in ("add", "sub") and any(map(too_long, dims)) else _remembered(name, dims)
+
+
+@lru_cache(_REMEMBERED)
+def _remembered(name: str, dims: tuple[Dim, ...]) -> Any:
+    from graphopt.shapes import expressions
+
+    return getattr(expressions, name)(*dims)
+
+
+def add(a: Dim, b: Dim) -> Dim:
+    if a is None or b is None:
+        return None
+    if isinstance(a, int):
+        if isinstance(b, int):
+            return a + b
+        if a == 0:
+            return b
+    elif isinstance(b, int) and b == 0:
+        return a
+    return _slow("add", a, b)
+
+
+def sub(a: Dim, b: Dim) -> Dim:
+    if a is None or b is None:
+        return None
+    if isinstance(b, int):
+        if isinstance(a, int):
+            return a - b
+        if b == 0:
+            return a
+    if a == b:
+        return 0
+    return _slow("sub", a, b)
+
+
+def mul(a: Dim, b: Dim) -> Dim:
+    if isinstance(a, int):
+        if isinstance(b, int):
+            return a * b
+        if a == 0:
+            return 0
+        if a == 1:
+            return b
+    elif isinstance(b, int):
+        if b == 0:
+            return 0
+        if b == 1:
+            return a
+    if a is None or b is None:
+        return None
+    return _slow("mul", a, b)
+
+
+def floordiv(a: Dim, b: Dim) -> Dim:
+    """a / b, rounded towards minus infinity; None where b may be 0 or less."""
+    if a is None or b is None:
+        return None
+    if isinstance(b, int):
+        if b <= 0:
+            return None
+        if isinstance(a, int):
+            return a // b
+        if b == 1:
+            return a
+    elif a == 0 or a == b:
+        return int(a == b) if less(0, b) else None
+    return _slow("floordiv", a, b)
+
+
+def ceildiv(a: Dim, b: Dim) -> Dim:
+    """a / b, rounded towards infinity; None where b may be 0 or less."""
+    if isinstance(a, int) and isinstance(b, int) and b > 0:
+        return -(-a // b)
+    if not isinstance(b, int):
+        return None
+    return floordiv(add(a, b - 1), b)
+
+
+def floor(a: Dim) -> Dim:
+    """A number, or an expression that need not be whole, rounded towards minus infinity."""
+    return a if a is None or isinstance(a, (int, str)) else _slow("rounded", a)
+
+
+def exact_div(a: Dim, b: Dim) -> Dim:
+    """a / b where something else says that there is no rest, so that 'N/2' is whole; None where it is no polynomial."""
+    if a is None or b is None or b == 0:
+        return None
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if a % b == 0 else None
+    if b == 1:
+        return a
+    return _slow("exact_div", a, b)
+
+
+def mod(a: Dim, b: Dim) -> Dim:
+    """The rest of a floor division by a positive number."""
+    if a is None or b is None or not isinstance(b, int) or b <= 0:
+        return None
+    return a % b if isinstance(a, int) else _slow("mod", a, b)
+
+
+def minimum(a: Dim, b: Dim) -> Dim:
+    return _either("minimum", a, b, a, b)
+
+
+def maximum(a: Dim, b: Dim) -> Dim:
+    return _either("maximum", a, b, b, a)
+
+
+def _either(name: str, a: Dim, b: Dim, small: Dim, large: Dim) -> Dim:
+    """`small` where a <= b, `large` where a >= b."""
     if a is None or b is None:
         return None
     if a == b:
+        return a
+    if less_equal(a, b):
+        return small
+    if less_equal(b, a):
+        return large
+    return _slow(name, a, b)
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The number of elements of a shape."""
+    total: Dim = 1
+    for d in dims:
+        total = mul(total, d)
+    return total
+
+
+def broadcast_dims(a: Dim, b: Dim) -> Dim:
+    """The dim that two broadcast to. One of them may be 1; a number above 1 wins, since anything else could not run.
+
+    Raises ValueError where they can never be broadcast.
+    """
+    if a == b:
+        return a
+    if isinstance(a, int):
+        if a == 1:
+            return b
+        if isinstance(b, int):
+            if b == 1:
+                return a
+            raise ValueError(f"{a} and {b} cannot be broadcast")
+        return a
+    if isinstance(b, int):
+        return a if b == 1 else b
+    if a is None or b is None:
+        return None
+    if less(1, a):
+        return a
+    if less(1, b):
+        return b
+    return _slow("broadcast", *sorted((a, b), key=str))
+
+
+def broadcast(a: Shape | None, b: Shape | None) -> Shape | None:
+    """The shape of an elementwise result (ONNX multidirectional broadcasting); None where the rank is unknown.
+
+    Raises ValueError where the shapes can never be broadcast.
+    """
+    if a is None or b is None:
+        return None
+    if a == b and None not in a:
+        return a
+    if len(a) < len(b):
+        a, b = b, a
+    extra = len(a) - len(b)
+    try:
+        joined = tuple([p if p == q or q == 1 else broadcast_dims(p, q) for p, q in zip(a[extra:], b, strict=True)])
+    except ValueError:
+        raise ValueError(f"shapes {a} and {b} cannot be broadcast") from None
+    return a if joined == a[extra:] and None not in joined else a[:extra] + joined
+
+
+# ----------------------------------------------------------------------------------------------------------- questions
+def same_dims(a: Dim, b: Dim) -> bool | None:
+    """Whether two dims are equal."""
+    if a is None or b is None:
+        return None
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    if a == b:
         return True
-    return False if isinstance(a, int) and isinstance(b, int) else None
+    if isinstance(a, str) and isinstance(b, (str, int)):
+        return False if isinstance(b, int) and b < 0 else None
+    if isinstance(b, str) and isinstance(a, int):
+        return False if a < 0 else None
+    return _slow("equal", a, b)
+
+
+def less(a: Dim, b: Dim) -> bool | None:
+    """Whether a < b."""
+    if a is None or b is None:
+        return None
+    if isinstance(a, int) and isinstance(b, int):
+        return a < b
+    if isinstance(a, int) and isinstance(b, str):
+        return True if a < 0 else None
+    if isinstance(a, str) and isinstance(b, int):
+        return False if b <= 0 else None
+    return _slow("less", a, b)
+
+
+def less_equal(a: Dim, b: Dim) -> bool | None:
+    """Whether a <= b."""
+    answer = less(b, a)
+    return None if answer is None else not answer
+
+
+def divides(a: Dim, b: Dim) -> bool | None:
+    """Whether a divides b without a rest."""
+    if a is None or b is None or a == 0:
+        return None
+    if isinstance(a, int) and isinstance(b, int):
+        return b % a == 0
+    if a == 1 or a == b:
+        return True
+    return _slow("divides", a, b)
 
 
 def same_shape(a: Shape | None, b: Shape | None) -> bool | None:
@@ -23,10 +297,19 @@ def same_shape(a: Shape | None, b: Shape | None) -> bool | None:
         return None
     if len(a) != len(b):
         return False
+    if a == b and None not in a:
+        return True
     answers = [same_dims(p, q) for p, q in zip(a, b, strict=True)]
     if False in answers:
         return False
     return None if None in answers else True
+
+
+def same_size(a: Shape | None, b: Shape | None) -> bool | None:
+    """Whether two shapes hold equally many elements."""
+    if a is None or b is None:
+        return None
+    return same_dims(product(a), product(b))
 
 
 def is_static(shape: Shape | None) -> bool:
@@ -34,27 +317,35 @@ def is_static(shape: Shape | None) -> bool:
     return shape is not None and all(isinstance(d, int) for d in shape)
 
 
-def broadcast(a: Shape | None, b: Shape | None) -> Shape | None:
-    """The shape of an elementwise result (ONNX multidirectional broadcasting); None where the rank is unknown.
-
-    A named or unknown dim against a number above 1 is that number, since anything else could not run.
-    Raises ValueError where the shapes can never be broadcast.
-    """
-    if a is None or b is None:
+def static_size(shape: Sequence[Dim] | None) -> int | None:
+    """The number of elements where every dim is a number."""
+    if shape is None:
         return None
-    if a == b and None not in a:
-        return a
-    n = max(len(a), len(b))
-    out: list[Dim] = []
-    for p, q in zip((1,) * (n - len(a)) + a, (1,) * (n - len(b)) + b, strict=True):
-        if p == q or q == 1:
-            out.append(p)
-        elif p == 1:
-            out.append(q)
-        elif isinstance(p, int):
-            if isinstance(q, int):
-                raise ValueError(f"shapes {a} and {b} cannot be broadcast")
-            out.append(p)
-        else:
-            out.append(q if isinstance(q, int) else None)
-    return tuple(out)
+    sizes = [d for d in shape if isinstance(d, int)]
+    return math.prod(sizes) if len(sizes) == len(shape) else None
+
+
+def substitute(d: Dim, values: dict[str, Dim]) -> Dim:
+    """A dim with names replaced."""
+    if d is None or isinstance(d, (int, Fraction)):
+        return d
+    if isinstance(d, str):
+        return values.get(d, d)
+    if _names(d).isdisjoint(values):
+        return d
+    from graphopt.shapes import expressions
+
+    return expressions.substitute(d, values)
+
+
+def operation_of(d: Dim) -> tuple[str, tuple[Dim, ...]] | None:
+    """The ONNX operator on whole numbers, and its operands, that compute an expression; None where there is none.
+
+    More than two operands are combined from left to right. Div rounds towards 0, so its dividend must not be negative.
+    """
+    if d is None or isinstance(d, (int, str, Fraction)):
+        return None
+    found: tuple[str, tuple[Dim, ...]] | None = _slow("operation", d)
+    if found is not None and found[0] == "Div" and less(found[1][0], 0) is not False:
+        return None
+    return found

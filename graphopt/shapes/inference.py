@@ -1,254 +1,207 @@
-"""Inference through onnx: over a whole model without its weights, and for a single new node."""
+"""Inference: a walk over the graph at the start, single nodes while it is rewritten, and what lies below a change."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
-import onnx
-from onnx import GraphProto, ModelProto, TensorProto, TypeProto, shape_inference
+from onnx import TypeProto, ValueInfoProto
 
-from graphopt.ir import Graph, Model, Node, OpSchema, Shape, Tensor, Value
-from graphopt.ir.load import read_shape
-from graphopt.ir.save import node_proto
-from graphopt.shapes.dims import ANONYMOUS, broadcast
+from graphopt.ir import Model, Node, Value
+from graphopt.shapes import text
+from graphopt.shapes.dims import ANONYMOUS, FRESH, complexity, is_anonymous, names_in, same_dims, same_shape
+from graphopt.shapes.facts import Facts, facts_of
+from graphopt.shapes.hypotheses import decide_ranks
+from graphopt.shapes.site import known_elements
+from graphopt.shapes.types import TypeInfo, type_info, without
+from graphopt.shapes.walk import Walk
 
-#: Constants up to this many bytes are shown to the inference: shapes, axes, pads, scales.
-_VISIBLE_BYTES = 1024
-
-#: How the names begin that ONNX's inference gives to dims it knows nothing about.
-_MADE_UP = "unk__"
-
-#: One output, of the dtype and shape of the first input.
-_LIKE_FIRST = frozenset(
-    "Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Hardmax "
-    "Identity LeakyRelu Log LogSoftmax Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softmax Softplus "
-    "Softsign Sqrt Swish Tan Tanh ThresholdedRelu".split()
-)
-#: One output, of the inputs' dtype and broadcast shape.
-_BROADCAST = frozenset("Add Sub Mul Div And Or Xor Max Min".split())
+#: Walks over a model while new equalities are learnt.
+_MAX_WALKS = 4
 
 
-class TypeInfo(NamedTuple):
-    """What is known of an output: dtype (0 unknown), shape (None unknown), and the message where it is no dense tensor."""
+def infer_model(model: Model, guess_ranks: bool = False) -> Facts:
+    """Set `dtype`, `shape`, `type` and `known` of every value that something can be said about, subgraphs included.
 
-    dtype: int
-    shape: Shape | None
-    type: TypeProto | None = None
+    Never raises: what cannot be inferred stays unknown, with the reason in the facts. What the file claims about inner
+    values is not believed. Weights are not touched, so any size of model will do.
 
-
-UNKNOWN = TypeInfo(0, None)
-
-
-def infer_model(model: Model) -> bool:
-    """Set `dtype`, `shape` and `type` of every value that inference can say something about, subgraphs included.
-
-    May be called again after changes: what is known stays, what became known is added. Never raises: what cannot be
-    inferred stays unknown. Weights are not touched, so any size of model will do.
+    Args:
+        guess_ranks: suppose that Squeeze without axes keeps dims of unknown size. What follows from that may be wrong.
 
     Returns:
-        Whether a rank, a dim or a dtype became known.
+        What was learnt about the model's dims; it stays with the model, for `infer_node`, `refresh` and `settle`.
     """
-    _forget_anonymous(model.graph)
-    if not model.inferences and _infer_elementwise(model.graph):
-        return True
-    skeleton = ModelProto(ir_version=max(model.ir_version, 8))
-    for domain, version in model.opsets.items():
-        skeleton.opset_import.add(domain=domain, version=version)
-    skeleton.functions.extend([f.source for f in model.functions.values()])
-    _skeleton(skeleton.graph, model.graph)
+    facts = model.facts = Facts()
+    _name_inputs(model, facts)
+    claimed = _forget_claims(model)
+    _walk_and_settle(model, facts, learnt=True)
+    _read_outputs(model, facts)
+    decide_ranks(model, guess_ranks)
+    _walk_and_settle(model, facts, learnt=facts.learnt)
+    facts.misdeclared = frozenset(
+        v for v, info in _outputs(model) if same_shape(v.shape, type_info(info.type).shape) is False
+    )
+    for v, t in claimed.items():
+        if v.type is None and not v.dtype:
+            v.type = t
+    return facts
+
+
+def infer_node(model: Model, node: Node) -> None:
+    """Set the types of the outputs of a node that is not in a graph yet.
+
+    Raises ValueError where the operator cannot take these inputs.
+    """
+    facts = facts_of(model)
+    walk = Walk(model, facts)
+    before, facts.scope = facts.scope, facts.made  # nothing is learnt from a node that may never be put in
     try:
-        inferred = shape_inference.infer_shapes(skeleton, data_prop=True)
-    except Exception:  # the inference raises many types for models that still run
-        return False
-    model.inferences += 1
-    return _assign(model.graph, inferred.graph, {}, f"@{model.inferences}")
+        walk.node(node, strict=True)
+    finally:
+        facts.scope = before
 
 
-def _infer_elementwise(graph: Graph) -> bool:
-    """Infer a graph of nothing but elementwise operators in one walk; False where anything else is in it."""
-    broadcasts = graph.opsets.get("", 0) >= 7
-    for node in graph:
-        if node.op == "Constant" and node.output.const is not None:
-            continue
-        try:
-            info = _elementwise(node, broadcasts)
-        except ValueError:
-            return False
-        if info is None or not info.dtype or info.shape is None:
-            return False
-        v = node.output
-        v.dtype, v.shape, v.type = info
-    return True
+def refresh(model: Model, changed: Iterable[Value]) -> list[Node]:
+    """Infer again what reads these values, and what lies below as far as something new is found.
 
-
-def _elementwise(node: Node, broadcasts: bool) -> TypeInfo | None:
-    """The type of the only output of an operator that works element by element; None for any other operator.
-
-    `broadcasts`: whether operators broadcast as they do from opset 7 on. Raises ValueError where the shapes do not fit.
+    Returns the nodes about whose outputs more is known now.
     """
-    inputs = node.inputs
-    first = inputs[0] if inputs else None
-    if first is None or node.domain or len(node.outputs) != 1 or node.outputs[0] is None:
+    return Walk(model, facts_of(model)).below(changed)
+
+
+def contradiction(old: Value, new: Value) -> str | None:
+    """Why a value cannot be what another one is; None where nothing speaks against it."""
+    if same_shape(old.shape, new.shape) is False:
+        return f"the replacement has shape {text.show_shape(new.shape)}, the original {text.show_shape(old.shape)}"
+    p, q = known_elements(old), known_elements(new)
+    if p is None or q is None or p.shape != q.shape:
         return None
-    if node.op_type in _LIKE_FIRST:
-        return TypeInfo(first.dtype, first.shape)
-    if broadcasts and node.op_type in _BROADCAST and len(inputs) == 2 and inputs[1] is not None:
-        return TypeInfo(first.dtype, broadcast(first.shape, inputs[1].shape))
+    if any(same_dims(a, b) is False for a, b in zip(p.reshape(-1), q.reshape(-1), strict=True)):
+        return f"the replacement is {text.show_shape(q.reshape(-1))}, the original {text.show_shape(p.reshape(-1))}"
     return None
 
 
-def _skeleton(target: GraphProto, graph: Graph) -> None:
-    """The graph without large constants, without claims about inner values and outputs."""
-    target.name = "g"
-    for v in graph.inputs:
-        target.input.append(graph.input_infos[v])
-        if v.dtype:
-            target.input[-1].type.CopyFrom(type_proto(v))
-    for v, t in graph.initializers.items():
-        if v.const is not None:  # the others are inputs, and what a caller gives may be anything
-            target.initializer.append(_visible(t, v.name))
-    nodes = []
-    for node in graph:
-        value = node.output.const if node.op == "Constant" else None
-        if value is not None and value.nbytes > _VISIBLE_BYTES:
-            target.initializer.append(_visible(value, node.output.name))
+def take_over(model: Model, old: Value, new: Value) -> list[Node]:
+    """Let a value that replaces another one know what was known of that, and infer again what reads it.
+
+    Returns the nodes about whose outputs more is known now.
+    """
+    facts = facts_of(model)
+    if not new.dtype and new.type is None:
+        new.dtype, new.type = old.dtype, old.type
+    more = False
+    if new.shape != old.shape:
+        if new.shape is None or old.shape is None:
+            more = old.shape is None
+            new.shape = old.shape if new.shape is None else new.shape
+        elif (what := contradiction(old, new)) is not None:
+            facts.conflict(f"'{new.name}' for '{old.name}': {what}")
         else:
-            nodes.append(node_proto(node))
-    target.node.extend(nodes)
-    for v in graph.outputs:
-        target.output.add(name=v.name)
-    known = {v.name for node in graph if node.domain for v in node.outputs if v is not None}
-    if known and graph.source is not None:
-        target.value_info.extend([i for i in graph.source.value_info if i.name in known])
+            pairs = list(zip(old.shape, new.shape, strict=True))
+            more = any(complexity(q) < complexity(p) for p, q in pairs)
+            if new.const is None:
+                new.shape = tuple([p if complexity(p) < complexity(q) else q for p, q in pairs])
+    known = known_elements(new)
+    if old.known is not None and known is None and new.const is None and new.shape == old.known.shape:
+        new.known = old.known
+    elif known is not None and not more:
+        before = [None] * known.size if old.known is None else old.known.reshape(-1).tolist()
+        pairs = zip(before, known.reshape(-1).tolist())  # of one length, or they would contradict each other
+        more = any(complexity(q) < complexity(p) for p, q in pairs)
+    return refresh(model, [new]) if more else []
 
 
-def _visible(tensor: Tensor, name: str) -> TensorProto:
-    if tensor.nbytes <= _VISIBLE_BYTES and not tensor.is_external:
-        return tensor.proto(name)
-    return TensorProto(name=name, data_type=tensor.dtype, dims=tensor.dims)
+def settle(model: Model) -> bool:
+    """Apply equalities that were learnt since the last time to the whole model; whether there were any."""
+    facts = facts_of(model)
+    if not facts.learnt:
+        return False
+    _walk_and_settle(model, facts, learnt=True)
+    return True
 
 
-def _assign(graph: Graph, inferred: GraphProto, parsed: dict[bytes, TypeInfo], suffix: str) -> bool:
-    """Copy types from the inferred message; whether that told anything new.
+def _walk_and_settle(model: Model, facts: Facts, learnt: bool) -> None:
+    for _ in range(_MAX_WALKS):
+        if not learnt:
+            break
+        _rewrite_dims(model, facts)
+        facts.learnt = False
+        Walk(model, facts).graph(model.graph)
+        learnt = facts.learnt
+    if facts.learnt:
+        _rewrite_dims(model, facts)
+        facts.learnt = False
 
-    `parsed` remembers types by their bytes, since most are alike; `suffix` keeps the names that this inference made up for
-    unknown dims apart from those of another.
-    """
-    types = {i.name: i.type.SerializeToString() for i in inferred.value_info}
-    for i in inferred.output:
-        types[i.name] = i.type.SerializeToString()
-    news = False
-    for node in graph:
-        for v in node.outputs:
-            if v is None or v.const is not None:
+
+def _rewrite_dims(model: Model, facts: Facts) -> None:
+    """Bring the dims of all values into the terms that tell most."""
+    if not facts.knows_anything:
+        return
+    for graph in model.graph.subgraphs():
+        for v in (*graph.inputs, *(v for n in graph for v in n.outputs)):
+            if v is None:
                 continue
-            message = types.get(v.name)
-            if not message:
-                continue
-            info = parsed.get(message)
-            if info is None:
-                info = parsed[message] = _parse_type(TypeProto.FromString(message), suffix)
-            if v.dtype or v.type is not None:
-                shape = _merged(v.shape, info.shape)
-                news = news or _knows_more(shape, v.shape)
-                v.shape = shape
-            else:
-                v.dtype, v.shape, v.type = info
-                news = True
-    if not graph.holders:
-        return news
-    nested = {p.output[0]: p for p in inferred.node if p.output and p.attribute}
-    for node in graph.holders:
-        p = nested.get(node.outputs[0].name) if node.outputs and node.outputs[0] is not None else None
-        if p is not None:
-            graphs = [g for a in p.attribute for g in ([a.g] if a.HasField("g") else a.graphs)]
-            for sub, g in zip(node.subgraphs, graphs, strict=False):
-                news = _assign(sub, g, parsed, suffix) or news
-    return news
+            v.shape = facts.canonical_shape(v.shape)
+            if v.known is not None and v.const is None:
+                v.known = facts.canonical_elements(v.known)
 
 
-def _merged(old: Shape | None, new: Shape | None) -> Shape | None:
-    """What two inferences know together: numbers before the model's own names before names made up."""
-    if old is None or new is None or len(old) != len(new):
-        return old if new is None else new
-    return tuple(
-        q if not isinstance(p, int) and (isinstance(q, int) or (q is not None and (p is None or "@" in p))) else p
-        for p, q in zip(old, new, strict=True)
-    )
-
-
-def _knows_more(new: Shape | None, old: Shape | None) -> bool:
-    if new is None or old is None:
-        return new is not None
-    return any(isinstance(q, int) and not isinstance(p, int) for p, q in zip(old, new, strict=False))
-
-
-def _parse_type(t: TypeProto, suffix: str = "") -> TypeInfo:
-    if not t.HasField("tensor_type"):
-        return TypeInfo(0, None, t)
-    shape = read_shape(t.tensor_type.shape) if t.tensor_type.HasField("shape") else None
-    if suffix and shape is not None:
-        shape = tuple(d + suffix if isinstance(d, str) and d.startswith(_MADE_UP) else d for d in shape)
-    return TypeInfo(t.tensor_type.elem_type, shape)
-
-
-def _forget_anonymous(graph: Graph) -> None:
-    for v in graph.inputs:
-        if v.shape is not None and not ANONYMOUS.isdisjoint(v.shape):
-            v.shape = tuple(None if d in ANONYMOUS else d for d in v.shape)
-
-
-def type_proto(v: Value) -> TypeProto:
-    """The type of a value as a message."""
-    if v.type is not None:
-        return v.type
-    t = TypeProto()
-    t.tensor_type.elem_type = v.dtype
-    if v.shape is not None:
-        t.tensor_type.shape.SetInParent()
-        dims = t.tensor_type.shape.dim
-        for d in v.shape:
-            if d is None:
-                dims.add()
-            elif isinstance(d, int):
-                dims.add().dim_value = d
-            else:
-                dims.add().dim_param = d
-    return t
-
-
-def infer_outputs(model: Model, node: Node, schema: OpSchema, opsets: dict[str, int]) -> list[TypeInfo]:
-    """Types of the outputs of a node that is not in a graph yet.
-
-    Raises ValueError where the operator's own inference refuses the inputs.
-    """
-    info = _elementwise(node, broadcasts=schema.since_version >= 7)
-    if info is not None:
-        return [info]
-    inputs = node.inputs
-    if any(v is not None and not v.dtype and v.type is None for v in inputs):
-        return [UNKNOWN] * len(node.outputs)
-    types: dict[str, TypeProto] = {}
-    data: dict[str, TensorProto] = {}
+# ---------------------------------------------------------------------------------------------------------- interface
+def _name_inputs(model: Model, facts: Facts) -> None:
+    """Give dims of inputs that have no name one, and read those that are expressions over the names of others."""
+    inputs = model.graph.inputs
+    plain = {d for v in inputs for d in v.shape or () if isinstance(d, str)}
+    unnamed: dict[str, str] = {}
     for v in inputs:
-        if v is not None and v.name not in types:
-            types[v.name] = type_proto(v)
-            if v.const is not None and v.const.nbytes <= _VISIBLE_BYTES and not v.const.is_external:
-                data[v.name] = v.const.proto(v.name)
-    imports = [onnx.helper.make_opsetid(d, n) for d, n in opsets.items()]
+        if v.type is not None:  # its elements may differ in what has a name
+            v.type = without(TypeInfo(0, None, v.type), lambda d: not isinstance(d, int)).type
+        if v.shape is None or all(isinstance(d, int) for d in v.shape):
+            continue
+        dims: list[Any] = []
+        for d in v.shape:
+            if d is None or d in ANONYMOUS:
+                d = facts.fresh()
+            elif isinstance(d, str) and d.startswith(FRESH):
+                d = unnamed[d] if d in unnamed else unnamed.setdefault(d, facts.fresh())
+            elif isinstance(d, str) and not d.isidentifier():
+                d = _expression(d, plain - {d})
+            dims.append(d)
+        v.shape = tuple(dims)
+
+
+def _outputs(model: Model) -> Iterable[tuple[Value, ValueInfoProto]]:
+    return zip(model.graph.outputs, model.graph.output_infos, strict=True)
+
+
+def _forget_claims(model: Model) -> dict[Value, TypeProto]:
+    """Drop the types of sequences and optionals that a file declares for what nodes compute; what they were."""
+    claimed = {}
+    for graph in model.graph.subgraphs():
+        for v in graph.outputs:
+            if v.type is not None and v.node is not None:
+                claimed[v], v.type = v.type, None
+    return claimed
+
+
+def _expression(name: str, known: set[Any]) -> Any:
+    """What a name like '2*batch' stands for where 'batch' is a dim itself; else the name."""
     try:
-        found: dict[str, Any] = shape_inference.infer_node_outputs(
-            schema.proto,
-            node_proto(node),
-            types,
-            input_data=data,
-            opset_imports=imports,
-            ir_version=max(model.ir_version, 8),
-        )
-    except Exception as e:
-        raise ValueError(str(e).strip().splitlines()[-1] if str(e).strip() else repr(e)) from e
-    out = []
-    for v in node.outputs:
-        t = found.get(v.name) if v is not None else None
-        out.append(UNKNOWN if t is None else _parse_type(t))
-    return out
+        parsed = text.parse(name)
+    except ValueError:
+        return name
+    return parsed if not isinstance(parsed, (int, str)) and names_in(parsed) <= known else name
+
+
+def _read_outputs(model: Model, facts: Facts) -> None:
+    """Give what nothing is known of the name that an output declares for it, each name to one dim."""
+    taken = {n for v in model.graph.inputs for d in v.shape or () for n in names_in(d)} | ANONYMOUS
+    for v, info in _outputs(model):
+        declared = type_info(info.type)
+        if v.shape is None or declared.shape is None or len(v.shape) != len(declared.shape):
+            continue
+        for d, said in zip(v.shape, declared.shape, strict=True):
+            unknown = isinstance(d, str) and is_anonymous(d) and facts.canonical(d) == d
+            if unknown and isinstance(said, str) and said not in taken and not said.startswith(FRESH):
+                taken.add(said)
+                facts.equate(d, said)

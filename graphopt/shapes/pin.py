@@ -9,8 +9,10 @@ from typing import Any, SupportsIndex
 from onnx import ValueInfoProto
 
 from graphopt.errors import ArgumentError
-from graphopt.ir import Dim, Model
-from graphopt.shapes.dims import ANONYMOUS
+from graphopt.ir import Dim, Graph, Model
+from graphopt.shapes import text
+from graphopt.shapes.dims import ANONYMOUS, names_in, substitute
+from graphopt.shapes.facts import Facts
 
 
 def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -> None:
@@ -61,18 +63,18 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
             if isinstance(d, str) and d not in ANONYMOUS:
                 pin(d, size, f"'{key}'")
         v.shape = tuple(d if size is None else size for d, size in zip(declared, wanted, strict=True))
+    fixed: dict[str, Dim] = {**named, **_computed(graph, named, names)}
     for v in graph.inputs:
         if v.shape is None:
             continue
-        v.shape = tuple(named.get(d, d) if isinstance(d, str) else d for d in v.shape)
+        v.shape = tuple(fixed.get(d, d) if isinstance(d, str) else d for d in v.shape)
         info = ValueInfoProto()
         info.CopyFrom(graph.input_infos[v])
         dims = info.type.tensor_type.shape.dim
         while len(dims) < len(v.shape):
             dims.add()
         for target, d in zip(dims, v.shape, strict=True):
-            if isinstance(d, int):
-                target.dim_value = d
+            _declare(target, d)
         graph.input_infos[v] = info
     for i, source in enumerate(graph.output_infos):
         if not source.type.HasField("tensor_type"):
@@ -80,9 +82,57 @@ def pin_inputs(model: Model, shapes: Mapping[str, int | Sequence[int | None]]) -
         info = graph.output_infos[i] = ValueInfoProto()
         info.CopyFrom(source)
         for target in info.type.tensor_type.shape.dim:
-            if target.dim_param in named:
-                target.dim_value = named[target.dim_param]
+            _declare(target, fixed.get(target.dim_param))
     graph.touch()
+
+
+def refuse_pins(pinned: Facts, free: Facts) -> None:
+    """Say so where a model cannot run with the shapes that it was given, and could without.
+
+    Args:
+        pinned: what inference found with the pins.
+        free: what it finds without them.
+
+    Raises:
+        ArgumentError: a node that could run cannot any more.
+    """
+    before = {n.name or n.output.name for n in free.refused}
+    for node, reason in pinned.refused.items():
+        name = node.name or node.output.name
+        if name not in before and node.graph is not None and node.graph.owner is None:
+            raise ArgumentError(f"input_shapes: node '{name}' ({node.op}) cannot run with these shapes: {reason}")
+
+
+def _computed(graph: Graph, named: dict[str, int], names: set[Dim]) -> dict[str, Dim]:
+    """What declared dims that are expressions over other dims ('past + seq') become; text where a name is left."""
+    found: dict[str, Dim] = {}
+    declared = [d for v in graph.inputs for d in v.shape or ()]
+    declared += [d.dim_param for i in graph.output_infos for d in i.type.tensor_type.shape.dim]
+    for d in dict.fromkeys(declared):
+        if not isinstance(d, str) or not d or d.isidentifier():
+            continue
+        try:
+            expression = text.parse(d)
+        except ValueError:
+            continue
+        if (
+            isinstance(expression, (int, str))
+            or not names_in(expression) <= names
+            or not names_in(expression) & named.keys()
+        ):
+            continue
+        value = substitute(expression, dict(named))
+        if isinstance(value, int) and named.get(d, value) != value:
+            raise ArgumentError(f"input_shapes: dim '{d}' is {value} with the other pins, it cannot become {named[d]}")
+        found[d] = value if isinstance(value, int) else text.writable(value)
+    return found
+
+
+def _declare(target: Any, d: Dim) -> None:
+    if isinstance(d, int):
+        target.dim_value = d
+    elif isinstance(d, str) and target.dim_param and target.dim_param not in ANONYMOUS:
+        target.dim_param = d
 
 
 def _plain(wanted: Any, key: str) -> int | list[Any]:

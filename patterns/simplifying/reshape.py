@@ -16,7 +16,7 @@ from graphopt.patterns._shapes import (
     target_of,
 )
 from graphopt.rewrite import Axis, Const, Float, Int, Ints, Maybe, Rule, Str, Tensor, any_of, op, rule
-from graphopt.shapes import broadcast, same_shape
+from graphopt.shapes import broadcast, same_dims, same_shape
 
 _BROADCASTING = "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Mul Or Sub".split()
 _BROADCASTING_ROUGHLY = "Max Min Pow".split()
@@ -148,8 +148,9 @@ def unsqueeze_squeeze(x, a: Ints, b: Ints):
 @rule(exact=True)
 def squeeze_nothing(x):
     """Squeeze of a tensor without dims of 1 does nothing."""
-    yield op.Squeeze(x)
-    if x.shape is None or not all(isinstance(d, int) and d != 1 for d in x.shape):
+    y = op.Squeeze(x)
+    yield y
+    if not same_shape(x.shape, y.shape) and (x.shape is None or not all(same_dims(d, 1) is False for d in x.shape)):
         return "there may be dims of 1"
     yield x
 
@@ -266,7 +267,7 @@ def expand_computed_shape(x, shape):
             constant.append(e.key)
         elif isinstance(d, int):
             constant.append(d)
-        elif k >= added and e.key == dim_key(x.value, k - added):
+        elif k >= added and (e.key == dim_key(x.value, k - added) or same_dims(d, x.shape[k - added])):
             constant.append(1)
         else:
             return "a dim is neither a number nor x's own"

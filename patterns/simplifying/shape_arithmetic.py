@@ -1,4 +1,4 @@
-"""Shapes that the graph computes: read them early, from as little as possible, and as constants where they are known."""
+"""Shapes that the graph computes: read them early, and from as little as possible."""
 
 from __future__ import annotations
 
@@ -85,47 +85,7 @@ def slice_shape(x, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Int
     yield op.Shape(x, start=chosen[0], end=chosen[-1] + 1)
 
 
-# --------------------------------------------------------------------------------------------------------- known values
-@rule(exact=True)
-def shape_known(x, attrs: Attrs):
-    """Dims of known size are constants."""
-    y = op.Shape(x, **attrs)
-    yield y
-    if (sizes := known(y.value)) is None:
-        return "a dim is not known"
-    yield sizes
-
-
-@rule(exact=True)
-def gather_known(x, attrs: Attrs, indices: Const):
-    """Dims of known size, taken out of a shape, are constants."""
-    y = op.Gather(op.Shape(x, **attrs), indices, axis=0)
-    yield y
-    if (sizes := known(y.value)) is None:
-        return "a dim is not known"
-    yield sizes
-
-
-@rule(exact=True)
-def slice_known(x, attrs: Attrs, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]):
-    """Dims of known size, cut out of a shape, are constants."""
-    y = op.Slice(op.Shape(x, **attrs), starts=starts, ends=ends, axes=axes, steps=steps)
-    yield y
-    if (sizes := known(y.value)) is None:
-        return "a dim is not known"
-    yield sizes
-
-
-@rule(exact=True)
-def concat_known(*xs, axis: Axis):
-    """A vector of nothing but known dims and constants is a constant."""
-    y = op.Concat(*xs, axis=axis)
-    yield y
-    if (sizes := known(y.value)) is None:
-        return "a dim is not known"
-    yield sizes
-
-
+# ------------------------------------------------------------------------------------------------------- put together again
 @rule(exact=True)
 def concat_of_dims(*xs, axis: Axis):
     """Elements in a row that are put together are a slice of the vector that they come from."""
@@ -140,8 +100,6 @@ def concat_of_dims(*xs, axis: Axis):
             yield leaf(first.vector)
         else:
             yield op.Slice(leaf(first.vector), starts=[first.index], ends=[last.index + 1])
-    elif first.dim is not None and last.dim is not None and _in_a_row([e.dim or (None, 0) for e in found]):
-        yield op.Shape(leaf(first.dim[0]), start=first.dim[1], end=last.dim[1] + 1)
     else:
         return "not elements in a row"
 
@@ -226,14 +184,6 @@ def _index(index: Any, length: int | None) -> int | None:
     if i is None or length is None or not -length <= i < length:
         return None
     return int(i) % length
-
-
-def known(y: Value) -> np.ndarray | None:
-    """The constant that an integer vector or scalar is; None where an element is not known."""
-    found = entries(y)
-    if found is None or not all(isinstance(e.key, int) for e in found):
-        return None
-    return np.array([e.key for e in found], np.int64).reshape(len(found) if y.rank else ())
 
 
 def _in_a_row(places: Sequence[tuple[Value | None, int]]) -> bool:

@@ -11,7 +11,7 @@ from graphopt.ir import Dim, Node
 from graphopt.patterns._shapes import TO_THE_END, axes_of, dim_key, entries, leaf, made_by, slices_of
 from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, op, rule
 from graphopt.rewrite.matching import params
-from graphopt.shapes import same_dims, same_shape
+from graphopt.shapes import less_equal, same_dims, same_shape
 
 #: Indices are read from constants of at most so many elements.
 _LARGEST = 4096
@@ -47,8 +47,8 @@ def slice_to_own_size(x, starts, ends, axes: Maybe[Const], steps: Maybe[Const]):
     order = list(range(len(first))) if axes is None else [a % len(x.shape) for a in axes.array.tolist()]
     for a, s, e in zip(order, first, last, strict=True):
         size = dim_key(x.value, a)
-        whole = e.key == size or (isinstance(e.key, int) and _is_all(_size(x, a), 0, e.key, 1))
-        if s.key != 0 or not whole:
+        reaches_end = not isinstance(size, tuple) and not isinstance(e.key, tuple) and less_equal(size, e.key)
+        if s.key != 0 or not (e.key == size or reaches_end or (isinstance(e.key, int) and e.key >= TO_THE_END)):
             return "something may be left out"
     yield x
 

@@ -459,8 +459,10 @@ def test_sliced_shapes(start: int, end: int) -> None:
 @pytest.mark.parametrize("step", [1, 2, -1, -2, 3])
 @pytest.mark.parametrize(("start", "end"), [(0, 4), (3, 0), (3, -9), (-1, -9), (0, 2)])
 def test_sliced_shapes_with_steps(start: int, end: int, step: int) -> None:
-    shape_of("s = Shape(x) y = Slice(s, b, e, a, t)", b=[start], e=[end], a=[0], t=[step])
-    shape_of("s = Shape(x) y = Slice(s, b, e, a, t)", b=[start], e=[end], a=[-1], t=[step])
+    taken = list(range(4))[slice(start, None if end == -9 and step < 0 else end, step)]
+    for axis in (0, -1):
+        m = shape_of("s = Shape(x) y = Slice(s, b, e, a, t)", b=[start], e=[end], a=[axis], t=[step])
+        assert left(m) is (1 in taken)
 
 
 def test_slices_of_old_opsets() -> None:
@@ -473,6 +475,47 @@ def test_numbers_of_elements() -> None:
     assert not left(shape_of("z = Size(x) y = Reshape(z, m)", "", m=[1]))
     assert not left(shape_of("z = Size(x) y = Reshape(z, m)", "0, 3", m=[1]))
     assert left(shape_of("z = Size(x) y = Reshape(z, m)", "2, N", m=[1]))
+
+
+@pytest.mark.parametrize(
+    ("lines", "constant"),
+    [
+        ("s = Shape<start=1>(x) y = Neg(s)", False),
+        ("s = Shape<start=2>(x) y = Neg(s)", True),
+        ("s = Shape<start=2>(x) g = Gather(s, short) y = Neg(g)", True),
+        ("s = Shape(x) g = Gather(s, short) y = Neg(g)", False),
+        ("s = Shape(x) a = Gather(s, i) r = Concat<axis=-1>(a, c, a) y = Neg(r)", True),
+        ("s = Shape(x) y = Concat<axis=0>(s, c)", False),
+        ("s = Shape(x) a, b = Split<num_outputs=2>(s) y = Neg(b)", True),
+        ("s = Shape(x) a, b = Split<num_outputs=2>(s) y = Neg(a)", False),
+        ("s = Shape(x) a, b = Split<num_outputs=2>(s) y = Sub(b, a)", False),
+        # Through other dtypes, and what is the same for every N.
+        ("s = Shape<start=2>(x) f = Cast<to=1>(s) h = Mul(f, half) r = Floor(h) y = Cast<to=7>(r)", True),
+        ("s = Shape(x) f = Cast<to=6>(s) g = Gather(f, i) y = Cast<to=7>(g)", True),
+        ("s = Shape(x) d = Sub(s, s) y = Neg(d)", True),
+        ("s = Shape(x) d = Add(s, s) y = Mod(d, even)", True),
+        ("s = Shape(x) y = Mod(s, even)", False),
+        ("s = Shape(x) e = Less(s, even) w = Cast<to=7>(e) y = Neg(w)", False),
+        ("s = Shape(x) n = Neg(s) e = Less(s, n) y = Cast<to=7>(e)", True),
+        ("z = Size(x) f = Reshape(z, first) s = Shape(x) p = ReduceProd<keepdims=1>(s) y = Sub(p, f)", True),
+    ],
+)
+def test_computed_elements(lines: str, constant: bool) -> None:
+    constants = {"i": [-1, 2], "c": [7, 1, 7, -1], "even": [2], "first": [1], "half": np.float32(0.5)}
+    assert left(shape_of(lines, opset=18, short=np.int32([1, 0]), **constants)) is not constant
+
+
+def test_elements_that_nobody_knows() -> None:
+    model = with_constants(
+        "g (int64[3] k, float[2] x) => (int64[2] y) { g = Gather(k, i) y = Neg(g) }", i=np.array([0, 1])
+    )
+    assert ops(fold(model)) == ["Gather", "Neg"]
+    floats = parse("g (float[1] x) => (float[2] y) { y = Concat<axis=0>(x, x) }")
+    assert ops(fold(floats)) == ["Concat"]
+
+
+def test_known_shapes_of_scalars_in_old_opsets() -> None:
+    assert not left(shape_of("a = Shape(x) y = Neg(a)", "", opset=12))
 
 
 def test_shapes_of_inner_values() -> None:

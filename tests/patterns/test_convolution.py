@@ -160,6 +160,13 @@ FIRES["convolution_plus_shift"] += [
     g("a = Conv(x, w, b) y = Add(a, k)", (WB, K), nodes=1),
     g("a = Conv(x, z) y = Add(a, k)", K, more="float[3,2,3,3] z", nodes=1),
     g("a = Conv(x, w, b) y = Add(a, k)", (WB, listed("k", (), [6e4])), special=True, nodes=1),
+    # z must have as many channels as x.
+    g(
+        "z = Compress<axis=1>(u, m) a = Conv(x, z) y = Add(a, k)",
+        "bool[4] m = {1,0,0,1}, float k = {2}",
+        more="float[3,4,3,3] u",
+        nodes=2,
+    ),
 ]
 
 #: What broadcasts along the width, the height or the batch, or raises the rank; and what is not finite.
@@ -260,7 +267,7 @@ REFUSES["convolution_plus_shift"] += [
 ]
 REFUSES["convolution_plus_shift"] += [
     g("a = Conv(x, z) y = Add(a, k)", "float k = {2}", more="float[C,2,3,3] z", y="[N,C,3,3]", reason="per channel"),
-    g("a = Conv(x, z) y = Add(a, k)", "float k = {2}", more="float[3,?,3,3] z", reason="per channel"),
+    g("a = Conv(x, z) y = Add(a, k)", "float k = {2}", "[N,?,5,5]", more="float[3,?,3,3] z", reason="per channel"),
     g(
         "z = Reshape(u, s) a = Conv(x, z) y = Add(a, k)",
         "float k = {2}",

@@ -526,17 +526,19 @@ def test_operators_that_took_a_dtype_later() -> None:
     assert ops(rewrite(parse(longs, opset=12), of_abs)[0]) == ["Max"]
 
 
+@pytest.mark.contradicts
 def test_other_shapes() -> None:
     (reason,) = declines(parse(RELU), relu_becomes(lambda x: op.Transpose(x)))
-    assert reason == "the replacement has shape (3, 2), the original (2, 3)"
+    assert reason == "the replacement has shape [3, 2], the original [2, 3]"
     (reason,) = declines(parse(RELU), relu_becomes(lambda x: op.Unsqueeze(x, axes=[0])))
-    assert "shape (1, 2, 3)" in reason
+    assert "shape [1, 2, 3]" in reason
     (reason,) = declines(parse(RELU), relu_becomes(lambda x: np.zeros(3)))
-    assert "shape (3,)" in reason
+    assert "shape [3]" in reason
     (reason,) = declines(parse(RELU), relu_becomes(lambda x: op.MatMul(x, x)))
     assert reason.startswith("MatMul: ")
 
 
+@pytest.mark.contradicts
 def test_shapes_that_may_be_equal() -> None:
     model = parse("g (float[N, M] x) => (float[N, M] y) { y = Relu(x) }")
     m, _ = rewrite(model, relu_becomes(lambda x: op.Transpose(x)))

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from graphopt.ir import Dim, Shape
 from graphopt.shapes import broadcast, is_static, same_dims, same_shape
+from graphopt.shapes.dims import broadcast_dims, substitute
 
+#: What "N" and "M" broadcast to.
+BOTH = broadcast_dims("N", "M")
 DIMS = st.one_of(st.integers(0, 4), st.sampled_from(["N", "M"]), st.none())
 SHAPES = st.one_of(st.none(), st.lists(DIMS, max_size=4).map(tuple))
 
@@ -49,8 +52,9 @@ def test_is_static(shape: Shape | None, answer: bool) -> None:
     ("a", "b", "result"),
     [
         ((2, 3), (3,), (2, 3)), ((), (2,), (2,)), ((1,), (0,), (0,)), ((2, 1), (1, 3), (2, 3)),
-        (("N", 3), ("N", 3), ("N", 3)), (("N",), (1,), ("N",)), (("N",), (5,), (5,)), (("N",), ("M",), (None,)), ((None,), (4,), (4,)),
+        (("N", 3), ("N", 3), ("N", 3)), (("N",), (1,), ("N",)), (("N",), (5,), (5,)), ((None,), (4,), (4,)),
         ((None,), (1,), (None,)), ((None,), (None,), (None,)), (None, (1,), None), (("N",), ("N", 1), ("N", "N")), ((0,), ("N",), (0,)),
+        (("N",), ("M",), (BOTH,)), (("N", 1), ("M",), ("N", "M")), ((BOTH,), ("M",), (BOTH,)), ((BOTH,), (1,), (BOTH,)), ((BOTH,), (7,), (7,)),
     ],
 )  # fmt: skip
 def test_broadcast(a: Shape | None, b: Shape | None, result: Shape | None) -> None:
@@ -98,4 +102,4 @@ def test_answers_hold_for_every_size(
     result = broadcast(a, b)
     assert result is None or len(result) == len(expected)
     for d, n in zip(result or (), expected, strict=False):
-        assert (d if isinstance(d, int) else sizes[d] if d is not None else n) == n
+        assert d is None or substitute(d, dict(sizes)) == n
