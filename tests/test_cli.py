@@ -681,6 +681,48 @@ def test_inspect_for_programs(run: Callable[..., Result], rich_model: Path) -> N
     assert data["external_data"] == {"w.bin": 2048}
 
 
+@pytest.fixture
+def shape_model(tmp_path: Path) -> Path:
+    """Dims with names, an expression, elements of a shape tensor, and something that depends on data."""
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17, "my" : 1]>
+        g (float[batch, 4] x, float[rows, 4] z) => (float[A, B] y, int64[C, D] where, float[E] t) <int64[2] s = {0, -1}> {
+            s2 = Shape(x) both = Concat<axis=0>(x, z) y = Add(x, z) where = NonZero(y) odd = my.Thing(x) t = Neg(odd)
+        }""")
+    path = tmp_path / "shapes.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def test_inspect_shapes(run: Callable[..., Result], shape_model: Path) -> None:
+    code, out, err = run("inspect", shape_model, "--shapes")
+    assert (code, err) == (0, "")
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    assert "= [batch, 4]" in lines["s2"]
+    assert "[batch + rows, 4]" in lines["both"]
+    assert "Max(batch, rows)*Min(1, batch, rows)" in lines["y"]
+    assert "int64" in lines["where"] and "[2, D]" in lines["where"], "the declared name stands for what depends on data"
+    assert "no shape function for the operator my::Thing" in lines["odd"]
+    assert "6 values: the rank is known of 4, every dim of 4" in out
+
+
+def test_inspect_shapes_for_programs(run: Callable[..., Result], shape_model: Path) -> None:
+    data = json.loads(run("inspect", shape_model, "--shapes", "--json", "--input-shape", "batch=3").out)
+    found = {v["name"]: v for v in data["values"]}
+    assert found["s2"]["elements"] == ["3", "4"]
+    assert found["both"]["dims"] == ["rows + 3", 4]
+    assert found["odd"]["dims"] is None and "my::Thing" in found["odd"]["unknown_because"]
+    assert (data["rank_known"], len(data["values"])) == (4, 6)
+
+
+def test_inspect_shapes_of_what_cannot_run(run: Callable[..., Result], shape_model: Path) -> None:
+    code, _, err = run("inspect", shape_model, "--shapes", "--input-shape", "batch=3", "--input-shape", "rows=2")
+    assert code == 2
+    assert "(Add) cannot run with these shapes" in err
+    code, _, err = run("inspect", shape_model, "--input-shape", "batch=3")
+    assert code == 2
+    assert "--shapes" in err
+
+
 def test_inspect_shows_dynamic_dims(terminal: Callable[..., Result], model: Path) -> None:
     assert "\x1b[1;33mbatch\x1b[0m" in terminal(80, "inspect", model).out
 

@@ -553,3 +553,21 @@ def test_any_graph_pinned(drawn: tuple[ModelProto, dict[str, np.ndarray]], level
     for a, b in zip(run(m, **feeds), run(model, **feeds), strict=True):
         if np.isfinite(b).all():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(b).max(initial=0))))
+
+
+def test_a_branch_that_cannot_run_is_left_alone() -> None:
+    """With these sizes the second branch is for other models: what a session does not see in it now it may not see later."""
+    proto = parse(
+        """g (float[N, M] x, bool c) => (float[A, B] y) {
+            y = If (c) <
+                then_branch = t () => (t_out) { t_a = Identity(x) t_b = Identity(t_a) t_out = MatMul(t_b, w) },
+                else_branch = e () => (e_out) { e_a = Identity(x) e_b = Identity(e_a) e_out = MatMul(e_b, v) }
+            >
+        }""",
+        check=False,
+    )
+    for name, rows in (("w", 8), ("v", 4)):
+        proto.graph.initializer.append(numpy_helper.from_array(np.ones((rows, 3), np.float32), name))
+    free, pinned = optimize(proto), optimize(proto, input_shapes={"x": (2, 8)})
+    assert [len(g) for g in free.graph.subgraphs()] == [1, 1, 1]
+    assert sorted(len(g) for g in pinned.graph.subgraphs()) == [1, 1, 3]

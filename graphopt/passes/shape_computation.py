@@ -17,7 +17,7 @@ from onnx import TensorProto
 from graphopt.ir import Dim, Graph, Model, Node, Tensor, Value, op_schema
 from graphopt.rewrite import NodeRecord, Rewriter, Step
 from graphopt.rewrite.driver import record
-from graphopt.shapes import infer_node, operation_of
+from graphopt.shapes import facts_of, infer_node, operation_of
 
 #: From this opset on, Shape gives some dims in a row by itself.
 _SHAPE_OF_PART = 15
@@ -28,7 +28,8 @@ _CANDIDATES = 4
 
 def simplify_shape_computation(model: Model, rewriter: Rewriter) -> int:
     """Write the shape arithmetic of each graph anew where that saves nodes; how many it saved."""
-    return sum(_simplify(model, g, rewriter) for g in list(model.graph.subgraphs()))
+    left_alone = facts_of(model).unrunnable
+    return sum(_simplify(model, g, rewriter) for g in list(model.graph.subgraphs()) if g not in left_alone)
 
 
 def _simplify(model: Model, graph: Graph, rewriter: Rewriter) -> int:

@@ -16,7 +16,7 @@ from graphopt.rewrite.compile import CONST, Compiled, Match, variants_of
 from graphopt.rewrite.emit import Declined, Replacement, instantiate
 from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
 from graphopt.rewrite.rule import Rule
-from graphopt.shapes import known_elements, take_over
+from graphopt.shapes import facts_of, known_elements, take_over
 
 #: Rewrites of one value that save no node before a rule set counts as looping.
 _PATIENCE = 64
@@ -257,6 +257,7 @@ class Driver:
         self._fruitless: dict[str, list[str]] = {}
         self._limit = 1000 + 8 * sum(map(len, self.model.graphs()))
         self._broken: set[Rule] = set()
+        self._unrunnable = facts_of(self.model).unrunnable
 
     def run(self) -> int:
         """Rewrite every graph of the model; the number of changes.
@@ -292,6 +293,8 @@ class Driver:
 
     def _visit(self, node: Node) -> bool:
         """Try handlers and rules on a node; whether one of them changed the graph."""
+        if self._unrunnable and node.graph in self._unrunnable:
+            return False  # a simpler form would show to a session that this body cannot run, and it refuses the model
         op = node.op
         rules, handlers = self.rules, self.handlers
         if op not in rules.known:

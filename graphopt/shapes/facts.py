@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphopt.ir import Dim, Model, Node, Shape, Value
+from graphopt.ir import Dim, Graph, Model, Node, Shape, Value
 from graphopt.shapes.dims import FRESH, complexity, is_anonymous, names_in, same_dims, substitute
 
 
@@ -18,6 +18,7 @@ class Facts:
         reasons: why nothing is known of a value.
         conflicts: contradictions that were met: what one node says against what another says.
         refused: nodes that cannot take their inputs, and why.
+        unrunnable: bodies with such a node in them: a session may look into them, but cannot get there.
         misdeclared: outputs of the model that have another shape than the file says.
         learnt: something was learnt since the last `settle`.
     """
@@ -26,6 +27,7 @@ class Facts:
         self.reasons: dict[Value, str] = {}
         self.conflicts: list[str] = []
         self.refused: dict[Node, str] = {}
+        self.unrunnable: frozenset[Graph] = frozenset()
         self.misdeclared: frozenset[Value] = frozenset()
         self.learnt = False
         self.scope: int | None = None

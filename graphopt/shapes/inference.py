@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onnx import TypeProto, ValueInfoProto
 
-from graphopt.ir import Model, Node, Value
+from graphopt.ir import Graph, Model, Node, Value
 from graphopt.shapes import text
 from graphopt.shapes.dims import ANONYMOUS, FRESH, complexity, is_anonymous, names_in, same_dims, same_shape
 from graphopt.shapes.facts import Facts, facts_of
@@ -39,6 +39,7 @@ def infer_model(model: Model, guess_ranks: bool = False) -> Facts:
     _read_outputs(model, facts)
     decide_ranks(model, guess_ranks)
     _walk_and_settle(model, facts, learnt=facts.learnt)
+    facts.unrunnable = frozenset(g for n in facts.refused for g in _bodies_around(n))
     facts.misdeclared = frozenset(
         v for v, info in _outputs(model) if same_shape(v.shape, type_info(info.type).shape) is False
     )
@@ -168,6 +169,13 @@ def _name_inputs(model: Model, facts: Facts) -> None:
                 d = _expression(d, plain - {d})
             dims.append(d)
         v.shape = tuple(dims)
+
+
+def _bodies_around(node: Node) -> Iterator[Graph]:
+    graph = node.graph
+    while graph is not None and graph.owner is not None:
+        yield graph
+        graph = graph.parent
 
 
 def _outputs(model: Model) -> Iterable[tuple[Value, ValueInfoProto]]:

@@ -159,7 +159,6 @@ def test_names_for_what_is_not_known_are_not_those_of_the_model() -> None:
     assert found["y"] == ["unk__0", "unk__2"]
 
 
-@pytest.mark.xfail(reason="names that the outputs declare are not taken into account", strict=True)
 def test_names_for_what_is_not_known_are_not_those_of_the_outputs() -> None:
     """A model that was annotated before: the same name for two dims would say that they are equal."""
     first = annotated(

@@ -229,6 +229,8 @@ def test_a_divisor_that_is_above_zero() -> None:
     assert dims.floordiv(dims.mul("a", more), more) == "a"
     assert dims.floordiv(more, more) == 1
     assert dims.floordiv(0, more) == 0
+    half = dims.floordiv(dims.mul("a", more), dims.mul(more, 2))
+    assert half in (None, dims.floordiv("a", 2)), "a/2 need not be whole"
     assert dims.floordiv("a", more) is None
 
 

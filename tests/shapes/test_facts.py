@@ -92,7 +92,6 @@ def test_declared_names_never_become_numbers() -> None:
     assert facts.canonical_shape(("N", dims.add("N", 1))) == ("N", dims.add("N", 1))
 
 
-@pytest.mark.xfail(reason="_bind leaves the declared name alone on the left of an equality of expressions", strict=True)
 def test_declared_names_never_become_numbers_by_and_by() -> None:
     facts = Facts()
     a = facts.fresh()
@@ -216,6 +215,7 @@ def test_what_is_learnt_holds_where_the_equations_hold(
     for d in (*asked, *sizes, *(d for e in equations for d in e)):
         found = facts.canonical(d)
         assert number(found) == number(d), f"{d} became {found}"
+        assert d not in ("N", "M") or not isinstance(found, int)
 
 
 # ------------------------------------------------------------------------------------------------------------ in models
@@ -358,3 +358,30 @@ def test_contradictions_in_a_model_are_noted_and_nothing_is_raised() -> None:
     assert node.op == "Concat"
     assert found["y"] is None or len(found["y"]) == 2
     assert any("Concat" in r for r in m.facts.reasons.values())
+
+
+def test_broadcasts_that_turn_out_to_be_impossible_raise_nothing() -> None:
+    """What x and z broadcast to is part of a sum when it is learnt that they are 2 and 3."""
+    m, found = shapes(
+        with_constants(
+            """g (float[?, ?] x, float[?, ?] z) => (float[?, ?] u, float[?, ?] v, float[?, ?] w) {
+            a = Add(x, z) w = Concat<axis=1>(a, a) b = Concat<axis=0>(w, w) u = MatMul(x, k) v = MatMul(z, j) }""",
+            k=np.ones((2, 2), np.float32),
+            j=np.ones((3, 3), np.float32),
+        )
+    )
+    assert found["u"][1] == 2
+    assert found["v"][1] == 3
+
+
+@pytest.mark.parametrize(
+    "op",
+    ["Relu", "Add", "MatMul", "Reshape", "Concat", "Shape", "Cast<to=1>", "Transpose", "If", "Conv", "Where", "Slice"],
+)
+@pytest.mark.parametrize("inputs", ["", ", x", "x, ,"])
+def test_nodes_that_lack_an_input_raise_nothing(op: str, inputs: str, request: pytest.FixtureRequest) -> None:
+    """A checker refuses them; here nothing is known of what they give."""
+    if op in ("Relu", "Add") and inputs == ", x":
+        request.applymarker(pytest.mark.xfail(reason="an assertion about the first input is no answer", strict=True))
+    m, found = shapes(parse(f"g (float[2] x) => (float[2] y) {{ y = {op}({inputs}) z = Relu(x) }}", check=False))
+    assert found["z"] == (2,)

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
+import graphopt
 from graphopt import load
 from graphopt.errors import ArgumentError
 from graphopt.shapes import pin_inputs
@@ -167,3 +168,163 @@ def test_dtype_is_kept() -> None:
     m = load(parse("g (int64[N] x) => (int64[N] y) { y = Neg(x) }"))
     pin_inputs(m, {"N": 2})
     assert m.proto.graph.input[0].type == helper.make_tensor_type_proto(TensorProto.INT64, [2])
+
+
+# ---------------------------------------------------------------------------------------------- dims that are expressions
+CACHE = """g (float[batch, seq, 8] x, float[batch, past, 8] k, float[batch, whole] mask, float[half] h) => (float[batch, whole, 8] y, float[half] z) {
+    y = Concat<axis=1>(k, x) z = Relu(h) n = Neg(mask)
+}"""
+
+
+def with_expressions(proto: ModelProto, whole: str = "past + seq", half: str = "floor(seq/2) + 1") -> None:
+    """Put in what the text form of a model has no room for."""
+    for info in (*proto.graph.input, *proto.graph.output):
+        for d in info.type.tensor_type.shape.dim:
+            if d.dim_param:
+                d.dim_param = {"whole": whole, "half": half}.get(d.dim_param, d.dim_param)
+
+
+def expressed(shapes: dict[str, Any], **spellings: str) -> dict[str, list[Any]]:
+    """Shapes of the inputs and the first output."""
+    inputs, output = pinned(shapes, CACHE, lambda proto: with_expressions(proto, **spellings))
+    return {**inputs, "y": output}
+
+
+def test_expressions_follow() -> None:
+    found = expressed({"past": 2, "seq": 5})
+    assert found["mask"] == ["batch", 7]
+    assert found["h"] == [3]
+    assert found["y"] == ["batch", 7, 8]
+    assert expressed({"k": (1, 0, 8), "x": (1, 3, 8)})["y"] == [1, 3, 8]
+
+
+def test_expressions_follow_as_far_as_they_are_known() -> None:
+    found = expressed({"seq": 1})
+    assert found["mask"] == ["batch", "past + 1"]
+    assert found["y"] == ["batch", "past + 1", 8]
+    assert found["h"] == [1]
+    assert expressed({"batch": 1})["mask"] == [1, "past + seq"], "what has nothing to do with it is spelt as it was"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "size"),
+    [("past+seq", 7), ("seq*past", 10), ("Max(past, seq)", 5), ("(seq//2)", 2), ("CeilDiv(seq, 2)", 3), ("seq**2", 25), ("seq - past", 3), ("7", "7")],
+)  # fmt: skip
+def test_spellings(spelling: str, size: Any) -> None:
+    assert expressed({"past": 2, "seq": 5}, whole=spelling)["mask"] == ["batch", size]
+
+
+@pytest.mark.parametrize(
+    "spelling", ["past + more", "past seq", "seq +", "__import__('os')", "9**9**9*seq", "seq/past", "f(seq)"]
+)
+def test_what_is_no_expression_of_other_dims_is_a_name(spelling: str) -> None:
+    found = expressed({"past": 2, "seq": 5}, whole=spelling)
+    assert found["mask"] == ["batch", spelling]
+    assert expressed({spelling: 4, "seq": 5}, whole=spelling)["mask"] == ["batch", 4]
+
+
+def test_expressions_may_be_pinned_themselves() -> None:
+    found = expressed({"past + seq": 9})
+    assert (found["mask"], found["y"], found["x"]) == (["batch", 9], ["batch", 9, 8], ["batch", "seq", 8])
+    assert expressed({"mask": (1, 9)})["y"] == [1, 9, 8]
+    assert expressed({"past + seq": 9, "past": 4, "seq": 5})["y"] == ["batch", 9, 8]
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"past": 2, "seq": 5, "past + seq": 8}, {"past + seq": 8, "seq": 5, "past": 2}, {"past": 2, "seq": 5, "mask": (1, 8)},
+        {"x": (1, 5, 8), "k": (1, 2, 8), "mask": (1, 8)}, {"seq": 5, "h": (4,)},
+    ],
+)  # fmt: skip
+def test_expressions_that_contradict(shapes: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="cannot become|already"):
+        expressed(shapes)
+
+
+@pytest.mark.xfail(reason="the text with the names that are left replaces the pin", strict=True)
+@pytest.mark.parametrize("shapes", [{"past + seq": 9, "past": 4}, {"mask": (1, 9), "past": 4}])
+def test_pins_of_expressions_are_kept(shapes: dict[str, Any]) -> None:
+    found = expressed(shapes)
+    assert (found["mask"][1], found["y"][1]) == (9, 9)
+
+
+@pytest.mark.xfail(reason="sizes that no tensor has are declared", strict=True)
+@pytest.mark.parametrize(
+    ("whole", "shapes"), [("seq - 5", {"seq": 3}), ("seq/2", {"seq": 3}), ("past + seq", {"seq": 5, "past + seq": 4})]
+)
+def test_expressions_that_become_no_size(whole: str, shapes: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        expressed(shapes, whole=whole)
+
+
+def test_inference_knows_what_an_expression_is() -> None:
+    proto = parse(CACHE)
+    with_expressions(proto)
+    for shapes, concat in (({}, "past + seq"), ({"seq": 1}, "past + 1"), ({"seq": 1, "past": 3}, "4")):
+        m = graphopt.infer_shapes(proto, input_shapes=shapes)
+        found = {v.name: v.shape for n in m.graph for v in n.outputs if v is not None}
+        assert str(found["n"][1]) == str(found["y"][1]) == concat  # type: ignore[index]
+
+
+# ------------------------------------------------------------------------------------------- pins with which nothing runs
+IMPOSSIBLE = "g (float[N, K] x, float[3, 4] w) => (float[A, B] y) { a = Relu(x) y = MatMul(a, w) }"
+
+
+@pytest.mark.parametrize("of_model", [graphopt.optimize, graphopt.infer_shapes])
+@pytest.mark.parametrize(
+    ("text", "shapes", "node"),
+    [
+        (IMPOSSIBLE, {"K": 5}, "y"),
+        (IMPOSSIBLE, {"x": (1, 2)}, "y"),
+        (IMPOSSIBLE.replace("y = MatMul", "[product] y = MatMul"), {"K": 5}, "product"),
+        ("g (float[N, 2] x, float[M, 3] z) => (float[A, B] y) { [join] y = Concat<axis=1>(x, z) }", {"N": 2, "M": 3}, "join"),
+        ("g (float[N] x, float[M] z) => (float[A] y) { a = Neg(x) b = Add(a, z) y = Abs(b) }", {"x": (2,), "z": (3,)}, "b"),
+        ("g (float[N] x) => (float[A] y, float[B] z) { [halves] y, z = Split<axis=0>(x) }", {"N": 3}, "halves"),
+    ],
+)  # fmt: skip
+def test_a_node_that_cannot_run_any_more(of_model: Any, text: str, shapes: dict[str, Any], node: str) -> None:
+    proto = parse(text)
+    of_model(proto)
+    with pytest.raises(ArgumentError, match=f"'{node}'") as e:
+        of_model(proto, input_shapes=shapes)
+    assert "\n" not in str(e.value)
+    assert str(e.value).startswith("input_shapes: ")
+
+
+@pytest.mark.xfail(reason="Reshape does not ask whether the sizes that it is given fit", strict=True)
+@pytest.mark.parametrize(("shape", "size"), [("2, -1", 5), ("2, 3", 5), ("1, 6", 12)])
+def test_a_reshape_that_cannot_run_any_more(shape: str, size: int) -> None:
+    """As exported for one batch size, with the numbers of it inside."""
+    proto = parse(f"g (float[N] x) => (float[A, B] y) <int64[2] s = {{{shape}}}> {{ [fold] y = Reshape(x, s) }}")
+    with pytest.raises(ArgumentError, match="'fold'"):
+        graphopt.infer_shapes(proto, input_shapes={"N": size})
+
+
+@pytest.mark.parametrize("of_model", [graphopt.optimize, graphopt.infer_shapes])
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        (IMPOSSIBLE, {"K": 3}),
+        (IMPOSSIBLE, {"N": 0}),
+        ("g (float[N] x, float[M] z) => (float[A] y) { y = Add(x, z) }", {"N": 1, "M": 3}),
+        ("g (float[N] x, float[M] z) => (float[A] y) { y = Add(x, z) }", {"N": 1, "M": 0}),
+    ],
+)
+def test_shapes_with_which_it_runs(of_model: Any, text: str, shapes: dict[str, Any]) -> None:
+    of_model(parse(text), input_shapes=shapes)
+
+
+@pytest.mark.parametrize("of_model", [graphopt.optimize, graphopt.infer_shapes])
+def test_a_node_that_could_never_run_is_not_the_fault_of_pins(of_model: Any) -> None:
+    text = "g (float[N, K] x, float[3, 4] w) => (float[A, B] y, float[C] z) { y = Relu(x) z = MatMul(w, w) }"
+    of_model(parse(text, check=False), input_shapes={"K": 5})
+
+
+@pytest.mark.parametrize("of_model", [graphopt.optimize, graphopt.infer_shapes])
+def test_a_branch_need_not_run(of_model: Any) -> None:
+    """Where nobody knows which branch is taken, one of them may be impossible."""
+    text = """g (bool c, float[N, K] x, float[3, 4] w) => (y) {
+        y = If (c) <then_branch = t () => (float[E, F] t_out) { t_out = MatMul(x, w) }, else_branch = e () => (float[G, H] e_out) { e_out = Neg(x) }>
+    }"""
+    of_model(parse(text, check=False), input_shapes={"K": 5})
