@@ -165,10 +165,13 @@ def exact_div(a: Dim, b: Dim) -> Dim:
 
 
 def mod(a: Dim, b: Dim) -> Dim:
-    """The rest of a floor division by a positive number."""
+    """The rest of a floor division by a positive number, written as a - b*floor(a/b)."""
     if a is None or b is None or not isinstance(b, int) or b <= 0:
         return None
-    return a % b if isinstance(a, int) else _slow("mod", a, b)
+    if isinstance(a, int):
+        return a % b
+    a = _slow("without_multiples", a, b)
+    return sub(a, mul(b, floordiv(a, b)))
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
@@ -278,6 +281,11 @@ def less_equal(a: Dim, b: Dim) -> bool | None:
     """Whether a <= b."""
     answer = less(b, a)
     return None if answer is None else not answer
+
+
+def as_size(d: Dim) -> Dim:
+    """A computed number where it is the size of a dim; None where it may be negative."""
+    return d if d is not None and less(d, 0) is False else None
 
 
 def divides(a: Dim, b: Dim) -> bool | None:

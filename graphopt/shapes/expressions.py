@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Integer, Max, Min, Mod, Mul, Pow, Rational, Symbol, floor
+from sympy import Add, Expr, Integer, Max, Min, Mul, Pow, Rational, Symbol, floor
+from sympy.printing.precedence import PRECEDENCE
 
 from graphopt.ir.graph import Dim
 
@@ -50,12 +51,13 @@ def lower(e: Expr) -> Dim:
     return e
 
 
-class broadcast_(sympy.Function):  # type: ignore[misc]
+class broadcast_(sympy.Function):
     """What two dims broadcast to, neither known to be above 1: the other one where one is 1, else both."""
 
     is_integer = True
     is_nonnegative = True
     nargs = 2
+    precedence = PRECEDENCE["Mul"]  # of what is written for it
 
     @classmethod
     def eval(cls, a: Expr, b: Expr) -> Expr | None:
@@ -135,7 +137,8 @@ def floordiv(a: Dim, b: Dim) -> Dim:
     flat = Add(*[t.args[0] if isinstance(t, floor) else t for t in Add.make_args(x)])
     if flat != x:
         q = (flat / k).expand()
-    whole, rest = [], []
+    whole: list[Expr] = []
+    rest: list[Expr] = []
     for t in Add.make_args(q):
         (whole if _whole(t) else rest).append(t)
     fraction = Add(*rest)
@@ -157,18 +160,13 @@ def _split(term: Expr) -> tuple[Any, Expr]:
     return c, rest
 
 
-def mod(a: Dim, b: Dim) -> Dim:
-    k = int(b)
+def without_multiples(a: Dim, k: int) -> Dim:
+    """An expression that leaves the same rest when it is divided by k, with coefficients below k."""
     kept = []
     for t in Add.make_args(lift(a)):
         c, rest = _split(t)
-        if c.is_Integer and not _has_denominator(rest):
-            c = c % k
-            if c == 0:
-                continue
-        kept.append(c * rest)
-    e = Add(*kept)
-    return int(e) % k if e.is_Integer else lower(Mod(e, k))
+        kept.append((c % k if c.is_Integer and _whole(rest) else c) * rest)
+    return lower(Add(*kept))
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
@@ -217,8 +215,6 @@ def _rebuilt(e: Expr, values: dict[Symbol, Dim]) -> Dim:
             return dims.broadcast_dims(*args)
         except ValueError:  # cannot run
             return None
-    if isinstance(e, Mod) and isinstance(args[1], int):
-        return dims.mod(args[0], args[1])
     return lower(e.func(*map(lift, args)))
 
 
@@ -287,7 +283,7 @@ class _Proof:
 
     def not_negative(self, f: Expr, depth: int) -> bool:
         """Whether a factor cannot be below 0."""
-        if f.is_Symbol or isinstance(f, (broadcast_, Mod)):
+        if f.is_Symbol or isinstance(f, broadcast_):
             return True
         if f.is_Pow:
             return bool(f.exp.is_Integer and f.exp > 0) and self.not_negative(f.base, depth)
@@ -307,9 +303,6 @@ class _Proof:
                 y = rest.args[0]
                 loss = Rational(0) if c < 0 else 1 - Rational(1, _denominator(y))
                 return self.at_least((e - t + c * (y - loss)).expand(), depth - 1, strictly)
-            if isinstance(rest, Mod):
-                least = 0 if c > 0 else c * (rest.args[1] - 1)
-                return self.at_least((e - t + least).expand(), depth - 1, strictly)
             if isinstance(rest, (Max, Min, broadcast_)):
                 # its value is one of its arguments; a Max that counts positively is at least each of them
                 enough = any if isinstance(rest, Max if c > 0 else Min) else all
@@ -332,8 +325,6 @@ def operation(e: Dim) -> tuple[str, tuple[Dim, ...]] | None:
         return "Div", (lower((e.args[0] * k).expand()), k)
     if isinstance(e, (Max, Min)):
         return ("Max" if isinstance(e, Max) else "Min"), tuple(map(lower, e.args))
-    if isinstance(e, Mod):
-        return "Mod", (lower(e.args[0]), lower(e.args[1]))
     if e.is_Add:
         if (k := _denominator(e)) > 1:
             return "Div", (lower((e * k).expand()), k)

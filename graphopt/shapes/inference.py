@@ -7,10 +7,10 @@ from typing import Any
 
 from onnx import TypeProto, ValueInfoProto
 
-from graphopt.ir import Graph, Model, Node, Value
+from graphopt.ir import Dim, Graph, Model, Node, Value
 from graphopt.shapes import text
 from graphopt.shapes.dims import ANONYMOUS, FRESH, complexity, is_anonymous, names_in, same_dims, same_shape
-from graphopt.shapes.facts import Facts, facts_of
+from graphopt.shapes.facts import Facts, facts_of, merged
 from graphopt.shapes.hypotheses import decide_ranks
 from graphopt.shapes.site import known_elements
 from graphopt.shapes.types import TypeInfo, type_info, without
@@ -99,18 +99,19 @@ def take_over(model: Model, old: Value, new: Value) -> list[Node]:
         elif (what := contradiction(old, new)) is not None:
             facts.conflict(f"'{new.name}' for '{old.name}': {what}")
         else:
-            pairs = list(zip(old.shape, new.shape, strict=True))
-            more = any(complexity(q) < complexity(p) for p, q in pairs)
+            more = _tell_more(new.shape, old.shape)
             if new.const is None:
-                new.shape = tuple([p if complexity(p) < complexity(q) else q for p, q in pairs])
+                new.shape = merged(old.shape, new.shape)
     known = known_elements(new)
     if old.known is not None and known is None and new.const is None and new.shape == old.known.shape:
         new.known = old.known
     elif known is not None and not more:
-        before = [None] * known.size if old.known is None else old.known.reshape(-1).tolist()
-        pairs = zip(before, known.reshape(-1).tolist())  # of one length, or they would contradict each other
-        more = any(complexity(q) < complexity(p) for p, q in pairs)
+        more = old.known is None or _tell_more(known.reshape(-1), old.known.reshape(-1))
     return refresh(model, [new]) if more else []
+
+
+def _tell_more(new: Iterable[Dim], old: Iterable[Dim]) -> bool:
+    return any(complexity(q) < complexity(p) for p, q in zip(old, new, strict=False))
 
 
 def settle(model: Model) -> bool:

@@ -11,7 +11,7 @@ from onnx import ValueInfoProto
 from graphopt.errors import ArgumentError
 from graphopt.ir import Dim, Graph, Model
 from graphopt.shapes import text
-from graphopt.shapes.dims import ANONYMOUS, names_in, substitute
+from graphopt.shapes.dims import ANONYMOUS, names_in, same_dims, substitute
 from graphopt.shapes.facts import Facts
 
 
@@ -122,9 +122,12 @@ def _computed(graph: Graph, named: dict[str, int], names: set[Dim]) -> dict[str,
         ):
             continue
         value = substitute(expression, dict(named))
-        if isinstance(value, int) and named.get(d, value) != value:
+        if d in named and same_dims(value, named[d]) is False:
             raise ArgumentError(f"input_shapes: dim '{d}' is {value} with the other pins, it cannot become {named[d]}")
-        found[d] = value if isinstance(value, int) else text.writable(value)
+        if not names_in(value):
+            found[d] = _size(value, f"dim '{d}', {value} with these pins,")
+        elif d not in named:
+            found[d] = text.writable(value)
     return found
 
 

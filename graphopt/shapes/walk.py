@@ -51,8 +51,8 @@ class Walk:
     def below(self, changed: Iterable[Value]) -> list[Node]:
         """Infer what reads these values, and what lies below as far as something new is found; where it was found."""
         waiting: dict[Node, None] = {}
-        for v in changed:
-            _add_readers(v, waiting)
+        for value in changed:
+            _add_readers(value, waiting)
         found: list[Node] = []
         outer = self.facts.scope
         while waiting:
@@ -90,10 +90,7 @@ class Walk:
         site.at(node, version, schema)
         made = self.facts.made
         try:
-            if function is None:
-                found = self._without_function(node, schema)
-            else:
-                found = function(site)
+            found = self._without_function(node, schema) if function is None else function(site)
             infos = [found] if isinstance(found, TypeInfo) else found
             news = self._assign(node, infos, made)
             if value_function is not None:

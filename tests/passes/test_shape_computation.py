@@ -171,6 +171,14 @@ def test_scalars_that_are_computed(opset: int) -> None:
     assert len(squeeze.input) == (2 if opset >= 13 else 1)
 
 
+@pytest.mark.parametrize("only", [NAME, None])
+def test_padding_to_whole_windows(only: str | None) -> None:
+    """As models with windowed attention write it."""
+    lines = """s = Shape(x) a = Gather(s, v1) r = Mod(a, v8) d = Sub(v8, r) p = Mod(d, v8) f = Cast<to=6>(p) g = Cast<to=7>(f) n = Neg(g) k = Neg(n)
+        e = Concat<axis=0>(v0, v0, v0, v0, k, v0) y = Pad(x, e)"""
+    simplify(model(lines), sizes=[(1, m) for m in range(1, 18)], only=only)
+
+
 def test_one_vector_for_all() -> None:
     """Equal shapes, however they were computed, are computed once."""
     m = simplify(

@@ -57,7 +57,7 @@ def keys(v: Value) -> list[object] | None:
     ("s = Shape(x) v = Compress(s, b)", None),
     ("f = Cast<to=1>(k) v = Cast<to=7>(f)", ["v:0", "v:1"]),
     ("s = Shape(x) m = Reshape(s, square) g = Gather(m, zero) v = Reshape(g, minus)", ["N"]),
-    ("m = Concat<axis=0>(k, k, k1) q = Reshape(m, square) g = Gather(q, zero) v = Reshape(g, minus)", ["v:0"]),
+    ("m = Concat<axis=0>(k, k1) q = Reshape(m, square) g = Gather(q, zero) v = Reshape(g, minus)", ["v:0"]),
 ])  # fmt: skip
 def test_entries(body: str, wanted: list[object] | None) -> None:
     constants = (

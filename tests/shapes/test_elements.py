@@ -149,7 +149,7 @@ CASES: list[tuple[str, str, str]] = [
     ("Min", "s = Shape(x) y = Min(s, k2, k9)", "Min(2, N); Min(2, M); 2"),
     ("Max", "s = Shape(x) y = Max(s, k2)", "Max(2, N); Max(2, M); 3"),
     ("Sum", "s = Shape(x) f = Cast<to=1>(s) y = Sum(f, f)", "2*N; 2*M; 6"),
-    ("Mod", "s = Shape(x) y = Mod(s, k2)", "Mod(N, 2); Mod(M, 2); 1"),
+    ("Mod", "s = Shape(x) y = Mod(s, k2)", "N - 2*floor(N/2); M - 2*floor(M/2); 1"),
     ("Mod", "y = Mod(knumbers, k3)", "2; 1; 2; 0; 1; 2; 1"),
     ("Mod", "y = Mod<fmod=1>(knumbers, k3)", "?"),
     ("Neg", "s = Shape(x) y = Neg(s)", "-N; -M; -3"),
@@ -345,13 +345,11 @@ def overflowing(lines: str) -> tuple[Model, dict[str, np.ndarray]]:
     return inferred(proto), real
 
 
-@pytest.mark.xfail(
-    reason="CumSum does not ask whether its sums fit the dtype; optimize raises OverflowError", strict=True
-)
 def test_sums_that_come_round() -> None:
     m, real = overflowing("s = Shape<start=2>(x) t = Concat<axis=0>(s, both) y = CumSum(t, k_0)")
     known = known_elements(m.graph.outputs[0])
-    assert known is None or [e for e in known if e is not None] == real["y"][: len(known)].tolist()
+    for e, element in zip(() if known is None else known, real["y"].tolist()):
+        assert e is None or e == element
 
 
 @pytest.mark.parametrize(

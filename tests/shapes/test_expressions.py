@@ -47,15 +47,20 @@ OPERATIONS: dict[str, tuple[Callable[[Dim, Dim], Dim], Callable[[int, int], int]
 DIVISIONS = ("floordiv", "ceildiv", "mod")
 
 LEAVES: st.SearchStrategy[Tree] = st.one_of(st.sampled_from(NAMES), st.sampled_from(NAMES), st.integers(-3, 6))
-TREES: st.SearchStrategy[Tree] = st.recursive(
-    LEAVES,
-    lambda below: st.one_of(
+
+
+def _deeper(below: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
+    divided = st.tuples(st.sampled_from(DIVISIONS), below, st.integers(1, 6))
+    sums = st.tuples(st.sampled_from(["add", "sub", "mul", "minimum", "maximum"]), divided, st.one_of(divided, below))
+    return st.one_of(
         st.tuples(st.sampled_from(["add", "sub", "mul", "minimum", "maximum", "broadcast"]), below, below),
         st.tuples(st.sampled_from(["add", "sub", "floordiv"]), below, below),
-        st.tuples(st.sampled_from(DIVISIONS), below, st.integers(1, 5)),
-    ),
-    max_leaves=8,
-)
+        divided,
+        st.tuples(st.sampled_from(DIVISIONS), sums, st.integers(2, 6)),
+    )
+
+
+TREES: st.SearchStrategy[Tree] = st.recursive(LEAVES, _deeper, max_leaves=8)
 SIZES = st.fixed_dictionaries(dict.fromkeys(NAMES, st.one_of(st.integers(0, 3), st.integers(0, 40))))
 #: What every definite answer is held against.
 GRID = [dict(zip(NAMES, sizes)) for sizes in product((0, 1, 2, 3, 7), repeat=len(NAMES))]
@@ -99,7 +104,7 @@ def computable(*trees: Tree) -> list[tuple[Sizes, tuple[int, ...]]]:
 
 
 # ---------------------------------------------------------------------------------------------------------- arithmetic
-@settings(max_examples=250)
+@settings(max_examples=400)
 @given(TREES, SIZES)
 @example(("floordiv", ("sub", "a", 1), 2), {"a": 0, "b": 0, "c": 0})
 @example(("broadcast", ("minimum", "a", 512), "a"), {"a": 0, "b": 0, "c": 0})
@@ -234,6 +239,40 @@ def test_a_divisor_that_is_above_zero() -> None:
     assert dims.floordiv("a", more) is None
 
 
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ("mod", ("sub", 8, ("mod", "a", 8)), 8),  # what is lacking to a whole number of windows
+        ("mod", ("mul", 2, ("mod", "a", 3)), 3),
+        ("mod", ("mul", "b", ("mod", "a", 3)), 4),
+        ("mod", ("mul", 5, ("mod", ("mod", "a", 6), 5)), 3),
+        ("floordiv", ("mod", ("mul", 3, ("mod", "a", 4)), 4), 2),
+    ],
+)
+def test_rests_of_rests(tree: Tree) -> None:
+    d = build(tree)
+    for a in range(20):
+        sizes = {"a": a, "b": 3, "c": 1}
+        assert value(d, sizes) == compute(tree, sizes), f"{d} for {a}"
+        assert recomputed(d, sizes) in (None, compute(tree, sizes))
+
+
+@pytest.mark.xfail(reason="floor(y) + floor(z) in a quotient is taken for y + z")
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ("floordiv", ("add", ("floordiv", "a", 2), ("floordiv", "b", 2)), 2),
+        ("ceildiv", ("add", ("floordiv", "a", 5), ("ceildiv", "b", 4)), 3),
+        ("floordiv", ("add", ("floordiv", "a", 2), ("floordiv", "a", 3)), 4),
+    ],
+)
+def test_quotients_of_sums_of_quotients(tree: Tree) -> None:
+    """Two roundings in a sum cannot both be left to the one around it."""
+    d = build(tree)
+    for sizes in GRID:
+        assert value(d, sizes) == compute(tree, sizes), f"{d} for {sizes}"
+
+
 def chain(d: Dim, *steps: tuple[Callable[..., Dim], Any]) -> Dim:
     return reduce(lambda d, step: step[0](d, step[1]), steps, d)
 
@@ -358,7 +397,6 @@ ONNX: dict[str, Callable[[int, int], int]] = {
     "Sub": lambda a, b: a - b,
     "Mul": lambda a, b: a * b,
     "Div": lambda a, b: math.trunc(a / b),
-    "Mod": lambda a, b: a % b,
     "Max": max,
     "Min": min,
 }
@@ -420,7 +458,7 @@ def test_operators_compute_exact_quotients(tree: Tree, by: Tree, times: Tree) ->
         (dims.floordiv(dims.sub("a", 1), 2), ("Add", (dims.floordiv(dims.add("a", 1), 2), -1))),  # of -1 Div makes 0
         (dims.floordiv(dims.sub("a", "b"), 2), None),
         (dims.exact_div(dims.mul("a", "b"), 2), ("Div", (dims.mul("a", "b"), 2))),
-        (dims.mod("a", 3), ("Mod", ("a", 3))),
+        (dims.mod("a", 3), ("Sub", ("a", dims.mul(3, dims.floordiv("a", 3))))),
         (dims.maximum("a", 1), ("Max", (1, "a"))),
         (dims.minimum("a", "b"), ("Min", ("a", "b"))),
         (dims.broadcast_dims("a", "b"), None),

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from graphopt.ir import Dim, Shape
 from graphopt.shapes.dims import add, ceildiv, exact_div, less, maximum, mul, sub
-from graphopt.shapes.operators.convolution import as_size, auto_pad, conv, places, qlinear_conv, windows
+from graphopt.shapes.operators.convolution import auto_pad, conv, places, possible, qlinear_conv, windows
 from graphopt.shapes.operators.indexing import gather_nd
 from graphopt.shapes.operators.pooling import global_pool, pool
 from graphopt.shapes.operators.recurrent import GATES, states
@@ -211,7 +211,7 @@ def _moved(node: Site, sizes: Sequence[Dim], kernel: Sequence[Dim]) -> list[Dim]
         return [ceildiv(d, m.stride) if m.extent == k else None for d, m, k in pairs]
     if node.attribute("ceil_mode", 0):
         return [None] * len(sizes)
-    return [as_size(places(d, m)) for d, m in zip(sizes, moves, strict=True)]
+    return [possible(places(d, m)) for d, m in zip(sizes, moves, strict=True)]
 
 
 def _convolved_channels_last(node: Site, weight: int) -> Shape | None:

@@ -70,8 +70,8 @@ def places(size: Dim, window: Window) -> Dim:
     return add(floordiv(room, window.stride), 1)
 
 
-def as_size(d: Dim) -> Dim:
-    """A computed number where it can be a size. What is no number is one in any run, or there is none."""
+def possible(d: Dim) -> Dim:
+    """A computed number of places. What is no number is one in any run, or the node does not run."""
     return None if isinstance(d, int) and d < 0 else d
 
 
@@ -167,7 +167,7 @@ def conv_transpose(node: Site) -> TypeInfo:
         padding = numbers_for(node, "output_padding", len(moves), 0)
         same = auto_pad(node) == "SAME"
         sizes = [_spread(d, m, p, same) for d, m, p in zip(x[2:], moves, padding, strict=True)]
-    return TypeInfo(node.dtype(0), node.or_fresh((x[0], channels, *map(as_size, sizes))))
+    return TypeInfo(node.dtype(0), node.or_fresh((x[0], channels, *map(possible, sizes))))
 
 
 def _spread(size: Dim, window: Window, output_padding: int, same: bool) -> Dim:
@@ -188,7 +188,7 @@ def causal_conv_with_state(node: Site) -> list[TypeInfo]:
     node.equate(one, 1)
     n, c = node.equate(n, batch), node.equate(node.equate(c, channels), state)
     c, kept = _biased(node, c, 2), node.equate(sub(k, 1), kept)
-    outputs = ((n, c, length), (n, c, as_size(kept)))
+    outputs = ((n, c, length), (n, c, possible(kept)))
     return [TypeInfo(node.dtype(0), node.or_fresh(s)) for s in outputs]
 
 
@@ -219,4 +219,4 @@ def col2im(node: Site) -> TypeInfo:
     sizes = [places(d, w) for d, w in zip(image, windows(node, block), strict=True)]
     node.equate(count, product(sizes))
     channels = exact_div(c, product(block))
-    return TypeInfo(node.dtype(0), node.or_fresh((n, channels, *map(as_size, image))))
+    return TypeInfo(node.dtype(0), node.or_fresh((n, channels, *map(possible, image))))

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import Dim
-from graphopt.shapes.dims import add, ceildiv, floor, floordiv, less, maximum, sub
+from graphopt.shapes.dims import add, as_size, ceildiv, floor, floordiv, maximum, sub
 from graphopt.shapes.registry import infers
 from graphopt.shapes.site import FLOATS, Site
 from graphopt.shapes.types import TypeInfo, Unknown
@@ -26,11 +26,6 @@ _PLAIN = {
     "value_string": TensorProto.STRING,
     "value_strings": TensorProto.STRING,
 }
-
-
-def as_size(d: Dim) -> Dim:
-    """A computed number where it can be a size, None where it may be negative."""
-    return d if d is not None and less(d, 0) is False else None
 
 
 # ------------------------------------------------------------------------------------------------------------ constants

@@ -6,7 +6,7 @@ from onnx import TensorProto
 
 from graphopt.shapes.registry import infers
 from graphopt.shapes.site import Site
-from graphopt.shapes.types import TypeInfo
+from graphopt.shapes.types import TypeInfo, Unknown
 
 #: One output, of the dtype and shape of the first input.
 LIKE_FIRST = (
@@ -26,7 +26,8 @@ _LIMITED = "Add And Div Equal Greater Less Mul Or Pow Sub Xor".split()
 def like_first(node: Site) -> TypeInfo:
     """The type of the first input."""
     v = node.inputs[0]
-    assert v is not None
+    if v is None:
+        raise Unknown("the input is left out")
     return TypeInfo(v.dtype, v.shape, v.type)
 
 
@@ -41,7 +42,8 @@ def broadcasting(node: Site) -> TypeInfo:
     """All inputs broadcast together."""
     inputs = node.inputs
     a = inputs[0]
-    assert a is not None
+    if a is None:
+        raise Unknown("the first input is left out")
     shape = a.shape
     for b in inputs[1:]:
         if b is not None and b.shape != shape:

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from graphopt.ir import Dim, Shape
 from graphopt.shapes.dims import floordiv, mul
-from graphopt.shapes.operators.convolution import as_size
+from graphopt.shapes.operators.convolution import possible
 from graphopt.shapes.registry import infers
 from graphopt.shapes.site import Site, all_axes
 from graphopt.shapes.types import TypeInfo
@@ -74,7 +74,7 @@ def _resized(node: Site, numbers: Sequence[Any] | None, by_scale: bool) -> Shape
             new = _in_proportion(old, numbers, policy == "not_larger")
     out = list(x)
     for a, d in zip(axes, new, strict=True):
-        out[a] = as_size(d)
+        out[a] = possible(d)
     return node.or_fresh(out)
 
 
@@ -141,7 +141,9 @@ def affine_grid(node: Site) -> TypeInfo:
     spatial = len(size) - 2
     node.equate(rows, spatial)
     node.equate(columns, spatial + 1)
-    return TypeInfo(node.dtype(0), node.or_fresh((node.equate(n, as_size(size[0])), *map(as_size, size[2:]), spatial)))
+    return TypeInfo(
+        node.dtype(0), node.or_fresh((node.equate(n, possible(size[0])), *map(possible, size[2:]), spatial))
+    )
 
 
 @infers("ImageDecoder")

@@ -7,8 +7,7 @@ from fractions import Fraction
 from onnx import TensorProto
 
 from graphopt.ir import Dim, Shape
-from graphopt.shapes.dims import less, product
-from graphopt.shapes.operators.creation import as_size
+from graphopt.shapes.dims import as_size, less, product
 from graphopt.shapes.registry import infers
 from graphopt.shapes.site import Site, one_axis
 from graphopt.shapes.types import TypeInfo

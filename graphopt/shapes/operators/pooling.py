@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 from graphopt.ir import Dim, Shape
 from graphopt.shapes.dims import add, ceildiv, mul, same_dims, sub
-from graphopt.shapes.operators.convolution import Window, as_size, auto_pad, numbers_for, places, windows
+from graphopt.shapes.operators.convolution import Window, auto_pad, numbers_for, places, possible, windows
 from graphopt.shapes.registry import infers
 from graphopt.shapes.site import Site
 from graphopt.shapes.types import TypeInfo
@@ -46,7 +46,7 @@ def _pooled(node: Site) -> Shape | None:
             sizes.append(ceildiv(d, window.stride) if window.extent == k else None)
         else:
             sizes.append(_places_rounded_up(node, d, window) if ceil else places(d, window))
-    return node.or_fresh((*x[:2], *map(as_size, sizes)))
+    return node.or_fresh((*x[:2], *map(possible, sizes)))
 
 
 def _image(node: Site, kernel: Sequence[int] | None) -> Shape | None:
@@ -128,11 +128,11 @@ def max_unpool(node: Site) -> TypeInfo:
         given = node.numbers(2)
         if given is not None and len(given) != len(x):
             raise ValueError(f"MaxUnpool: {len(given)} numbers in output_shape for {len(x)} dims")
-        return TypeInfo(node.dtype(0), node.or_fresh(map(as_size, given or [None] * len(x))))
+        return TypeInfo(node.dtype(0), node.or_fresh(map(possible, given or [None] * len(x))))
     n = len(x) - 2
     strides, pads = numbers_for(node, "strides", n, 1), numbers_for(node, "pads", 2 * n, 0)
     sizes = [
         sub(add(mul(sub(d, 1), s), int(k)), before + after)
         for d, k, s, before, after in zip(x[2:], kernel, strides, pads[:n], pads[n:], strict=True)
     ]
-    return TypeInfo(node.dtype(0), node.or_fresh((*x[:2], *map(as_size, sizes))))
+    return TypeInfo(node.dtype(0), node.or_fresh((*x[:2], *map(possible, sizes))))

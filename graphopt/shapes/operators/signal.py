@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from graphopt.ir import Dim
-from graphopt.shapes.dims import add, floordiv, mul, sub
-from graphopt.shapes.operators.creation import as_size, bins
+from graphopt.shapes.dims import add, as_size, floordiv, mul, sub
+from graphopt.shapes.operators.creation import bins
 from graphopt.shapes.registry import infers
 from graphopt.shapes.site import Site, one_axis
 from graphopt.shapes.types import TypeInfo
