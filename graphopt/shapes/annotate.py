@@ -31,8 +31,7 @@ def infer_shapes(
     """Infer dtypes and shapes of all values, and write them into the model's `value_info`; nothing else changes.
 
     Dims are numbers, names of the model's own dims, or expressions over them ('floor(height/2) + 1'). Dims that depend on
-    data get names that begin with 'unk__', the same for dims that are provably equal. Where not even the rank can be told,
-    what the file said stays. Weights are not read.
+    data get names that begin with 'unk__', the same for dims that are provably equal. Weights are not read.
 
     Args:
         model: a path, bytes, `onnx.ModelProto`, `graphopt.Model`, `onnx_ir.Model` or torch `ONNXProgram`.
@@ -93,13 +92,12 @@ def annotate(model: Model, name_dims: bool = False) -> None:
         inner = set(graph.outputs)
         if graph.owner is not None:
             graph.touch()
-        said = {i.name: i for i in graph.source.value_info} if graph.source is not None else {}
-        graph.value_infos = []
-        for v in (v for node in graph for v in node.outputs if v is not None and v not in inner):
-            if v.shape is None and v.type is None and v.name in said:
-                graph.value_infos.append(said[v.name])  # more than nothing, though nobody has checked it
-            elif v.dtype or v.type is not None:
-                graph.value_infos.append(ValueInfoProto(name=v.name, type=_written(v, names, taken)))
+        graph.value_infos = [
+            ValueInfoProto(name=v.name, type=_written(v, names, taken))
+            for node in graph
+            for v in node.outputs
+            if v is not None and v not in inner and (v.dtype or v.type is not None)
+        ]
         for i, (v, info) in enumerate(zip(graph.outputs, graph.output_infos, strict=True)):
             if v.dtype and v.shape is not None:
                 graph.output_infos[i] = _completed(info, v, names, taken, name_dims)
