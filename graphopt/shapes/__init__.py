@@ -20,13 +20,14 @@ from graphopt.shapes.inference import contradiction, infer_model, infer_node, re
 from graphopt.shapes.pin import pin_inputs, refuse_pins
 from graphopt.shapes.registry import operators_on_elements, shape_function
 from graphopt.shapes.site import WHOLE, Site, known_elements
-from graphopt.shapes.types import TypeInfo
+from graphopt.shapes.types import TypeInfo, Unknown
 
 __all__ = [
     "WHOLE",
     "Facts",
     "Site",
     "TypeInfo",
+    "Unknown",
     "broadcast",
     "contradiction",
     "divides",

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Integer, Max, Min, Mul, Pow, Rational, Symbol, floor
+from sympy import Add, Expr, Integer, Max, Min, Mul, Pow, Rational, Symbol
 from sympy.printing.precedence import PRECEDENCE
 
 from graphopt.ir.graph import Dim
@@ -49,6 +49,17 @@ def lower(e: Expr) -> Dim:
     if (e.is_Mul and any(a.is_Add for a in e.args)) or (e.is_Pow and e.base.is_Add):
         e = e.expand()
     return e
+
+
+class floor(sympy.Function):
+    """Rounding towards minus infinity. SymPy's own takes Max(2, 2*a)/6 for a whole number, so nothing is left to it."""
+
+    is_integer = True
+    nargs = 1
+
+    @classmethod
+    def eval(cls, a: Expr) -> Expr | None:
+        return Integer(math.floor(a)) if a.is_Rational else None
 
 
 class broadcast_(sympy.Function):
@@ -134,9 +145,9 @@ def floordiv(a: Dim, b: Dim) -> Dim:
     common = math.gcd(int(k), *[int(c) if c.is_Integer else 1 for c, _ in map(_split, Add.make_args(x))])
     if common > 1:
         x, k = (x / common).expand(), k / common
-    flat = Add(*[t.args[0] if isinstance(t, floor) else t for t in Add.make_args(x)])
-    if flat != x:
-        q = (flat / k).expand()
+    inner = next((t for t in Add.make_args(x) if isinstance(t, floor)), None)
+    if inner is not None:
+        q = ((x - inner + inner.args[0]) / k).expand()
     whole: list[Expr] = []
     rest: list[Expr] = []
     for t in Add.make_args(q):

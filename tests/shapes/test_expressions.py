@@ -255,7 +255,6 @@ def test_rests_of_rests(tree: Tree) -> None:
         assert recomputed(d, sizes) in (None, compute(tree, sizes))
 
 
-@pytest.mark.xfail(reason="floor(y) + floor(z) in a quotient is taken for y + z")
 @pytest.mark.parametrize(
     "tree",
     [
@@ -266,6 +265,20 @@ def test_rests_of_rests(tree: Tree) -> None:
 )
 def test_quotients_of_sums_of_quotients(tree: Tree) -> None:
     """Two roundings in a sum cannot both be left to the one around it."""
+    d = build(tree)
+    for a, b in product(range(20), range(6)):
+        sizes = {"a": a, "b": b, "c": 0}
+        assert value(d, sizes) == compute(tree, sizes), f"{d} for {sizes}"
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ("floordiv", ("maximum", ("mul", "a", 2), 2), 6),
+        ("floordiv", ("minimum", ("mul", "a", 2), ("mul", "b", 2)), 6),
+    ],
+)
+def test_quotients_of_choices(tree: Tree) -> None:
     d = build(tree)
     for a, b in product(range(20), range(6)):
         sizes = {"a": a, "b": b, "c": 0}
