@@ -34,7 +34,9 @@ def simplify_shape_computation(model: Model, rewriter: Rewriter) -> int:
 
 def _simplify(model: Model, graph: Graph, rewriter: Rewriter) -> int:
     started = time.perf_counter()
-    arithmetic = {n for n in graph if _is_arithmetic(n)}
+    arithmetic = {
+        n for n in graph if n.outputs and getattr(n.outputs[0], "known", None) is not None and _is_arithmetic(n)
+    }
     wanted = {v for n in arithmetic for v in n.outputs if v is not None and _is_wanted(v, arithmetic)}
     if not wanted:
         return 0

@@ -53,10 +53,12 @@ def infer_shapes(
         pin_inputs(m, input_shapes)
     if name_dims:
         _name_inputs(m)
-    if m.ir_version < _OVERRIDABLE:
-        for v, tensor in m.graph.initializers.items():
-            v.const = tensor
+    listed = [v for v in m.graph.initializers if v.const is None] if m.ir_version < _OVERRIDABLE else []
+    for v in listed:
+        v.const = m.graph.initializers[v]
     facts = infer_model(m, guess_ranks)
+    for v in listed:
+        v.const = None
     if input_shapes and facts.refused:
         refuse_pins(facts, infer_model(load(model), guess_ranks))
     annotate(m, name_dims)

@@ -153,6 +153,11 @@ def floor(a: Dim) -> Dim:
     return a if a is None or isinstance(a, (int, str)) else _slow("rounded", a)
 
 
+def ceil(a: Dim) -> Dim:
+    """The same rounded towards infinity."""
+    return a if a is None or isinstance(a, (int, str)) else _slow("rounded_up", a)
+
+
 def exact_div(a: Dim, b: Dim) -> Dim:
     """a / b where something else says that there is no rest, so that 'N/2' is whole; None where it is no polynomial."""
     if a is None or b is None or b == 0:

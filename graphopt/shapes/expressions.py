@@ -113,6 +113,12 @@ def rounded(a: Any) -> Dim:
     return floordiv(lower(e * k), k)
 
 
+def rounded_up(a: Any) -> Dim:
+    e = lift(a).expand()
+    k = _denominator(e)
+    return floordiv(lower((e * k + k - 1).expand()), k)
+
+
 def exact_div(a: Dim, b: Dim) -> Dim:
     quotient = _quotient(lift(a), lift(b))
     return None if quotient is None else lower(quotient)

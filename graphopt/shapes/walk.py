@@ -91,8 +91,12 @@ class Walk:
         made = self.facts.made
         try:
             found = self._without_function(node, schema) if function is None else function(site)
-            infos = [found] if isinstance(found, TypeInfo) else found
-            news = self._assign(node, infos, made)
+            if found.__class__ is not TypeInfo:
+                news = self._assign(node, found, made)
+            elif not self._assign_new(node.outputs[0], found):
+                news = self._assign(node, [found], made)
+            else:
+                news = True
             if value_function is not None:
                 news = self._follow(site, value_function) or news
             return news
@@ -169,6 +173,15 @@ class Walk:
                 v.dtype, v.shape, v.type, v.known = 0, None, None, None
 
     # ------------------------------------------------------------------------------------------------------ results
+    def _assign_new(self, v: Value | None, info: TypeInfo) -> bool:
+        """The short way for a value of which nothing is known yet, in a model that taught nothing; whether it was that."""
+        if v is None or v.dtype or v.shape is not None or v.type is not None or v.const is not None:
+            return False
+        if not info.dtype or self.facts.knows_anything:
+            return False
+        v.dtype, v.shape, v.type = info.dtype, self._bounded(info.shape), info.type
+        return True
+
     def _assign(self, node: Node, infos: Sequence[TypeInfo], made: int) -> bool:
         """Put what was found with what is known already; whether it adds something."""
         news = False

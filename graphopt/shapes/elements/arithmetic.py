@@ -27,8 +27,10 @@ from graphopt.shapes.site import FLOATS, Site, all_axes, one_axis, plain_number
 from graphopt.shapes.types import TypeInfo
 
 _NUMPY: dict[int, Any] = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64}
-#: Factors whose product with a dim below 2^12 float32 holds exactly.
+#: The largest number that is added to or multiplied with a dim where rounding must not matter, and its reciprocal's limit.
 _LARGEST_FACTOR = 1 << 12
+#: The odd part of a factor: float32 holds the product with a dim below 2^18 exactly.
+_MOST_DIGITS = 1 << 6
 
 
 def _div(a: Dim, b: Dim) -> Dim:
@@ -97,7 +99,8 @@ def _float_operation(op: str, dtype: int) -> Callable[[Dim, Dim], Dim]:
         if op in ("Add", "Sub", "Min", "Max", "Sum"):
             return _WHOLE_OPERATIONS[op](a, b) if _is_short(a) and _is_short(b) else None
         if op == "Mul":
-            return dims.mul(a, b) if (is_number(a) or is_number(b)) and _is_short(a) and _is_short(b) else None
+            factor = a if is_number(a) else b
+            return dims.mul(a, b) if is_number(factor) and _is_short(factor) and _has_few_digits(factor) else None
         if op == "Div" and isinstance(b, int) and 0 < b <= _LARGEST_FACTOR:
             if dims.divides(b, a):
                 return dims.exact_div(a, b)
@@ -119,6 +122,12 @@ def _is_short(e: Dim) -> bool:
     if isinstance(e, Fraction):
         return abs(e.numerator) <= _LARGEST_FACTOR and e.denominator <= _LARGEST_FACTOR
     return True
+
+
+def _has_few_digits(e: Dim) -> bool:
+    """Whether the product of a number with a dim has no more digits than a float."""
+    n = abs(Fraction(e).numerator)
+    return n == 0 or n // (n & -n) <= _MOST_DIGITS
 
 
 @computes(*_WHOLE_OPERATIONS)
@@ -155,16 +164,12 @@ def _sign(e: Dim) -> Dim:
     return 1 if dims.less(0, e) else None
 
 
-def _ceil(e: Dim) -> Dim:
-    return dims.mul(-1, dims.floor(dims.mul(-1, e)))
-
-
 _UNARY: dict[str, Callable[[Dim], Dim]] = {
     "Neg": lambda e: dims.mul(-1, e),
     "Abs": _abs,
     "Sign": _sign,
     "Floor": dims.floor,
-    "Ceil": _ceil,
+    "Ceil": dims.ceil,
 }
 
 

@@ -231,16 +231,3 @@ def pad(node: Site, inputs: Inputs, out: TypeInfo) -> Array | None:
     result = np.full(tuple(np.array(x.shape, int) + pads[: x.ndim] + pads[x.ndim :]), value, object)
     result[tuple(slice(p, p + n) for p, n in zip(pads[: x.ndim].tolist(), x.shape, strict=True))] = x
     return result
-
-
-@computes("NonZero")
-def non_zero(node: Site, inputs: Inputs, out: TypeInfo) -> Array | None:
-    """Where the elements are not 0, if that is known of all of them."""
-    x = inputs[0]
-    if x is None or not x.ndim:
-        return None
-    answers = [dims.same_dims(e, 0) for e in x.reshape(-1)]
-    if None in answers:
-        return None
-    places = np.array(np.nonzero(~np.array(answers, bool).reshape(x.shape)))
-    return array_of(places.reshape(-1).tolist(), places.shape) if places.size <= LARGEST_KNOWN else None
