@@ -7,7 +7,6 @@ import importlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -302,10 +301,8 @@ def nothing_runs() -> Iterator[None]:
     "bad", [*MALICIOUS, *UNBALANCED, *NUMBERS, *POWERS, *FUNCTIONS, *DEEP], ids=lambda t: repr(t)[:30]
 )
 def test_refused(bad: str) -> None:
-    started = time.perf_counter()
     with soon(), pytest.raises(ValueError, match="."), nothing_runs():
         text.parse(bad)
-    assert time.perf_counter() - started < 1
 
 
 @pytest.mark.parametrize(
