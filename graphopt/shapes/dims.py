@@ -7,8 +7,7 @@ same way; they may be negative and, where a tensor holds floats, fractions.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -328,14 +327,6 @@ def same_size(a: Shape | None, b: Shape | None) -> bool | None:
 def is_static(shape: Shape | None) -> bool:
     """Whether every dim is a number."""
     return shape is not None and all(isinstance(d, int) for d in shape)
-
-
-def static_size(shape: Sequence[Dim] | None) -> int | None:
-    """The number of elements where every dim is a number."""
-    if shape is None:
-        return None
-    sizes = [d for d in shape if isinstance(d, int)]
-    return math.prod(sizes) if len(sizes) == len(shape) else None
 
 
 def substitute(d: Dim, values: dict[str, Dim]) -> Dim:
