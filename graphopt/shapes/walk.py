@@ -91,12 +91,10 @@ class Walk:
         made = self.facts.made
         try:
             found = self._without_function(node, schema) if function is None else function(site)
-            if found.__class__ is not TypeInfo:
-                news = self._assign(node, found, made)
-            elif not self._assign_new(node.outputs[0], found):
-                news = self._assign(node, [found], made)
+            if isinstance(found, TypeInfo):
+                news = self._assign_new(node.outputs[0], found) or self._assign(node, [found], made)
             else:
-                news = True
+                news = self._assign(node, found, made)
             if value_function is not None:
                 news = self._follow(site, value_function) or news
             return news
