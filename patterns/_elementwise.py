@@ -68,7 +68,7 @@ def within(inner: Shape | None, outer: Shape | None) -> bool:
 
 def small(shape: Shape | None) -> bool:
     """Whether a tensor of this shape may be added to the model as a constant."""
-    return is_static(shape) and math.prod(shape) <= SMALL  # type: ignore[arg-type]
+    return is_static(shape) and math.prod(shape) <= SMALL
 
 
 def filled(c: Any, number: float | bool) -> bool:

@@ -392,10 +392,10 @@ class Driver:
     def _check_profit(self, rule: Rule, r: Replacement, match: Match) -> None:
         """Inner values that are used elsewhere stay; then the rewrite must still save a node."""
         _, nodes, between = match
-        roots = {v.node for v in r.roots}
+        roots = {v.node for v in r.roots if v.node is not None}
         inner = {n for n in (*nodes, *between) if n is not None and n not in roots}
         kept = {v.node for n in r.nodes for v in n.inputs if v is not None} | {v.node for v in r.results}
-        dead = {n for n in roots if all(v is None or v in r.roots or not v.used for v in n.outputs)}  # type: ignore[union-attr]
+        dead = {n for n in roots if all(v is None or v in r.roots or not v.used for v in n.outputs)}
         for n in sorted(inner, key=lambda n: n.position, reverse=True):
             if n not in kept and all(v is None or (not v.exits and all(u in dead for u in v.uses)) for v in n.outputs):
                 dead.add(n)

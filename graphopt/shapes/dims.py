@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from graphopt.ir.graph import Dim, Shape
 
@@ -324,7 +324,7 @@ def same_size(a: Shape | None, b: Shape | None) -> bool | None:
     return same_dims(product(a), product(b))
 
 
-def is_static(shape: Shape | None) -> bool:
+def is_static(shape: Shape | None) -> TypeGuard[tuple[int, ...]]:
     """Whether every dim is a number."""
     return shape is not None and all(isinstance(d, int) for d in shape)
 

@@ -97,4 +97,4 @@ def operators_on_elements() -> list[str]:
 @cache
 def _operators() -> None:
     """Import the functions of all operators, which registers them."""
-    from graphopt.shapes import elements, operators  # noqa: F401
+    from graphopt.shapes import elements, operators  # noqa: F401 - their decorators register them

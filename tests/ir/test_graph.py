@@ -60,7 +60,7 @@ def test_removing_the_current_node() -> None:
     for node in m.graph:
         seen.append(node.op)
         if node.op in ("Relu", "Neg", "Abs"):
-            node.output.replace_uses(node.inputs[0])  # type: ignore[arg-type]
+            node.output.replace_uses(node.inputs[0])
             m.graph.remove(node)
     assert seen == ["Relu", "Neg", "Abs", "Sin"]
     assert names(m.graph) == ["Sin"]
@@ -77,7 +77,7 @@ def test_removing_nodes_ahead_and_behind() -> None:
             assert ahead is not None and behind is not None
             ahead.output.replace_uses(node.output)
             m.graph.remove(ahead)
-            behind.output.replace_uses(behind.inputs[0])  # type: ignore[arg-type]
+            behind.output.replace_uses(behind.inputs[0])
             m.graph.remove(behind)
     assert seen == ["Relu", "Neg", "Sin"]
     invariants.check(m)
@@ -241,7 +241,7 @@ def test_captured_uses_are_replaced() -> None:
     a.replace_uses(x)
     assert not a.used
     assert sorted(n.op for n in x.uses) == ["Add", "Neg", "Relu", "Sin"]
-    m.graph.remove(a.node)  # type: ignore[arg-type]
+    m.graph.remove(a.node)
     invariants.check(m)
     onnx.checker.check_model(m.proto)
     assert b"a" not in [i.encode() for n in m.proto.graph.node for i in n.input]
@@ -267,7 +267,7 @@ def test_only_what_nobody_reads_is_removed() -> None:
     with pytest.raises(AssertionError):
         m.graph.remove(next(iter(m.graph)))
     with pytest.raises(AssertionError):
-        m.graph.remove(m.graph.last)  # type: ignore[arg-type]
+        m.graph.remove(m.graph.last)
     invariants.check(m)
 
 
@@ -401,7 +401,7 @@ def test_sort_sees_what_branches_read() -> None:
     m = branch()
     relu, choice, _ = m.graph
     deep = next(n for n in m.nodes() if n.op == "Neg")
-    late = insert(m, m.graph.last, "Tan", m.graph.inputs[1])  # type: ignore[arg-type]
+    late = insert(m, m.graph.last, "Tan", m.graph.inputs[1])
     deep.set_input(0, late.output)
     assert m.graph.sort() is None
     invariants.check(m)

@@ -63,7 +63,7 @@ def test_a_copy_of_a_model_is_its_own() -> None:
     first = load(chain("a = Relu(x)", "y = Neg(a)"))
     before = text(first.proto)
     second = load(first)
-    second.graph.first.output.rename("other")  # type: ignore[union-attr]
+    second.graph.first.output.rename("other")
     assert text(first.proto) == before
     assert b"other" in text(second.proto)
 

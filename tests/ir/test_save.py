@@ -193,7 +193,7 @@ def test_empty_lists_have_the_type_of_the_schema() -> None:
     x = m.graph.inputs[0]
     node = Node("Upsample", [x], attributes={"scales": []})
     m.opsets[""] = 7
-    m.graph.insert_before(m.graph.first, node)  # type: ignore[arg-type]
+    m.graph.insert_before(m.graph.first, node)
     assert m.proto.graph.node[0].attribute[0].type == onnx.AttributeProto.FLOATS
 
 

@@ -49,7 +49,7 @@ def test_either_branch(yes: bool, shape: tuple[int, ...]) -> None:
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full(shape, yes), "yes"))
     m = inline(model)
     assert ops(m) == ["Abs", "Neg" if yes else "Sin", "Relu"]
-    (step,) = m.report.steps  # type: ignore[union-attr]
+    (step,) = m.report.steps
     taken, other = ("Neg", "Sin") if yes else ("Sin", "Neg")
     assert step.rule == "constant_if"
     assert [n.op for n in step.before] == ["If", other, taken]

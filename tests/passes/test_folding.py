@@ -56,7 +56,7 @@ def test_a_chain() -> None:
     assert c.tolist() == [12, 24]
     x = np.float32([5, 6])
     assert same_bits(run(m, x=x), run(model, x=x))
-    assert {s.rule for s in m.report.steps} == {"constant_folding"}  # type: ignore[union-attr]
+    assert {s.rule for s in m.report.steps} == {"constant_folding"}
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_a_constant_as_output_is_left_as_it_is() -> None:
         "g () => (float[2] k) <float[2] k = {1, 2}> {}",
     ):
         m = fold(parse(text))
-        assert m.report.steps == []  # type: ignore[union-attr]
+        assert m.report.steps == []
     model = parse("g () => (float[2] y) <float[2] k = {1, 2}> { y = Identity(k) }")
     m = fold(model)
     assert ops(m) in (["Identity"], [])
-    assert len(m.report.steps) <= 1  # type: ignore[union-attr]
+    assert len(m.report.steps) <= 1
 
 
 def test_output_shapes_stay_as_declared() -> None:
@@ -214,7 +214,7 @@ def test_barriers() -> None:
     model = with_constants(text, q=np.int8([1, 2]), s=np.float32(0.5), z=np.int8(0))
     m = fold(model)
     assert ops(m) == ["DequantizeLinear", "Neg", "Add"]
-    assert m.report.steps == []  # type: ignore[union-attr]
+    assert m.report.steps == []
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_overridable_initializers() -> None:
     text = "g (float[2] x, float[2] k) => (float[2] y) <float[2] k = {1, 2}> { a = Neg(k) y = Add(x, a) }"
     m = fold(parse(text))
     assert ops(m) == ["Neg", "Add"]
-    assert any("freeze_inputs" in w for w in m.report.warnings)  # type: ignore[union-attr]
+    assert any("freeze_inputs" in w for w in m.report.warnings)
     m = optimize(parse(text), level=1, freeze_inputs=True)
     assert ops(m) == ["Add"]
     assert [i.name for i in m.proto.graph.input] == ["x"]

@@ -52,7 +52,7 @@ def graph(
     given = constants if isinstance(constants, str) else ", ".join(filter(None, constants))
     ins, outs = (f"{dtype}{x} x", more), (f"{dtype}{y} y", also)
     text = f"g ({', '.join(filter(None, ins))}) => ({', '.join(filter(None, outs))})"
-    return Case(f"{text} {f'<{given}>' if given else ''} {{ {body} }}", **options)  # type: ignore[arg-type]
+    return Case(f"{text} {f'<{given}>' if given else ''} {{ {body} }}", **options)
 
 
 def cases(table: dict[str, list[Case]]) -> list[object]:

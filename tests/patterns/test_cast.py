@@ -29,7 +29,7 @@ I8, U8, I32, I64, U64, B, S = (
 
 def two(source: str, a: int, b: int, target: str, **options: object) -> Case:
     text = f"g ({source}[N] x) => ({target}[N] y) {{ m = Cast<to={a}>(x) y = Cast<to={b}>(m) }}"
-    return Case(text, **options)  # type: ignore[arg-type]
+    return Case(text, **options)
 
 
 FIRES = {

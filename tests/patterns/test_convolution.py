@@ -28,7 +28,7 @@ UNKNOWN = "float[54] u, int64[R] s"
 
 
 def g(body: str, constants: str | Sequence[str] = WB, x: str = "[N,2,5,5]", y: str = "[N,3,3,3]", **o: object) -> Case:
-    return graph(body, constants, x, y, **o)  # type: ignore[arg-type]
+    return graph(body, constants, x, y, **o)
 
 
 def grouped(body: str, constants: str) -> Case:
@@ -185,7 +185,7 @@ NOT_PER_CHANNEL = [
 REFUSES = {
     **{
         rule: [
-            *[g(f"a = Conv(x, w, b) {body}", **o, reason="per channel") for o in NOT_PER_CHANNEL],  # type: ignore[arg-type]
+            *[g(f"a = Conv(x, w, b) {body}", **o, reason="per channel") for o in NOT_PER_CHANNEL],
             g(f"a = Conv(x, w, b) {body}", (WB, K), also="float[N,3,3,3] a", reason="nothing would be saved"),
             g(f"a = Conv(x, w, z) {body}", (W, K), more="float[3] z"),
             g(f"a = Conv(x, w, b) {body}", WB, more="float[3,1,1] k"),

@@ -24,7 +24,7 @@ WIDE_HALF = floats("w", 3, 2, 3, 3, dtype="float16")
 
 
 def g(body: str, constants: str | Sequence[str] = WB, x: str = "[N,2,5,5]", y: str = "[N,3,3,3]", **o: object) -> Case:
-    return graph(body, constants, x, y, **o)  # type: ignore[arg-type]
+    return graph(body, constants, x, y, **o)
 
 
 def deconv(body: str, weights: str = DECONV, group: int = 1) -> Case:
@@ -90,7 +90,7 @@ for scale, before in SCALES.items():
         g(f"{before} y = Conv<pads=[1,2,3,4]>(a, w, b)", (WB, K), y="[N,3,7,9]", nodes=1),
         g(f'{before} y = Conv<auto_pad="SAME_UPPER">(a, w, b)', (WB, K), y="[N,3,5,5]", nodes=1),
         deconv(before),
-        g(f"{before} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [2.0], "float16")), **HALF, nodes=1),  # type: ignore[arg-type]
+        g(f"{before} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [2.0], "float16")), **HALF, nodes=1),
     ]
 FIRES["convolution_of_product"] += [
     g("a = Mul(x, k) y = Conv(a, w)", (W, "float[1] k = {0}"), nodes=1),
@@ -101,7 +101,7 @@ for shift, before in SHIFTS.items():
         g(f'{before} y = Conv<auto_pad="SAME_UPPER">(a, w)', (floats("w", 3, 2, 1, 1), K), y="[N,3,5,5]", nodes=1),
         g(f'{before} y = Conv<auto_pad="VALID">(a, w)', (W, K), nodes=1),
         g(f"{before} y = Conv<pads=[0,0,0,0]>(a, w)", (W, K), nodes=1),
-        g(f"{before} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [2.0], "float16")), **HALF, nodes=1),  # type: ignore[arg-type]
+        g(f"{before} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [2.0], "float16")), **HALF, nodes=1),
     ]
 
 #: What lies along another axis, raises the rank, or may make more of x: more channels, batches or positions.
@@ -151,7 +151,7 @@ REFUSES = {
             f"{AFFINE} y = Conv(a, w)",
             (WIDE_HALF, listed("k", (), [2.0], "float16"), listed("c", (), [2.0], "float16")),
             reason="range",
-            **HALF,  # type: ignore[arg-type]
+            **HALF,
         ),
     ],
     "convolution_of_batch_norm": [
@@ -187,7 +187,7 @@ REFUSES["convolution_of_quotient"] += [
 for scale, value in [("convolution_of_product", 3e-5), ("convolution_of_quotient", 3e4)]:
     case = g(
         f"{SCALES[scale]} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [value], "float16")), reason="small", **HALF
-    )  # type: ignore[arg-type]
+    )
     REFUSES[scale].append(case)
 REFUSES["convolution_of_product"].append(
     g(
@@ -198,7 +198,7 @@ REFUSES["convolution_of_product"].append(
 )
 ONE_SMALL = listed("k", (2, 1, 1), [3e-5, 1.0], "float16")
 REFUSES["convolution_of_product"].append(
-    g("a = Mul(x, k) y = Conv(a, w)", (WIDE_HALF, ONE_SMALL), reason="small", **HALF)  # type: ignore[arg-type]
+    g("a = Mul(x, k) y = Conv(a, w)", (WIDE_HALF, ONE_SMALL), reason="small", **HALF)
 )
 for shift, before in SHIFTS.items():
     REFUSES[shift] += [
@@ -212,7 +212,7 @@ for shift, before in SHIFTS.items():
             reason="padding",
         ),
         g(f"{before} y = Conv(a, w)", (W, "float k = {1e4}"), reason="so large"),
-        g(f"{before} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [8.0], "float16")), reason="so large", **HALF),  # type: ignore[arg-type]
+        g(f"{before} y = Conv(a, w)", (WIDE_HALF, listed("k", (), [8.0], "float16")), reason="so large", **HALF),
         g(f"{before} y = ConvTranspose(a, w)", (floats("w", 2, 3, 2, 2), K), y="[N,3,6,6]"),
         g(
             f"z = Conv(x, u) {before.replace('x', 'z')} y = Conv(a, w)",
@@ -251,7 +251,7 @@ REFUSES["convolution_of_batch_norm"] += [
         (WIDE_HALF, small_norm(2)),
         reason="small",
         **HALF,
-    ),  # type: ignore[arg-type]
+    ),
 ]
 
 #: Where the order in front is not a reason to wait: it is read elsewhere too, it is no convolution, its weights are not constant.
@@ -268,7 +268,7 @@ for rule, before in {**SHIFTS, "convolution_of_batch_norm": NORM}.items():
             (W, K, norm(2), floats("u", 2, 2, 1, 1), floats("r", 5, 5)),
             nodes=2,
             **more,
-        )  # type: ignore[arg-type]
+        )
         for front, more in IN_FRONT
     ]
 

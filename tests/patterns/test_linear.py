@@ -24,11 +24,11 @@ OUT = "[A,3,N,2]"
 
 
 def g(body: str, constants: str | Sequence[str], x: str = "[A,N,4]", y: str = "[A,N,3]", **o: object) -> Case:
-    return graph(body, constants, x, y, **o)  # type: ignore[arg-type]
+    return graph(body, constants, x, y, **o)
 
 
 def matrix(body: str, constants: str | Sequence[str], **o: object) -> Case:
-    return graph(body, constants, **{"x": "[N,4]", "y": "[N,3]", **o})  # type: ignore[arg-type]
+    return graph(body, constants, **{"x": "[N,4]", "y": "[N,3]", **o})
 
 
 NORM = "y = BatchNormalization(a, s, o, m, v)"
@@ -47,7 +47,7 @@ FIRES = {
             g(f"a = MatMul(x, w) {body}", (W, "float[1,1,1] k = {0.3}"), nodes=1),
             g(f"a = MatMul(x, w) {body}", (W, floats("k", 1, 1, 3)), nodes=1),
             g(f"a = MatMul(x, w) {body}", (W, K), "[4]", "[3]", nodes=1),
-            g(f"a = MatMul(x, w) {body}", (HALF_W, listed("k", (), [0.7], "float16")), nodes=1, **HALF),  # type: ignore[arg-type]
+            g(f"a = MatMul(x, w) {body}", (HALF_W, listed("k", (), [0.7], "float16")), nodes=1, **HALF),
         ]
         for rule, body in AFTER.items()
     },
@@ -74,7 +74,7 @@ FIRES = {
             g(f"{body} y = MatMul(a, w)", (W, "float[1,1] k = {0.3}"), nodes=1),
             g(f"{body} y = MatMul(a, w)", (W, floats("k", 1, 4)), nodes=1),
             g(f"{body} y = MatMul(a, w)", (W, K4), "[4]", "[3]", nodes=1),
-            g(f"{body} y = MatMul(a, w)", (HALF_W, listed("k", (), [0.7], "float16")), nodes=1, **HALF),  # type: ignore[arg-type]
+            g(f"{body} y = MatMul(a, w)", (HALF_W, listed("k", (), [0.7], "float16")), nodes=1, **HALF),
         ]
         for rule, body in BEFORE.items()
     },
@@ -111,7 +111,7 @@ NOT_PER_COLUMN = [
 REFUSES = {
     **{
         rule: [
-            *[g(f"a = MatMul(x, w) {body}", **o, reason="per column") for o in NOT_PER_COLUMN],  # type: ignore[arg-type]
+            *[g(f"a = MatMul(x, w) {body}", **o, reason="per column") for o in NOT_PER_COLUMN],
             g(
                 f"z = MatMul(x, w) a = Add(z, b) {body}",
                 (W, floats("b", 5, 1), K),
@@ -180,7 +180,7 @@ REFUSES = {
     **{
         rule: [
             *[
-                g(f"{body} y = MatMul(a, w)", **o, reason="per input")  # type: ignore[arg-type]
+                g(f"{body} y = MatMul(a, w)", **o, reason="per input")
                 for o in [
                     {"constants": (W, floats("k", 5, 1)), "x": "[A,5,4]", "y": "[A,5,3]"},
                     {"constants": (W, floats("k", 1, 1, 4)), "x": "[N,4]", "y": "[1,N,3]"},
@@ -195,7 +195,7 @@ REFUSES = {
         for rule, body in BEFORE.items()
     },
     "product_of_sum_plus_shift": [
-        g("z = Add(x, c) a = MatMul(z, w) y = Add(a, b)", **o, reason=why)  # type: ignore[arg-type]
+        g("z = Add(x, c) a = MatMul(z, w) y = Add(a, b)", **o, reason=why)
         for o, why in [
             ({"constants": (W, B, floats("c", 5, 1)), "x": "[A,5,4]", "y": "[A,5,3]"}, "per input"),
             ({"constants": (W, B, C4), "x": "[A,N,1]"}, "per input"),

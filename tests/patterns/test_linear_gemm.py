@@ -20,11 +20,11 @@ HALF_W = floats("w", 4, 3, low=-2, high=2, dtype="float16")
 
 
 def g(body: str, constants: str | Sequence[str], x: str = "[A,N,4]", y: str = "[A,N,3]", **o: object) -> Case:
-    return graph(body, constants, x, y, **o)  # type: ignore[arg-type]
+    return graph(body, constants, x, y, **o)
 
 
 def matrix(body: str, constants: str | Sequence[str], **o: object) -> Case:
-    return graph(body, constants, **{"x": "[N,4]", "y": "[N,3]", **o})  # type: ignore[arg-type]
+    return graph(body, constants, **{"x": "[N,4]", "y": "[N,3]", **o})
 
 
 NORM = "y = BatchNormalization(a, s, o, m, v)"
@@ -130,7 +130,7 @@ GEMM_NOT_PER_COLUMN = [
 REFUSES = {
     **{
         rule: [
-            *[matrix(f"a = Gemm(x, w, b) {body}", **o, reason="per column") for o in GEMM_NOT_PER_COLUMN],  # type: ignore[arg-type]
+            *[matrix(f"a = Gemm(x, w, b) {body}", **o, reason="per column") for o in GEMM_NOT_PER_COLUMN],
             matrix(f"a = Gemm(x, w, b) {body}", (W, B, K), also="float[N,3] a", reason="saved"),
             matrix(f"a = Gemm(x, w, z) {body}", (W, K), more="float[N,3] z"),
         ]
@@ -141,7 +141,7 @@ REFUSES = {
             matrix(f"a = Gemm(x, w, b) {body}", **o, reason="per column")
             for o in GEMM_NOT_PER_COLUMN
             for body in GEMM_SHIFT
-        ],  # type: ignore[arg-type]
+        ],
         matrix("a = Gemm(x, w, b) y = Add(a, k)", (W, B, K), also="float[N,3] a", reason="saved"),
         matrix("a = Gemm(x, w, b) y = Sub(k, a)", (W, B, K)),
         matrix("a = Gemm(x, z, b) y = Add(a, k)", ("float b = {1}", K), more="float[4,D] z", reason="not known"),
@@ -184,7 +184,7 @@ REFUSES = {
         matrix("y = Gemm(x, w, b)", (W, B), reason="there are none"),
         matrix("y = Gemm<alpha=0.0>(x, w, b)", (W, B), reason="zero"),
         matrix("y = Gemm<beta=0.0>(x, w, b)", (W, B), reason="zero"),
-        matrix("y = Gemm<alpha=3e-5>(x, w)", HALF_W, reason="too small", **HALF),  # type: ignore[arg-type]
+        matrix("y = Gemm<alpha=3e-5>(x, w)", HALF_W, reason="too small", **HALF),
         matrix("y = Gemm<alpha=0.5>(x, w, z)", W, more="float[N,3] z"),
     ],
     "gemm_between_reshapes": [
@@ -257,7 +257,7 @@ for rule, body in MAKES.items():
     last = 4 if rule == "gemm_of_factor" else 3
     for k, d in [([3e-5], [6e4]), ([1.0] * (last - 1) + [3e-5], [1.0] * (last - 1) + [6e4])]:
         constants = (HALF_W, listed("k", (len(k),), k, "float16"), listed("d", (len(d),), d, "float16"), small_norm(3))
-        REFUSES[rule].append(matrix(body, constants, reason="too small", **HALF))  # type: ignore[arg-type]
+        REFUSES[rule].append(matrix(body, constants, reason="too small", **HALF))
 
 #: Opsets in which a bias is not broadcast by itself, and neither is a sum.
 FLAT = floats("b", 1, 3), floats("k", 1, 3)

@@ -15,7 +15,7 @@ B = floats("b", 3)
 
 
 def g(body: str, constants: str | Sequence[str] = W, x: str = "[N,4]", y: str = "[N,3]", **o: object) -> Case:
-    return graph(body, constants, x, y, **o)  # type: ignore[arg-type]
+    return graph(body, constants, x, y, **o)
 
 
 FIRES = {

@@ -16,7 +16,7 @@ LAST = "int64[2] p = {1,0}, int64[1] d = {-1}"
 
 
 def g(body: str, constants: str | Sequence[str] = "", x: str = "[N,2,5,6]", y: str = "[N,2,5,6]", **o: object) -> Case:
-    return graph(body, constants, x, y, **o)  # type: ignore[arg-type]
+    return graph(body, constants, x, y, **o)
 
 
 def positive(

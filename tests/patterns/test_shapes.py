@@ -126,7 +126,7 @@ def test_described(
     body = f"n = Shape<start=0,end=1>(x) m = Shape<start=1,end=2>(x) v = Concat<axis=0>({parts})"
     v = value(body, f"float[{x}] x, int64[1] k", numbers)
     tensor = next(i for i in v.graph.inputs if i.name == "x")
-    assert described(tensor, v, zero, result) == wanted  # type: ignore[arg-type]
+    assert described(tensor, v, zero, result) == wanted
 
 
 def test_described_without_a_rank() -> None:
@@ -162,7 +162,7 @@ def test_described_without_a_rank() -> None:
 def test_shape_to_write(
     target: list[int | None] | None, x: tuple[object, ...] | None, wanted: list[int] | None
 ) -> None:
-    assert shape_to_write(target, x) == wanted  # type: ignore[arg-type]
+    assert shape_to_write(target, x) == wanted
 
 
 @pytest.mark.parametrize(("x", "y", "wanted"), [
@@ -177,7 +177,7 @@ def test_shape_to_write(
     ((), (1, 1), [1, 1]),
 ])  # fmt: skip
 def test_target_of(x: tuple[object, ...] | None, y: tuple[object, ...] | None, wanted: list[int] | None) -> None:
-    assert target_of(x, y) == wanted  # type: ignore[arg-type]
+    assert target_of(x, y) == wanted
 
 
 def test_axes_of() -> None:

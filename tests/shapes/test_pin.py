@@ -262,7 +262,7 @@ def test_inference_knows_what_an_expression_is() -> None:
     for shapes, concat in (({}, "past + seq"), ({"seq": 1}, "past + 1"), ({"seq": 1, "past": 3}, "4")):
         m = graphopt.infer_shapes(proto, input_shapes=shapes)
         found = {v.name: v.shape for n in m.graph for v in n.outputs if v is not None}
-        assert str(found["n"][1]) == str(found["y"][1]) == concat  # type: ignore[index]
+        assert str(found["n"][1]) == str(found["y"][1]) == concat
 
 
 # ------------------------------------------------------------------------------------------- pins with which nothing runs
