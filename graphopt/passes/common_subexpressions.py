@@ -9,7 +9,7 @@ from typing import Any
 from graphopt.ir import Graph, Model, Node, Reference, Tensor
 from graphopt.passes.purity import is_deterministic
 from graphopt.rewrite import Ledger, Step
-from graphopt.rewrite.driver import record
+from graphopt.rewrite.rewriter import record
 
 
 def merge_common_subexpressions(model: Model, ledger: Ledger) -> int:

@@ -6,7 +6,7 @@ import time
 
 from graphopt.ir import Graph, Model, Node
 from graphopt.rewrite import NodeRecord, Rewriter, Step
-from graphopt.rewrite.driver import record
+from graphopt.rewrite.rewriter import record
 
 
 def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:

@@ -7,7 +7,7 @@ import time
 from graphopt.ir import Graph, Model
 from graphopt.passes.purity import is_pure
 from graphopt.rewrite import Ledger, NodeRecord, Step
-from graphopt.rewrite.driver import record
+from graphopt.rewrite.rewriter import record
 
 
 def remove_dead_code(model: Model, ledger: Ledger) -> int:

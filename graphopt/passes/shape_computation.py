@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from graphopt.ir import Dim, Graph, Model, Node, Tensor, Value, op_schema
 from graphopt.rewrite import NodeRecord, Rewriter, Step
-from graphopt.rewrite.driver import record
+from graphopt.rewrite.rewriter import record
 from graphopt.shapes import facts_of, infer_node, operation_of
 
 #: From this opset on, Shape gives some dims in a row by itself.

@@ -15,8 +15,9 @@ from graphopt.rewrite.annotations import (
     Str,
     Tensor,
 )
-from graphopt.rewrite.driver import Driver, Handlers, Rewriter, RuleSet
+from graphopt.rewrite.driver import Driver, Handlers, RuleSet
 from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
+from graphopt.rewrite.rewriter import Rewriter
 from graphopt.rewrite.rule import Rule, rule
 from graphopt.rewrite.terms import any_of, domain, maybe, op
 

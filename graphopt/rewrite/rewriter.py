@@ -1,0 +1,208 @@
+"""The rewriter: changes graphs, keeps the ledger, and notes which nodes deserve another look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from graphopt.ir import Graph, Model, Node, Value, op_schema
+from graphopt.rewrite.compile import Compiled
+from graphopt.rewrite.ledger import Ledger, NodeRecord
+from graphopt.shapes import known_elements, take_over
+
+#: Constants up to this many bytes may be repeated where a graph output is one.
+_SMALL = 1024
+#: How far below a change nodes are looked at again at once, and in the next sweep.
+_REACH = 3
+_FAR_REACH = 3
+
+
+class Rewriter:
+    """Changes graphs, keeps the ledger, and knows which nodes deserve another look.
+
+    Attributes:
+        pending: nodes to look at next.
+        changed: nodes near which something changed since the last sweep.
+        tried: patterns that were tried on a node in vain since something near it changed.
+        removable: whether a node that nobody reads may go.
+    """
+
+    def __init__(self, model: Model, ledger: Ledger, removable: Callable[[Node], bool] = lambda node: True) -> None:
+        self.model = model
+        self.ledger = ledger
+        self.removable = removable
+        self.pending: dict[Node, None] = {}
+        self.changed: dict[Node, None] = {}
+        self._copies: list[Node] = []
+        model.resolve_shadowing()
+        self.tried: dict[Node, set[Compiled]] = {}
+
+    def look_again(self, node: Node) -> None:
+        self.pending[node] = None
+        self.changed[node] = None
+        self.tried.pop(node, None)
+
+    def below_changes(self) -> list[Node]:
+        """The nodes that changed since the last call, and those below them, in order."""
+        found = {n: None for n in self.changed if n.graph is not None}
+        self.changed.clear()
+        layer = list(found)
+        for _ in range(_FAR_REACH):
+            layer = [u for n in layer for u in n.users() if u not in found]
+            found.update(dict.fromkeys(layer))
+        for n in found:
+            self.tried.pop(n, None)
+        return sorted(found, key=lambda n: n.position)
+
+    @staticmethod
+    def can_replace(old: Value, new: Value, before: Node) -> bool:
+        """Whether `new` may stand for `old`, whose producer is `before`: an output of a graph must have a producer there."""
+        return not old.exits or before.op != "Identity" or _takes_name(old, new)
+
+    def replace(self, old: Value, new: Value, before: Node, anchor: Node | None = None) -> None:
+        """Let everybody read `new` instead of `old`, whose producer is `before`; names of graph outputs are kept.
+
+        `anchor`: the node in front of which everything is there already, where that is not `before`.
+        """
+        if old.exits and not _takes_name(old, new):
+            self._copy_to_output(old, new, before, anchor or before)
+            return
+        output = old.exits > 0
+        old.replace_uses(new)
+        if output:
+            self._exchange_names(old, new, before)
+        for node in take_over(self.model, old, new):
+            self.look_again(node)
+            for user in node.users():
+                self.look_again(user)
+        self._look_below(new)
+
+    def _copy_to_output(self, old: Value, new: Value, before: Node, anchor: Node) -> None:
+        """Let a graph output be a copy of `new`, and everybody else read `new` itself."""
+        graph = old.graph
+        if new.const is not None and _constant_takes(graph, new.dtype) and (new.const.nbytes <= _SMALL or not new.used):
+            node = Node("Constant", [], attributes={"value": new.const})
+        else:
+            node = Node("Identity", [new])
+        node.name = self.model.fresh_name(f"{old.name}_{node.op}")
+        node.graph = graph
+        copy = node.new_output(self.model.fresh_name(f"{node.name}_output"))
+        copy.dtype, copy.shape, copy.type, copy.known = old.dtype, old.shape, old.type, known_elements(new)
+        if node.op == "Constant":
+            copy.const = new.const
+        graph.insert_before(anchor, node)
+        self._copies.append(node)
+        for user in list(old.uses):
+            for i, v in enumerate(user.inputs):
+                if v is old:
+                    user.set_input(i, new)
+        old.replace_uses(copy)
+        self._exchange_names(old, copy, before)
+        self._look_below(new)
+
+    def drop_if_unused(self, v: Value) -> None:
+        """Take out a constant that was added but that nobody reads after all."""
+        if v.used:
+            return
+        if v.node is not None:
+            self.erase_if_dead(v.node, matched={v.node})
+        elif v in v.graph.initializers:
+            v.graph.remove_initializer(v)
+
+    def take_copies(self) -> list[NodeRecord]:
+        """The copies that were made for graph outputs since the last call."""
+        copies = [record(n) for n in self._copies if n.graph is not None]
+        self._copies.clear()
+        return copies
+
+    def _exchange_names(self, old: Value, new: Value, before: Node) -> None:
+        name = old.name
+        old.name = self.model.fresh_name(name)
+        before.touch()
+        new.rename(name)
+
+    def insert(self, node: Node, before: Node) -> None:
+        """Put a node in front of another one."""
+        assert before.graph is not None
+        before.graph.insert_before(before, node)
+        self.look_again(node)
+
+    def add_constant(self, v: Value, before: Node) -> None:
+        """Give a constant that was made outside the graph its place: an initializer, or a Constant node in a function.
+
+        A model of IR version 3, in which every initializer is an input, becomes version 4.
+        """
+        graph = before.graph
+        assert graph is not None and v.const is not None
+        if not is_function_body(graph):
+            graph.model.ir_version = max(graph.model.ir_version, 4)
+            graph.initializers[v] = v.const
+            graph.touch()
+            return
+        node = Node("Constant", [], name=self.model.fresh_name(f"{v.name}_Constant"), attributes={"value": v.const})
+        node.outputs.append(v)
+        v.node = node
+        graph.insert_before(before, node)
+
+    def erase_if_dead(self, node: Node, gone: list[NodeRecord] | None = None, matched: Collection[Node] = ()) -> int:
+        """Remove a node that nobody reads, and its producers that nobody reads then; how many Constants apart.
+
+        `matched`: nodes that a rule has replaced; they go even if they are not `removable` otherwise.
+        """
+        count = 0
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            if n.graph is None or any(v is not None and v.used for v in n.outputs):
+                continue
+            if n not in matched and not self.removable(n):
+                continue
+            read = list(Graph._reads(n))
+            if gone is not None:
+                gone.append(record(n))
+            n.graph.remove(n)
+            self.pending.pop(n, None)
+            count += n.op != "Constant"
+            for v in read:
+                if v.node is not None and v.node.graph is not None:
+                    if not v.used:
+                        stack.append(v.node)
+                    else:
+                        self.look_again(v.node)
+                        if len(v.uses) == 1:
+                            self.look_again(next(iter(v.uses)))
+                elif not v.used and v in v.graph.initializers and v.const is not None:
+                    v.graph.remove_initializer(v)
+        return count
+
+    def _look_below(self, value: Value) -> None:
+        """Queue the nodes below a value that a pattern through it may start from."""
+        layer = list(value.uses)
+        for _ in range(_REACH):
+            below: list[Node] = []
+            for n in layer[:16]:
+                self.look_again(n)
+                below.extend(n.users())
+            layer = below
+
+
+def _takes_name(old: Value, new: Value) -> bool:
+    """Whether `new` can become the graph output that `old` is by taking its name."""
+    return new.node is not None and new.node.graph is old.graph and not new.exits and old.exits == 1
+
+
+def _constant_takes(graph: Graph, dtype: int) -> bool:
+    """Whether a Constant may have this dtype; before opset 9 only floats."""
+    schema = op_schema("Constant", graph.opsets.get("", 0))
+    return schema is not None and dtype in schema.outputs[0].types
+
+
+def is_function_body(graph: Graph) -> bool:
+    g = graph
+    while g.parent is not None:
+        g = g.parent
+    return g is not g.model.graph
+
+
+def record(node: Node) -> NodeRecord:
+    v = node.outputs[0] if node.outputs else None
+    return NodeRecord(node.op, node.name, v.name if v is not None else "")
