@@ -571,3 +571,18 @@ def test_a_branch_that_cannot_run_is_left_alone() -> None:
     free, pinned = optimize(proto), optimize(proto, input_shapes={"x": (2, 8)})
     assert [len(g) for g in free.graph.subgraphs()] == [1, 1, 1]
     assert sorted(len(g) for g in pinned.graph.subgraphs()) == [1, 1, 3]
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("batch", ["N", "2"])
+def test_an_output_that_is_declared_otherwise_keeps_its_producer(batch: str, level: int) -> None:
+    """What a checker cannot see in the model that came in it may not see in the one that goes out, or it refuses that."""
+    proto = parse(
+        f"g (float[{batch}, 12] x) => (float[1, K] y) <int64[2] c = {{3, 4}}, int64[1] zero = {{0}}> "
+        "{ s = Shape<end=1>(x) all = Concat<axis=0>(s, c) k = Shape(all) n = ReduceMax(k) t = Slice(all, zero, n) y = Reshape(x, t) }"
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    m = optimize(proto, level=level)
+    onnx.checker.check_model(m.proto, full_check=True)
+    x = np.float32(np.arange(24)).reshape(2, 12)
+    assert same_bits(run(m.proto, x=x), run(proto, x=x))

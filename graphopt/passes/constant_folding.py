@@ -15,7 +15,7 @@ from graphopt.ir.save import node_proto
 from graphopt.ir.tensor import byte_size
 from graphopt.passes.purity import is_deterministic
 from graphopt.rewrite import NodeRecord, Rewriter, Step
-from graphopt.shapes import WHOLE, facts_of, infer_node
+from graphopt.shapes import WHOLE, infer_node
 
 #: Operators that stay although their inputs are constant: folding them would undo quantization.
 BARRIERS = frozenset({"DequantizeLinear", "Constant", "DynamicQuantizeLinear"})
@@ -126,9 +126,6 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
     assert graph is not None
     if node.op == "Identity" and any(v.exits for v in results):
         return False  # a graph output that is a constant stays a copy of it
-    misdeclared = facts_of(rewriter.model).misdeclared
-    if misdeclared and any(o in misdeclared for v in results for u in v.uses for o in u.outputs):
-        return False  # a checker would see that the declaration is wrong, and refuse the model
     made = []
     for v, array in results.items():
         if not v.used:

@@ -37,6 +37,7 @@ def _simplify(model: Model, graph: Graph, rewriter: Rewriter) -> int:
     arithmetic = {
         n for n in graph if n.outputs and getattr(n.outputs[0], "known", None) is not None and _is_arithmetic(n)
     }
+    arithmetic -= facts_of(model).left_alone
     wanted = {v for n in arithmetic for v in n.outputs if v is not None and _is_wanted(v, arithmetic)}
     if not wanted:
         return 0

@@ -84,7 +84,7 @@ class Driver:
         self._fruitless: dict[str, list[str]] = {}
         self._limit = 1000 + 8 * sum(map(len, self.model.graphs()))
         self._broken: set[Rule] = set()
-        self._unrunnable = facts_of(self.model).unrunnable
+        self._facts = facts_of(self.model)
 
     def run(self) -> int:
         """Rewrite every graph of the model; the number of changes.
@@ -120,8 +120,8 @@ class Driver:
 
     def _visit(self, node: Node) -> bool:
         """Try handlers and rules on a node; whether one of them changed the graph."""
-        if self._unrunnable and node.graph in self._unrunnable:
-            return False  # a simpler form would show to a session that this body cannot run, and it refuses the model
+        if node.graph in self._facts.unrunnable or node in self._facts.left_alone:
+            return False  # a simpler form would show to a session or a checker what it refuses the model for
         op = node.op
         rules, handlers = self.rules, self.handlers
         if op not in rules.known:

@@ -19,7 +19,8 @@ class Facts:
         conflicts: contradictions that were met: what one node says against what another says.
         refused: nodes that cannot take their inputs, and why.
         unrunnable: bodies with such a node in them: a session may look into them, but cannot get there.
-        misdeclared: outputs of the model that have another shape than the file says.
+        left_alone: producers of outputs that have another shape than the file says, and what computes their shapes: a
+            checker that saw more of them would refuse the model.
         learnt: something was learnt since the last `settle`.
     """
 
@@ -28,7 +29,7 @@ class Facts:
         self.conflicts: list[str] = []
         self.refused: dict[Node, str] = {}
         self.unrunnable: frozenset[Graph] = frozenset()
-        self.misdeclared: frozenset[Value] = frozenset()
+        self.left_alone: frozenset[Node] = frozenset()
         self.learnt = False
         self.scope: int | None = None
         self._made = 0

@@ -12,7 +12,7 @@ from graphopt.shapes import text
 from graphopt.shapes.dims import ANONYMOUS, FRESH, complexity, is_anonymous, names_in, same_dims, same_shape
 from graphopt.shapes.facts import Facts, facts_of, merged
 from graphopt.shapes.hypotheses import decide_ranks
-from graphopt.shapes.site import known_elements
+from graphopt.shapes.site import WHOLE, known_elements
 from graphopt.shapes.types import TypeInfo, type_info, without
 from graphopt.shapes.walk import Walk
 
@@ -40,9 +40,8 @@ def infer_model(model: Model, guess_ranks: bool = False) -> Facts:
     decide_ranks(model, guess_ranks)
     _walk_and_settle(model, facts, learnt=facts.learnt)
     facts.unrunnable = frozenset(g for n in facts.refused for g in _bodies_around(n))
-    facts.misdeclared = frozenset(
-        v for v, info in _outputs(model) if same_shape(v.shape, type_info(info.type).shape) is False
-    )
+    misdeclared = (v for v, info in _outputs(model) if same_shape(v.shape, type_info(info.type).shape) is False)
+    facts.left_alone = _shape_producers(misdeclared)
     for v, t in claimed.items():
         if v.type is None and not v.dtype:
             v.type = t
@@ -177,6 +176,18 @@ def _bodies_around(node: Node) -> Iterator[Graph]:
     while graph is not None and graph.owner is not None:
         yield graph
         graph = graph.parent
+
+
+def _shape_producers(values: Iterable[Value]) -> frozenset[Node]:
+    """The producers of values, and of the whole numbers that these read."""
+    found: set[Node] = set()
+    stack = [v.node for v in values]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            stack += [v.node for v in node.inputs if v is not None and v.dtype in WHOLE]
+    return frozenset(found)
 
 
 def _outputs(model: Model) -> Iterable[tuple[Value, ValueInfoProto]]:
