@@ -247,7 +247,7 @@ REFUSES = [
     ("flatten_nothing", Case("""g (float[N,3,2] x) => (float[A,B] y) { y = Flatten(x) }""", reason="not a matrix")),
     ("flatten_flatten", Case("""g (float[N,3,2] x) => (float[A,B] y) { a = Flatten<axis=2>(x) y = Flatten(a) }""",
         reason="does nothing")),
-    ("squeeze_squeeze", Case("""g (float[1,N,1] x) => (float[A] y) <int64[1] b = {0}> {
+    ("squeeze_squeeze", Case("""g (float[1,N,1] x) => (float y) <int64[1] b = {0}> {
         s = Squeeze(x) y = Squeeze(s, b) }""", reason="cannot be counted")),
     ("squeeze_squeeze", Case(f"""g (float[1,N,1] x) => (float[A] y) <bool[3] all = {{1,1,1}}, int64[1] a = {{0}}, int64[1] b = {{-1}}> {{
         {_UNKNOWN_RANK} p = Squeeze(r, a) y = Squeeze(p, b) }}""", reason="cannot be counted")),
