@@ -1,0 +1,3 @@
+"""What kernels compute with: NumPy (the reference), JAX (accelerated), exact objects (proofs)."""
+
+from __future__ import annotations

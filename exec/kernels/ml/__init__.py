@@ -1,0 +1,1 @@
+"""Operators of ai.onnx.ml: https://onnx.ai/onnx/operators/ (classical machine learning)."""

@@ -1,0 +1,3 @@
+"""Special functions that array libraries lack."""
+
+from __future__ import annotations

@@ -1,0 +1,299 @@
+"""A model as a list of steps: which kernel, on which slots, and what can be freed afterwards.
+
+Model-local functions are written out where they are called. A subgraph is a plan of its own that is given what it
+captures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphopt.errors import GraphoptError
+from graphopt.exec.kernels import Kernel, kernel_for
+from graphopt.exec.kernels.backend import Backend
+from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
+from graphopt.ir.schema import op_schema
+
+#: The slot of inputs that are left out: always None.
+EMPTY = 0
+
+
+class UnsupportedError(GraphoptError):
+    """The executor lacks operators that the model needs; the message names them, and says nothing about the model."""
+
+
+class RunError(GraphoptError):
+    """A node failed on its inputs; the message names it."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One call of a kernel.
+
+    Attributes:
+        kernel: what is called.
+        op: its operator, with the domain in front unless that is ONNX's own.
+        node: the node's name, or that of its first output where it has none.
+        inputs: slots; EMPTY where an input is left out.
+        outputs: slots; EMPTY where nobody reads an output.
+        attributes: passed by keyword.
+        bodies: subgraphs by attribute.
+        frees: slots that nobody reads after this step.
+    """
+
+    kernel: Kernel
+    op: str
+    node: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    attributes: dict[str, Any]
+    bodies: dict[str, Subplan] = field(default_factory=dict)
+    frees: tuple[int, ...] = ()
+
+    def reads(self) -> Iterator[int]:
+        """Slots that it reads, those that its subgraphs capture included."""
+        yield from self.inputs
+        for body in self.bodies.values():
+            yield from body.captured
+
+    def __str__(self) -> str:
+        return f"node '{self.node}' ({self.op})"
+
+
+@dataclass(slots=True)
+class Subplan:
+    """A subgraph, and the slots around it that it reads."""
+
+    plan: Plan
+    captured: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Plan:
+    """Steps in the order in which they run.
+
+    Attributes:
+        inputs: the slots that are filled first: the graph's inputs, then what a subgraph captures.
+        outputs: the slots of the results.
+        constants: arrays by slot.
+        size: number of slots.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    constants: dict[int, np.ndarray]
+    steps: list[Step]
+    size: int
+
+    def slots(self, inputs: Iterable[Any]) -> list[Any]:
+        """A fresh set of slots with constants and inputs in place."""
+        slots: list[Any] = [None] * self.size
+        for slot, array in self.constants.items():
+            slots[slot] = array
+        for slot, value in zip(self.inputs, inputs, strict=True):
+            slots[slot] = value
+        return slots
+
+    def run(self, xp: Backend, inputs: Iterable[Any]) -> list[Any]:
+        """Run all steps on a backend.
+
+        Raises:
+            RunError: a node failed; the kernel's own error is its cause.
+        """
+        slots = self.slots(inputs)
+        for step in self.steps:
+            run_step(step, xp, slots)
+        return [slots[slot] for slot in self.outputs]
+
+
+def run_step(step: Step, xp: Backend, slots: list[Any]) -> None:
+    """Run one step on slots, and free what is not read afterwards."""
+    attributes = step.attributes
+    if step.bodies:
+        attributes = {**attributes, **{name: _callable(body, xp, slots) for name, body in step.bodies.items()}}
+    function = xp.overrides.get(step.op, step.kernel.function) if xp.overrides else step.kernel.function
+    try:
+        result = function(xp, *[slots[i] for i in step.inputs], **attributes)
+    except RunError:
+        raise
+    except Exception as e:
+        raise RunError(f"{step}: {describe(e)}; its inputs: {_layouts(slots[i] for i in step.inputs)}") from e
+    if type(result) is tuple:
+        for slot, value in zip(step.outputs, result):
+            if slot:
+                slots[slot] = value
+    elif step.outputs and step.outputs[0]:
+        slots[step.outputs[0]] = result
+    for slot in step.frees:
+        slots[slot] = None
+
+
+def _callable(body: Subplan, xp: Backend, slots: Sequence[Any]) -> Any:
+    captured = [slots[i] for i in body.captured]
+
+    def call(*inputs: Any) -> list[Any]:
+        return body.plan.run(xp, [*inputs, *captured])
+
+    return call
+
+
+def describe(e: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(e).split())
+    return text if text and isinstance(e, GraphoptError) else f"{type(e).__name__}: {text}" if text else type(e).__name__
+
+
+def _layouts(values: Iterable[Any]) -> str:
+    def layout(v: Any) -> str:
+        return f"{v.dtype}{list(v.shape)}" if hasattr(v, "dtype") else "nothing" if v is None else type(v).__name__
+
+    return ", ".join(map(layout, values)) or "none"
+
+
+# ------------------------------------------------------------------------------------------------------------- building
+def plan(model: Model, outputs: Sequence[Value] | None = None) -> Plan:
+    """Plan a model.
+
+    Args:
+        model: as loaded; its weights are read, never copied.
+        outputs: values of the main graph to compute instead of the model's outputs.
+
+    Raises:
+        UnsupportedError: operators, or attributes of theirs, without a kernel; all are named.
+        ModelError: weights that cannot be read.
+    """
+    builder = _Builder(model)
+    graph = model.graph
+    scope: dict[Value, int] = {}
+    inputs = [v for v in graph.inputs]
+    slots = tuple(builder.new(scope, v) for v in inputs)
+    builder.add_graph(graph, scope, {})
+    result = builder.finish(slots, tuple(scope[v] for v in outputs or graph.outputs))
+    if builder.missing:
+        raise UnsupportedError("; ".join(builder.missing))
+    return result
+
+
+class _Builder:
+    """Collects the steps of one plan."""
+
+    def __init__(self, model: Model, missing: dict[str, None] | None = None) -> None:
+        self.model = model
+        self.size = 1
+        self.constants: dict[int, np.ndarray] = {}
+        self.steps: list[Step] = []
+        self.missing: dict[str, None] = {} if missing is None else missing
+
+    def new(self, scope: dict[Value, int], value: Value) -> int:
+        slot = scope[value] = self.size
+        self.size += 1
+        return slot
+
+    def add_graph(self, graph: Graph, scope: dict[Value, int], bound: Mapping[str, Any]) -> None:
+        """Append the steps of a graph. `bound` are the attributes of the call where it is a function's."""
+        for value, tensor in graph.initializers.items():
+            if value not in scope:  # one that is an input too was given a slot
+                self.constants[self.new(scope, value)] = tensor.numpy()
+        for node in graph:
+            self.add_node(node, scope, bound)
+
+    def add_node(self, node: Node, scope: dict[Value, int], bound: Mapping[str, Any]) -> None:
+        assert node.graph is not None
+        inputs = tuple(EMPTY if v is None else scope[v] for v in node.inputs)
+        attributes = _resolved(node.attributes, bound)
+        function = self.model.functions.get((node.domain, node.op_type, node.overload))
+        kernel = kernel_for(node.op, node.graph.opsets.get(node.domain, 1))
+        if function is not None and (kernel is None or not node.domain.startswith("graphopt")):
+            inner = dict(zip(function.graph.inputs, (*inputs, *[EMPTY] * len(function.graph.inputs))))
+            defaults = {a.name: _default(a) for a in function.source.attribute_proto}
+            self.add_graph(function.graph, inner, {**defaults, **attributes})
+            for value, source in zip(node.outputs, function.graph.outputs):
+                if value is not None:
+                    scope[value] = inner[source]
+            return
+        if kernel is None:
+            self.missing[f"no kernel for {node.op} at opset {node.graph.opsets.get(node.domain)}"] = None
+            for v in node.outputs:
+                if v is not None:
+                    self.new(scope, v)
+            return
+        bodies = {}
+        for name, value in list(attributes.items()):
+            if isinstance(value, Graph):
+                bodies[name] = self.subplan(attributes.pop(name), scope, bound)
+        if kernel.attributes is not None:
+            for name in [n for n in attributes if n not in kernel.attributes]:
+                self._unknown_attribute(node, name, attributes)
+        if kernel.takes_outputs:
+            attributes["outputs"] = len(node.outputs)
+        outputs = tuple(EMPTY if v is None else self.new(scope, v) for v in node.outputs)
+        name = node.name or next((v.name for v in node.outputs if v is not None), "")
+        self.steps.append(Step(kernel, node.op, name, inputs, outputs, _decoded(attributes), bodies))
+
+    def _unknown_attribute(self, node: Node, name: str, attributes: dict[str, Any]) -> None:
+        """Drop an attribute that the operator does not have either (old exporters leave such); others are missing here."""
+        assert node.graph is not None
+        schema = op_schema(node.op_type, node.graph.opsets.get(node.domain, 1), node.domain)
+        if schema is None or name in schema.attributes:
+            self.missing[f"the kernel of {node.op} does not take attribute '{name}'"] = None
+        del attributes[name]
+
+    def subplan(self, graph: Graph, scope: Mapping[Value, int], bound: Mapping[str, Any]) -> Subplan:
+        inner = _Builder(self.model, self.missing)
+        names: dict[Value, int] = {}
+        slots = [inner.new(names, v) for v in graph.inputs]
+        captured = dict.fromkeys(v for v in _captured(graph) if v in scope)
+        slots += [inner.new(names, v) for v in captured]
+        inner.add_graph(graph, names, bound)
+        return Subplan(inner.finish(tuple(slots), tuple(names[v] for v in graph.outputs)), tuple(scope[v] for v in captured))
+
+    def finish(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Plan:
+        """Note after which step each slot is free."""
+        kept = {EMPTY, *outputs, *self.constants}
+        seen = set(kept)
+        for step in reversed(self.steps):
+            touched = [s for s in (*step.reads(), *step.outputs) if s not in seen]
+            step.frees = tuple(dict.fromkeys(touched))
+            seen.update(touched)
+        return Plan(inputs, outputs, self.constants, self.steps, self.size)
+
+
+def _captured(graph: Graph) -> Iterator[Value]:
+    """Values that a graph or one below it reads, its own among them."""
+    for g in graph.subgraphs():
+        yield from g.outputs
+        for node in g:
+            for v in node.inputs:
+                if v is not None:
+                    yield v
+
+
+def _resolved(attributes: Mapping[str, Any], bound: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a node; in the body of a function, with those of the call in place of references."""
+    out = {}
+    for name, value in attributes.items():
+        if isinstance(value, Reference):
+            if value.name in bound:
+                out[name] = bound[value.name]
+        else:
+            out[name] = value
+    return out
+
+
+def _decoded(attributes: dict[str, Any]) -> dict[str, Any]:
+    def decode(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.numpy()
+        return [decode(v) for v in value] if isinstance(value, list) else value
+
+    return {name: decode(value) for name, value in attributes.items()}
+
+
+def _default(a: Any) -> Any:
+    from graphopt.ir.attributes import decode
+
+    return decode(a, iter(()), "")
