@@ -1,3 +1,92 @@
-"""Running models: kernels, back ends and sessions. Import what you need from its module; nothing is imported here."""
+"""Running models, with ONNX Runtime's Python API: `import graphopt.exec as ort` runs ordinary programs.
+
+    session = graphopt.exec.InferenceSession("model.onnx", providers=["ReferenceExecutionProvider"])
+    outputs = session.run(None, {"x": x})
+
+Nothing is imported before it is asked for.
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphopt.exec.binding import IOBinding
+    from graphopt.exec.environment import Env
+    from graphopt.exec.options import (
+        ExecutionMode,
+        ExecutionOrder,
+        GraphOptimizationLevel,
+        RunOptions,
+        SessionOptions,
+    )
+    from graphopt.exec.providers import available_providers as get_available_providers
+    from graphopt.exec.session import InferenceSession
+    from graphopt.exec.signature import ModelMetadata, NodeArg
+    from graphopt.exec.values import OrtDevice, OrtValue
+
+#: Public names: where they live, and what they are called there.
+_EXPORTS = {
+    "Env": ("environment", "Env"),
+    "ExecutionMode": ("options", "ExecutionMode"),
+    "ExecutionOrder": ("options", "ExecutionOrder"),
+    "GraphOptimizationLevel": ("options", "GraphOptimizationLevel"),
+    "IOBinding": ("binding", "IOBinding"),
+    "InferenceSession": ("session", "InferenceSession"),
+    "ModelMetadata": ("signature", "ModelMetadata"),
+    "NodeArg": ("signature", "NodeArg"),
+    "OrtDevice": ("values", "OrtDevice"),
+    "OrtValue": ("values", "OrtValue"),
+    "RunOptions": ("options", "RunOptions"),
+    "SessionOptions": ("options", "SessionOptions"),
+    "get_available_providers": ("providers", "available_providers"),
+}
+
+
+def set_default_logger_severity(severity: int) -> None:
+    """See `Env.set_default_logger_severity`."""
+    from graphopt.exec.environment import ENV
+
+    ENV.set_default_logger_severity(severity)
+
+
+def get_device() -> str:
+    """'GPU' where JAX finds one, else 'CPU'."""
+    try:
+        import jax
+    except ImportError:
+        return "CPU"
+    return "GPU" if any(d.platform == "gpu" for d in jax.devices()) else "CPU"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        module, attribute = _EXPORTS[name]
+        value = getattr(importlib.import_module(f"graphopt.exec.{module}"), attribute)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'graphopt.exec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})
+
+
+__all__ = [
+    "Env",
+    "ExecutionMode",
+    "ExecutionOrder",
+    "GraphOptimizationLevel",
+    "IOBinding",
+    "InferenceSession",
+    "ModelMetadata",
+    "NodeArg",
+    "OrtDevice",
+    "OrtValue",
+    "RunOptions",
+    "SessionOptions",
+    "get_available_providers",
+    "get_device",
+    "set_default_logger_severity",
+]

@@ -6,18 +6,22 @@ captures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+from onnx import SparseTensorProto, numpy_helper
 
 from graphopt.errors import GraphoptError
 from graphopt.exec.kernels import Kernel, kernel_for
-from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.backend import REFERENCE, Backend
 from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
 from graphopt.ir.schema import op_schema
 
+#: Inputs of a subgraph, then what it captures, to its outputs.
+Runner = Callable[[Iterable[Any]], list[Any]]
 #: The slot of inputs that are left out: always None.
 EMPTY = 0
 
@@ -110,35 +114,48 @@ class Plan:
         return [slots[slot] for slot in self.outputs]
 
 
-def run_step(step: Step, xp: Backend, slots: list[Any]) -> None:
-    """Run one step on slots, and free what is not read afterwards."""
+def run_step(
+    step: Step, xp: Backend, slots: list[Any], bodies: Mapping[str, Runner] | None = None, free: bool = True
+) -> None:
+    """Run one step on slots.
+
+    Args:
+        step: which.
+        xp: the backend. One that traces leaves what follows from the host's arrays alone to the reference.
+        slots: values; the outputs' are written.
+        bodies: how its subgraphs run, by attribute; None: as it does.
+        free: empty the slots that nobody reads afterwards.
+
+    Raises:
+        RunError: the kernel failed; its own error is the cause.
+    """
     attributes = step.attributes
     if step.bodies:
-        attributes = {**attributes, **{name: _callable(body, xp, slots) for name, body in step.bodies.items()}}
-    function = xp.overrides.get(step.op, step.kernel.function) if xp.overrides else step.kernel.function
+        attributes = {**attributes}
+        for name, body in step.bodies.items():
+            runner = partial(body.plan.run, xp) if bodies is None else bodies[name]
+            attributes[name] = _callable(runner, [slots[i] for i in body.captured])
+    inputs = [slots[i] for i in step.inputs]
+    if xp.traces and (step.kernel.on_host or not any(map(xp.holds, inputs))):
+        xp = REFERENCE  # what follows from the host's arrays alone stays there
     try:
-        result = function(xp, *[slots[i] for i in step.inputs], **attributes)
+        result = step.kernel.function(xp, *inputs, **attributes)
     except RunError:
         raise
     except Exception as e:
-        raise RunError(f"{step}: {describe(e)}; its inputs: {_layouts(slots[i] for i in step.inputs)}") from e
+        raise RunError(f"{step}: {describe(e)}; its inputs: {_layouts(inputs)}") from e
     if type(result) is tuple:
         for slot, value in zip(step.outputs, result):
             if slot:
                 slots[slot] = value
     elif step.outputs and step.outputs[0]:
         slots[step.outputs[0]] = result
-    for slot in step.frees:
+    for slot in step.frees if free else ():
         slots[slot] = None
 
 
-def _callable(body: Subplan, xp: Backend, slots: Sequence[Any]) -> Any:
-    captured = [slots[i] for i in body.captured]
-
-    def call(*inputs: Any) -> list[Any]:
-        return body.plan.run(xp, [*inputs, *captured])
-
-    return call
+def _callable(run: Runner, captured: list[Any]) -> Any:
+    return lambda *inputs: run([*inputs, *captured])
 
 
 def describe(e: BaseException) -> str:
@@ -169,7 +186,7 @@ def plan(model: Model, outputs: Sequence[Value] | None = None) -> Plan:
     builder = _Builder(model)
     graph = model.graph
     scope: dict[Value, int] = {}
-    inputs = [v for v in graph.inputs]
+    inputs = list(graph.inputs)
     slots = tuple(builder.new(scope, v) for v in inputs)
     builder.add_graph(graph, scope, {})
     result = builder.finish(slots, tuple(scope[v] for v in outputs or graph.outputs))
@@ -198,11 +215,16 @@ class _Builder:
         for value, tensor in graph.initializers.items():
             if value not in scope:  # one that is an input too was given a slot
                 self.constants[self.new(scope, value)] = tensor.numpy()
+        for value, array in _sparse_initializers(graph):
+            self.constants[self.new(scope, value)] = array
         for node in graph:
             self.add_node(node, scope, bound)
 
     def add_node(self, node: Node, scope: dict[Value, int], bound: Mapping[str, Any]) -> None:
         assert node.graph is not None
+        if node.op == "Constant" and node.output.const is not None:
+            self.constants[self.new(scope, node.output)] = node.output.const.numpy()
+            return
         inputs = tuple(EMPTY if v is None else scope[v] for v in node.inputs)
         attributes = _resolved(node.attributes, bound)
         function = self.model.functions.get((node.domain, node.op_type, node.overload))
@@ -270,6 +292,26 @@ def _captured(graph: Graph) -> Iterator[Value]:
             for v in node.inputs:
                 if v is not None:
                     yield v
+
+
+def _sparse_initializers(graph: Graph) -> Iterator[tuple[Value, np.ndarray]]:
+    """Those that are read, as dense arrays."""
+    messages = {s.values.name: s for s in getattr(graph.source, "sparse_initializer", ())}
+    if messages:
+        read = {v.name: v for v in _captured(graph) if v.node is None and v.graph is graph and v.const is None}
+        for name in messages.keys() & read.keys():
+            yield read[name], dense(messages[name])
+
+
+def dense(sparse: SparseTensorProto) -> np.ndarray:
+    """A sparse tensor as an array; its indices are positions in the flattened tensor, or coordinates."""
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    out = np.zeros(tuple(sparse.dims), values.dtype)
+    if indices.ndim == 1:
+        out.reshape(-1)[indices] = values
+    else:
+        out[tuple(indices.T)] = values
+    return out
 
 
 def _resolved(attributes: Mapping[str, Any], bound: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from graphopt.errors import MissingDependencyError
 from graphopt.exec.kernels.backend import Backend
 
@@ -27,6 +25,11 @@ class JaxBackend(Backend):
 
     name = "jax"
     namespace = jnp
+    traces = True
+
+    @staticmethod
+    def holds(x: Any) -> bool:
+        return isinstance(x, jax.Array) or (isinstance(x, (list, dict)) and any(map(JaxBackend.holds, x)))
 
     def pad(self, x: Any, widths: Sequence[tuple[int, int]], value: Any = 0, mode: str = "constant") -> Any:
         if not any(a or b for a, b in widths):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -23,18 +23,23 @@ class Backend:
         name: as executors are called.
         namespace: the module of functions on arrays.
         exact: elements are objects of exact arithmetic (symbols, rationals) instead of floats.
-        overrides: kernels of this backend's own, by operator, for what its library has the right primitive for.
+        traces: arrays may stand for values that nobody knows yet; arrays of the host are computed with on the host.
     """
 
     name = "numpy"
     namespace: ModuleType = np
     exact = False
-    overrides: Mapping[str, Callable[..., Any]] = {}
+    traces = False
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.namespace, name)
         setattr(self, name, value)  # found at once the next time
         return value
+
+    @staticmethod
+    def holds(x: Any) -> bool:
+        """Whether a value lives on the backend's device, in whole or in part."""
+        return True
 
     # ------------------------------------------------------------------------------------------- constants and dtypes
     def number(self, value: float, like: Any) -> Any:
@@ -52,6 +57,10 @@ class Backend:
     def lowest(self, dtype: Any) -> Any:
         """What no element is below: -inf, or the smallest integer."""
         return dtype.type(-math.inf) if dtype.kind == "f" or dtype.kind == "V" else np.iinfo(dtype).min
+
+    def into(self, function: Callable[[Any], Any], x: Any) -> Any:
+        """`function(x)` of a temporary that its caller made and needs no more: NumPy writes the result over it."""
+        return function(x, out=x) if isinstance(function, np.ufunc) and isinstance(x, np.ndarray) else function(x)
 
     def pad(self, x: Any, widths: Sequence[tuple[int, int]], value: Any = 0, mode: str = "constant") -> Any:
         """`numpy.pad`; the value is cast to the array's dtype."""
