@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import SparseTensorProto, numpy_helper
 
-from graphopt.errors import GraphoptError
+from graphopt.errors import GraphoptError, RunError, UnsupportedError
 from graphopt.exec.kernels import Kernel, kernel_for
 from graphopt.exec.kernels.backend import REFERENCE, Backend
 from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
@@ -24,14 +24,6 @@ from graphopt.ir.schema import op_schema
 Runner = Callable[[Iterable[Any]], list[Any]]
 #: The slot of inputs that are left out: always None.
 EMPTY = 0
-
-
-class UnsupportedError(GraphoptError):
-    """The executor lacks operators that the model needs; the message names them, and says nothing about the model."""
-
-
-class RunError(GraphoptError):
-    """A node failed on its inputs; the message names it."""
 
 
 @dataclass(slots=True)
@@ -93,11 +85,11 @@ class Plan:
     steps: list[Step]
     size: int
 
-    def slots(self, inputs: Iterable[Any]) -> list[Any]:
-        """A fresh set of slots with constants and inputs in place."""
+    def slots(self, inputs: Iterable[Any], xp: Backend = REFERENCE) -> list[Any]:
+        """A fresh set of slots with constants and inputs in place, as the backend holds them."""
         slots: list[Any] = [None] * self.size
         for slot, array in self.constants.items():
-            slots[slot] = array
+            slots[slot] = xp.lift(array)
         for slot, value in zip(self.inputs, inputs, strict=True):
             slots[slot] = value
         return slots
@@ -108,7 +100,7 @@ class Plan:
         Raises:
             RunError: a node failed; the kernel's own error is its cause.
         """
-        slots = self.slots(inputs)
+        slots = self.slots(inputs, xp)
         for step in self.steps:
             run_step(step, xp, slots)
         return [slots[slot] for slot in self.outputs]
@@ -144,6 +136,8 @@ def run_step(
         raise
     except Exception as e:
         raise RunError(f"{step}: {describe(e)}; its inputs: {_layouts(inputs)}") from e
+    if xp.exact:
+        result = tuple(map(xp.lift, result)) if type(result) is tuple else xp.lift(result)
     if type(result) is tuple:
         for slot, value in zip(step.outputs, result):
             if slot:
@@ -195,6 +189,27 @@ def plan(model: Model, outputs: Sequence[Value] | None = None) -> Plan:
     return result
 
 
+def plan_node(model: Model, node: Node) -> Plan:
+    """Plan one node: its inputs are the plan's (each position one), its outputs likewise.
+
+    Raises:
+        UnsupportedError: it, or a node of its subgraphs, has no kernel.
+    """
+    builder = _Builder(model)
+    scope: dict[Value, int] = {}
+    slots = []
+    for v in node.inputs:
+        if v is None:
+            builder.size += 1
+            slots.append(builder.size - 1)
+        else:
+            slots.append(builder.new(scope, v))
+    builder.add_node(node, scope, {})
+    if builder.missing:
+        raise UnsupportedError("; ".join(builder.missing))
+    return builder.finish(tuple(slots), tuple(scope[v] for v in node.outputs if v is not None))
+
+
 class _Builder:
     """Collects the steps of one plan."""
 
@@ -209,6 +224,12 @@ class _Builder:
         slot = scope[value] = self.size
         self.size += 1
         return slot
+
+    def slot(self, scope: dict[Value, int], value: Value) -> int:
+        """Where a value is; a constant that lies outside of what is planned comes in with it."""
+        if value not in scope and value.const is not None:
+            self.constants[self.new(scope, value)] = value.const.numpy()
+        return scope[value]
 
     def add_graph(self, graph: Graph, scope: dict[Value, int], bound: Mapping[str, Any]) -> None:
         """Append the steps of a graph. `bound` are the attributes of the call where it is a function's."""
@@ -225,7 +246,7 @@ class _Builder:
         if node.op == "Constant" and node.output.const is not None:
             self.constants[self.new(scope, node.output)] = node.output.const.numpy()
             return
-        inputs = tuple(EMPTY if v is None else scope[v] for v in node.inputs)
+        inputs = tuple(EMPTY if v is None else self.slot(scope, v) for v in node.inputs)
         attributes = _resolved(node.attributes, bound)
         function = self.model.functions.get((node.domain, node.op_type, node.overload))
         kernel = kernel_for(node.op, node.graph.opsets.get(node.domain, 1))

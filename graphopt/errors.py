@@ -27,5 +27,13 @@ class RewriteLoopError(RuleError):
     """A set of rules keeps rewriting its own results."""
 
 
+class UnsupportedError(GraphoptError):
+    """An executor lacks operators or types that a model needs; the message names them, and says nothing about the model."""
+
+
+class RunError(GraphoptError):
+    """A node failed on the inputs that it got; the message names it."""
+
+
 class MissingDependencyError(GraphoptError, ImportError):
     """An optional back end is not installed; the message names the extra that brings it."""

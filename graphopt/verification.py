@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from graphopt import compare as comparing
 from graphopt import sampling
 from graphopt.compare import Comparison, compare, layout, spread
-from graphopt.errors import ArgumentError, GraphoptError, MissingDependencyError, ModelError
-from graphopt.exec.executors import Executor, Feeds, ModelFile, Unsupported, installed, known, model_file
+from graphopt.errors import ArgumentError, GraphoptError, MissingDependencyError, ModelError, UnsupportedError
+from graphopt.exec.executors import DEFAULTS, Executor, Feeds, ModelFile, installed, known, model_file
 from graphopt.sampling import Plan
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ Verdict = Literal["equal", "different", "interface differs", "failed", "inconclu
 Status = Literal[
     "equal", "different", "failed", "constant output: proves nothing", "too small to tell", "not deterministic"
 ]
-
-#: Default executors leave out a reference run of a model with more weights than this, in bytes.
-REFERENCE_LIMIT = 256 * 2**20
 
 
 class VerificationError(GraphoptError, AssertionError):
@@ -171,8 +168,8 @@ def verify(
     Args:
         original: a path, bytes, an onnx.ModelProto, a graphopt.Model: anything with `proto` or `SerializeToString()`.
         candidate: likewise. Its names, order, dtypes and declared dims of inputs and outputs must be the original's.
-        on: names of executors (graphopt.exec.executors). None: all that are installed, onnx.reference only up to
-            REFERENCE_LIMIT of weights.
+        on: names of executors (graphopt.exec.executors). None: the reference kernels, and ONNX Runtime where it is
+            installed.
         seeds: draws of random inputs for each set of sizes, two at least.
         sizes: sets of sizes of the dynamic dims. They are found by asking the original, see graphopt.sampling.
         rtol: what counts as equal: largest |a - b| over max(1, largest |a|). None: 1e-8, 1e-4 or 1e-2, by the least
@@ -190,7 +187,7 @@ def verify(
         MissingDependencyError: an executor that was asked for by name is not installed.
         ModelError: the original is no model.
     """
-    names = known([on] if isinstance(on, str) else list(on or installed()))
+    names = known([on] if isinstance(on, str) else list(on or (n for n in installed() if n in DEFAULTS)))
     if seeds < 2 or sizes < 1:  # one draw cannot show what an output depends on
         raise ArgumentError(f"seeds must be 2 or more and sizes 1 or more, not {seeds} and {sizes}")
     with contextlib.ExitStack() as stack:
@@ -203,9 +200,6 @@ def verify(
             return Verification("interface differs", problems=tuple(problems))
         alike = partial(compare, tolerance=rtol, at_least=comparing.tolerance_for(a.proto))
         trials = _Trials(a, b, seeds, sizes, seconds, list(comparing.given(inputs, a.proto)), alike)
-        if on is None and "reference" in names and (weights := comparing.weight_bytes(a.proto)) > REFERENCE_LIMIT:
-            names.remove("reference")
-            trials.notes.append(f"left out: reference: {weights / 2**20:.0f} MiB of weights are too many for it")
         rows = tuple(itertools.chain.from_iterable(trials.on(name) for name in names))
     return Verification(_verdict(rows), rows, (), tuple(trials.notes))
 
@@ -261,7 +255,7 @@ class _Trials:
         del session  # at no time are both models loaded
         try:
             session = self.candidate.on(name)
-        except Unsupported as e:
+        except UnsupportedError as e:
             self.notes.append(f"not comparable: {name}: {e}")
             return []
         except Exception as e:
@@ -271,7 +265,7 @@ class _Trials:
             try:
                 got = session.run(case.feeds)
                 rows += [self._row(name, case, output, got[output], unstable.get(output)) for output in case.outputs]
-            except Unsupported as e:
+            except UnsupportedError as e:
                 self.notes.append(f"not comparable: {name}: {e}")
                 return []
             except Exception as e:
@@ -329,7 +323,7 @@ class _Trials:
         def refuses(feeds: Feeds) -> str:
             try:
                 session.run(feeds)
-            except Unsupported:
+            except UnsupportedError:
                 raise
             except Exception as e:
                 return _short(e)

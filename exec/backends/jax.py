@@ -10,6 +10,7 @@ from typing import Any
 
 from graphopt.errors import MissingDependencyError
 from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.rounding import limits
 
 try:
     import jax
@@ -38,11 +39,36 @@ class JaxBackend(Backend):
             return jnp.pad(x, widths, mode=mode)
         return jnp.pad(x, widths, constant_values=jnp.asarray(value, x.dtype))
 
+    def saturate(self, x: Any, dtype: Any, zero_point: Any = None) -> Any:
+        y = jnp.round(x)
+        if zero_point is not None:
+            y = y + zero_point.astype(jnp.float32)
+        return jnp.clip(y, *limits(dtype)).astype(dtype)
+
+    def divide(self, x: Any, y: Any) -> Any:
+        """The quotient rounded once: XLA would multiply with the reciprocal of a scalar, which moves what is quantised."""
+        if x.dtype == y.dtype == jnp.float32:
+            return (jnp.asarray(x, jnp.float64) / jnp.asarray(y, jnp.float64)).astype(jnp.float32)
+        return jnp.divide(x, y)
+
+    def unabridged(self) -> Any:
+        return jax.default_matmul_precision("highest")
+
     def erf(self, x: Any) -> Any:
         return jax.scipy.special.erf(x)
 
+    def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
+        return function(x)
+
     def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
         return jax.lax.scan(step, state, xs, reverse=reverse)
+
+    def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:
+        if largest:
+            values, where = jax.lax.top_k(x, k)
+            return values, where.astype(jnp.int64)
+        where = jnp.argsort(x, axis=-1, stable=True)[..., :k]
+        return jnp.take_along_axis(x, where, -1), where
 
     def put(self, x: Any, index: Any, values: Any, combine: str = "set") -> Any:
         at = jnp.asarray(x).at[index]

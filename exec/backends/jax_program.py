@@ -12,11 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from graphopt.errors import RunError
 from graphopt.exec.backends.jax import JAX
 from graphopt.exec.environment import ENV
 from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.partition import Segment, Stage, partition
-from graphopt.exec.plan import Plan, RunError, Step, run_step
+from graphopt.exec.plan import Plan, Step, run_step
 
 #: Constants up to this many bytes in all are compiled into the program, where XLA can lay them out anew; more are passed.
 CONSTANTS_LIMIT = 1 << 29

@@ -19,12 +19,13 @@ from graphopt.ir.tensor import Tensor
 _PENDING = -1  # index of a value whose producer has not been read yet
 
 
-def load(model: Any) -> Model:
+def load(model: Any, base_dir: str | None = None) -> Model:
     """Read a model.
 
     Args:
         model: a path (str or PathLike), the bytes of a file, an `onnx.ModelProto`, a `graphopt.Model`, an `onnx_ir.Model`
             or torch's `ONNXProgram`. Nothing that is passed in is ever changed.
+        base_dir: the folder that external data is relative to, where the model comes as bytes or as a message.
 
     Raises:
         ModelError: the file is missing, empty, truncated or no model; the graph has a cycle, an input that nothing
@@ -39,9 +40,9 @@ def load(model: Any) -> Model:
             else _build(model.proto, model.path, model.base_dir)
         )
     if isinstance(model, ModelProto):
-        return _build(model, None, "")
+        return _build(model, None, base_dir or "")
     if isinstance(model, (bytes, bytearray, memoryview)):
-        return _build(_parse(bytes(model), "the bytes given"), None, "")
+        return _build(_parse(bytes(model), "the bytes given"), None, base_dir or "")
     if isinstance(model, (str, os.PathLike)):
         path = Path(model)
         return _build(_parse(_read(path), f"'{path}'"), path, str(path.parent))

@@ -11,7 +11,6 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 from graphopt.exec.evaluate import CannotEvaluate, evaluate
 from graphopt.ir import Model, Node, Reference, Tensor, Value
-from graphopt.ir.save import node_proto
 from graphopt.ir.tensor import byte_size
 from graphopt.passes.purity import is_deterministic
 from graphopt.rewrite import NodeRecord, Rewriter, Step
@@ -67,7 +66,7 @@ class ConstantFolding:
             return self._refuse(node, rewriter, too_large)
         assert node.graph is not None
         try:
-            results = evaluate(node_proto(node), [None if t is None else t.numpy() for t in tensors], node.graph.opsets)
+            results = evaluate(rewriter.model, node, [None if t is None else t.numpy() for t in tensors])
         except CannotEvaluate as e:
             return self._refuse(
                 node, rewriter, f"the reference cannot compute it: {str(e).splitlines()[0][:200] if str(e) else ''}"

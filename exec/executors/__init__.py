@@ -1,0 +1,11 @@
+"""Executors: one way to run a model, whoever computes it. See `base` for the interface, `registry` for the names."""
+
+from __future__ import annotations
+
+from graphopt.exec.executors.base import Executor, Feeds, Source
+from graphopt.exec.executors.model_file import ModelFile, model_file
+from graphopt.exec.executors.registry import DEFAULTS, create, installed, known, names
+
+__all__ = [
+    "DEFAULTS", "Executor", "Feeds", "ModelFile", "Source", "create", "installed", "known", "model_file", "names",
+]  # fmt: skip

@@ -1,0 +1,28 @@
+"""The interface that all executors share.
+
+An executor is anything that can be called as `Executor(model).run(feeds)`: `model` is a path or the bytes of a file,
+`feeds` maps input names to values, the result maps output names to values. A value is
+
+    numpy.ndarray   a tensor; bfloat16, float8, 4-bit and 2-bit ones have `ml_dtypes`' dtypes, strings have dtype object
+    list            a sequence of values
+    dict            a map
+    None            an empty optional
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+#: A model as executors take it: the path of a file, or a file's bytes.
+Source = bytes | str | os.PathLike[str]
+Feeds = Mapping[str, Any]
+
+
+class Executor(Protocol):
+    """What runs a model."""
+
+    def run(self, feeds: Feeds, /) -> dict[str, Any]:
+        """Outputs by name, in the model's order; raises whatever the executor raises where it refuses the inputs."""
+        ...

@@ -1,0 +1,61 @@
+"""OpenVINO as an executor."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from graphopt.errors import MissingDependencyError, UnsupportedError
+from graphopt.exec.executors.base import Feeds, Source
+
+
+class OpenVino:
+    """OpenVINO with one stream and one thread, in the precision of the model.
+
+    Args:
+        model: a path (with or without external data), or bytes.
+        folder: what external data is relative to; OpenVINO cannot read it where the model comes as bytes.
+        device: 'CPU', 'GPU'...
+        threads: threads inside an operator.
+
+    Raises:
+        MissingDependencyError: openvino is not installed.
+        UnsupportedError: it has no conversion for an operator or type.
+        Exception: what OpenVINO raises for a model that it does not load.
+    """
+
+    def __init__(
+        self, model: Source, *, folder: str | os.PathLike[str] | None = None, device: str = "CPU", threads: int = 1
+    ) -> None:
+        try:
+            import openvino as ov
+        except ImportError as e:
+            raise MissingDependencyError("openvino is not installed: pip install graphopt[openvino]") from e
+        if folder is not None:
+            raise UnsupportedError("openvino reads external data beside a file only: pass a path")
+        config = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
+        core = ov.Core()
+        try:
+            read = core.read_model(model) if isinstance(model, bytes) else core.read_model(os.fspath(model))
+            self._compiled = core.compile_model(read, device, config)
+        except RuntimeError as e:
+            if lacks := _LACKS.search(str(e)):
+                raise UnsupportedError(f"openvino: {lacks[0].strip()}") from e
+            raise
+        self._inputs = [_name(port) for port in read.inputs]
+        self._outputs = [_name(port) for port in read.outputs]
+
+    def run(self, feeds: Feeds, /) -> dict[str, Any]:
+        wanted = {name: np.asarray(feeds[name]) for name in self._inputs if name in feeds}
+        results = self._compiled.create_infer_request().infer(wanted)
+        return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
+
+
+_LACKS = re.compile(r"[^\n]*(?:No conversion rule|not supported|unsupported|Not implemented|not been converted)[^\n]*", re.I)
+
+
+def _name(port: Any) -> str:
+    return str(port.get_any_name())

@@ -1,0 +1,83 @@
+"""The executors known by name.
+
+    >>> create("onnxruntime", "model.onnx").run({"x": x})["y"]
+
+A package adds its own through an entry point of the group 'graphopt.executors': a name, and what makes the executor of a
+`Source` (and of `folder`, what external data is relative to where the model comes as bytes).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from graphopt.errors import ArgumentError
+from graphopt.exec.executors.base import Executor, Source
+
+#: Name -> where what makes the executor is found, and the package that it needs.
+BUILT_IN = {
+    "reference": ("graphopt.exec.executors.own:reference", ""),
+    "jax": ("graphopt.exec.executors.own:jax", "jax"),
+    "onnxruntime": ("graphopt.exec.executors.onnxruntime:OnnxRuntime", "onnxruntime"),
+    "openvino": ("graphopt.exec.executors.openvino:OpenVino", "openvino"),
+    "onnx.reference": ("graphopt.exec.executors.onnx_reference:OnnxReference", ""),
+}
+#: Those that compare models where nobody asks for others: fast ones, and independent of each other.
+DEFAULTS = ("reference", "onnxruntime")
+
+
+@cache
+def _added() -> dict[str, EntryPoint]:
+    return {e.name: e for e in entry_points(group="graphopt.executors")}
+
+
+def names() -> list[str]:
+    """All names, those that packages added last."""
+    return [*BUILT_IN, *(name for name in _added() if name not in BUILT_IN)]
+
+
+def installed() -> list[str]:
+    """The names whose packages are there."""
+    return [n for n in names() if n not in BUILT_IN or not BUILT_IN[n][1] or importlib.util.find_spec(BUILT_IN[n][1])]
+
+
+def known(wanted: list[str]) -> list[str]:
+    """The names, if all of them are known.
+
+    A name may go on with a provider or device after a colon: 'onnxruntime:CUDAExecutionProvider', 'jax:cuda',
+    'openvino:GPU'.
+
+    Raises:
+        ArgumentError: one is not; the message lists those that are.
+    """
+    if unknown := [n for n in wanted if n.partition(":")[0] not in names()]:
+        raise ArgumentError(f"no executor is called {unknown[0]!r}; known: {', '.join(names())}")
+    return wanted
+
+
+def create(name: str, model: Source, **options: Any) -> Executor:
+    """Load `model` on the executor of this name.
+
+    Raises:
+        ArgumentError: no executor has this name.
+        MissingDependencyError: its package is not installed.
+        UnsupportedError: it lacks an operator or a type that the model needs.
+        Exception: the executor refuses the model; see the executor.
+    """
+    name, _, device = known([name])[0].partition(":")
+    if device:
+        options["device"] = device
+    return _factory(name)(model, **options)
+
+
+def _factory(name: str) -> Callable[..., Executor]:
+    if name not in BUILT_IN:
+        factory: Callable[..., Executor] = _added()[name].load()
+        return factory
+    module, _, attribute = BUILT_IN[name][0].partition(":")
+    found: Callable[..., Executor] = getattr(importlib.import_module(module), attribute)
+    return found
