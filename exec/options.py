@@ -89,7 +89,9 @@ class SessionOptions:
             ArgumentError: it was not.
         """
         if key not in self.config:
-            raise ArgumentError(f"session config entry '{key}' was not set; set are: {', '.join(self.config) or 'none'}")
+            raise ArgumentError(
+                f"session config entry '{key}' was not set; set are: {', '.join(self.config) or 'none'}"
+            )
         return self.config[key]
 
     def add_free_dimension_override_by_name(self, name: str, size: int) -> None:

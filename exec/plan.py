@@ -155,7 +155,9 @@ def _callable(run: Runner, captured: list[Any]) -> Any:
 def describe(e: BaseException) -> str:
     """An exception in one line."""
     text = " ".join(str(e).split())
-    return text if text and isinstance(e, GraphoptError) else f"{type(e).__name__}: {text}" if text else type(e).__name__
+    return (
+        text if text and isinstance(e, GraphoptError) else f"{type(e).__name__}: {text}" if text else type(e).__name__
+    )
 
 
 def _layouts(values: Iterable[Any]) -> str:
@@ -292,7 +294,9 @@ class _Builder:
         captured = dict.fromkeys(v for v in _captured(graph) if v in scope)
         slots += [inner.new(names, v) for v in captured]
         inner.add_graph(graph, names, bound)
-        return Subplan(inner.finish(tuple(slots), tuple(names[v] for v in graph.outputs)), tuple(scope[v] for v in captured))
+        return Subplan(
+            inner.finish(tuple(slots), tuple(names[v] for v in graph.outputs)), tuple(scope[v] for v in captured)
+        )
 
     def finish(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Plan:
         """Note after which step each slot is free."""

@@ -1,8 +1,8 @@
 """Sessions: a model is constructed, loaded, and run, as in ONNX Runtime.
 
-    construct   options and providers are read; nothing of the model is looked at
-    load        read, optimised by `graphopt.optimize`, planned: every operator has its kernel, or the model is refused
-    run         feeds are checked; where dims were dynamic, the model is optimised again for the ones that came in
+construct   options and providers are read; nothing of the model is looked at
+load        read, optimised by `graphopt.optimize`, planned: every operator has its kernel, or the model is refused
+run         feeds are checked; where dims were dynamic, the model is optimised again for the ones that came in
 """
 
 from __future__ import annotations
@@ -197,7 +197,9 @@ class InferenceSession:
             ArgumentError: profiling was not enabled.
         """
         if not self._options.enable_profiling:
-            raise ArgumentError("profiling was not enabled: set SessionOptions.enable_profiling before the session is made")
+            raise ArgumentError(
+                "profiling was not enabled: set SessionOptions.enable_profiling before the session is made"
+            )
         path = Path(f"{self._options.profile_file_prefix}{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}.json")
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(self._profile))

@@ -73,9 +73,7 @@ class ModelMetadata:
         """Read a model's own message."""
         m = model.source
         custom = {p.key: p.value for p in m.metadata_props}
-        return cls(
-            m.producer_name, m.graph.name, m.domain, m.doc_string, m.graph.doc_string, m.model_version, custom
-        )
+        return cls(m.producer_name, m.graph.name, m.domain, m.doc_string, m.graph.doc_string, m.model_version, custom)
 
 
 @dataclass(frozen=True)

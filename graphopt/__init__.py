@@ -27,6 +27,7 @@ if not os.path.isdir(os.path.join(_HERE, "patterns")):
     sys.meta_path.append(_Checkout)
 
 if TYPE_CHECKING:
+    from graphopt.bisection import bisect
     from graphopt.errors import GraphoptError
     from graphopt.ir import Model, load
     from graphopt.pipeline import optimize
@@ -41,6 +42,7 @@ _EXPORTS = {
     "GraphoptError": "graphopt.errors",
     "Report": "graphopt.report",
     "Model": "graphopt.ir",
+    "bisect": "graphopt.bisection",
     "infer_shapes": "graphopt.shapes.annotate",
     "load": "graphopt.ir",
     "optimize": "graphopt.pipeline",
@@ -62,4 +64,15 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_EXPORTS})
 
 
-__all__ = ["GraphoptError", "Model", "Report", "infer_shapes", "load", "optimize", "rule", "shape_function", "verify"]
+__all__ = [
+    "GraphoptError",
+    "Model",
+    "Report",
+    "bisect",
+    "infer_shapes",
+    "load",
+    "optimize",
+    "rule",
+    "shape_function",
+    "verify",
+]

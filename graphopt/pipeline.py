@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
 from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
-from graphopt.rewrite import Driver, Handlers, Ledger, Rewriter, Rule, RuleSet
+from graphopt.rewrite import Driver, Handlers, Ledger, LimitReached, Rewriter, Rule, RuleSet
 from graphopt.rewrite.compile import compile_rule
 from graphopt.shapes import infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
 
@@ -60,6 +61,7 @@ def optimize(
     freeze_inputs: bool = False,
     input_shapes: Mapping[str, int | Sequence[int | None]] | None = None,
     fold_allowance: int = DEFAULT_ALLOWANCE,
+    steps: int | None = None,
     verify: bool = False,
 ) -> Model:
     """Optimise a model. What is passed in is never changed.
@@ -73,6 +75,7 @@ def optimize(
         freeze_inputs: inputs that have an initializer become constants and leave the interface.
         input_shapes: {"x": (1, 3, 224, 224)} or {"batch": 1} fixes dims of the inputs.
         fold_allowance: bytes by which constant folding may make the model larger in all.
+        steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
 
     Returns:
@@ -90,20 +93,23 @@ def optimize(
         )
     if not isinstance(fold_allowance, int) or fold_allowance < 0:
         raise ArgumentError(f"fold_allowance must be a number of bytes, 0 or more, not {fold_allowance!r}")
+    if steps is not None and (not isinstance(steps, int) or steps < 0):
+        raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
     selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
     with paused_gc():
         m = load(model)
         started = time.perf_counter()
-        ledger = Ledger()
+        ledger = Ledger(limit=steps)
         notes: list[str] = []
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
-        if level > 0:
+        if level > 0 and steps != 0:
             own = tuple(r for r in rules if _selected(r, selection))
             facts = infer_model(m)
             if input_shapes and facts.refused:
                 refuse_pins(facts, infer_model(load(model)))
-            _run(m, level, selection, own, fold_allowance, ledger)
+            with contextlib.suppress(LimitReached):
+                _run(m, level, selection, own, fold_allowance, ledger)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)

@@ -90,11 +90,15 @@ class ExactBackend(Backend):
     # ------------------------------------------------------------------------ what NumPy does not do on objects
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         """The largest along axes."""
-        return self._reduce(self.maximum, x, axis, keepdims) if x.dtype.kind == "O" else np.max(x, axis, keepdims=keepdims)
+        return (
+            self._reduce(self.maximum, x, axis, keepdims) if x.dtype.kind == "O" else np.max(x, axis, keepdims=keepdims)
+        )
 
     def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         """The smallest along axes."""
-        return self._reduce(self.minimum, x, axis, keepdims) if x.dtype.kind == "O" else np.min(x, axis, keepdims=keepdims)
+        return (
+            self._reduce(self.minimum, x, axis, keepdims) if x.dtype.kind == "O" else np.min(x, axis, keepdims=keepdims)
+        )
 
     amax, amin = max, min
 

@@ -57,10 +57,27 @@ class JaxBackend(Backend):
     def erf(self, x: Any) -> Any:
         return jax.scipy.special.erf(x)
 
+    def sum(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        return jnp.sum(x, axis=axis, dtype=None if x.dtype == bool else x.dtype, keepdims=keepdims)
+
+    def max(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        return jnp.max(x, axis=axis, keepdims=keepdims)
+
+    def min(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        return jnp.min(x, axis=axis, keepdims=keepdims)
+
+    def prod(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        return jnp.prod(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        return jnp.matmul(a, b)
+
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
         return function(x)
 
-    def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
+    def scan(
+        self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False
+    ) -> tuple[Any, Any]:
         return jax.lax.scan(step, state, xs, reverse=reverse)
 
     def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:

@@ -6,17 +6,31 @@ import ctypes
 import math
 import os
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
-from graphopt.errors import MissingDependencyError, UnsupportedError
+from graphopt.errors import ArgumentError, MissingDependencyError, UnsupportedError
 from graphopt.exec.executors.base import Feeds, Source
+from graphopt.exec.executors.model_file import model_file
+from graphopt.exec.options import SessionOptions
+from graphopt.ir import Model
+
+_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+def _package() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise MissingDependencyError("onnxruntime is not installed: pip install graphopt[ort]") from e
+    return onnxruntime
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU, with all of its graph optimizations off.
+    """ONNX Runtime with all of its graph optimizations off, on the CPU or by another of its providers.
 
     NumPy cannot carry bfloat16, float8 and types of less than a byte into ONNX Runtime: a model with such inputs or
     outputs is fed OrtValues that hold their raw bytes, any other plain NumPy.
@@ -25,18 +39,26 @@ class OnnxRuntime:
         model: a path (of any size, with or without external data), or bytes.
         folder: what external data is relative to, where the model comes as bytes.
         threads: threads inside an operator. One, the default, makes two runs agree bit by bit.
+        device: the execution provider, by its name.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
+        ArgumentError: it has no such provider.
         UnsupportedError: such types stand beside strings, sequences, maps or optionals in the interface.
         Exception: what ONNX Runtime raises for a model that it does not load.
     """
 
-    def __init__(self, model: Source, *, folder: str | os.PathLike[str] | None = None, threads: int = 1) -> None:
-        try:
-            import onnxruntime as ort
-        except ImportError as e:
-            raise MissingDependencyError("onnxruntime is not installed: pip install graphopt[ort]") from e
+    def __init__(
+        self,
+        model: Source,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        threads: int = 1,
+        device: str = "CPUExecutionProvider",
+    ) -> None:
+        ort = _package()
+        if device not in (there := ort.get_available_providers()):
+            raise ArgumentError(f"this ONNX Runtime has no '{device}'; it has: {', '.join(there)}")
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
@@ -44,9 +66,9 @@ class OnnxRuntime:
         options.log_severity_level = 4  # fatal: errors come as exceptions
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if folder is not None:
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+            options.add_session_config_entry(_FOLDER, str(folder))
         source = model if isinstance(model, bytes) else os.fspath(model)
-        self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(source, options, providers=[device])
         self._names = [o.name for o in self._session.get_outputs()]
         types = {v.name: v.type for v in (*self._session.get_inputs(), *self._session.get_outputs())}
         self._raw = any(_RAW_TYPE.search(t) for t in types.values())
@@ -59,6 +81,47 @@ class OnnxRuntime:
         values = {name: _to_ort(np.asarray(value)) for name, value in feeds.items()}
         outputs = self._session.run_with_ort_values(None, values)
         return {name: _from_ort(value) for name, value in zip(self._names, outputs, strict=True)}
+
+
+class PassedThrough:
+    """A session of ONNX Runtime as the program of one of ours: the optimised model, its providers, its options.
+
+    Args:
+        model: as optimised here; ONNX Runtime applies its own optimizations at the same level on top.
+        providers: names, or pairs of a name and its options.
+        options: of the session.
+    """
+
+    def __init__(self, model: Model, providers: Sequence[Any], options: SessionOptions) -> None:
+        ort = _package()
+        theirs = ort.SessionOptions()
+        theirs.graph_optimization_level = ort.GraphOptimizationLevel(int(options.graph_optimization_level))
+        theirs.intra_op_num_threads = options.intra_op_num_threads
+        theirs.inter_op_num_threads = options.inter_op_num_threads
+        theirs.execution_mode = ort.ExecutionMode(int(options.execution_mode))
+        theirs.enable_cpu_mem_arena = options.enable_cpu_mem_arena
+        theirs.enable_mem_pattern = options.enable_mem_pattern
+        theirs.use_deterministic_compute = options.use_deterministic_compute
+        if options.log_severity_level >= 0:
+            theirs.log_severity_level = options.log_severity_level
+        for key, value in options.config.items():
+            if not key.startswith("graphopt."):
+                theirs.add_session_config_entry(key, value)
+        with model_file(model) as file:
+            if file.folder is not None:
+                theirs.add_session_config_entry(_FOLDER, str(file.folder))
+            source = file.source if isinstance(file.source, bytes) else str(file.source)
+            self._session = ort.InferenceSession(source, theirs, providers=list(providers))
+        types = [v.type for v in (*self._session.get_inputs(), *self._session.get_outputs())]
+        self._raw = any(map(_RAW_TYPE.search, types))
+
+    def run(self, feeds: Mapping[str, Any], outputs: Sequence[str]) -> list[Any]:
+        """See `graphopt.exec.providers.Program`."""
+        if not self._raw:
+            results: list[Any] = self._session.run(list(outputs), dict(feeds))
+            return results
+        values = {name: _to_ort(np.asarray(value)) for name, value in feeds.items()}
+        return [_from_ort(v) for v in self._session.run_with_ort_values(list(outputs), values)]
 
 
 # ----------------------------------------------------------------------------------------------- tensors as raw bytes

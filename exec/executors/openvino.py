@@ -54,7 +54,9 @@ class OpenVino:
         return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
 
 
-_LACKS = re.compile(r"[^\n]*(?:No conversion rule|not supported|unsupported|Not implemented|not been converted)[^\n]*", re.I)
+_LACKS = re.compile(
+    r"[^\n]*(?:No conversion rule|not supported|unsupported|Not implemented|not been converted)[^\n]*", re.I
+)
 
 
 def _name(port: Any) -> str:

@@ -53,6 +53,26 @@ FreezeInputs = Annotated[
     typer.Option("--freeze-inputs", help="Inputs that have an initializer become constants and leave the interface."),
 ]
 
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="NAME",
+        help="Who runs the models: reference, jax, onnxruntime, openvino, onnx.reference; a provider or device may follow, as "
+        "in onnxruntime:CUDAExecutionProvider. Repeat it, or use commas. Default: reference and onnxruntime.",
+    ),
+]
+
+Rtol = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Largest difference that counts as equal. Default: by the precision of the original.",
+        min=0.0,
+        show_default=False,
+    ),
+]
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -61,6 +81,17 @@ def names(values: Sequence[str] | None) -> list[str] | None:
     if not values:
         return None
     return [name.strip() for value in values for name in value.split(",")]
+
+
+def finite(rtol: float | None) -> float | None:
+    """The number given to --rtol.
+
+    Raises:
+        ArgumentError: it is infinite or none.
+    """
+    if rtol is not None and not rtol < float("inf"):
+        raise ArgumentError(f"--rtol must be a number, not {rtol}")
+    return rtol
 
 
 def input_shapes(values: Sequence[str] | None) -> dict[str, int | list[int | None]]:

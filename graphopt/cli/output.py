@@ -232,7 +232,7 @@ _VERDICTS = {
 
 def show_verification(screen: Screen, result: Verification, all_executors: bool = True) -> None:
     """The verdict and what it rests on."""
-    from graphopt.exec.executors import EXECUTORS, installed
+    from graphopt.exec.executors import DEFAULTS, installed
 
     colour = "bold green" if result.ok else "bold yellow" if result.verdict == "inconclusive" else "bold red"
     executors = list(dict.fromkeys(row.executor for row in result.rows))
@@ -250,7 +250,7 @@ def show_verification(screen: Screen, result: Verification, all_executors: bool 
         screen.block(f"sizes: {result.sizes()}", 2)
     for note in result.notes:
         screen.block(note, 2)
-    missing = [name for name in EXECUTORS if name not in installed()]
+    missing = [name for name in DEFAULTS if name not in installed()]
     if all_executors and missing:
         screen.block(f"left out: {', '.join(missing)}: not installed; pip install 'graphopt[ort]'", 2)
 

@@ -90,7 +90,5 @@ def _take_over(first: Node, second: Node, ledger: Ledger) -> bool:
     gone = record(second)
     first.graph.remove(second)
     note = f"the same as {record(first).output}"
-    ledger.steps.append(
-        Step("common_subexpressions", "", name, (gone,), (), (time.perf_counter() - started) * 1e6, note)
-    )
+    ledger.record(Step("common_subexpressions", "", name, (gone,), (), (time.perf_counter() - started) * 1e6, note))
     return True

@@ -142,7 +142,7 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
     for c in made:
         rewriter.drop_if_unused(c)
     after = tuple(rewriter.take_copies())
-    rewriter.ledger.steps.append(
+    rewriter.ledger.record(
         Step("constant_folding", "", graph.name, tuple(gone), after, (time.perf_counter() - started) * 1e6)
     )
     return True

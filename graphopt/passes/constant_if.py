@@ -51,9 +51,7 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
         rewriter.drop_if_unused(v)
     kept = [record(n) for n in moved if n.graph is not None]
     before, after = (*gone, *others, *kept), (*kept, *rewriter.take_copies())
-    rewriter.ledger.steps.append(
-        Step("constant_if", "", parent.name, before, after, (time.perf_counter() - started) * 1e6)
-    )
+    rewriter.ledger.record(Step("constant_if", "", parent.name, before, after, (time.perf_counter() - started) * 1e6))
     return True
 
 

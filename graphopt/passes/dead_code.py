@@ -27,7 +27,7 @@ def remove_dead_code(model: Model, ledger: Ledger) -> int:
         model.graph.touch()
     if gone or functions:
         note = f"functions {', '.join(name for _, name, _ in functions)}" if functions else ""
-        ledger.steps.append(
+        ledger.record(
             Step("dead_code", "", model.graph.name, tuple(gone), (), (time.perf_counter() - started) * 1e6, note)
         )
     return len(gone)

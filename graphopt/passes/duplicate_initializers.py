@@ -27,7 +27,7 @@ def merge_duplicate_initializers(model: Model, ledger: Ledger) -> int:
         merged += len(gone)
         if gone:
             note = f"{len(gone)} constants"
-            ledger.steps.append(
+            ledger.record(
                 Step(
                     "duplicate_initializers",
                     "",

@@ -79,7 +79,7 @@ def _simplify(model: Model, graph: Graph, rewriter: Rewriter) -> int:
         if old.node is not None and old.node.graph is not None:
             rewriter.erase_if_dead(old.node, removed)
     after = tuple(record(n) for n, _ in plan.nodes if n.graph is not None)
-    rewriter.ledger.steps.append(
+    rewriter.ledger.record(
         Step("shape_computation", "", graph.name, tuple(removed), after, (time.perf_counter() - started) * 1e6)
     )
     return len(gone) - len(plan.nodes)

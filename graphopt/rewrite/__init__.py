@@ -16,12 +16,12 @@ from graphopt.rewrite.annotations import (
     Tensor,
 )
 from graphopt.rewrite.driver import Driver, Handlers, RuleSet
-from graphopt.rewrite.ledger import Ledger, NodeRecord, Step
+from graphopt.rewrite.ledger import Ledger, LimitReached, NodeRecord, Step
 from graphopt.rewrite.rewriter import Rewriter
 from graphopt.rewrite.rule import Rule, rule
 from graphopt.rewrite.terms import any_of, domain, maybe, op
 
 __all__ = [
-    "Attrs", "Axis", "Const", "Dim", "Driver", "Filled", "Float", "Floats", "Handlers", "Int", "Ints", "Ledger", "Maybe",
-    "NodeRecord", "Perm", "Rewriter", "Rule", "RuleSet", "Step", "Str", "Tensor", "any_of", "domain", "maybe", "op", "rule",
+    "Attrs", "Axis", "Const", "Dim", "Driver", "Filled", "Float", "Floats", "Handlers", "Int", "Ints", "Ledger", "LimitReached",
+    "Maybe", "NodeRecord", "Perm", "Rewriter", "Rule", "RuleSet", "Step", "Str", "Tensor", "any_of", "domain", "maybe", "op", "rule",
 ]  # fmt: skip

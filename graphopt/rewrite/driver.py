@@ -261,7 +261,7 @@ class Driver:
                 result.rename(name)
         after = (*(record(n) for n in r.nodes), *rewriter.take_copies())
         step = Step(rule.name, rule.where, graph.name, tuple(gone), after, (time.perf_counter() - started) * 1e6)
-        self.ledger.steps.append(step)
+        self.ledger.record(step)
         self.applied += 1
         if step.saved <= 0:
             self._watch(rule, names[0][0] if names else step.location)

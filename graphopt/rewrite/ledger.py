@@ -49,14 +49,34 @@ class Step:
         return sum(n.op != "Constant" for n in self.before) - sum(n.op != "Constant" for n in self.after)
 
 
+class LimitReached(Exception):
+    """As many steps were taken as the ledger has room for; the model is whole, as it is after each step."""
+
+
 @dataclass(slots=True)
 class Ledger:
-    """Steps in order; refusals counted by (rule, reason), each with the first place where it happened."""
+    """Steps in order; refusals counted by (rule, reason), each with the first place where it happened.
+
+    Attributes:
+        limit: after so many steps no more are taken; None: no end.
+    """
+
+    limit: int | None = None
 
     steps: list[Step] = field(default_factory=list)
     declined: Counter[tuple[str, str]] = field(default_factory=Counter)
     declined_at: dict[tuple[str, str], str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def record(self, step: Step) -> None:
+        """Note a step that was taken.
+
+        Raises:
+            LimitReached: it was the last that may be.
+        """
+        self.steps.append(step)
+        if self.limit is not None and len(self.steps) >= self.limit:
+            raise LimitReached
 
     def decline(self, rule: str, reason: str, location: str) -> None:
         key = (rule, reason)
