@@ -6,6 +6,7 @@ captures.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,8 @@ from graphopt.exec.kernels.backend import REFERENCE, Backend
 from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
 from graphopt.ir.schema import op_schema
 
+#: Told of a step that ran, and of the nanoseconds at which it began.
+Watch = Callable[["Step", int], None]
 #: Inputs of a subgraph, then what it captures, to its outputs.
 Runner = Callable[[Iterable[Any]], list[Any]]
 #: The slot of inputs that are left out: always None.
@@ -94,15 +97,25 @@ class Plan:
             slots[slot] = value
         return slots
 
-    def run(self, xp: Backend, inputs: Iterable[Any]) -> list[Any]:
+    def run(self, xp: Backend, inputs: Iterable[Any], watch: Watch | None = None) -> list[Any]:
         """Run all steps on a backend.
+
+        Args:
+            xp: the backend.
+            inputs: a value for each of the plan's inputs.
+            watch: told of each step, and when it began.
 
         Raises:
             RunError: a node failed; the kernel's own error is its cause.
         """
         slots = self.slots(inputs, xp)
         for step in self.steps:
-            run_step(step, xp, slots)
+            if watch is None:
+                run_step(step, xp, slots)
+            else:
+                began = time.perf_counter_ns()
+                run_step(step, xp, slots)
+                watch(step, began)
         return [slots[slot] for slot in self.outputs]
 
 

@@ -11,6 +11,7 @@ decides; those that follow go along where they are ONNX Runtime's too.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from graphopt.errors import ArgumentError, MissingDependencyError
 from graphopt.exec.environment import ENV
 from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.options import SessionOptions
-from graphopt.exec.plan import Plan, plan
+from graphopt.exec.plan import Plan, Step, plan
 from graphopt.ir import Model
 
 REFERENCE_PROVIDER = "ReferenceExecutionProvider"
@@ -45,6 +46,14 @@ class Program(Protocol):
 
 
 @dataclass(frozen=True)
+class Context:
+    """What a program needs of its session: the options, and where it notes what it did, if that is wanted."""
+
+    options: SessionOptions
+    record: Callable[..., None] | None = None
+
+
+@dataclass(frozen=True)
 class Provider:
     """A provider as a session uses it.
 
@@ -57,7 +66,7 @@ class Provider:
 
     names: tuple[str, ...]
     options: dict[str, Any]
-    prepare: Callable[[Model, dict[str, Any], SessionOptions], Program]
+    prepare: Callable[[Model, dict[str, Any], Context], Program]
     specializes: bool
 
 
@@ -77,7 +86,8 @@ def choose(providers: Sequence[Any] | None, options: Sequence[Mapping[str, Any]]
     """The provider that a list asks for.
 
     Args:
-        providers: names, or pairs of a name and its options; None: the reference.
+        providers: names, or pairs of a name and its options; None: those in the environment variable GRAPHOPT_PROVIDERS
+            (names with commas between), else the reference.
         options: one dict for each name, where they do not stand beside it.
 
     Raises:
@@ -85,7 +95,8 @@ def choose(providers: Sequence[Any] | None, options: Sequence[Mapping[str, Any]]
         MissingDependencyError: what it needs is not installed.
     """
     pairs: list[tuple[str, dict[str, Any]]] = []
-    for i, entry in enumerate(providers or [REFERENCE_PROVIDER]):
+    default = os.environ.get("GRAPHOPT_PROVIDERS", REFERENCE_PROVIDER).split(",")
+    for i, entry in enumerate(providers or default):
         name, own = (entry, {}) if isinstance(entry, str) else entry
         name, preset = _SHORT.get(name, (name, {}))
         pairs.append((name, {**preset, **(dict(options[i]) if options else {}), **own}))
@@ -124,19 +135,27 @@ class _PlanProgram:
         return [results[self._outputs[name]] for name in outputs]
 
 
-def _reference(model: Model, options: dict[str, Any], session: SessionOptions) -> Program:
+def _reference(model: Model, options: dict[str, Any], context: Context) -> Program:
     _only(options, REFERENCE_PROVIDER, ())
     steps = plan(model)
 
+    record = context.record
+
+    def note(step: Step, began: int) -> None:
+        assert record is not None
+        record(step.node, "Node", began, op_name=step.op, provider=REFERENCE_PROVIDER)
+
+    watch = None if record is None else note
+
     def call(inputs: list[Any]) -> list[Any]:
-        with np.errstate(all="ignore"), ENV.limit_threads(session.intra_op_num_threads):
-            results = steps.run(REFERENCE, [_frozen(v) for v in inputs])
+        with np.errstate(all="ignore"), ENV.limit_threads(context.options.intra_op_num_threads):
+            results = steps.run(REFERENCE, [_frozen(v) for v in inputs], watch)
         return [_owned(r) for r in results]
 
     return _PlanProgram(model, steps, call)
 
 
-def _jax(model: Model, options: dict[str, Any], session: SessionOptions) -> Program:
+def _jax(model: Model, options: dict[str, Any], context: Context) -> Program:
     """Options: device ('cpu', 'cuda', 'gpu', 'tpu'), device_id, cache_dir (where compiled programs are kept between
     processes), precision of matrix products ('highest', the default, 'tensorfloat32', 'bfloat16'), embed (constants are
     compiled in: '1' or '0')."""
@@ -149,14 +168,14 @@ def _jax(model: Model, options: dict[str, Any], session: SessionOptions) -> Prog
     embed = None if "embed" not in options else str(options["embed"]) not in ("0", "False")
     precision = options.get("precision", "highest")
     steps = plan(model)
-    program = jax_program.JaxProgram(steps, device, embed, session.log_severity_level, precision)
+    program = jax_program.JaxProgram(steps, device, embed, context.options.log_severity_level, precision, context.record)
     return _PlanProgram(model, steps, program.run)
 
 
-def _onnxruntime(model: Model, options: dict[str, Any], session: SessionOptions) -> Program:
+def _onnxruntime(model: Model, options: dict[str, Any], context: Context) -> Program:
     from graphopt.exec.executors.onnxruntime import PassedThrough
 
-    return PassedThrough(model, options["providers"], session)
+    return PassedThrough(model, options["providers"], context.options)
 
 
 def _only(options: Mapping[str, Any], provider: str, known: Sequence[str]) -> None:

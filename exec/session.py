@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from graphopt.errors import ArgumentError, GraphoptError
 from graphopt.exec import providers as providing
 from graphopt.exec.binding import IOBinding
@@ -22,7 +24,7 @@ from graphopt.exec.environment import ENV
 from graphopt.exec.options import RunOptions, SessionOptions
 from graphopt.exec.signature import ModelMetadata, NodeArg, Signature
 from graphopt.exec.values import OrtValue, device_of, unwrapped
-from graphopt.ir import Model, load
+from graphopt.ir import Model, Tensor, load
 
 #: How many sets of shapes a session keeps a program for.
 PROGRAMS_KEPT = 16
@@ -34,7 +36,8 @@ class InferenceSession:
     Args:
         path_or_bytes: a path, the bytes of a file, an `onnx.ModelProto`, a `graphopt.Model`.
         sess_options: see SessionOptions.
-        providers: names, or pairs of a name and its options; see `graphopt.exec.providers`. None: the reference.
+        providers: names, or pairs of a name and its options; see `graphopt.exec.providers`. None: the environment variable
+            GRAPHOPT_PROVIDERS, else the reference.
         provider_options: one dict for each name.
 
     Raises:
@@ -57,6 +60,8 @@ class InferenceSession:
             raise ArgumentError(f"providers must be a list: [{providers!r}]")
         self._provider = providing.choose(providers, provider_options)
         self._profile: list[dict[str, Any]] = []
+        record = self._record if self._options.enable_profiling else None
+        self._context = providing.Context(self._options, record)
         self._started = time.perf_counter_ns()
         self._log(1, f"construct: {', '.join(self._provider.names)}")
         self._load(path_or_bytes)
@@ -69,15 +74,14 @@ class InferenceSession:
         self._signature = Signature.of(original)
         self._metadata = ModelMetadata.of(original)
         self._level = options.graph_optimization_level.level
+        _replace_initializers(original, options.initializers)
         model = _optimized(original, self._level, options.free_dimensions)
-        if options.initializers:
-            _replace_initializers(model, options.initializers)
         if options.optimized_model_filepath:
             model.save(Path(options.optimized_model_filepath))
         nodes = f"{original.node_count()} nodes, {model.node_count()} after level {self._level}"
         self._log(1, f"load: {nodes}, {time.perf_counter() - began:.3f} s")
         began = time.perf_counter()
-        self._general = self._provider.prepare(model, self._provider.options, options)
+        self._general = self._provider.prepare(model, self._provider.options, self._context)
         self._log(1, f"plan: {time.perf_counter() - began:.3f} s")
         dynamic = any(not a.ranked or any(not isinstance(d, int) for d in a.shape) for a in self._signature.inputs)
         wanted = options.get_session_config_entry(_SPECIALIZE) != "0" if _SPECIALIZE in options.config else None
@@ -105,7 +109,7 @@ class InferenceSession:
         needed = {a.name for a in self._signature.inputs}
         try:
             model = _optimized(self._model, self._level, {n: s for n, s in shapes.items() if n in needed})
-            program = self._provider.prepare(model, self._provider.options, self._options)
+            program = self._provider.prepare(model, self._provider.options, self._context)
         except GraphoptError as e:  # whether it runs with these shapes, running will tell
             self._log(1, f"not specialised to {dict(shapes)}: {e}")
             return self._general
@@ -231,13 +235,10 @@ def _optimized(model: Model, level: int, dims: Mapping[str, Any]) -> Model:
 
 
 def _replace_initializers(model: Model, values: Mapping[str, Any]) -> None:
-    import numpy as np
-
-    from graphopt.ir import Tensor
-
     by_name = {v.name: v for v in model.graph.initializers}
     for name, value in values.items():
         if name not in by_name:
             raise ArgumentError(f"add_initializer: the model has no initializer '{name}'")
         v = by_name[name]
         model.graph.initializers[v] = v.const = Tensor(array=np.asarray(unwrapped(value)))
+        model.graph.touch()

@@ -6,6 +6,7 @@ What cannot be traced is found out by trying: a step that fails under tracing mo
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class JaxProgram:
         embed: compile constants into the program; False passes them as arguments, as training needs it.
         threshold: severity from which messages are shown, see `Env.log`.
         precision: of matrix products on devices that round inputs: 'highest' is full float32.
+        record: told of each segment and each step on the host that ran.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class JaxProgram:
         embed: bool | None = None,
         threshold: int | None = None,
         precision: str = "highest",
+        record: Callable[..., None] | None = None,
     ) -> None:
         self.plan = plan
         self.device = device
         self.threshold = threshold
         self.precision = precision
+        self.record = record
         size = sum(a.nbytes for a in plan.constants.values())
         self.embed = size <= CONSTANTS_LIMIT if embed is None else embed
         self._index = {id(step): i for i, step in enumerate(plan.steps)}
@@ -93,12 +97,20 @@ class JaxProgram:
         slots = self.plan.slots(inputs)
         for number, stage in enumerate(self.stages):
             for step in stage.host:
+                began = time.perf_counter_ns()
                 self._run_on_host(step, slots)
+                self._note(step.node, began, step.op)
             if stage.segment is not None:
+                began = time.perf_counter_ns()
                 self._run_segment(number, stage.segment, slots)
+                self._note(f"segment {number}", began, f"{len(stage.segment.steps)} nodes")
             for slot in stage.frees:
                 slots[slot] = None
         return [slots[slot] for slot in self.plan.outputs]
+
+    def _note(self, name: str, began: int, what: str) -> None:
+        if self.record is not None:
+            self.record(name, "Node", began, op_name=what, provider="JaxExecutionProvider")
 
     def _move_to_host(self, failure: _CannotTrace) -> None:
         for step in failure.steps:
