@@ -25,6 +25,7 @@ from graphopt.ir.schema import op_schema
 Watch = Callable[["Step", int], None]
 #: Inputs of a subgraph, then what it captures, to its outputs.
 Runner = Callable[[Iterable[Any]], list[Any]]
+GRADIENT = "ai.onnx.preview.training::Gradient"
 #: The slot of inputs that are left out: always None.
 EMPTY = 0
 
@@ -138,7 +139,8 @@ def run_step(
     if step.bodies:
         attributes = {**attributes}
         for name, body in step.bodies.items():
-            runner = partial(body.plan.run, xp) if bodies is None else bodies[name]
+            inner = xp.differentiable() if step.op == GRADIENT else xp
+            runner = partial(body.plan.run, inner) if bodies is None or inner is not xp else bodies[name]
             attributes[name] = _callable(runner, [slots[i] for i in body.captured])
     inputs = [slots[i] for i in step.inputs]
     if xp.traces and (step.kernel.on_host or not any(map(xp.holds, inputs))):
@@ -280,6 +282,8 @@ class _Builder:
                     self.new(scope, v)
             return
         bodies = {}
+        if node.op == GRADIENT:
+            bodies["function"] = self.differentiated(node, scope, attributes)
         for name, value in list(attributes.items()):
             if isinstance(value, Graph):
                 bodies[name] = self.subplan(attributes.pop(name), scope, bound)
@@ -310,6 +314,32 @@ class _Builder:
         return Subplan(
             inner.finish(tuple(slots), tuple(names[v] for v in graph.outputs)), tuple(scope[v] for v in captured)
         )
+
+    def differentiated(self, node: Node, scope: Mapping[Value, int], attributes: dict[str, Any]) -> Subplan:
+        """What a Gradient node differentiates: the steps of its graph that lead from its inputs to `y`."""
+        graph = node.graph
+        assert graph is not None
+        named = {v.name: v for n in graph for v in (*n.inputs, *n.outputs) if v is not None}
+        starts = [named[name] for name in (*attributes["xs"], *attributes.get("zs", ()))]
+        needed, todo = set(starts), [named[attributes["y"]]]
+        nodes: set[Node] = set()
+        while todo:
+            v = todo.pop()
+            if v not in needed:
+                needed.add(v)
+                if v.node is not None:
+                    nodes.add(v.node)
+                    todo += [i for i in v.node.inputs if i is not None]
+        inner = _Builder(self.model, self.missing)
+        names: dict[Value, int] = {}
+        slots = [inner.new(names, v) for v in starts]
+        captured = [v for v in needed if v.node is None and v not in names and v.const is None]
+        slots += [inner.new(names, v) for v in captured]
+        for n in graph:
+            if n in nodes:
+                inner.add_node(n, names, {})
+        plan = inner.finish(tuple(slots), (names[named[attributes["y"]]],))
+        return Subplan(plan, tuple(scope[v] for v in captured))
 
     def finish(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Plan:
         """Note after which step each slot is free."""

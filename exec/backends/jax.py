@@ -87,6 +87,11 @@ class JaxBackend(Backend):
         where = jnp.argsort(x, axis=-1, stable=True)[..., :k]
         return jnp.take_along_axis(x, where, -1), where
 
+    def gradient(self, function: Callable[..., Any], inputs: Sequence[Any], count: int) -> tuple[Any, ...]:
+        derivative = jax.grad(lambda *xs: jnp.sum(function(*xs)), argnums=tuple(range(count)))
+        gradients: tuple[Any, ...] = derivative(*map(jnp.asarray, inputs))
+        return gradients
+
     def put(self, x: Any, index: Any, values: Any, combine: str = "set") -> Any:
         at = jnp.asarray(x).at[index]
         if combine == "mul":

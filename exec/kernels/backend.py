@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from graphopt.exec.kernels import products, sums
 
 #: Elements that fit into the second-level cache beside a few temporaries.
 _BLOCK = 1 << 14
@@ -41,6 +44,10 @@ class Backend:
         """Whether a value lives on the backend's device, in whole or in part."""
         return True
 
+    def lift(self, value: Any) -> Any:
+        """A value of the host as the backend computes with it."""
+        return value
+
     # ------------------------------------------------------------------------------------------- constants and dtypes
     def number(self, value: float, like: Any) -> Any:
         """A scalar in the dtype of an array."""
@@ -62,6 +69,15 @@ class Backend:
         """`function(x)` of a temporary that its caller made and needs no more: NumPy writes the result over it."""
         return function(x, out=x) if isinstance(function, np.ufunc) and isinstance(x, np.ndarray) else function(x)
 
+    def saturate(self, x: Any, dtype: Any, zero_point: Any = None) -> Any:
+        """A float32 temporary as integers of up to 16 bits: rounded half to even, plus the zero point, clipped.
+
+        NumPy writes over `x`.
+        """
+        from graphopt.exec.kernels.rounding import saturate
+
+        return saturate(x, dtype, zero_point)
+
     def pad(self, x: Any, widths: Sequence[tuple[int, int]], value: Any = 0, mode: str = "constant") -> Any:
         """`numpy.pad`; the value is cast to the array's dtype."""
         if not any(a or b for a, b in widths):
@@ -80,7 +96,48 @@ class Backend:
 
         return erf(x)
 
+    # ------------------------------------------------------------------------------------------------ sums and products
+    def sum(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        """`numpy.sum` in the array's own dtype (booleans are counted), exact to a few units in the last place."""
+        return sums.total(x, axis, keepdims)
+
+    def max(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        """`numpy.max`."""
+        return sums.folded(np.maximum, x, axis, keepdims)
+
+    def min(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        """`numpy.min`."""
+        return sums.folded(np.minimum, x, axis, keepdims)
+
+    def prod(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+        """`numpy.prod` in the array's own dtype."""
+        return sums.folded(np.multiply, x, axis, keepdims)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        """`numpy.matmul` of arrays of one dtype, whichever that is."""
+        return products.matmul(a, b)
+
     # -------------------------------------------------------------------------------------------------- heavy machinery
+    def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
+        """`function(x)`, which treats each entry of the leading axis by itself: in blocks that stay in the cache.
+
+        Args:
+            size: elements of the result for one entry.
+        """
+        step = max(1, _BLOCK // max(size, 1))
+        if len(x) <= step:
+            return function(x)
+        first = function(x[:step])
+        y = np.empty((len(x), *first.shape[1:]), first.dtype)
+        y[:step] = first
+        for i in range(step, len(x), step):
+            y[i : i + step] = function(x[i : i + step])
+        return y
+
+    def unabridged(self) -> Any:
+        """A context in which float32 products keep all bits of their factors, which devices may cut otherwise."""
+        return contextlib.nullcontext()
+
     def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
         """Run `state, y = step(state, x)` over the leading axis of the arrays in `xs`.
 
@@ -91,16 +148,45 @@ class Backend:
             reverse: from the last turn to the first; what comes out stands where its x stood.
 
         Returns:
-            The last state, and the ys stacked along a new leading axis.
+            The last state, and the ys stacked along a new leading axis (None on NumPy where there were no turns).
         """
         several = isinstance(xs, tuple)
         turns = len(xs[0] if several else xs)
-        ys: list[Any] = [None] * turns
+        ys: Any = None
         for t in range(turns)[::-1] if reverse else range(turns):
-            state, ys[t] = step(state, tuple(x[t] for x in xs) if several else xs[t])
-        if ys and isinstance(ys[0], tuple):
-            return state, tuple(self.stack(part) for part in zip(*ys, strict=True))
-        return state, self.stack(ys) if ys else None
+            state, y = step(state, tuple([x[t] for x in xs]) if several else xs[t])
+            if ys is None:  # now it is known what comes out: room for all turns
+                parts = [np.empty((turns, *part.shape), part.dtype) for part in (y if isinstance(y, tuple) else (y,))]
+                ys = tuple(parts) if isinstance(y, tuple) else parts[0]
+            if isinstance(y, tuple):
+                for all_turns, part in zip(ys, y, strict=True):
+                    all_turns[t] = part
+            else:
+                ys[t] = y
+        return state, ys
+
+    def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:
+        """The k largest (or smallest) along the last axis, in order, and where they stand (int64).
+
+        Of equal ones the one in front comes first; NaN counts as larger than any number.
+        """
+        from graphopt.exec.kernels.selection import first_k
+
+        return first_k(x, k, largest)
+
+    def gradient(self, function: Callable[..., Any], inputs: Sequence[Any], count: int) -> tuple[Any, ...]:
+        """Derivatives of the sum of a function's elements by the first `count` inputs."""
+        return tuple(np.asarray(g) for g in self.differentiable().gradient(function, inputs, count))
+
+    def differentiable(self) -> Backend:
+        """The backend that can differentiate what it computes: JAX's.
+
+        Raises:
+            MissingDependencyError: it is not installed.
+        """
+        from graphopt.exec.backends.jax import JAX
+
+        return JAX
 
     def put(self, x: Any, index: Any, values: Any, combine: str = "set") -> Any:
         """A copy of `x` with `values` at `index` (as in x[index] = values).

@@ -1,0 +1,60 @@
+"""Truth values, bits and choices, element by element: https://onnx.ai/onnx/operators/."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.common import infix, one_way
+from graphopt.exec.kernels.registry import Array, kernel
+
+#: Operators of the first version, which broadcast one way only before opset 7.
+_FIRST = {
+    "And": operator.and_,
+    "Equal": operator.eq,
+    "Greater": operator.gt,
+    "Less": operator.lt,
+    "Or": operator.or_,
+    "Xor": operator.xor,
+}
+#: Operators that came later, and when.
+_LATER = {
+    "BitwiseAnd": (operator.and_, 18),
+    "BitwiseOr": (operator.or_, 18),
+    "BitwiseXor": (operator.xor, 18),
+    "GreaterOrEqual": (operator.ge, 12),
+    "LessOrEqual": (operator.le, 12),
+}
+
+for _op, _operation in _FIRST.items():
+    kernel(_op)(one_way(infix(_operation)))
+    kernel(_op, since=7)(infix(_operation))
+for _op, (_operation, _since) in _LATER.items():
+    kernel(_op, since=_since)(infix(_operation))
+
+
+@kernel("Not")
+def not_(xp: Backend, x: Array) -> Array:
+    return xp.logical_not(x)
+
+
+@kernel("BitwiseNot", since=18)
+def bitwise_not(xp: Backend, x: Array) -> Array:
+    return ~x
+
+
+@kernel("BitShift", since=11)
+def bit_shift(xp: Backend, x: Array, y: Array, *, direction: str) -> Array:
+    """Bits moved by y; to the right, the sign fills in. A y that is negative or too large moves all bits out."""
+    if direction not in ("LEFT", "RIGHT"):
+        raise ValueError(f"bits are shifted LEFT or RIGHT, not {direction}")
+    return x << y if direction == "LEFT" else x >> y
+
+
+@kernel("Where", since=9)
+def where(xp: Backend, condition: Array, x: Array, y: Array) -> Array:
+    if x.dtype.kind == "O" and not xp.exact:  # text
+        return np.where(condition, x, y)
+    return xp.where(condition, x, y)

@@ -1,0 +1,373 @@
+"""Recurrent networks: https://onnx.ai/onnx/operators/onnx__LSTM.html, GRU, RNN.
+
+They differ in the step alone. Inside, features come before the batch, a state is (directions, hidden, batch): so weights
+multiply from the left as they are stored, and gates are contiguous blocks. Both directions of a bidirectional network
+run at once; for the second one time is turned around before and after.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.registry import Array, kernel
+
+#: A function of one array.
+Function = Callable[[Array], Array]
+#: From states and the projected input to the next states, of which the first is the output.
+Step = Callable[[tuple[Array, ...], Array], tuple[Array, ...]]
+#: A network for some directions: it is given its functions, and weights with the directions in front.
+Cell = Callable[..., Step]
+
+#: Which of the directions go from the end to the start. The misspelt one is the default of GRU in version 1.
+_BACKWARDS = {"forward": (False,), "foward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+
+
+# ------------------------------------------------------------------------------------------------------------ activations
+class Activation(NamedTuple):
+    """A function by name with its parameters; None where it takes none."""
+
+    name: str
+    alpha: float | None
+    beta: float | None
+
+    def bind(self, xp: Backend, like: Array, clip: float | None = None) -> Function:
+        """The function of one array, whose argument is kept within [-clip, clip]."""
+
+        def constant(value: float) -> Array:
+            return xp.asarray(xp.number(value, like))  # of rank 0: NumPy adds such faster than scalars
+
+        parameters = [constant(p) for p in (self.alpha, self.beta) if p is not None]
+        function = _ACTIVATIONS[self.name][0](xp, constant(1), *parameters)
+        if clip is None or math.isinf(clip):
+            return function
+        low, high = constant(-clip), constant(clip)
+        return lambda x: function(xp.minimum(xp.maximum(x, low), high))
+
+
+def _sigmoid(xp: Backend, one: Array) -> Function:
+    def sigmoid(x: Array) -> Array:
+        y = xp.exp(-x)
+        y += one
+        return one / y
+
+    return sigmoid
+
+
+#: What makes the function from the number one and its parameters, and their defaults.
+_ACTIVATIONS: dict[str, tuple[Callable[..., Function], float | None, float | None]] = {
+    "affine": (lambda xp, one, a, b: lambda x: x * a + b, 1.0, 0.0),
+    "elu": (lambda xp, one, a: lambda x: xp.where(x < 0, a * xp.expm1(xp.minimum(x, 0)), x), 1.0, None),
+    "hardsigmoid": (lambda xp, one, a, b: lambda x: xp.minimum(xp.maximum(x * a + b, 0), one), 0.2, 0.5),
+    "leakyrelu": (lambda xp, one, a: lambda x: xp.where(x < 0, a * x, x), 0.01, None),
+    "relu": (lambda xp, one: lambda x: xp.maximum(x, 0), None, None),
+    "scaledtanh": (lambda xp, one, a, b: lambda x: a * xp.tanh(b * x), 1.0, 1.0),
+    "sigmoid": (_sigmoid, None, None),
+    "softplus": (lambda xp, one: lambda x: xp.logaddexp(x, one - one), None, None),
+    "softsign": (lambda xp, one: lambda x: x / (one + xp.abs(x)), None, None),
+    "tanh": (lambda xp, one: xp.tanh, None, None),
+    "thresholdedrelu": (lambda xp, one, a: lambda x: xp.where(x > a, x, 0), 1.0, None),
+}
+
+
+def _activations(
+    names: Sequence[str] | None,
+    default: tuple[str, ...],
+    alpha: Sequence[float],
+    beta: Sequence[float],
+    directions: int,
+) -> list[tuple[Activation, ...]]:
+    """The functions of each direction. Parameters are consumed in order by those functions that take them."""
+    names = names or default * directions
+    if len(names) < len(default) * directions:
+        raise ValueError(f"{len(names)} activations, but {directions} directions need {len(default)} each")
+    alphas, betas = iter(alpha), iter(beta)
+    functions = []
+    for name in names:
+        if name.lower() not in _ACTIVATIONS:
+            raise ValueError(f"unknown activation {name!r}; known: {', '.join(_ACTIVATIONS)}")
+        _, a, b = _ACTIVATIONS[name.lower()]
+        functions.append(
+            Activation(name.lower(), a if a is None else next(alphas, a), b if b is None else next(betas, b))
+        )
+    return [tuple(functions[i * len(default) :][: len(default)]) for i in range(directions)]
+
+
+# -------------------------------------------------------------------------------------------------------------- the loop
+def _run(
+    xp: Backend,
+    cell: Cell,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    weights: tuple[Array | None, ...],
+    lengths: Array | None,
+    states: tuple[Array | None, ...],
+    activations: Sequence[tuple[Activation, ...]],
+    direction: str,
+    layout: int,
+) -> tuple[Array, ...]:
+    """Run a network through time.
+
+    Args:
+        cell: see `Cell`.
+        x: the sequence.
+        w: what the inputs are multiplied with.
+        bias: what is added to that.
+        weights: the cell's own, the recurrent ones first.
+        lengths: of the sequences, where they differ.
+        states: the initial ones, zeros where None.
+        activations: of each direction.
+        direction: as the attribute.
+        layout: as the attribute; 1 has the batch in front.
+
+    Returns:
+        All outputs, and the last states.
+    """
+    backwards = _BACKWARDS[direction]
+    if layout:
+        x = xp.swapaxes(x, 0, 1)
+        states = tuple(None if s is None else xp.swapaxes(s, 0, 1) for s in states)
+    if len(set(activations)) == 1:
+        y, *last = _at_once(xp, cell, x, w, bias, weights, lengths, states, activations[0], backwards)
+    else:
+        alone = []
+        for i, back in enumerate(backwards):
+            own = [[None if a is None else a[i : i + 1] for a in arrays] for arrays in ((w, bias), weights, states)]
+            alone.append(_at_once(xp, cell, x, *own[0], own[1], lengths, own[2], activations[i], (back,)))
+        y, *last = (xp.concatenate(parts, axis=min(n, 1) ^ 1) for n, parts in enumerate(zip(*alone, strict=True)))
+    if layout:
+        return xp.moveaxis(y, 2, 0), *(xp.swapaxes(s, 0, 1) for s in last)
+    return y, *last
+
+
+def _at_once(
+    xp: Backend,
+    cell: Cell,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    weights: Sequence[Array | None],
+    lengths: Array | None,
+    states: Sequence[Array | None],
+    activations: tuple[Activation, ...],
+    backwards: tuple[bool, ...],
+) -> tuple[Array, ...]:
+    """Run directions that have the same functions together. See `_run`."""
+    turns, batch, _ = x.shape
+    directions, hidden = len(backwards), weights[0].shape[-1]
+    if w.shape[0] != directions:
+        raise ValueError(f"weights for {w.shape[0]} directions, not {directions}")
+    if directions == 1:
+        xs = (xp.flip(x, 0) if backwards[0] else x)[None]
+    else:
+        xs = xp.stack([xp.flip(x, 0) if back else x for back in backwards])
+    projected = xp.matmul(xs.reshape(directions, turns * batch, -1), xp.swapaxes(w, 1, 2))
+    if bias is not None:
+        projected += bias[:, None]
+    projected = xp.transpose(projected.reshape(directions, turns, batch, -1), (1, 0, 3, 2))
+
+    empty = xp.zeros((directions, hidden, batch), x.dtype)
+    initial = tuple(empty if s is None else xp.swapaxes(s, 1, 2) for s in states)
+    step = cell(activations, *weights)
+    if isinstance(lengths, np.ndarray) and (lengths >= turns).all():
+        lengths = None
+    if lengths is None:
+
+        def whole(state: tuple[Array, ...], x: Array) -> tuple[tuple[Array, ...], Array]:
+            state = step(state, x)
+            return state, state[0]
+
+        last, ys = xp.scan(whole, initial, projected)
+    else:
+        times = np.stack([np.arange(turns)[:: -1 if back else 1] for back in backwards], axis=1)
+
+        def masked(state: tuple[Array, ...], x: tuple[Array, Array]) -> tuple[tuple[Array, ...], Array]:
+            following, alive = step(state, x[0]), x[1]
+            kept = tuple(xp.where(alive, new, old) for new, old in zip(following, state, strict=True))
+            return kept, xp.where(alive, following[0], 0)
+
+        last, ys = xp.scan(masked, initial, (projected, times[:, :, None, None] < lengths))
+        last = tuple(xp.where(lengths > 0, s, 0) for s in last)
+    if not turns:
+        ys = xp.zeros((0, directions, hidden, batch), x.dtype)
+    if directions == 1:
+        y = xp.flip(ys, 0) if backwards[0] else ys
+    else:
+        y = xp.stack([xp.flip(ys[:, i], 0) if back else ys[:, i] for i, back in enumerate(backwards)], axis=1)
+    return xp.swapaxes(y, 2, 3), *(xp.swapaxes(s, 1, 2) for s in last)
+
+
+def _halves(b: Array | None) -> tuple[Array | None, Array | None]:
+    """The biases of inputs and of states."""
+    if b is None:
+        return None, None
+    half = b.shape[1] // 2
+    return b[:, :half], b[:, half:]
+
+
+# ------------------------------------------------------------------------------------------------------------- operators
+@kernel("RNN", wide=True)
+def rnn(
+    xp: Backend,
+    x: Array,
+    w: Array,
+    r: Array,
+    b: Array | None = None,
+    sequence_lens: Array | None = None,
+    initial_h: Array | None = None,
+    *,
+    activation_alpha: Sequence[float] = (),
+    activation_beta: Sequence[float] = (),
+    activations: Sequence[str] | None = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    layout: int = 0,
+    output_sequence: int = 0,
+) -> tuple[Array, ...]:
+    """Ht = f(W Xt + R Ht-1 + b)."""
+
+    def cell(functions: tuple[Activation, ...], r: Array) -> Step:
+        f = functions[0].bind(xp, x, clip)
+
+        def step(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+            z = xp.matmul(r, state[0])
+            z += x
+            return (f(z),)
+
+        return step
+
+    functions = _activations(activations, ("Tanh",), activation_alpha, activation_beta, len(w))
+    wb, rb = _halves(b)
+    bias = None if b is None else wb + rb
+    return _run(xp, cell, x, w, bias, (r,), sequence_lens, (initial_h,), functions, direction, layout)
+
+
+@kernel("GRU", wide=True)
+def gru(
+    xp: Backend,
+    x: Array,
+    w: Array,
+    r: Array,
+    b: Array | None = None,
+    sequence_lens: Array | None = None,
+    initial_h: Array | None = None,
+    *,
+    activation_alpha: Sequence[float] = (),
+    activation_beta: Sequence[float] = (),
+    activations: Sequence[str] | None = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    layout: int = 0,
+    linear_before_reset: int = 0,
+    output_sequence: int = 0,
+) -> tuple[Array, ...]:
+    """Gates are update, reset and hidden: Ht = (1 - zt) ht + zt Ht-1; the reset is put on states, or on what R makes of them."""
+    n = r.shape[-1]
+
+    def cell(functions: tuple[Activation, ...], r: Array, rb: Array | None) -> Step:
+        f, g = (function.bind(xp, x, clip) for function in functions)
+        r_gates, r_hidden = r[:, : 2 * n], r[:, 2 * n :]
+        if rb is not None:
+            rb = rb[:, :, None]
+
+        def mixed(h: Array, update: Array, candidate: Array) -> tuple[Array, ...]:
+            y = h - candidate
+            y *= update
+            y += candidate
+            return (y,)
+
+        def before(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+            (h,) = state
+            z = xp.matmul(r_gates, h)
+            z += x[:, : 2 * n]
+            gates = f(z)
+            z = xp.matmul(r_hidden, gates[:, n:] * h)
+            z += x[:, 2 * n :]
+            return mixed(h, gates[:, :n], g(z))
+
+        def after(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+            (h,) = state
+            z = xp.matmul(r, h)
+            gates = f(z[:, : 2 * n] + x[:, : 2 * n])
+            linear = z[:, 2 * n :]
+            if rb is not None:
+                linear += rb
+            linear *= gates[:, n:]
+            linear += x[:, 2 * n :]
+            return mixed(h, gates[:, :n], g(linear))
+
+        return after if linear_before_reset else before
+
+    functions = _activations(activations, ("Sigmoid", "Tanh"), activation_alpha, activation_beta, len(w))
+    bias, rb = _halves(b)
+    if rb is not None and linear_before_reset:
+        bias = xp.concatenate([bias[:, : 2 * n] + rb[:, : 2 * n], bias[:, 2 * n :]], axis=1)
+        rb = rb[:, 2 * n :]
+    elif rb is not None:
+        bias, rb = bias + rb, None
+    return _run(xp, cell, x, w, bias, (r, rb), sequence_lens, (initial_h,), functions, direction, layout)
+
+
+@kernel("LSTM", wide=True)
+def lstm(
+    xp: Backend,
+    x: Array,
+    w: Array,
+    r: Array,
+    b: Array | None = None,
+    sequence_lens: Array | None = None,
+    initial_h: Array | None = None,
+    initial_c: Array | None = None,
+    p: Array | None = None,
+    *,
+    activation_alpha: Sequence[float] = (),
+    activation_beta: Sequence[float] = (),
+    activations: Sequence[str] | None = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    input_forget: int = 0,
+    layout: int = 0,
+    output_sequence: int = 0,
+) -> tuple[Array, ...]:
+    """Gates are input, output, forget and cell; all but the last may peep at Ct: Ct = ft Ct-1 + it ct, Ht = ot h(Ct)."""
+    n = r.shape[-1]
+
+    one = xp.number(1, x)
+
+    def cell(functions: tuple[Activation, ...], r: Array, p: Array | None) -> Step:
+        f, g, _ = (function.bind(xp, x, clip) for function in functions)
+        h = functions[2].bind(xp, x)
+        if p is not None:
+            p_input, p_output, p_forget = (p[:, i * n : (i + 1) * n, None] for i in range(3))
+
+        def step(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+            c = state[1]
+            z = xp.matmul(r, state[0])
+            z += x
+            if p is None:
+                gates = f(z[:, : 3 * n])
+                enter, leave, keep = gates[:, :n], gates[:, n : 2 * n], gates[:, 2 * n :]
+            else:
+                enter, keep = f(z[:, :n] + p_input * c), f(z[:, 2 * n : 3 * n] + p_forget * c)
+            if input_forget:
+                keep = one - enter
+            c = keep * c
+            c += enter * g(z[:, 3 * n :])
+            if p is not None:
+                leave = f(z[:, n : 2 * n] + p_output * c)
+            return leave * h(c), c
+
+        return step
+
+    functions = _activations(activations, ("Sigmoid", "Tanh", "Tanh"), activation_alpha, activation_beta, len(w))
+    wb, rb = _halves(b)
+    bias = None if b is None else wb + rb
+    return _run(xp, cell, x, w, bias, (r, p), sequence_lens, (initial_h, initial_c), functions, direction, layout)
