@@ -2,12 +2,12 @@
 
     python -m benchmarks.gpu [--json FILE] [--only resnet50,bert-base]
 
-ResNet-50, BERT-base, a detector laid out like YOLOv8n and a diffusion U-Net's blocks, with random weights; each is exported
-to ONNX by torch.onnx and run by `graphopt.exec.InferenceSession(providers=["cuda"])`, with inputs and outputs staying on
-the device. Beside it the same module in PyTorch, eager and through torch.compile (default mode, and "max-autotune-no-
-cudagraphs" where --autotune is given). Medians of interleaved runs, each waited for. Precision: float32 products ("highest") on both
-sides, then TensorFloat-32 on both, then float16 weights and inputs. Needs torch, torchvision, transformers, onnxscript
-and jax[cuda]; without a GPU it runs on the CPU, and says so.
+ResNet-50, BERT-base, a detector laid out like YOLOv8n and a diffusion U-Net's blocks, with random weights; each is
+exported to ONNX by torch.onnx and run by `graphopt.exec.InferenceSession(providers=["cuda"])`, with inputs and
+outputs staying on the device. Beside it the same module in PyTorch, eager and through torch.compile (default mode,
+and "max-autotune-no-cudagraphs" where --autotune is given). Medians of interleaved runs, each waited for. Precision:
+float32 products ("highest") on both sides, then TensorFloat-32 on both, then float16 weights and inputs. Needs torch,
+torchvision, transformers, onnxscript and jax[cuda]; without a GPU it runs on the CPU, and says so.
 """
 
 from __future__ import annotations

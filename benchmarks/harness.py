@@ -6,7 +6,6 @@ a command's parent process starts at once, its workers pay.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import math
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -318,28 +317,31 @@ def bit_mismatch(want: Any, got: Any) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def row_major() -> Iterator[None]:
-    """Inside, onnx.reference lays every value out in row-major order, so that results depend on values alone.
+def on_reference(model: Any, feeds: Mapping[str, Any], row_major: bool = False) -> list[Any]:
+    """Outputs on the reference kernels, nothing optimised.
 
-    NumPy's matrix product and sums round otherwise on a transposed view than on a copy of it. A weight that is stored
-    transposed, instead of being transposed in the graph, therefore moves last bits although no number has changed.
+    NumPy's matrix product and sums round otherwise on a transposed view than on a copy of it: a weight that is stored
+    transposed, instead of being transposed in the graph, moves last bits although no number has changed. `row_major` lays
+    every value out alike, so that results depend on values alone.
     """
     import numpy as np
-    from onnx.reference.op_run import OpRun
 
-    name = "_check_and_fix_outputs"  # every operator's results go through it
-    original = getattr(OpRun, name)
+    from graphopt.exec.kernels.backend import Backend
+    from graphopt.exec.plan import plan
+    from graphopt.ir import load
 
-    def copied(self: OpRun, results: tuple[Any, ...]) -> tuple[Any, ...]:
-        checked = original(self, results)
-        return tuple(np.asarray(value, order="C") if isinstance(value, np.ndarray) else value for value in checked)
+    class RowMajor(Backend):
+        lifts = True
 
-    setattr(OpRun, name, copied)
-    try:
-        yield
-    finally:
-        setattr(OpRun, name, original)
+        def lift(self, value: Any) -> Any:
+            return np.asarray(value, order="C") if isinstance(value, np.ndarray) else value
+
+    loaded = load(model)
+    graph = loaded.graph
+    defaults = {v.name: graph.initializers[v].numpy() for v in graph.inputs if v in graph.initializers}
+    inputs = [feeds.get(v.name, defaults.get(v.name)) for v in graph.inputs]
+    with np.errstate(all="ignore"):
+        return plan(loaded).run(RowMajor() if row_major else Backend(), inputs)
 
 
 def distance(want: Sequence[Any], got: Sequence[Any]) -> float:

@@ -11,7 +11,7 @@ declared interface.
 
 Each model has a process of its own, with a time limit. Outputs are compared under ONNX Runtime with its optimisations
 off on both sides, on several seeds and both sets of sizes; "difference" is the largest error relative to max(1,
-largest value). "bits" is level 1's promise, the same bits on onnx.reference, judged where that executor runs the
+largest value). "bits" is level 1's promise, the same bits on the reference kernels, judged where that executor runs the
 model within its time limit; "layout" means that it holds once all values are laid out alike in memory, which is what
 NumPy's rounding depends on. "weak" marks models whose outputs hardly depend on the inputs, so that agreement proves
 little. Ends with a summary; exit code 1 where a model failed.
@@ -156,26 +156,22 @@ class Bench:
         return max(harness.distance(want, session.run(None, feeds)) for feeds, want in runs)
 
     def reference(self) -> None:
-        """Run the untouched model on onnx.reference."""
+        """Run the untouched model on the reference kernels."""
         if self._feeds is None:  # a new worker, after the last one was killed
             self.prepare()
         self._bits = self._on_reference(self._source)
 
     def bits(self, level: int) -> tuple[str, str | None]:
-        """Run the optimised model there too: "same", "layout" (see harness.row_major) or "differ", and where they do."""
+        """Run the optimised model there too: "same", "layout" (see harness.on_reference) or "differ", and where they do."""
         if harness.bit_mismatch(self._bits, self._on_reference(self.target(level))) is None:
             return "same", None
-        with harness.row_major():
-            want, got = self._on_reference(self._source), self._on_reference(self.target(level))
+        want, got = (self._on_reference(path, row_major=True) for path in (self._source, self.target(level)))
         reason = harness.bit_mismatch(want, got)
         return ("differ", reason) if reason else ("layout", None)
 
-    def _on_reference(self, path: Path) -> list[Any]:
-        import onnx
-        from onnx.reference import ReferenceEvaluator
-
+    def _on_reference(self, path: Path, row_major: bool = False) -> list[Any]:
         assert self._feeds is not None
-        return list(ReferenceEvaluator(onnx.load(path)).run(None, dict(self._feeds[0])))
+        return harness.on_reference(path, self._feeds[0], row_major)
 
     def _make_feeds(self, session: Any) -> list[dict[str, Any]]:
         sets = [self._entry[key] for key in ("inputs", "inputs_alt") if self._entry.get(key)]
@@ -349,7 +345,7 @@ def _parser() -> argparse.ArgumentParser:
         "--reference-seconds",
         type=float,
         default=20,
-        help="seconds of onnx.reference a model, for level 1 (default: 20; 0: never)",
+        help="seconds of the reference kernels a model, for level 1 (default: 20; 0: never)",
     )
     parser.add_argument("--tolerance", type=float, default=1e-4, help="difference allowed (default: 1e-4)")
     parser.add_argument(

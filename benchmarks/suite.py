@@ -6,7 +6,7 @@
     python -m benchmarks.suite --filter 'node/test_conv' --executors reference
 
 The 2000 cases ship inside the onnx package. Each is optimised and run, in a worker that may crash or hang, on
-onnx.reference ("reference") and on ONNX Runtime with its own optimisations on ("ort") and off ("ort_noopt"), and
+graphopt's reference kernels ("reference") and on ONNX Runtime with its own optimisations on ("ort") and off ("ort_noopt"), and
 compared with the outputs that the suite expects. "broken" counts the cases that pass on an executor as they are and
 fail there once optimised; a model that comes back byte for byte cannot be broken and is not run. Apart from
 executors, the ONNX checker must not turn from accepting to refusing, and the model's interface (names, order, types
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
 import pickle
 import queue
@@ -39,9 +38,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import harness
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
 
+#: Those that are asked by default; "jax", "onnx.reference" and "openvino" may be named too.
 EXECUTORS = ("reference", "ort", "ort_noopt")
 OPTIMIZE_LIMIT = 20.0  # seconds
 RUN_LIMIT = 60.0  # seconds; the reference executor takes 10 for some of the light models
@@ -160,78 +159,22 @@ def _arrays(values: Sequence[Any]) -> list[Any]:
 
 
 # ------------------------------------------------------------------------------------------------------------ executors
-class Reference:
-    """onnx.reference."""
+class Loaded:
+    """A model on an executor, ready to run."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        from onnx.reference import ReferenceEvaluator
+    def __init__(self, executor: str, model: onnx.ModelProto) -> None:
+        from graphopt.exec.executors import create
+        from graphopt.exec.executors.onnxruntime import OnnxRuntime
 
-        self._evaluator = ReferenceEvaluator(model)
-
-    def run(self, feeds: dict[str, Any]) -> list[Any]:
-        """All outputs."""
-        return list(self._evaluator.run(None, feeds))
-
-
-class OnnxRuntime:
-    """ONNX Runtime on the CPU; element types that NumPy lacks travel as raw bytes."""
-
-    EXOTIC = re.compile(r"bfloat16|float8|float4|int4|int2")
-
-    def __init__(self, model: onnx.ModelProto, level: str) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        ports = [*self._session.get_inputs(), *self._session.get_outputs()]
-        self._exotic = any(self.EXOTIC.search(port.type) for port in ports)
+        data = model.SerializeToString()
+        if executor in ("ort", "ort_noopt"):
+            self._executor: Any = OnnxRuntime(data, optimize=executor == "ort")
+        else:
+            self._executor = create(executor, data)
 
     def run(self, feeds: dict[str, Any]) -> list[Any]:
         """All outputs."""
-        if not self._exotic:
-            return self._session.run(None, feeds)
-        values = {name: _to_ort(value) for name, value in feeds.items()}
-        return [_from_ort(value) for value in self._session.run_with_ort_values(None, values)]
-
-
-def _to_ort(value: np.ndarray) -> Any:
-    import ctypes
-
-    from onnx import helper, numpy_helper
-    from onnxruntime import OrtValue
-
-    if value.dtype.type.__module__ != "ml_dtypes":
-        return OrtValue.ortvalue_from_numpy(value)
-    made = OrtValue.ortvalue_from_shape_and_type(value.shape, helper.np_dtype_to_tensor_dtype(value.dtype))
-    raw = numpy_helper.from_array(value).raw_data
-    ctypes.memmove(made.data_ptr(), raw, len(raw))
-    return made
-
-
-def _from_ort(value: Any) -> Any:
-    import ctypes
-
-    import onnx
-    from onnx import numpy_helper
-
-    if not value.is_tensor() or not OnnxRuntime.EXOTIC.search(value.data_type()):
-        return value.numpy()
-    bits = int(re.findall(r"\d+", value.data_type())[0])  # "tensor(bfloat16)", "tensor(float8e4m3fn)", "tensor(uint4)"
-    size = (math.prod(value.shape()) * bits + 7) // 8
-    raw = ctypes.string_at(value.data_ptr(), size) if size else b""
-    return numpy_helper.to_array(onnx.TensorProto(data_type=value.element_type(), dims=value.shape(), raw_data=raw))
-
-
-def load(executor: str, model: onnx.ModelProto) -> Reference | OnnxRuntime:
-    """The model, ready to run."""
-    if executor == "reference":
-        return Reference(model)
-    return OnnxRuntime(model, {"ort": "ORT_ENABLE_ALL", "ort_noopt": "ORT_DISABLE_ALL"}[executor])
+        return list(self._executor.run(feeds).values())
 
 
 # ----------------------------------------------------------------------------------------------------------- the worker
@@ -278,14 +221,13 @@ class Bench:
     def run(self, executor: str, optimized: bool, exact: bool) -> str | None:
         """Why the case fails, None where it passes. `exact`: against the other model's outputs too, bit by bit."""
         model, other = (self._after, self._before) if optimized else (self._before, self._after)
-        session = load(executor, model)
+        session = Loaded(executor, model)
         for feeds, (_, expected) in zip(self._feeds, self._case.sets, strict=False):
             got = session.run(dict(feeds))
             if reason := harness.mismatch(expected, got, self._case.rtol, self._case.atol):
                 return reason
-            if exact and harness.bit_mismatch(load(executor, other).run(dict(feeds)), got):
-                with harness.row_major():
-                    was, now = (load(executor, one).run(dict(feeds)) for one in (other, model))
+            if exact and harness.bit_mismatch(Loaded(executor, other).run(dict(feeds)), got):
+                was, now = (harness.on_reference(one, feeds, row_major=True) for one in (other, model))
                 if reason := harness.bit_mismatch(was, now):
                     return f"not the same bits: {reason}"
         return None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import SparseTensorProto, numpy_helper
 
-from graphopt.errors import GraphoptError, RunError, UnsupportedError
+from graphopt.errors import GraphoptError, ModelError, RunError, UnsupportedError
 from graphopt.exec.kernels import Kernel, kernel_for
 from graphopt.exec.kernels.backend import REFERENCE, Backend
 from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
@@ -151,7 +151,7 @@ def run_step(
         raise
     except Exception as e:
         raise RunError(f"{step}: {describe(e)}; its inputs: {_layouts(inputs)}") from e
-    if xp.exact:
+    if xp.lifts:
         result = tuple(map(xp.lift, result)) if type(result) is tuple else xp.lift(result)
     if type(result) is tuple:
         for slot, value in zip(step.outputs, result):
@@ -192,7 +192,7 @@ def plan(model: Model, outputs: Sequence[Value] | None = None) -> Plan:
 
     Raises:
         UnsupportedError: operators, or attributes of theirs, without a kernel; all are named.
-        ModelError: weights that cannot be read.
+        ModelError: weights that cannot be read, attributes that make no sense.
     """
     builder = _Builder(model)
     graph = model.graph
@@ -290,11 +290,17 @@ class _Builder:
         if kernel.attributes is not None:
             for name in [n for n in attributes if n not in kernel.attributes]:
                 self._unknown_attribute(node, name, attributes)
-        if kernel.takes_outputs:
-            attributes["outputs"] = len(node.outputs)
         outputs = tuple(EMPTY if v is None else self.new(scope, v) for v in node.outputs)
         name = node.name or next((v.name for v in node.outputs if v is not None), "")
-        self.steps.append(Step(kernel, node.op, name, inputs, outputs, _decoded(attributes), bodies))
+        attributes = _decoded(attributes)
+        if kernel.prepare is not None:
+            try:
+                attributes = kernel.prepare(**attributes)
+            except (TypeError, ValueError) as e:
+                raise ModelError(f"node '{name}' ({node.op}): {describe(e)}") from e
+        if kernel.takes_outputs:
+            attributes["outputs"] = len(node.outputs)
+        self.steps.append(Step(kernel, node.op, name, inputs, outputs, attributes, bodies))
 
     def _unknown_attribute(self, node: Node, name: str, attributes: dict[str, Any]) -> None:
         """Drop an attribute that the operator does not have either (old exporters leave such); others are missing here."""

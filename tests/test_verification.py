@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from graphopt.compare import nodes_of
 from graphopt.errors import ArgumentError, ModelError
-from graphopt.exec import executors
 from graphopt.exec.executors import installed
 from graphopt.verification import Verification, VerificationError, verify
 
+#: All that take every model; OpenVINO is not made for that.
+EXECUTORS = [n for n in installed() if n != "openvino"]
 needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
 
 
@@ -52,7 +54,7 @@ def statuses(result: Verification) -> set[str]:
 
 
 # --------------------------------------------------------------------------------------------------------- planted bugs
-@pytest.mark.parametrize("executor", installed())
+@pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
@@ -398,7 +400,7 @@ def test_candidate_that_does_not_load() -> None:
     assert "does not load" in str(result)
 
 
-@pytest.mark.parametrize("executor", installed())
+@pytest.mark.parametrize("executor", EXECUTORS)
 def test_candidate_that_does_not_run(executor: str) -> None:
     fails = model("(float[n, 3] x) => (float[n, 3] y) { s = Reshape(x, shape)  y = Relu(s) }", shape=i64([7, 3]))
     assert verify(unary("Relu(x)"), fails, on=executor).verdict == "failed"
@@ -423,15 +425,15 @@ def test_operators_that_only_one_executor_has() -> None:
     """A target's own operators are no failure on an executor that cannot know them."""
     contrib = model("(float[n, 3] x) => (float[n, 3] y) { y = com.microsoft.Gelu(x) }")
     exact = model("(float[n, 3] x) => (float[n, 3] y) { y = Gelu(x) }", opset=20, ir=9)
-    result = verify(exact, contrib)
+    result = verify(exact, contrib, on=["onnxruntime", "onnx.reference"])
     assert result.ok
-    assert "not comparable: reference" in str(result)
-    assert verify(exact, contrib, on="reference").verdict == "inconclusive"
+    assert "not comparable: onnx.reference" in str(result)
+    assert verify(exact, contrib, on="onnx.reference").verdict == "inconclusive"
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
     relu = unary("Relu(x)")
-    with pytest.raises(ArgumentError, match=r"'nobody'; known: onnxruntime, reference"):
+    with pytest.raises(ArgumentError, match=r"'nobody'; known: reference, jax, onnxruntime"):
         verify(relu, relu, on="nobody")
     with pytest.raises(ArgumentError, match="no such file"):
         verify(tmp_path / "none.onnx", relu)
@@ -495,7 +497,7 @@ def test_message_past_the_limit_of_protobuf(tmp_path: Path, monkeypatch: pytest.
     proto.graph.node[0].output[0] = "m"
     before = proto.SerializeToString()
     small = verify(Wrapped(proto, tmp_path), Wrapped(proto, tmp_path))
-    monkeypatch.setattr(executors, "_ONE_MESSAGE", 1000)
+    monkeypatch.setattr(importlib.import_module("graphopt.exec.executors.model_file"), "_ONE_MESSAGE", 1000)
     large = verify(Wrapped(proto, tmp_path), Wrapped(proto, tmp_path))
     assert small.ok
     assert large.ok

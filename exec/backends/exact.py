@@ -47,6 +47,7 @@ class ExactBackend(Backend):
     """See `Backend`; arrays of dtype object are exact, integers and booleans stay as they are."""
 
     exact = True
+    lifts = True
 
     def __init__(self, algebra: Algebra) -> None:
         self.name = algebra.name

@@ -51,6 +51,11 @@ class JaxBackend(Backend):
             return (jnp.asarray(x, jnp.float64) / jnp.asarray(y, jnp.float64)).astype(jnp.float32)
         return jnp.divide(x, y)
 
+    def mod(self, x: Any, y: Any) -> Any:
+        """A remainder that is 0 has the sign of the divisor, as with NumPy."""
+        r = jnp.mod(x, y)
+        return jnp.where(r == 0, jnp.copysign(r, y), r) if jnp.issubdtype(r.dtype, jnp.floating) else r
+
     def unabridged(self) -> Any:
         return jax.default_matmul_precision("highest")
 
@@ -82,9 +87,11 @@ class JaxBackend(Backend):
 
     def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:
         if largest:
-            values, where = jax.lax.top_k(x, k)
-            return values, where.astype(jnp.int64)
-        where = jnp.argsort(x, axis=-1, stable=True)[..., :k]
+            keys = jnp.where(x == 0, jnp.zeros_like(x), x)  # JAX would take -0 for smaller than 0
+            keys = jnp.where(x != x, jnp.abs(x), keys)  # and NaN with a sign for smaller than all
+            where = jax.lax.top_k(keys, k)[1].astype(jnp.int64)
+        else:
+            where = jnp.argsort(x, axis=-1, stable=True)[..., :k]
         return jnp.take_along_axis(x, where, -1), where
 
     def gradient(self, function: Callable[..., Any], inputs: Sequence[Any], count: int) -> tuple[Any, ...]:

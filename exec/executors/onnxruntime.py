@@ -30,7 +30,7 @@ def _package() -> Any:
 
 
 class OnnxRuntime:
-    """ONNX Runtime with all of its graph optimizations off, on the CPU or by another of its providers.
+    """ONNX Runtime, by default with all of its graph optimizations off and on the CPU.
 
     NumPy cannot carry bfloat16, float8 and types of less than a byte into ONNX Runtime: a model with such inputs or
     outputs is fed OrtValues that hold their raw bytes, any other plain NumPy.
@@ -40,6 +40,7 @@ class OnnxRuntime:
         folder: what external data is relative to, where the model comes as bytes.
         threads: threads inside an operator. One, the default, makes two runs agree bit by bit.
         device: the execution provider, by its name.
+        optimize: let it apply its graph optimizations.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
@@ -55,12 +56,14 @@ class OnnxRuntime:
         folder: str | os.PathLike[str] | None = None,
         threads: int = 1,
         device: str = "CPUExecutionProvider",
+        optimize: bool = False,
     ) -> None:
         ort = _package()
         if device not in (there := ort.get_available_providers()):
             raise ArgumentError(f"this ONNX Runtime has no '{device}'; it has: {', '.join(there)}")
         options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        levels = ort.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # fatal: errors come as exceptions

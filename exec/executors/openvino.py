@@ -45,11 +45,16 @@ class OpenVino:
             if lacks := _LACKS.search(str(e)):
                 raise UnsupportedError(f"openvino: {lacks[0].strip()}") from e
             raise
+        ports = [*read.inputs, *read.outputs]
+        if stuck := [f"{_name(p)}: {p.element_type.get_type_name()}" for p in ports if not _plain(p)]:
+            raise UnsupportedError(f"openvino's Python API does not take or give NumPy arrays of {', '.join(stuck)}")
         self._inputs = [_name(port) for port in read.inputs]
         self._outputs = [_name(port) for port in read.outputs]
 
     def run(self, feeds: Feeds, /) -> dict[str, Any]:
-        wanted = {name: np.asarray(feeds[name]) for name in self._inputs if name in feeds}
+        if missing := [name for name in self._inputs if name not in feeds]:
+            raise ValueError(f"no value is given for input '{missing[0]}'")
+        wanted = {name: np.asarray(feeds[name]) for name in self._inputs}
         results = self._compiled.create_infer_request().infer(wanted)
         return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
 
@@ -57,6 +62,13 @@ class OpenVino:
 _LACKS = re.compile(
     r"[^\n]*(?:No conversion rule|not supported|unsupported|Not implemented|not been converted)[^\n]*", re.I
 )
+
+
+_PLAIN = frozenset("boolean f16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64".split())
+
+
+def _plain(port: Any) -> bool:
+    return port.element_type.get_type_name() in _PLAIN
 
 
 def _name(port: Any) -> str:

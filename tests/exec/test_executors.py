@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -14,11 +16,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from graphopt.errors import ArgumentError, MissingDependencyError
-from graphopt.exec.executors import EXECUTORS, OnnxRuntime, Unsupported, create, installed, model_file
+from graphopt.errors import ArgumentError, MissingDependencyError, UnsupportedError
+from graphopt.exec.executors import create, installed, model_file, registry
+from graphopt.exec.executors.onnxruntime import OnnxRuntime
 
 needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
-everywhere = pytest.mark.parametrize("executor", installed())
+#: OpenVINO has tests of its own, for the little that it does not refuse.
+everywhere = pytest.mark.parametrize("executor", [n for n in installed() if n != "openvino"])
 
 
 def f32(value: Any) -> np.ndarray:
@@ -141,15 +145,16 @@ def test_raw_tensors_beside_strings() -> None:
     raw = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["n"]) for name in "xy"]
     graph = helper.make_graph(nodes, "g", [text[0], raw[0]], [text[1], raw[1]])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10).SerializeToString()
-    with pytest.raises(Unsupported, match=r"s: tensor\(string\)"):
+    with pytest.raises(UnsupportedError, match=r"s: tensor\(string\)"):
         create("onnxruntime", model)
     feeds = {"s": np.array(["a"], dtype=object), "x": np.ones(1, ml_dtypes.bfloat16)}
-    assert create("reference", model).run(feeds)["y"].dtype == ml_dtypes.bfloat16
+    for name in ("reference", "onnx.reference"):
+        assert create(name, model).run(feeds)["y"].dtype == ml_dtypes.bfloat16
 
 
 # -------------------------------------------------------------------------------------------------------------- refusals
 def test_unknown_name() -> None:
-    with pytest.raises(ArgumentError, match=r"no executor is called 'tensorrt'; known: onnxruntime, reference"):
+    with pytest.raises(ArgumentError, match=r"no executor is called 'tensorrt'; known: reference, jax, onnxruntime, openvino, onnx.reference"):
         create("tensorrt", b"")
 
 
@@ -159,16 +164,16 @@ def test_onnxruntime_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         create("onnxruntime", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT))
     monkeypatch.undo()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert installed() == ["reference"]
+    assert installed() == ["reference", "onnx.reference"]
 
 
 def test_reference_tells_what_it_lacks_from_what_does_not_exist() -> None:
     lacking = one_node("Gelu", TensorProto.FLOAT, TensorProto.FLOAT, domain="com.microsoft")
-    with pytest.raises(Unsupported, match=r"com\.microsoft\.Gelu"):
-        create("reference", lacking)
+    with pytest.raises(UnsupportedError, match=r"com\.microsoft\.Gelu"):
+        create("onnx.reference", lacking)
     with pytest.raises(Exception, match="Nonsense") as caught:
-        create("reference", one_node("Nonsense", TensorProto.FLOAT, TensorProto.FLOAT))
-    assert not isinstance(caught.value, Unsupported)
+        create("onnx.reference", one_node("Nonsense", TensorProto.FLOAT, TensorProto.FLOAT))
+    assert not isinstance(caught.value, UnsupportedError)
 
 
 @everywhere
@@ -179,20 +184,30 @@ def test_wrong_inputs_are_refused(executor: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- the rest
-def test_table_takes_others() -> None:
-    class Zero:
-        def __init__(self, model: Any) -> None:
-            self.model = model
+class Zero:
+    """An executor as another package may bring it."""
 
-        def run(self, feeds: Any) -> dict[str, Any]:
-            return {"y": np.zeros_like(feeds["x"])}
+    def __init__(self, model: Any) -> None:
+        self.model = model
 
-    EXECUTORS["zero"] = Zero
-    try:
-        assert create("zero", b"").run({"x": np.ones(2)})["y"].tolist() == [0, 0]
-        assert "zero" in installed()
-    finally:
-        del EXECUTORS["zero"]
+    def run(self, feeds: Any) -> dict[str, Any]:
+        return {"y": np.zeros_like(feeds["x"])}
+
+
+def test_other_packages_add_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint("zero", f"{__name__}:Zero", "graphopt.executors")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or sys.modules[Zero.__module__])
+    monkeypatch.setattr(registry, "_added", lambda: {"zero": entry})
+    assert create("zero", b"").run({"x": np.ones(2)})["y"].tolist() == [0, 0]
+    assert "zero" in installed()
+
+
+@needs_ort
+def test_a_provider_may_follow_the_name() -> None:
+    model = one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT)
+    assert create("onnxruntime:CPUExecutionProvider", model).run({"x": f32([-1, 1])})["y"].tolist() == [0, 1]
+    with pytest.raises(ArgumentError, match="this ONNX Runtime has no 'FastProvider'; it has: "):
+        create("onnxruntime:FastProvider", model)
 
 
 def test_nothing_heavy_is_imported() -> None:
@@ -204,9 +219,7 @@ def test_nothing_heavy_is_imported() -> None:
 
 
 def test_temporary_files_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from graphopt.exec import executors
-
-    monkeypatch.setattr(executors, "_ONE_MESSAGE", 100)
+    monkeypatch.setattr(importlib.import_module("graphopt.exec.executors.model_file"), "_ONE_MESSAGE", 100)
     k = helper.make_tensor("k", TensorProto.FLOAT, [1000], np.arange(1000, dtype=np.float32).tobytes(), raw=True)
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1000]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Add", ["x", "k"], ["y"])], "g", [x], [y], [k])
@@ -217,3 +230,22 @@ def test_temporary_files_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         for name in installed():
             assert file.on(name).run({"x": np.zeros(1000, np.float32)})["y"][-1] == 999
     assert not file.source.parent.exists()
+
+
+# -------------------------------------------------------------------------------------------------------------- openvino
+def test_openvino() -> None:
+    pytest.importorskip("openvino")
+    x = f32([-1, 2])
+    assert create("openvino", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT)).run({"x": x})["y"].tolist() == [0, 2]
+    with pytest.raises(ValueError, match="no value is given for input 'x'"):
+        create("openvino", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT)).run({})
+    with pytest.raises(UnsupportedError, match="y: bf16|x: bf16"):
+        create("openvino", one_node("Identity", TensorProto.BFLOAT16, TensorProto.BFLOAT16))
+    with pytest.raises(UnsupportedError, match="pass a path"):
+        create("openvino", b"", folder=".")
+
+
+def test_openvino_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install graphopt\[openvino\]"):
+        create("openvino", b"")
