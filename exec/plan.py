@@ -404,7 +404,8 @@ def _decoded(attributes: dict[str, Any]) -> dict[str, Any]:
     def decode(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.numpy()
-        return [decode(v) for v in value] if isinstance(value, list) else value
+        tensors = isinstance(value, list) and bool(value) and isinstance(value[0], Tensor)
+        return [v.numpy() for v in value] if tensors else value
 
     return {name: decode(value) for name, value in attributes.items()}
 

@@ -26,6 +26,7 @@ class Backend:
         name: as executors are called.
         namespace: the module of functions on arrays.
         exact: elements are objects of exact arithmetic (symbols, rationals) instead of floats.
+        lifts: what kernels give goes through `lift`.
         traces: arrays may stand for values that nobody knows yet; arrays of the host are computed with on the host.
     """
 
@@ -33,6 +34,7 @@ class Backend:
     namespace: ModuleType = np
     exact = False
     traces = False
+    lifts = False
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.namespace, name)
@@ -138,7 +140,9 @@ class Backend:
         """A context in which float32 products keep all bits of their factors, which devices may cut otherwise."""
         return contextlib.nullcontext()
 
-    def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
+    def scan(
+        self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False
+    ) -> tuple[Any, Any]:
         """Run `state, y = step(state, x)` over the leading axis of the arrays in `xs`.
 
         Args:
@@ -154,7 +158,7 @@ class Backend:
         turns = len(xs[0] if several else xs)
         ys: Any = None
         for t in range(turns)[::-1] if reverse else range(turns):
-            state, y = step(state, tuple([x[t] for x in xs]) if several else xs[t])
+            state, y = step(state, tuple([x[t, ...] for x in xs]) if several else xs[t, ...])
             if ys is None:  # now it is known what comes out: room for all turns
                 parts = [np.empty((turns, *part.shape), part.dtype) for part in (y if isinstance(y, tuple) else (y,))]
                 ys = tuple(parts) if isinstance(y, tuple) else parts[0]
@@ -194,11 +198,20 @@ class Backend:
         Args:
             combine: 'set', or what to do with what is there, repeated indices included: 'add', 'mul', 'max', 'min'.
         """
-        y = np.array(x)
+        y = np.array(x, order="C")
         if combine == "set":
             y[index] = values
         else:
-            {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[combine].at(y, index, values)
+            ufunc = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[combine]
+            if y.ndim > 1 and isinstance(index, np.ndarray) and index.ndim == 1:  # rows, for which `at` is slow
+                if len(np.unique(index % max(len(y), 1))) == len(index):
+                    y[index] = ufunc(y[index], values)
+                    return y
+                size = math.prod(y.shape[1:])
+                values = np.broadcast_to(values, (len(index), *y.shape[1:])).reshape(-1)
+                ufunc.at(y.reshape(-1), (index[:, None] * size + np.arange(size)).reshape(-1), values)
+            else:
+                ufunc.at(y, index, values)
         return y
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.exec.kernels.backend import Backend
-from graphopt.exec.kernels.dtypes import is_float, is_narrow, np_dtype
+from graphopt.exec.kernels.dtypes import SUB_BYTE, is_float, is_narrow, np_dtype
 from graphopt.exec.kernels.registry import Array, kernel
 
 _TEXT = np.dtype(object)
@@ -77,6 +77,8 @@ def converted(xp: Backend, x: Array, dtype: Any, saturate: int = 1, round_mode: 
             x = x if is_float(x.dtype) and not is_narrow(x.dtype) else xp.cast(x, np.float32)
             largest = float(ml_dtypes.finfo(dtype).max)
             x = x.clip(-largest, largest)
+        if dtype in SUB_BYTE and is_float(x.dtype):
+            x = xp.cast(x, np.int32)  # of which the lowest bits count
     return xp.cast(x, dtype)
 
 

@@ -75,7 +75,9 @@ def scatter_nd(xp: Backend, x: Array, indices: Array, updates: Array, *, reducti
     positions, rows, row = _row_positions(xp, x.shape, indices)
     if updates.shape != (*indices.shape[:-1], *row):
         raise ValueError(f"{indices.shape} indices into {x.shape} do not fit {updates.shape} updates")
-    y = xp.put(x.reshape(rows), positions.reshape(-1), updates.reshape((positions.size, *rows[1:])), _combine(reduction))
+    y = xp.put(
+        x.reshape(rows), positions.reshape(-1), updates.reshape((positions.size, *rows[1:])), _combine(reduction)
+    )
     return y.reshape(x.shape)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Sequence
+
+import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.dtypes import is_integer
 from graphopt.exec.kernels.registry import Array, kernel
-
-import numpy as np
 
 
 @kernel("MatMul", wide=True)
@@ -33,7 +33,7 @@ def gemm(
 ) -> Array:
     """alpha·A·B + beta·C. Before opset 7, C has the result's shape unless `broadcast` says otherwise."""
     y = xp.matmul(a.T if transA else a, b.T if transB else b)
-    if is_integer(y.dtype) and not (alpha.is_integer() and beta.is_integer()):
+    if is_integer(y.dtype) and (alpha % 1 or beta % 1):
         y = alpha * xp.cast(y, np.float64)
         return xp.cast(y if c is None else y + beta * c, a.dtype)
     if alpha != 1:
@@ -53,7 +53,7 @@ _Term = tuple[Array, list[_Label]]
 @kernel("Einsum", since=12, wide=True)
 def einsum(xp: Backend, *inputs: Array, equation: str) -> Array:
     """The terms are multiplied two by two, each time those that leave least, as matrices where something is summed up."""
-    labels, result = _parsed(equation, [x.ndim for x in inputs])
+    labels, result = _parsed(equation, tuple([x.ndim for x in inputs]))
     sizes: dict[_Label, int] = {}
     for x, own in zip(inputs, labels):
         for label, n in zip(own, x.shape):
@@ -72,7 +72,8 @@ def einsum(xp: Backend, *inputs: Array, equation: str) -> Array:
     return xp.transpose(x, [own.index(label) for label in result])
 
 
-def _parsed(equation: str, ranks: Sequence[int]) -> tuple[list[list[_Label]], list[_Label]]:
+@functools.lru_cache(256)
+def _parsed(equation: str, ranks: tuple[int, ...]) -> tuple[list[list[_Label]], list[_Label]]:
     """The labels of each input's axes and of the result's."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -139,7 +140,7 @@ def _product(xp: Backend, first: _Term, second: _Term, needed: set[_Label]) -> _
     b = xp.transpose(b, [right.index(label) for label in batch + inner + columns])
     nb, nr = len(batch), len(batch) + len(rows)
     if not inner:
-        return a.reshape(*a.shape, *[1] * len(columns)) * b.reshape(*b.shape[:nb], *[1] * len(rows), *b.shape[nb:]), labels
+        return a.reshape(a.shape + (1,) * len(columns)) * b.reshape(b.shape[:nb] + (1,) * len(rows) + b.shape[nb:]), labels
     k = math.prod(a.shape[nr:])
     shape = (*a.shape[:nr], *b.shape[nb + len(inner) :])
     y = xp.matmul(

@@ -242,16 +242,9 @@ def pad(
         widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     if mode == "constant":
         return xp.pad(x, widths, zero(xp, x) if value is None else value.reshape(()))
-    if mode not in _SOURCES:
+    if mode not in ("edge", "reflect", "wrap"):
         raise ValueError(f"there is no mode '{mode}'")
-    for axis, (before, after) in enumerate(widths):
-        n = x.shape[axis]
-        if before or after:
-            if not n:
-                raise ValueError(f"axis {axis} has no elements to pad it with in mode '{mode}'")
-            parts = [_SOURCES[mode](np.arange(-before, 0), n), None, _SOURCES[mode](np.arange(n, n + after), n)]
-            x = xp.concatenate([x if p is None else xp.take(x, p, axis=axis) for p in parts], axis)
-    return x
+    return xp.pad(x, widths, mode=mode)
 
 
 def _kept(n: int, before: int, after: int) -> slice:
@@ -260,14 +253,6 @@ def _kept(n: int, before: int, after: int) -> slice:
     if start > n or stop < 0 or start > stop:
         raise ValueError(f"pads of {before} and {after} take away more than the {n} elements that there are")
     return slice(start, stop)
-
-
-#: Where elements outside come from, by mode: positions and the number of elements to positions of elements.
-_SOURCES = {
-    "edge": lambda at, n: np.clip(at, 0, n - 1),
-    "wrap": lambda at, n: at % n,
-    "reflect": lambda at, n: n - 1 - abs(at % max(2 * n - 2, 1) - (n - 1)),  # the first and last stand only once
-}
 
 
 @kernel("Pad", since=2)

@@ -116,7 +116,7 @@ def _run(
     Args:
         cell: see `Cell`.
         x: the sequence.
-        w: what the inputs are multiplied with.
+        w: what the inputs are multiplied with: anything that can be.
         bias: what is added to that.
         weights: the cell's own, the recurrent ones first.
         lengths: of the sequences, where they differ.
@@ -166,7 +166,7 @@ def _at_once(
         xs = (xp.flip(x, 0) if backwards[0] else x)[None]
     else:
         xs = xp.stack([xp.flip(x, 0) if back else x for back in backwards])
-    projected = xp.matmul(xs.reshape(directions, turns * batch, -1), xp.swapaxes(w, 1, 2))
+    projected = xs.reshape(directions, turns * batch, -1) @ w.swapaxes(1, 2)
     if bias is not None:
         projected += bias[:, None]
     projected = xp.transpose(projected.reshape(directions, turns, batch, -1), (1, 0, 3, 2))
@@ -236,7 +236,7 @@ def rnn(
         f = functions[0].bind(xp, x, clip)
 
         def step(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
-            z = xp.matmul(r, state[0])
+            z = r @ state[0]
             z += x
             return (f(z),)
 
@@ -285,16 +285,16 @@ def gru(
 
         def before(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             (h,) = state
-            z = xp.matmul(r_gates, h)
+            z = r_gates @ h
             z += x[:, : 2 * n]
             gates = f(z)
-            z = xp.matmul(r_hidden, gates[:, n:] * h)
+            z = r_hidden @ (gates[:, n:] * h)
             z += x[:, 2 * n :]
             return mixed(h, gates[:, :n], g(z))
 
         def after(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             (h,) = state
-            z = xp.matmul(r, h)
+            z = r @ h
             gates = f(z[:, : 2 * n] + x[:, : 2 * n])
             linear = z[:, 2 * n :]
             if rb is not None:
@@ -350,7 +350,7 @@ def lstm(
 
         def step(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             c = state[1]
-            z = xp.matmul(r, state[0])
+            z = r @ state[0]
             z += x
             if p is None:
                 gates = f(z[:, : 3 * n])

@@ -203,7 +203,7 @@ def _running(
         head = xp.full((*x.shape[:a], min(1, x.shape[a]), *x.shape[a + 1 :]), neutral, x.dtype)
         x = xp.concatenate([head, x[(slice(None),) * a + (slice(None, -1),)]], axis=a)
     n = x.shape[a]
-    if xp.traces or a == x.ndim - 1 or x.size < n * _STEP:
+    if xp.traces or a == x.ndim - 1 or x.size <= n * _STEP:
         y = accumulate(x, axis=a, dtype=x.dtype)
     else:  # NumPy would go along the axis for each of the others
         y = np.empty(x.shape, x.dtype)

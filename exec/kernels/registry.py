@@ -49,6 +49,8 @@ class Kernel:
         on_host: the whole operator runs on the host: its outputs' shapes depend on data, or it knows no arrays (strings).
         attributes: names of those that it takes; None: any.
         takes_outputs: it is told the number of outputs.
+        prepare: makes of a node's attributes those that the function takes, once for all of its calls; None: they are
+            passed on as they are.
     """
 
     function: Callable[..., Any]
@@ -57,13 +59,19 @@ class Kernel:
     on_host: bool
     attributes: frozenset[str] | None
     takes_outputs: bool
+    prepare: Callable[..., dict[str, Any]] | None = None
 
 
 _kernels: dict[str, list[Kernel]] = {}
 
 
 def kernel(
-    *op_types: str, domain: str = "", since: int = 1, on_host: bool = False, wide: bool = False
+    *op_types: str,
+    domain: str = "",
+    since: int = 1,
+    on_host: bool = False,
+    wide: bool = False,
+    prepare: Callable[..., dict[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the kernel of operators, as a decorator.
 
@@ -73,20 +81,25 @@ def kernel(
         since: the version of the operator set from which on the kernel holds, until one of a later version.
         on_host: it runs on NumPy arrays only.
         wide: floats of 16 bits and less are computed with as float32, and the results rounded once at the end.
+        prepare: called with the attributes when a model is planned; what it gives is passed to the kernel in their place.
+            For what is as long as the weights of a model: trees become tables once, not at each call.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         parameters = list(inspect.signature(function).parameters.values())[1:]
         host = {i for i, p in enumerate(parameters) if str(p.annotation).startswith("Host")}
         names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        takes = list(inspect.signature(prepare).parameters.values()) if prepare is not None else parameters
+        attributes = {p.name for p in takes if p.kind is p.KEYWORD_ONLY}
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in takes)
         entry = Kernel(
             widened(function) if wide else function,
             since,
             frozenset(host),
             on_host,
-            None if open_ended else frozenset(names - {"outputs"}),
+            None if open_ended else frozenset(attributes - {"outputs"}),
             "outputs" in names,
+            prepare,
         )
         for op_type in op_types:
             versions = _kernels.setdefault(op_key(op_type, domain), [])

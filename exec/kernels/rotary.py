@@ -22,21 +22,23 @@ def rotate(xp: Backend, x: Array, cos: Array, sin: Array, interleaved: bool = Fa
         ValueError: there are more angles than pairs of features.
     """
     half, dtype = cos.shape[-1], x.dtype
+    if x.shape[-1] < 2 * half or sin.shape != cos.shape:
+        raise ValueError(f"angles of shapes {cos.shape} and {sin.shape} do not turn {x.shape[-1]} features")
     if is_narrow(dtype):
         x, cos, sin = (xp.cast(t, np.float32) for t in (x, cos, sin))
     turned, rest = x[..., : 2 * half], x[..., 2 * half :]
-    if turned.shape[-1] != 2 * half or sin.shape != cos.shape:
-        raise ValueError(f"angles of shapes {cos.shape} and {sin.shape} do not turn {x.shape[-1]} features")
-    a, b = (turned[..., ::2], turned[..., 1::2]) if interleaved else (turned[..., :half], turned[..., half:])
-    real, imaginary = a * cos, b * cos
-    real -= b * sin
-    imaginary += a * sin
-    if interleaved:
-        y = xp.stack([real, imaginary], axis=-1).reshape(turned.shape)
-        y = xp.concatenate([y, rest], axis=-1) if rest.shape[-1] else y
-    else:
-        y = xp.concatenate([real, imaginary, rest], axis=-1)
-    return xp.cast(y, dtype)
+
+    def join(first: Array, second: Array) -> Array:
+        if interleaved:
+            return xp.stack([first, second], axis=-1).reshape(*first.shape[:-1], 2 * half)
+        return xp.concatenate([first, second], axis=-1)
+
+    first, second = (turned[..., ::2], turned[..., 1::2]) if interleaved else (turned[..., :half], turned[..., half:])
+    y = turned * join(cos, cos)  # whole features at once: fewer passes than over the halves
+    crossed = join(second, first)
+    crossed *= join(-sin, sin)
+    y += crossed
+    return xp.cast(xp.concatenate([y, rest], axis=-1) if rest.shape[-1] else y, dtype)
 
 
 def rotate_heads(xp: Backend, x: Array, cos: Array, sin: Array, heads: int, interleaved: bool) -> Array:

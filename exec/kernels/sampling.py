@@ -116,7 +116,7 @@ def _sampled(xp: Backend, x: Array, taps: Sequence[Sequence[tuple[Array, Array |
     pixels = math.prod(sizes)
     in_rows = channels >= _ROW
     if in_rows:
-        source = xp.moveaxis(x, 1, -1).reshape(batch * pixels, channels)
+        source = _channels_last(xp, x).reshape(batch * pixels, channels)
         start = (np.arange(batch) * pixels)[:, None]
     else:
         source = x.reshape(-1)
@@ -138,6 +138,12 @@ def _sampled(xp: Backend, x: Array, taps: Sequence[Sequence[tuple[Array, Array |
     return xp.moveaxis(y, -1, 1) if in_rows else y
 
 
+def _channels_last(xp: Backend, x: Array) -> Array:
+    """A copy with the channels of a pixel side by side."""
+    moved = xp.moveaxis(x, 1, -1)
+    return moved.reshape(-1).reshape(moved.shape)  # flattening is what copies
+
+
 def _widened(xp: Backend, x: Array) -> Array:
     """In a dtype to compute in."""
     if is_narrow(x.dtype):
@@ -153,13 +159,13 @@ def affine_grid(xp: Backend, theta: Array, size: Host, *, align_corners: int = 0
     rank = len(sizes)
     if theta.shape[1:] != (rank, rank + 1):
         raise ValueError(f"matrices of shape {theta.shape[1:]} do not fit an image of {rank} dims")
-    columns = theta.reshape(len(theta), *[1] * rank, rank, rank + 1)
-    y = columns[..., rank]
+    column = theta.reshape(*theta.shape, *[1] * rank)
+    y = column[:, :, rank]
     for axis, n in enumerate(sizes):
         steps = np.arange(n)
         places = 2 * steps / max(n - 1, 1) - 1 if align_corners else (2 * steps + 1) / max(n, 1) - 1
-        y = y + columns[..., rank - 1 - axis] * xp.constant(places.reshape([-1] + [1] * (rank - axis)), theta)
-    return y
+        y = y + column[:, :, rank - 1 - axis] * xp.constant(places.reshape([-1] + [1] * (rank - 1 - axis)), theta)
+    return xp.moveaxis(y, 1, -1)
 
 
 # ---------------------------------------------------------------------------------------------------- regions of interest
@@ -220,7 +226,7 @@ def _roi_align(
         extents = np.maximum(extents, 1)  # a malformed region has the size of a pixel
     bins = extents / np.array(shape, extents.dtype)
     grids = np.full((regions, 2), ratio) if ratio > 0 else np.maximum(np.ceil(bins), 0).astype(int)
-    rows = xp.moveaxis(_widened(xp, x), 1, -1).reshape(batch * height * width, channels)
+    rows = _channels_last(xp, _widened(xp, x)).reshape(batch * height * width, channels)
 
     def pooled(group: np.ndarray, grid: tuple[int, int]) -> Array:
         """All regions of which as many samples are taken."""
@@ -282,7 +288,7 @@ def max_roi_pool(
         for a, (pooled, size) in enumerate(zip(pooled_shape, (height, width)))
     ]
     (top, bottom), (left, right) = rows
-    source = xp.moveaxis(x, 1, -1).reshape(batch * height, width, channels)
+    source = _channels_last(xp, x).reshape(batch * height, width, channels)
 
     def pooled(group: np.ndarray) -> Array:
         first = rois[group, 0].astype(int)[:, None] * height

@@ -6,11 +6,13 @@ import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axis_of, ints
-from graphopt.exec.kernels.dtypes import is_float
+from graphopt.exec.kernels.dtypes import is_float, is_narrow
 from graphopt.exec.kernels.registry import Array, Host, kernel
 
 #: From so many elements in a row on a faster way to select pays off.
 _MANY = 256
+#: That many times as many elements as are wanted make it worth while to drop most of them first.
+_FEW = 16
 
 
 # ----------------------------------------------------------------------------------------------------------- the largest
@@ -36,34 +38,59 @@ def top_k_by_attribute(xp: Backend, x: Array, *, k: int, axis: int = -1) -> tupl
 def first_k(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarray]:
     """NumPy's `top_k`, see Backend: the first k along the last axis. NaN counts as larger than any number."""
     n = x.shape[-1]
-    if n < _MANY or not (x.dtype.kind in "iu" or is_float(x.dtype)):
-        if largest:  # backwards, so that of equals the one in front comes out first
-            order = n - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1][..., :k]
-        else:
-            order = np.argsort(x, axis=-1, kind="stable")[..., :k]
+    many = n >= _MANY and x.dtype.kind in "iuf"
+    if many and 0 < k * _FEW <= n:
+        order = _first_few(np.ascontiguousarray(x).reshape(-1, n), k, largest).reshape((*x.shape[:-1], k))
+    elif many and x.itemsize < 8:
+        order = _first_of_short(_sort_keys(x, largest), k)
     else:
-        keys = _sort_keys(x)
-        if largest:
-            keys = ~keys
-        order = (_first_of_short if keys.itemsize < 8 else _first_of_long)(keys, k)
+        keys = _sort_keys(x, False) if x.dtype.kind == "V" else x  # NumPy cannot sort bfloat16 with NaN in it
+        if largest:  # backwards, so that of equals the one in front comes out first
+            order = n - 1 - np.argsort(keys[..., ::-1], axis=-1, kind="stable")[..., ::-1][..., :k]
+        else:
+            order = np.argsort(keys, axis=-1, kind="stable")[..., :k]
     return np.take_along_axis(x, order, -1), order
 
 
-def _sort_keys(x: np.ndarray) -> np.ndarray:
-    """Signed integers that are in the same order as the elements: the bits of floats, those of negative ones reversed."""
+def _sort_keys(x: np.ndarray, largest: bool) -> np.ndarray:
+    """Signed integers in the order of the elements, or the reverse: the bits of floats, those of negative ones flipped."""
     signed = np.dtype(f"i{x.dtype.itemsize}")
     if is_float(x.dtype):
         x = x + x.dtype.type(0)  # -0 is 0
         x[x != x] = x.dtype.type(np.nan)  # one without a sign
         keys = x.view(signed)
-        return keys ^ ((keys >> (8 * signed.itemsize - 1)) & np.iinfo(signed).max)
-    if x.dtype.kind == "u":
-        return (x ^ x.dtype.type(1 << (8 * signed.itemsize - 1))).view(signed)
-    return x
+        flips = keys >> (8 * signed.itemsize - 1)
+        flips &= np.iinfo(signed).max
+        keys ^= flips
+    elif x.dtype.kind == "u":
+        keys = (x ^ x.dtype.type(1 << (8 * signed.itemsize - 1))).view(signed)
+    else:
+        keys = x
+    return ~keys if largest else keys
+
+
+def _first_few(x: np.ndarray, k: int, largest: bool) -> np.ndarray:
+    """Where the k largest or smallest of each row are, far fewer than there are.
+
+    Of the best ones of groups of elements the k-th is a border that no element beyond reaches the first k across.
+    """
+    rows, n = x.shape
+    groups = k * _FEW // 2
+    best = x[:, : n // groups * groups].reshape(rows, -1, groups)
+    if largest:
+        border = np.partition(best.max(1), groups - k, axis=-1)[:, groups - k, None]
+        kept = np.flatnonzero(~(x < border))
+    else:
+        border = np.partition(best.min(1), k - 1, axis=-1)[:, k - 1, None]
+        kept = np.flatnonzero(~(x > border))
+    row, column = np.divmod(kept, n)
+    order = np.lexsort((_sort_keys(x.reshape(-1)[kept], largest), row))
+    first = np.searchsorted(row, np.arange(rows))
+    return column[order[first[:, None] + np.arange(k)]]
 
 
 def _first_of_short(keys: np.ndarray, k: int) -> np.ndarray:
-    """Where the k smallest are: key and place in one number, so that no two are equal."""
+    """Where the k smallest of keys of up to 32 bits are: key and place in one number, so that no two are equal."""
     n = keys.shape[-1]
     both = keys.astype(np.int64)
     both <<= 32
@@ -75,37 +102,29 @@ def _first_of_short(keys: np.ndarray, k: int) -> np.ndarray:
     return both & 0xFFFFFFFF
 
 
-def _first_of_long(keys: np.ndarray, k: int) -> np.ndarray:
-    """Where the k smallest are, for keys that leave no room for the place."""
-    n = keys.shape[-1]
-    if not 0 < 2 * k < n:
-        return np.argsort(keys, axis=-1, kind="stable")[..., :k]
-    border = np.partition(keys, k - 1, axis=-1)[..., k - 1 : k]
-    below, equal = keys < border, keys == border
-    room = k - below.sum(-1, keepdims=True)
-    chosen = below | (equal & (equal.cumsum(-1) <= room))
-    where = np.nonzero(chosen)[-1].reshape((*keys.shape[:-1], k))
-    order = np.argsort(np.take_along_axis(keys, where, -1), axis=-1, kind="stable")
-    return np.take_along_axis(where, order, -1)
-
-
 # --------------------------------------------------------------------------------------------------------- each one once
 @kernel("Unique", since=11, on_host=True)
 def unique(xp: Backend, x: Array, *, axis: int | None = None, sorted: int = 1, outputs: int = 1) -> tuple[Array, ...]:
     """What differs, where each is first, which of them each one is, and how often it is there."""
     if axis is None:
-        x, along = x.reshape(-1), 0
-        keys = x
-    else:
-        along = axis_of(axis, x.ndim)
-        keys = x if x.dtype.kind in "biuf" else np.unique(x, return_inverse=True)[1].reshape(x.shape)
-    if outputs == 1 and sorted and axis is None:
-        return (np.unique(x),)
-    _, first, which, counts = np.unique(keys, True, True, True, axis=None if axis is None else along)
-    which = which.reshape(-1)
+        if outputs == 1 and sorted and x.dtype.kind != "V":
+            return (np.unique(x),)
+        x, axis = x.reshape(-1), 0
+    n = x.shape[axis]
+    keys = _sort_keys(x, False) if is_narrow(x.dtype) else x
+    keys = np.moveaxis(keys, axis, 0).reshape(n, -1)
+    order = np.lexsort(keys.T[::-1]) if keys.shape[1] else np.arange(n)  # the first column decides first
+    keys = keys[order]
+    before, after = keys[:-1], keys[1:]
+    differs = (before != after) & ((before == before) | (after == after))  # NaN is NaN
+    starts = np.concatenate([[0] if n else [], np.flatnonzero(differs.any(1)) + 1]).astype(np.int64)
+    counts = np.diff(starts, append=n)
+    first = order[starts]
+    which = np.empty(n, np.int64)
+    which[order] = np.repeat(np.arange(len(starts)), counts)
     if not sorted:
         order = np.argsort(first)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         first, which, counts = first[order], place[which], counts[order]
-    return x.take(first, along), first, which, counts
+    return x.take(first, axis), first, which, counts

@@ -38,12 +38,17 @@ def softmax(xp: Backend, x: Array, axis: int = -1) -> Array:
 
 def log_softmax(xp: Backend, x: Array, axis: int = -1) -> Array:
     """The logarithm of softmax, finite also where softmax is too small a number."""
-    y = x if xp.exact else _shifted(xp, x, axis)
-    return y - xp.log(xp.sum(xp.exp(y), axis=axis, keepdims=True))
+    if xp.exact:
+        return x - xp.log(xp.sum(xp.exp(x), axis=axis, keepdims=True))
+    y = _shifted(xp, x, axis)
+    y -= xp.log(xp.sum(xp.exp(y), axis=axis, keepdims=True))
+    return y
 
 
 def hardmax(xp: Backend, x: Array, axis: int = -1) -> Array:
     """1 at the first of the largest elements along an axis, 0 elsewhere."""
+    if not all(x.shape):
+        return xp.array(x)
     positions = np.arange(x.shape[axis]).reshape([-1 if a == axis % x.ndim else 1 for a in range(x.ndim)])
     return xp.cast(xp.argmax(x, axis=axis, keepdims=True) == positions, x.dtype)
 

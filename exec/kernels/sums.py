@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 #: Elements up to which NumPy's own reduction is as fast as ours.
-_FEW = 1 << 9
+_FEW = 1 << 11
 #: Terms that one sum of floats has at most: longer ones are sums of sums. Those side by side get many partial sums each.
 _TERMS, _TERMS_APART = 1 << 12, 1 << 9
 #: Elements that a matrix has at least that is worth a call of BLAS.

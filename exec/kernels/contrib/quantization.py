@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axes_of, axis_of
 from graphopt.exec.kernels.quantization import dequantize_linear, is_zero, quantize_linear, quantized, real, single
-from graphopt.exec.kernels.quantized_linear import centred, exact_sum, per_column, requantized
+from graphopt.exec.kernels.quantized_linear import centred, per_column, requantized
 from graphopt.exec.kernels.registry import Array, kernel
-from graphopt.exec.kernels.rounding import limits
 
 DOMAIN = "com.microsoft"
 
@@ -47,7 +45,7 @@ def qlinear_add(
     x, y = single(xp, a), single(xp, b)
     x *= a_ratio
     y *= b_ratio
-    y = x + y if x.shape != y.shape else xp.into(lambda y: y, y) + x
+    y = x + y
     y += c_zero_point - (a_ratio * a_zero_point + b_ratio * b_zero_point)
     return xp.saturate(y, a.dtype)
 
@@ -126,7 +124,9 @@ def _mapped(
 def _same(a: Array | None, b: Array | None) -> bool:
     if a is None or b is None:
         return is_zero(a) and is_zero(b)
-    return a is b or (isinstance(a, (np.ndarray, np.generic)) and isinstance(b, (np.ndarray, np.generic)) and bool(a == b))
+    return a is b or (
+        isinstance(a, (np.ndarray, np.generic)) and isinstance(b, (np.ndarray, np.generic)) and bool(a == b)
+    )
 
 
 # -------------------------------------------------------------------------------------------------- along axes
@@ -136,6 +136,8 @@ def qlinear_softmax(
     y_zero_point: Array | None = None, *, opset: int, axis: int = -1,
 ) -> Array:  # fmt: skip
     """Along an axis; before opset 13 along it and all that follow. The reciprocal of the scale counts as a whole number."""
+    if not x.size:
+        return x
     axis = axis_of(axis, x.ndim)
     axes = tuple(range(axis, x.ndim)) if opset < 13 else (axis,)
     y = single(xp, x)
