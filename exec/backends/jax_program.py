@@ -5,9 +5,8 @@ What cannot be traced is found out by trying: a step that fails under tracing mo
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -79,19 +78,12 @@ class JaxProgram:
         inputs = list(inputs)
         while True:
             try:
-                with self._on_device():
+                if self.device is None:
+                    return self._attempt(inputs)
+                with jax.default_device(self.device):
                     return self._attempt(inputs)
             except _CannotTrace as failure:
                 self._move_to_host(failure)
-
-    @contextlib.contextmanager
-    def _on_device(self) -> Iterator[None]:
-        with jax.default_matmul_precision(self.precision):
-            if self.device is None:
-                yield
-            else:
-                with jax.default_device(self.device):
-                    yield
 
     def _attempt(self, inputs: list[Any]) -> list[Any]:
         slots = self.plan.slots(inputs)
@@ -159,11 +151,12 @@ class JaxProgram:
             for group, values in ((segment.reads, arguments), (segment.fixed, fixed), (passed, weights)):
                 for slot, value in zip(group, values, strict=True):
                     slots[slot] = value
-            for step in segment.steps:
-                try:
-                    run_step(step, JAX, slots, free=False)
-                except RunError as e:
-                    raise _CannotTrace([step], str(e.__cause__ or e)) from e
+            with jax.default_matmul_precision(self.precision):
+                for step in segment.steps:
+                    try:
+                        run_step(step, JAX, slots, free=False)
+                    except RunError as e:
+                        raise _CannotTrace([step], str(e.__cause__ or e)) from e
             return [slots[slot] for slot in segment.writes]
 
         jitted = jax.jit(traced)

@@ -124,19 +124,59 @@ def spread(
     decides which. So for each r there is a small kernel over t, all of them at once are the channels of one convolution,
     and their outputs are interleaved.
     """
-    n = x.ndim - 2
-    batch, inputs, outputs = x.shape[0], x.shape[1] // group, w.shape[1]
-    kernel = w.shape[2:]
-    for dim in range(n):
-        w = _stretched(xp, w, 2 + dim, dilations[dim], strides[dim])
-    turns = [k // s for k, s in zip(w.shape[2:], strides, strict=True)]  # numbers of t
-    # [C, M, (t, r)...] -> [group, M, r..., C, t backwards...]
-    w = w.reshape(group, inputs, outputs, *[size for pair in zip(turns, strides, strict=True) for size in pair])
+    n, count = x.ndim - 2, math.prod(strides)
+    inputs, outputs = x.shape[1] // group, w.shape[1]
+    for dim, (stride, step) in enumerate(zip(strides, dilations, strict=True)):
+        w = _stretched(xp, w, 2 + dim, step, stride)
+    turns = [k // stride for k, stride in zip(w.shape[2:], strides, strict=True)]  # how many t there are
+    # [C, M, (t r)...] -> [group M r..., C, t backwards...]
+    w = w.reshape(group, inputs, outputs, *itertools.chain(*zip(turns, strides, strict=True)))
     w = w.transpose(0, 2, *range(4, 4 + 2 * n, 2), 1, *range(3, 3 + 2 * n, 2))
-    w = w[(..., *[slice(None, None, -1)] * n)].reshape(group * outputs * math.prod(strides), inputs, *turns)
-    places = [-(-(c + size) // s) for c, size, s in zip(cut, sizes, strides, strict=True)]
-    around = [(t - 1, p - size) for t, p, size in zip(turns, places, x.shape[2:], strict=True)]
-    if any(after < 0 for _, after in around):
-        x, around = padded(xp, x, tuple((0, min(after, 0)) for _, after in around)), [(t, max(a, 0)) for t, a in around]
-    y = xp.convolve(x, w, (1,) * n, (1,) * n, tuple(around), group)
-    return y
+    w = w[(..., *[slice(None, None, -1)] * n)].reshape(group * outputs * count, inputs, *turns)
+    places = [-(-(front + size) // stride) for front, size, stride in zip(cut, sizes, strides, strict=True)]
+    around = tuple((t - 1, place - size) for t, place, size in zip(turns, places, x.shape[2:], strict=True))
+    b = b if b is None or count == 1 else xp.repeat(b, count)
+    y = xp.convolve(x, w, (1,) * n, (1,) * n, around, group, b)
+    y = _interleaved(y.reshape(x.shape[0], group * outputs, count, *places), strides)
+    return y[(..., *[slice(front, front + size) for front, size in zip(cut, sizes, strict=True)])]
+
+
+def _interleaved(y: Array, strides: Sequence[int]) -> Array:
+    """[N, C, r..., D...] -> [N, C, (D r)...]: what stands every so many elements, in its place."""
+    batch, channels, count, *places = y.shape
+    n = len(places)
+    if count > 1:
+        y = y.reshape(batch, channels, *strides, *places)
+        y = y.transpose(0, 1, *itertools.chain(*zip(range(2 + n, 2 + 2 * n), range(2, 2 + n), strict=True)))
+    return y.reshape(batch, channels, *[p * stride for p, stride in zip(places, strides, strict=True)])
+
+
+def _stretched(xp: Backend, w: Array, axis: int, step: int, multiple: int) -> Array:
+    """A kernel with the zeros that a dilation puts between its elements, and behind up to a multiple of something."""
+    shape = list(w.shape)
+    k = shape[axis]
+    if step > 1:
+        shape.insert(axis + 1, 1)
+        widths = [(0, 0)] * len(shape)
+        widths[axis + 1] = (0, step - 1)
+        shape[axis : axis + 2] = [k * step]
+        w = xp.pad(w.reshape(*w.shape[: axis + 1], 1, *w.shape[axis + 1 :]), widths).reshape(shape)
+        k = (k - 1) * step + 1
+        w = w[(slice(None),) * axis + (slice(0, k),)]
+    widths = [(0, 0)] * w.ndim
+    widths[axis] = (0, -k % multiple)
+    return xp.pad(w, widths)
+
+
+@kernel("Col2Im", since=18, wide=True)
+def col2im(
+    xp: Backend, x: Array, image_shape: Host, block_shape: Host, *, dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """[N, C block..., places of the block] -> [N, C, image...]: elements of blocks that overlap are added."""
+    move = windows(ints(image_shape), ints(block_shape), strides, dilations, pads)
+    batch, rows, count = x.shape
+    n, elements = len(move.kernel), math.prod(move.kernel)
+    if rows % elements or count != math.prod(move.places):
+        raise ValueError(f"blocks {list(move.kernel)} at {list(move.places)} places are not what an input {list(x.shape)} holds")
+@@

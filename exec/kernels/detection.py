@@ -34,7 +34,7 @@ def non_max_suppression(
         candidates = scores > _first(score_threshold, -np.inf)
         for image, class_ in zip(*np.nonzero(candidates.any(axis=-1))):
             found = np.flatnonzero(candidates[image, class_])
-            found = found[np.argsort(-scores[image, class_, found], kind="stable")]
+            found = found[_descending(scores[image, class_, found])]
             kept = _kept(corners[:, image], found, overlap, most)
             chosen.append(np.column_stack([np.full((len(kept), 2), (image, class_)), kept]))
     return np.concatenate(chosen).astype(np.int64)
@@ -47,9 +47,18 @@ def _first(x: np.ndarray | None, default: float) -> float:
 
 def _corners(boxes: np.ndarray, centered: bool) -> np.ndarray:
     """[the two lowest coordinates, the two highest, and the area; images, boxes]."""
-    a, b = np.moveaxis(boxes[..., :2], -1, 0), np.moveaxis(boxes[..., 2:], -1, 0)
+    numbers = np.ascontiguousarray(np.moveaxis(boxes, -1, 0))
+    a, b = numbers[:2], numbers[2:]
     low, high = (a - b / 2, a + b / 2) if centered else (np.minimum(a, b), np.maximum(a, b))
-    return np.concatenate([low, high, np.prod(high - low, axis=0, keepdims=True)])
+    height, width = high - low
+    return np.concatenate([low, high, (height * width)[None]])
+
+
+def _descending(scores: np.ndarray) -> np.ndarray:
+    """`argsort`, stable, from the highest score on, by way of the bits of float32: NumPy sorts integers much faster."""
+    bits = (scores.astype(np.float32) + np.float32(0)).view(np.int32)  # there is no -0 now
+    ascending = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
+    return np.sort(-ascending << 32 | np.arange(len(scores))) & 0xFFFFFFFF
 
 
 def _kept(corners: np.ndarray, order: np.ndarray, overlap: np.float32, most: int) -> np.ndarray:

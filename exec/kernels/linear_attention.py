@@ -135,17 +135,16 @@ def _inverse(xp: Backend, x: Array) -> Array:
     size from them, [a 0; c b]⁻¹ = [a⁻¹ 0; -b⁻¹ c a⁻¹ b⁻¹].
     """
     rows, size = x.shape[-1], _LEAF
-    one = np.eye(size, dtype=x.dtype)
-    block = np.arange(rows // size)
-    apart = x.reshape(*x.shape[:2], rows // size, size, rows // size, size)
-    leaf = xp.moveaxis(apart[:, :, block, :, block], 0, 2)
+
+    def blocks(step: int, down: int) -> Array:
+        return xp.stack([x[..., i + down : i + down + size, i : i + size] for i in range(0, rows, step)], axis=2)
+
+    leaf, one = blocks(size, 0), np.eye(size, dtype=x.dtype)
     square = xp.matmul(leaf, leaf)
     y = xp.matmul(xp.matmul(one - leaf, one + square), one + xp.matmul(square, square))
     while size < rows:
-        pairs = np.arange(0, rows // size, 2)
-        corner = xp.moveaxis(x.reshape(*x.shape[:2], rows // size, size, rows // size, size)[:, :, pairs + 1, :, pairs], 0, 2)
         a, b = y[:, :, ::2], y[:, :, 1::2]
-        c = xp.matmul(xp.matmul(b, corner), a)
+        c = xp.matmul(xp.matmul(b, blocks(2 * size, size)), a)
         upper, lower = xp.concatenate([a, xp.zeros_like(a)], axis=-1), xp.concatenate([-c, b], axis=-1)
         y = xp.concatenate([upper, lower], axis=-2)
         size *= 2

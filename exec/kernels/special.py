@@ -80,21 +80,22 @@ _ERF = {
         89.677604489757419, 0.053199622672093334,
     ),
 }  # fmt: skip
-#: The same as pairs of arrays of one element, which NumPy takes faster than scalars.
-_FRACTIONS = {
-    np.dtype(name): (np.array(values[:-1], name).reshape(-1, 2, 1), np.array(values[-1:], name))
-    for name, values in _ERF.items()
-}
+#: The same as arrays of rank 0, which NumPy takes faster than scalars.
+_COEFFICIENTS = {np.dtype(name): [np.array(v, name) for v in values] for name, values in _ERF.items()}
 
 
 def erf(x: np.ndarray) -> np.ndarray:
     """The error function of float32 or float64, to about 4 units in the last place."""
-    pairs, a = _FRACTIONS[x.dtype]
-    t = np.square(x)
-    y = None
-    for b, c in pairs:
-        y = t + c if y is None else np.add(np.add(y, t, out=y), c, out=y)
+    if not x.ndim:
+        return erf(x.reshape(1)).reshape(())
+    *pairs, a = _COEFFICIENTS[x.dtype]
+    t = x * x
+    y = t + pairs[1]
+    np.divide(pairs[0], y, out=y)
+    for b, c in zip(pairs[2::2], pairs[3::2]):
+        y += t
+        y += c
         np.divide(b, y, out=y)
-    np.add(y, a, out=y)
+    y += a
     np.divide(x, y, out=y)
-    return np.tanh(y, out=y).reshape(x.shape)
+    return np.tanh(y, out=y)

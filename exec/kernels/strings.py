@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -100,57 +103,87 @@ def tf_idf_vectorizer(
     if mode not in ("TF", "IDF", "TFIDF"):
         raise ValueError(f"there is no mode '{mode}'")
     rows = x.reshape(1, -1) if x.ndim < 2 else x
-    numbers = {token: i for i, token in enumerate(dict.fromkeys(pool_strings or pool_int64s))}
-    tokens = np.array([numbers.get(t, -1) for t in rows.reshape(-1).tolist()], np.int64).reshape(rows.shape)
-    pool = np.array([numbers[t] for t in pool_strings or pool_int64s], np.int64)
-    counts = np.zeros((len(rows), len(ngram_indexes)), np.int64)
-    first = 0  # the number of the first n-gram of this length
-    for n, (start, end) in enumerate(itertools.pairwise([*ngram_counts, len(pool)]), 1):
-        grams = pool[start:end].reshape(-1, n)
-        if len(grams) and min_gram_length <= n <= max_gram_length:
-            vocabulary = _Vocabulary(grams)
+    pool = _pool(tuple(pool_strings or pool_int64s), tuple(ngram_counts))
+    tokens = np.array([pool.numbers.get(t, -1) for t in rows.reshape(-1).tolist()], np.int64).reshape(rows.shape)
+    hits = []
+    for n, vocabulary in enumerate(pool.vocabularies, 1):
+        if vocabulary is not None and min_gram_length <= n <= max_gram_length:
             for step in range(1, max_skip_count + 2 if n > 1 else 2):
                 places = rows.shape[1] - (n - 1) * step
                 if places > 0:
-                    found = [tokens[:, k * step : k * step + places] for k in range(n)]
-                    counts[:, first : first + len(grams)] += vocabulary.count(found)
-        first += len(grams)
+                    row, gram = vocabulary.find([tokens[:, k * step : k * step + places] for k in range(n)])
+                    hits.append(row * pool.size + gram)
+    found = np.concatenate(hits) if hits else np.empty(0, np.int64)
+    counts = np.bincount(found, minlength=len(rows) * pool.size).reshape(len(rows), pool.size).astype(np.float32)
     if mode == "IDF":
         counts = np.minimum(counts, 1)
-    weighted = counts if mode == "TF" or not len(weights) else counts * np.asarray(weights, np.float32)
+    if mode != "TF" and len(weights):
+        counts *= np.asarray(weights, np.float32)
     columns = np.asarray(ngram_indexes)
-    y = np.zeros((len(rows), int(columns.max()) + 1), np.float32)
-    if len(set(ngram_indexes)) == len(ngram_indexes):
-        y[:, columns] = weighted
+    if np.array_equal(np.sort(columns), np.arange(pool.size)):
+        y = np.take(counts, np.argsort(columns), axis=1)
     else:
-        np.add.at(y, (slice(None), columns), weighted.astype(np.float32))
+        y = np.zeros((len(rows), int(columns.max()) + 1), np.float32)
+        np.add.at(y, (slice(None), columns), counts)
     return y[0] if x.ndim < 2 else y
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The n-grams that are counted.
+
+    Attributes:
+        numbers: those of the tokens.
+        vocabularies: the 1-grams, 2-grams...; None where there are none.
+        size: how many they are.
+    """
+
+    numbers: dict[Any, int]
+    vocabularies: list[_Vocabulary | None]
+    size: int
+
+
+@functools.lru_cache(maxsize=16)  # it is a pure function, and takes longer than to count
+def _pool(pool: tuple[Any, ...], starts: tuple[int, ...]) -> _Pool:
+    """The pool as a list of tokens, in which the 1-grams, 2-grams... start somewhere each."""
+    numbers = {token: i for i, token in enumerate(dict.fromkeys(pool))}
+    tokens = np.array([numbers[t] for t in pool], np.int64)
+    vocabularies: list[_Vocabulary | None] = []
+    size = 0
+    for n, (start, end) in enumerate(itertools.pairwise([*starts, len(pool)]), 1):
+        grams = tokens[start:end].reshape(-1, n)
+        vocabularies.append(_Vocabulary(grams, size) if len(grams) else None)
+        size += len(grams)
+    return _Pool(numbers, vocabularies, size)
+
+
 class _Vocabulary:
-    """Some n-grams of tokens that are numbers, [grams, n].
+    """Different n-grams of tokens that are numbers: [grams, n].
 
     Prefixes are numbered in order, anew with each token, so that the numbers stay small: prefix and token together are
     looked up among the few that there are.
     """
 
-    def __init__(self, grams: np.ndarray) -> None:
+    def __init__(self, grams: np.ndarray, first: int) -> None:
+        """Args:
+        first: the number of the first one in the pool.
+        """
         self.radix = int(grams.max()) + 2  # the last number stands for tokens that are in none of these
         self.levels = []
-        self.numbers = np.zeros(len(grams), np.int64)
+        numbers = np.zeros(len(grams), np.int64)
         for tokens in grams.T:
-            prefixes, self.numbers = np.unique(self.numbers * self.radix + tokens, return_inverse=True)
+            prefixes, numbers = np.unique(numbers * self.radix + tokens, return_inverse=True)
             self.levels.append(prefixes)
+        if len(prefixes) < len(grams):
+            raise ValueError("an n-gram is in the pool twice")
+        self.grams = first + np.argsort(numbers)
 
-    def count(self, tokens: Sequence[np.ndarray]) -> np.ndarray:
-        """How often each occurs in each row; for each of its tokens, those found there [rows, places]."""
-        rows = len(tokens[0])
+    def find(self, tokens: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """The rows in which n-grams were found, and which ones; for each of their tokens, what is there [rows, places]."""
         numbers = np.zeros(tokens[0].shape, np.int64)
         for here, prefixes in zip(tokens, self.levels):
             codes = numbers * self.radix + np.where((here < 0) | (here >= self.radix), self.radix - 1, here)
             place = np.minimum(np.searchsorted(prefixes, codes), len(prefixes) - 1)
             numbers = np.where((numbers >= 0) & (prefixes[place] == codes), place, -1)
         row, place = np.nonzero(numbers >= 0)
-        size = len(self.levels[-1])
-        times = np.bincount(row * size + numbers[row, place], minlength=rows * size).reshape(rows, size)
-        return times[:, self.numbers]
+        return row, self.grams[numbers[row, place]]
