@@ -5,16 +5,19 @@ Arrays of the host (NumPy) and of the device mix: what is computed from the host
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphopt.errors import MissingDependencyError
 from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.convolution import convolve
 from graphopt.exec.kernels.rounding import limits
 
 try:
     import jax
     import jax.numpy as jnp
+    from jax.experimental import io_callback
 except ImportError as e:
     raise MissingDependencyError("jax is not installed: pip install graphopt[jax]") from e
 
@@ -62,6 +65,12 @@ class JaxBackend(Backend):
     def erf(self, x: Any) -> Any:
         return jax.scipy.special.erf(x)
 
+    def uniform(self, shape: Sequence[int], seed: float | None) -> Any:
+        if seed is not None:
+            return super().uniform(shape, seed)
+        # A compiled program asks for them whenever it runs.
+        return io_callback(functools.partial(super().uniform, shape, None), jax.ShapeDtypeStruct(shape, jnp.float64))
+
     def sum(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         return jnp.sum(x, axis=axis, dtype=None if x.dtype == bool else x.dtype, keepdims=keepdims)
 
@@ -76,6 +85,23 @@ class JaxBackend(Backend):
 
     def matmul(self, a: Any, b: Any) -> Any:
         return jnp.matmul(a, b)
+
+    def convolve(
+        self,
+        x: Any,
+        w: Any,
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        pads: Sequence[tuple[int, int]],
+        group: int,
+        bias: Any = None,
+    ) -> Any:
+        if not jnp.issubdtype(x.dtype, jnp.floating):  # XLA has no fast ones of integers
+            return convolve(self, x, w, strides, dilations, pads, group, bias)
+        y = jax.lax.conv_general_dilated(
+            x, w, strides, pads, rhs_dilation=dilations, feature_group_count=group
+        )
+        return y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))
 
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
         return function(x)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
-from graphopt.exec.kernels.random import stream
 from graphopt.exec.kernels.registry import Array, Host, kernel
 from graphopt.exec.kernels.special import clamp, elementwise, expm1, log1p
 
@@ -39,7 +38,7 @@ def p_relu(xp: Backend, x: Array, slope: Array) -> Array:
     return clamp(xp, x, 0) + slope * clamp(xp, x, high=0)
 
 
-@kernel("PRelu")
+@kernel("PRelu", wide=True)
 def p_relu_1(xp: Backend, x: Array, slope: Array, *, consumed_inputs: Sequence[int] = ()) -> Array:
     """Before opset 7 there is one slope, or one for each channel."""
     return p_relu(xp, x, slope.reshape(() if slope.size == 1 else (-1, *[1] * (x.ndim - 2))))
@@ -48,7 +47,7 @@ def p_relu_1(xp: Backend, x: Array, slope: Array, *, consumed_inputs: Sequence[i
 @kernel("ThresholdedRelu", since=10, wide=True)
 @elementwise
 def thresholded_relu(xp: Backend, x: Array, *, alpha: float = 1.0) -> Array:
-    return xp.where(x > xp.number(alpha, x), x, xp.number(0, x))
+    return xp.where(xp.greater(x, xp.number(alpha, x)), x, xp.number(0, x))
 
 
 @kernel("Shrink", since=9, wide=True)
@@ -58,7 +57,8 @@ def shrink(xp: Backend, x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> A
     if dtype.kind in "iu":
         x = xp.cast(x, np.float64)
     zero, by, limit = (xp.number(v, x) for v in (0, bias, lambd))
-    return xp.cast(xp.where(x < -limit, x + by, xp.where(x > limit, x - by, zero)), dtype)
+    above = xp.where(xp.greater(x, limit), x - by, zero)
+    return xp.cast(xp.where(xp.less(x, -limit), x + by, above), dtype)
 
 
 @kernel("Clip")
@@ -98,7 +98,10 @@ def hard_sigmoid(
 @kernel("HardSwish", since=14, wide=True)
 @elementwise
 def hard_swish(xp: Backend, x: Array) -> Array:
-    y = hard_sigmoid(xp, x, alpha=1 / 6)
+    """x * clamp(x / 6 + 1 / 2, 0, 1)"""
+    y = x / 6
+    y += xp.number(0.5, x)
+    y = clamp(xp, y, 0, 1)
     y *= x
     return y
 
@@ -276,5 +279,5 @@ def _dropped(xp: Backend, x: Array, ratio: float, seed: int | None, outputs: int
         return x, xp.ones(x.shape, bool) if outputs > 1 else None
     if not 0 <= ratio < 1:
         raise ValueError(f"the ratio of what is dropped is {ratio}, not from 0 to before 1")
-    mask = np.asarray(stream(seed).random_sample(x.shape) >= ratio)
+    mask = xp.uniform(x.shape, seed) >= ratio
     return xp.where(mask, x * xp.number(1 / (1 - ratio), x), xp.number(0, x)), mask

@@ -93,10 +93,16 @@ class Backend:
 
     # -------------------------------------------------------------------------------------------------- special functions
     def erf(self, x: Any) -> Any:
-        """The error function, to about one unit in the last place of float32 and 1e-15 in float64."""
+        """The error function, to a few units in the last place."""
         from graphopt.exec.kernels.special import erf
 
         return erf(x)
+
+    def uniform(self, shape: Sequence[int], seed: float | None) -> Any:
+        """Random float64 numbers from 0 to before 1, the same for the same seed; None: others each time."""
+        from graphopt.exec.kernels.random import stream
+
+        return np.asarray(stream(seed).random_sample(shape))
 
     # ------------------------------------------------------------------------------------------------ sums and products
     def sum(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
@@ -118,6 +124,35 @@ class Backend:
     def matmul(self, a: Any, b: Any) -> Any:
         """`numpy.matmul` of arrays of one dtype, whichever that is."""
         return products.matmul(a, b)
+
+    def convolve(
+        self,
+        x: Any,
+        w: Any,
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        pads: Sequence[tuple[int, int]],
+        group: int,
+        bias: Any = None,
+    ) -> Any:
+        """The convolution of [N, C, D...] with [M, C/group, K...], in the arrays' own dtype.
+
+        Args:
+            x: the input.
+            w: the weights.
+            strides: a number for each spatial dim, as for the dilations.
+            dilations: from one element of the kernel to the next.
+            pads: zeros in front of each spatial dim and behind it; a negative number takes elements away.
+            group: channels and outputs in so many groups, each by itself.
+            bias: a number for each output, which is added.
+        """
+        if x.dtype.char in "fd":
+            from graphopt.exec.backends import numpy_convolution
+
+            return numpy_convolution.convolve(x, w, strides, dilations, pads, group, bias)
+        from graphopt.exec.kernels import convolution
+
+        return convolution.convolve(self, x, w, strides, dilations, pads, group, bias)
 
     # -------------------------------------------------------------------------------------------------- heavy machinery
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:

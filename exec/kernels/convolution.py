@@ -1,6 +1,6 @@
 """Convolutions, and what puts blocks back into an image: https://onnx.ai/onnx/operators/.
 
-All run on `xp.convolve`, for which every backend has what its library is best at; `convolve` here is the plain one.
+They run on `xp.convolve`, for which each backend has what its library is best at; `convolve` here is the plain one.
 """
 
 from __future__ import annotations
@@ -8,9 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import ints
@@ -31,32 +28,39 @@ def conv(
 
 def kernel_windows(
     x: Array, w: Array, group: int, kernel_shape: Sequence[int] | None, strides: Sequence[int] | None,
-    dilations: Sequence[int] | None, pads: Sequence[int] | None, auto_pad: str,
+    dilations: Sequence[int] | None, pads: Sequence[int] | None, auto_pad: str = "NOTSET",
 ) -> Windows:  # fmt: skip
     """The windows of a convolution of [N, C, D...] with [M, C/group, K...].
 
     Raises:
         ValueError: the two do not go together.
     """
-    if x.ndim < 3 or w.ndim != x.ndim or x.shape[1] != w.shape[1] * group or w.shape[0] % group:
-        raise ValueError(f"weights {list(w.shape)} in {group} groups do not go with an input {list(x.shape)}")
-    if kernel_shape and tuple(kernel_shape) != w.shape[2:]:
-        raise ValueError(f"kernel_shape is {list(kernel_shape)}, and the weights are {list(w.shape)}")
+    _check(x, w, w.shape[1] * group, w.shape[0], group, kernel_shape)
     return windows(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
 
 
+def _check(
+    x: Array, w: Array, inputs: int, grouped: int, group: int, kernel_shape: Sequence[int] | None
+) -> None:  # fmt: skip
+    if x.ndim < 3 or w.ndim != x.ndim or x.shape[1] != inputs or grouped % group:
+        raise ValueError(f"weights {list(w.shape)} in {group} groups do not go with an input {list(x.shape)}")
+    if kernel_shape and tuple(kernel_shape) != w.shape[2:]:
+        raise ValueError(f"kernel_shape is {list(kernel_shape)}, and the weights are {list(w.shape)}")
+
+
 def convolve(
-    xp: Backend, x: Array, w: Array, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int
-) -> Array:
+    xp: Backend, x: Array, w: Array, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int,
+    bias: Array | None,
+) -> Array:  # fmt: skip
     """`Backend.convolve` on any backend: what the windows see is stacked, and multiplied with the weights."""
-    around = [p for pair in zip(*pads, strict=True) for p in pair]
+    around = list(itertools.chain(*zip(*pads, strict=True)))
     move = windows(x.shape[2:], w.shape[2:], strides, dilations, around)
     x = padded(xp, x, move.cover)
-    batch, channels, outputs = x.shape[0], w.shape[1], w.shape[0] // group
     seen = xp.stack([x[(..., *at)] for at in move.offsets()], axis=2)
-    seen = seen.reshape(batch, group, channels * math.prod(move.kernel), math.prod(move.places))
-    y = xp.matmul(w.reshape(1, group, outputs, seen.shape[2]), seen)
-    return y.reshape(batch, w.shape[0], *move.places)
+    seen = seen.reshape(x.shape[0], group, math.prod(w.shape[1:]), math.prod(move.places))
+    y = xp.matmul(w.reshape(1, group, w.shape[0] // group, seen.shape[2]), seen)
+    y = y.reshape(x.shape[0], w.shape[0], *move.places)
+    return y if bias is None else y + bias.reshape(-1, *[1] * len(move.places))
 
 
 # ------------------------------------------------------------------------------------------------------------ backwards
@@ -67,65 +71,17 @@ def conv_transpose(
     output_padding: Sequence[int] | None = None, output_shape: Sequence[int] | None = None,
     pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
-    """[N, C, D...] * [C, M/group, K...]: each element spreads over a window of the output."""
-    if x.ndim < 3 or w.ndim != x.ndim or x.shape[1] != w.shape[0] or w.shape[0] % group:
-        raise ValueError(f"weights {list(w.shape)} in {group} groups do not go with an input {list(x.shape)}")
-    if kernel_shape and tuple(kernel_shape) != w.shape[2:]:
-        raise ValueError(f"kernel_shape is {list(kernel_shape)}, and the weights are {list(w.shape)}")
+    """[N, C, D...] * [C, M/group, K...]: each element spreads over a window of the output.
+
+    As a convolution of stride 1: an output element s p + r sees the elements s t + r of the kernel, through x[p - t]: its
+    remainder r by the stride decides which. So there is a smaller kernel over t for each r; all of them are channels of
+    one convolution, whose outputs are interleaved.
+    """
+    _check(x, w, w.shape[0], w.shape[0], group, kernel_shape)
     n = x.ndim - 2
-    around, sizes = spread_pads(
-        x.shape[2:], w.shape[2:], strides or [1] * n, dilations or [1] * n, pads or [0] * (2 * n), auto_pad,
-        output_padding or [0] * n, output_shape,
-    )  # fmt: skip
-    return spread(xp, x, w, b, strides or [1] * n, dilations or [1] * n, around, sizes, group)
-
-
-def spread_pads(
-    sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int],
-    pads: Sequence[int], auto_pad: str, output_padding: Sequence[int], output_shape: Sequence[int] | None,
-) -> tuple[list[int], list[int]]:  # fmt: skip
-    """What a transposed convolution cuts off in front of each dim, and the dims that it leaves.
-
-    Raises:
-        ValueError: an attribute does not have the right number of numbers.
-    """
-    n = len(sizes)
-    given = list(output_shape or [])[-n:]  # some write batch and channels in front
-    for name, numbers, count in (
-        ("strides", strides, n), ("dilations", dilations, n), ("pads", pads, 2 * n),
-        ("output_padding", output_padding, n), ("output_shape", given, n),
-    ):  # fmt: skip
-        if len(numbers) != count and (numbers or name != "output_shape"):
-            raise ValueError(f"{name} {list(numbers)} does not have {count} numbers, for spatial dims {list(sizes)}")
-    full = [
-        (size - 1) * stride + (k - 1) * step + 1 + extra
-        for size, k, stride, step, extra in zip(sizes, kernel, strides, dilations, output_padding, strict=True)
-    ]
-    chosen = chosen_pads(auto_pad, sizes, kernel, strides, dilations)
-    if auto_pad.startswith("SAME") and not given:
-        given = [size * stride for size, stride in zip(sizes, strides, strict=True)]
-    if given:
-        cuts = [halves(most - size, auto_pad == "SAME_UPPER") for most, size in zip(full, given, strict=True)]
-    else:
-        cuts = list(chosen or zip(pads[:n], pads[n:], strict=True))
-    left = [most - before - after for most, (before, after) in zip(full, cuts, strict=True)]
-    if min(left, default=0) < 0:
-        raise ValueError(f"pads {cuts} leave nothing of spatial dims {full}")
-    return [before for before, _ in cuts], left
-
-
-def spread(
-    xp: Backend, x: Array, w: Array, b: Array | None, strides: Sequence[int], dilations: Sequence[int],
-    cut: Sequence[int], sizes: Sequence[int], group: int,
-) -> Array:  # fmt: skip
-    """A transposed convolution as one of stride 1.
-
-    An output element s q + r sees the elements s t + r of the kernel, through x[q - t]: its remainder r by the stride
-    decides which. So for each r there is a small kernel over t, all of them at once are the channels of one convolution,
-    and their outputs are interleaved.
-    """
-    n, count = x.ndim - 2, math.prod(strides)
-    inputs, outputs = x.shape[1] // group, w.shape[1]
+    strides, dilations = strides or [1] * n, dilations or [1] * n
+    cut, sizes = _spread(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, output_padding, output_shape)
+    inputs, outputs, count = x.shape[1] // group, w.shape[1], math.prod(strides)
     for dim, (stride, step) in enumerate(zip(strides, dilations, strict=True)):
         w = _stretched(xp, w, 2 + dim, step, stride)
     turns = [k // stride for k, stride in zip(w.shape[2:], strides, strict=True)]  # how many t there are
@@ -141,8 +97,54 @@ def spread(
     return y[(..., *[slice(front, front + size) for front, size in zip(cut, sizes, strict=True)])]
 
 
+def _spread(
+    sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int],
+    pads: Sequence[int] | None, auto_pad: str, output_padding: Sequence[int] | None, output_shape: Sequence[int] | None,
+) -> tuple[list[int], list[int]]:  # fmt: skip
+    """What a transposed convolution cuts off in front of each dim, and the dims that it leaves.
+
+    Raises:
+        ValueError: an attribute does not have a number for each dim.
+    """
+    n = len(sizes)
+    pads, output_padding = pads or [0] * (2 * n), output_padding or [0] * n
+    given = list(output_shape or ())[-n:]  # some write batch and channels in front
+    for name, numbers, count in (
+        ("strides", strides, n), ("dilations", dilations, n), ("pads", pads, 2 * n),
+        ("output_padding", output_padding, n), ("output_shape", given or [0] * n, n),
+    ):  # fmt: skip
+        if len(numbers) != count:
+            raise ValueError(f"{name} {list(numbers)} does not have {count} numbers, for spatial dims {list(sizes)}")
+    full = [
+        (size - 1) * stride + (k - 1) * step + 1 + extra
+        for size, k, stride, step, extra in zip(sizes, kernel, strides, dilations, output_padding, strict=True)
+    ]
+    cuts = chosen_pads(auto_pad, sizes, kernel, strides, dilations) or tuple(zip(pads[:n], pads[n:], strict=True))
+    if auto_pad.startswith("SAME") and not given:
+        given = [size * stride for size, stride in zip(sizes, strides, strict=True)]
+    if given:  # where that is more than there is, zeros follow
+        cuts = tuple(halves(max(m - size, 0), auto_pad == "SAME_UPPER") for m, size in zip(full, given, strict=True))
+    else:
+        given = [m - sum(cut) for m, cut in zip(full, cuts, strict=True)]
+        if min(given) < 0:
+            raise ValueError(f"pads {cuts} cut more than there is of spatial dims {full}")
+    return [front for front, _ in cuts], given
+
+
+def _stretched(xp: Backend, w: Array, axis: int, step: int, multiple: int) -> Array:
+    """A kernel with the zeros that a dilation puts between its elements, and more behind, up to a multiple of something."""
+    k = w.shape[axis]
+    if step > 1:
+        w = w.reshape(*w.shape[: axis + 1], 1, *w.shape[axis + 1 :])
+        w = xp.pad(w, [(0, step - 1 if a == axis + 1 else 0) for a in range(w.ndim)])
+        w = w.reshape(*w.shape[:axis], k * step, *w.shape[axis + 2 :])
+        k = (k - 1) * step + 1
+        w = w[(slice(None),) * axis + (slice(0, k),)]
+    return xp.pad(w, [(0, -k % multiple if a == axis else 0) for a in range(w.ndim)])
+
+
 def _interleaved(y: Array, strides: Sequence[int]) -> Array:
-    """[N, C, r..., D...] -> [N, C, (D r)...]: what stands every so many elements, in its place."""
+    """[N, C, (r...), D...] -> [N, C, (D r)...]: what stands every so many elements, in its place."""
     batch, channels, count, *places = y.shape
     n = len(places)
     if count > 1:
@@ -151,32 +153,65 @@ def _interleaved(y: Array, strides: Sequence[int]) -> Array:
     return y.reshape(batch, channels, *[p * stride for p, stride in zip(places, strides, strict=True)])
 
 
-def _stretched(xp: Backend, w: Array, axis: int, step: int, multiple: int) -> Array:
-    """A kernel with the zeros that a dilation puts between its elements, and behind up to a multiple of something."""
-    shape = list(w.shape)
-    k = shape[axis]
-    if step > 1:
-        shape.insert(axis + 1, 1)
-        widths = [(0, 0)] * len(shape)
-        widths[axis + 1] = (0, step - 1)
-        shape[axis : axis + 2] = [k * step]
-        w = xp.pad(w.reshape(*w.shape[: axis + 1], 1, *w.shape[axis + 1 :]), widths).reshape(shape)
-        k = (k - 1) * step + 1
-        w = w[(slice(None),) * axis + (slice(0, k),)]
-    widths = [(0, 0)] * w.ndim
-    widths[axis] = (0, -k % multiple)
-    return xp.pad(w, widths)
-
-
 @kernel("Col2Im", since=18, wide=True)
 def col2im(
     xp: Backend, x: Array, image_shape: Host, block_shape: Host, *, dilations: Sequence[int] | None = None,
     pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
     """[N, C block..., places of the block] -> [N, C, image...]: elements of blocks that overlap are added."""
-    move = windows(ints(image_shape), ints(block_shape), strides, dilations, pads)
+    image = ints(image_shape)
+    move = windows(image, ints(block_shape), strides, dilations, pads)
     batch, rows, count = x.shape
-    n, elements = len(move.kernel), math.prod(move.kernel)
+    elements = math.prod(move.kernel)
     if rows % elements or count != math.prod(move.places):
-        raise ValueError(f"blocks {list(move.kernel)} at {list(move.places)} places are not what an input {list(x.shape)} holds")
-@@
+        raise ValueError(f"an input {list(x.shape)} is not blocks of {move.kernel} at {move.places} places")
+    x = x.reshape(batch, rows // elements, elements, *move.places)
+    # the element of place p goes to s (p + shift) + remainder: those of one remainder are added up, then interleaved
+    sides = [before + size + max(after, 0) for size, (before, after) in zip(image, move.pads, strict=True)]
+    places = [-(-side // stride) for side, stride in zip(sides, move.strides, strict=True)]
+    sums: dict[tuple[int, ...], Array] = {}
+    for i, at in enumerate(itertools.product(*map(range, move.kernel))):
+        ways = [divmod(a * step, stride) for a, step, stride in zip(at, move.dilations, move.strides, strict=True)]
+        widths = [(shift, new - shift - old) for (shift, _), new, old in zip(ways, places, move.places, strict=True)]
+        part = xp.pad(x[:, :, i], [(0, 0), (0, 0), *widths])
+        remainder = tuple([r for _, r in ways])
+        sums[remainder] = sums[remainder] + part if remainder in sums else part
+    remainders = list(itertools.product(*map(range, move.strides)))
+    if len(sums) < len(remainders):
+        nothing = xp.zeros((batch, rows // elements, *places), x.dtype)
+        sums = {r: sums.get(r, nothing) for r in remainders}
+    y = _interleaved(xp.stack([sums[r] for r in remainders], axis=2), move.strides)
+    return y[(..., *[slice(before, before + size) for size, (before, _) in zip(image, move.pads, strict=True)])]
+
+
+# --------------------------------------------------------------------------------------------------------------- causal
+@kernel("CausalConvWithState", since=27, wide=True)
+def causal_conv_with_state(
+    xp: Backend, x: Array, w: Array, b: Array | None = None, past: Array | None = None, *, activation: str = "none"
+) -> tuple[Array, Array]:
+    """Each channel of [N, C, L] by itself, from the elements up to each place; and the last ones, for the next call."""
+    y, seen = causal_convolution(xp, x, w, b, past, activation)
+    return y, seen[..., x.shape[2] :]
+
+
+def causal_convolution(
+    xp: Backend, x: Array, w: Array, b: Array | None, past: Array | None, activation: str, dilation: int = 1
+) -> tuple[Array, Array]:
+    """The outputs, and the input behind what came before it.
+
+    Raises:
+        ValueError: the inputs do not go together, or there is no such activation.
+    """
+    batch, channels = x.shape[:2]
+    reach = (w.shape[-1] - 1) * dilation
+    if x.ndim != 3 or w.ndim != 3 or w.shape[:2] != (channels, 1):
+        raise ValueError(f"weights {list(w.shape)} do not go with an input {list(x.shape)}")
+    if past is not None and past.shape != (batch, channels, reach):
+        raise ValueError(f"the state is {list(past.shape)}, not {[batch, channels, reach]}")
+    seen = xp.pad(x, ((0, 0), (0, 0), (reach, 0))) if past is None else xp.concatenate([past, x], axis=2)
+    y = xp.convolve(seen, w, (1,), (dilation,), ((0, 0),), channels, b)
+    if activation in ("silu", "swish"):
+        y = y / (1 + xp.exp(-y))
+    elif activation != "none":
+        raise ValueError(f"activation cannot be '{activation}'")
+    return y, seen

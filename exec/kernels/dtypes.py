@@ -43,3 +43,10 @@ def is_float(dtype: Any) -> bool:
 def is_integer(dtype: Any) -> bool:
     """Whether it is a signed or unsigned integer of any width."""
     return dtype.kind in "iu" or dtype in SUB_BYTE
+
+
+def mean_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype to compute weighted means of elements in: a float that holds them, float32 at least."""
+    if is_integer(dtype):
+        return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+    return np.dtype(np.float32) if is_narrow(dtype) else dtype

@@ -18,7 +18,7 @@ from graphopt.exec.kernels.dtypes import is_narrow
 from graphopt.exec.kernels.registry import Array, kernel
 
 #: Tokens of a chunk.
-_CHUNK = 64
+_CHUNK = 32
 #: Rows of a triangular matrix that is inverted by a power series; of more, some terms become too large.
 _LEAF = 8
 #: Logarithms of decay below this are nothing in float32, and -∞ has no differences.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,29 +11,39 @@ from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import infix, one_way
 from graphopt.exec.kernels.registry import Array, kernel
 
+
+def _named(name: str) -> Callable[..., Array]:
+    """The kernel that is one of the array library's functions."""
+
+    def function(xp: Backend, a: Array, b: Array) -> Array:
+        return getattr(xp, name)(a, b)
+
+    return function
+
+
 #: Operators of the first version, which broadcast one way only before opset 7.
 _FIRST = {
-    "And": operator.and_,
-    "Equal": operator.eq,
-    "Greater": operator.gt,
-    "Less": operator.lt,
-    "Or": operator.or_,
-    "Xor": operator.xor,
+    "And": infix(operator.and_),
+    "Equal": infix(operator.eq),
+    "Greater": _named("greater"),
+    "Less": _named("less"),
+    "Or": infix(operator.or_),
+    "Xor": infix(operator.xor),
 }
 #: Operators that came later, and when.
 _LATER = {
-    "BitwiseAnd": (operator.and_, 18),
-    "BitwiseOr": (operator.or_, 18),
-    "BitwiseXor": (operator.xor, 18),
-    "GreaterOrEqual": (operator.ge, 12),
-    "LessOrEqual": (operator.le, 12),
+    "BitwiseAnd": (infix(operator.and_), 18),
+    "BitwiseOr": (infix(operator.or_), 18),
+    "BitwiseXor": (infix(operator.xor), 18),
+    "GreaterOrEqual": (_named("greater_equal"), 12),
+    "LessOrEqual": (_named("less_equal"), 12),
 }
 
-for _op, _operation in _FIRST.items():
-    kernel(_op)(one_way(infix(_operation)))
-    kernel(_op, since=7)(infix(_operation))
-for _op, (_operation, _since) in _LATER.items():
-    kernel(_op, since=_since)(infix(_operation))
+for _op, _function in _FIRST.items():
+    kernel(_op)(one_way(_function))
+    kernel(_op, since=7)(_function)
+for _op, (_function, _since) in _LATER.items():
+    kernel(_op, since=_since)(_function)
 
 
 @kernel("Not")

@@ -10,28 +10,11 @@ from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.registry import Array, kernel
 from graphopt.exec.kernels.special import elementwise
 
-#: The function of the array libraries, by operator.
+#: Operators that the array libraries have under the same name in small letters, by the version that they came with.
 _FUNCTIONS = {
-    "Abs": "abs",
-    "Acos": "acos",
-    "Acosh": "acosh",
-    "Asin": "asin",
-    "Asinh": "asinh",
-    "Atan": "atan",
-    "Atanh": "atanh",
-    "Ceil": "ceil",
-    "Cos": "cos",
-    "Cosh": "cosh",
-    "Exp": "exp",
-    "Floor": "floor",
-    "Log": "log",
-    "Round": "rint",  # half to even
-    "Sign": "sign",
-    "Sin": "sin",
-    "Sinh": "sinh",
-    "Sqrt": "sqrt",
-    "Tan": "tan",
-    "Tanh": "tanh",
+    1: "Abs Ceil Exp Floor Log Sqrt Tanh",
+    7: "Acos Asin Atan Cos Sin Tan",
+    9: "Acosh Asinh Atanh Cosh Sign Sinh",
 }
 
 
@@ -42,8 +25,15 @@ def _of_one(name: str) -> Callable[..., Array]:
     return function
 
 
-for _op, _name in _FUNCTIONS.items():
-    kernel(_op)(_of_one(_name))
+for _since, _ops in _FUNCTIONS.items():
+    for _op in _ops.split():
+        kernel(_op, since=_since)(_of_one(_op.lower()))
+
+
+@kernel("Round", since=11)
+def round_(xp: Backend, x: Array) -> Array:
+    """Half to even."""
+    return xp.rint(x)
 
 
 @kernel("Neg")

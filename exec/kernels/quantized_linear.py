@@ -6,16 +6,19 @@ summed as int32, which wraps around as the standard allows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.convolution import convolve, kernel_windows
 from graphopt.exec.kernels.dtypes import is_integer
 from graphopt.exec.kernels.quantization import is_zero, narrowed, single
 from graphopt.exec.kernels.registry import Array, kernel
 from graphopt.exec.kernels.rounding import limits
+from graphopt.exec.kernels.windows import Windows
 
 #: Largest magnitude up to which float32 and float64 hold all integers.
 _SINGLE, _DOUBLE = 1 << 24, 1 << 53
@@ -64,6 +67,54 @@ def integer_matmul(
     return exact_sum(xp, product, rows, 1, most_a * most_b)
 
 
+# -------------------------------------------------------------------------------------------------------- convolutions
+@kernel("ConvInteger", since=10)
+def conv_integer(
+    xp: Backend, x: Array, w: Array, x_zero_point: Array | None = None, w_zero_point: Array | None = None, *,
+    auto_pad: str = "NOTSET", dilations: Sequence[int] | None = None, group: int = 1,
+    kernel_shape: Sequence[int] | None = None, pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """Convolution of x - x_zero_point with w - w_zero_point in int32; what is padded with is the zero point."""
+    move = kernel_windows(x, w, group, kernel_shape, strides, dilations, pads, auto_pad)
+    return xp.cast(integer_convolve(xp, x, w, x_zero_point, w_zero_point, move, group), np.int32)
+
+
+@kernel("QLinearConv", since=10)
+def qlinear_conv(
+    xp: Backend, x: Array, x_scale: Array, x_zero_point: Array, w: Array, w_scale: Array, w_zero_point: Array,
+    y_scale: Array, y_zero_point: Array, b: Array | None = None, *, auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None, group: int = 1, kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    move = kernel_windows(x, w, group, kernel_shape, strides, dilations, pads, auto_pad)
+    y = integer_convolve(xp, x, w, x_zero_point, w_zero_point, move, group)
+    if b is not None:
+        y = xp.cast(y, np.int32) + per_output(b, x.ndim)
+    scale = single(xp, per_column(x_scale)) * single(xp, per_output(w_scale, x.ndim))
+    return requantized(xp, y, scale, per_column(y_scale), per_column(y_zero_point))
+
+
+def integer_convolve(
+    xp: Backend, x: Array, w: Array, x_zero_point: Array | None, w_zero_point: Array | None, move: Windows, group: int
+) -> Array:
+    """Convolution of integers minus their zero points: exact, in float32 if it is sure to fit."""
+    x, most_x = centred(xp, x, per_column(x_zero_point))
+    w, most_w = centred(xp, w, per_output(w_zero_point, w.ndim + 1))
+    channels = w.shape[1]
+
+    def product(part: slice, dtype: Any) -> Array:
+        left, right = x, w
+        if part != slice(0, channels):
+            left = x.reshape(len(x), group, channels, *x.shape[2:])[:, :, part].reshape(len(x), -1, *x.shape[2:])
+            right = w[:, part]
+        left, right = xp.cast(left, dtype), xp.cast(right, dtype)
+        if xp.traces:  # libraries for devices have faster ways, which are not exact
+            return convolve(xp, left, right, move.strides, move.dilations, move.pads, group, None)
+        return xp.convolve(left, right, move.strides, move.dilations, move.pads, group)
+
+    return exact_sum(xp, product, channels, math.prod(w.shape[2:]), most_x * most_w)
+
+
 # ------------------------------------------------------------------------------------------- what other operators share
 def per_row(parameter: Array | None) -> Array | None:
     """Scales or zero points of the left matrix's rows, or one for all, so that they broadcast against it."""
@@ -74,6 +125,12 @@ def per_row(parameter: Array | None) -> Array | None:
 def per_column(parameter: Array | None) -> Array | None:
     """Scales or zero points of the right matrix's columns, or one for all, so that they broadcast against it."""
     return parameter.reshape(()) if parameter is not None and parameter.size == 1 else parameter
+
+
+def per_output(parameter: Array | None, rank: int) -> Array | None:
+    """Scales, zero points or biases of a convolution's outputs, or one for all, so that they broadcast."""
+    parameter = per_column(parameter)
+    return parameter if parameter is None or parameter.ndim == 0 else parameter.reshape(-1, *[1] * (rank - 2))
 
 
 def centred(xp: Backend, x: Array, zero_point: Array | None) -> tuple[Array, int]:

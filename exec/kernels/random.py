@@ -71,7 +71,7 @@ def random_normal_like(
 @kernel("Bernoulli", since=15, on_host=True)
 def bernoulli(xp: Backend, x: Array, *, dtype: int = 0, seed: float | None = None) -> Array:
     """1 with the probability that the input says, else 0."""
-    drawn = stream(seed).random_sample(x.shape) < x
+    drawn = xp.uniform(x.shape, seed) < x
     return np.asarray(drawn).astype(np_dtype(dtype) if dtype else x.dtype)
 
 
@@ -87,6 +87,6 @@ def multinomial(xp: Backend, x: Array, *, dtype: int = 6, sample_size: int = 1, 
     ends /= ends[:, -1:]
     # All rows in one search: row i has its probabilities between i and i + 1.
     row = np.arange(rows)[:, None]
-    drawn = stream(seed).random_sample((rows, sample_size)) + row
+    drawn = xp.uniform((rows, sample_size), seed) + row
     found = np.searchsorted((ends + row).reshape(-1), drawn.reshape(-1), side="right").reshape(rows, sample_size)
     return np.minimum(found - row * outcomes, outcomes - 1).astype(np_dtype(dtype))

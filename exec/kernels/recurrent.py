@@ -7,14 +7,26 @@ run at once; for the second one time is turned around before and after.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from graphopt.exec.kernels.activation import (
+    elu,
+    hard_sigmoid,
+    leaky_relu,
+    relu,
+    softplus,
+    softsign,
+    thresholded_relu,
+)
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.registry import Array, kernel
+from graphopt.exec.kernels.special import clamp
 
 #: A function of one array.
 Function = Callable[[Array], Array]
@@ -28,28 +40,9 @@ _BACKWARDS = {"forward": (False,), "foward": (False,), "reverse": (True,), "bidi
 
 
 # ------------------------------------------------------------------------------------------------------------ activations
-class Activation(NamedTuple):
-    """A function by name with its parameters; None where it takes none."""
+def _quick_sigmoid(xp: Backend, like: Array) -> Function:
+    one = xp.asarray(xp.number(1, like))  # of rank 0: NumPy adds such faster than scalars
 
-    name: str
-    alpha: float | None
-    beta: float | None
-
-    def bind(self, xp: Backend, like: Array, clip: float | None = None) -> Function:
-        """The function of one array, whose argument is kept within [-clip, clip]."""
-
-        def constant(value: float) -> Array:
-            return xp.asarray(xp.number(value, like))  # of rank 0: NumPy adds such faster than scalars
-
-        parameters = [constant(p) for p in (self.alpha, self.beta) if p is not None]
-        function = _ACTIVATIONS[self.name][0](xp, constant(1), *parameters)
-        if clip is None or math.isinf(clip):
-            return function
-        low, high = constant(-clip), constant(clip)
-        return lambda x: function(xp.minimum(xp.maximum(x, low), high))
-
-
-def _sigmoid(xp: Backend, one: Array) -> Function:
     def sigmoid(x: Array) -> Array:
         y = xp.exp(-x)
         y += one
@@ -58,20 +51,48 @@ def _sigmoid(xp: Backend, one: Array) -> Function:
     return sigmoid
 
 
-#: What makes the function from the number one and its parameters, and their defaults.
-_ACTIVATIONS: dict[str, tuple[Callable[..., Function], float | None, float | None]] = {
-    "affine": (lambda xp, one, a, b: lambda x: x * a + b, 1.0, 0.0),
-    "elu": (lambda xp, one, a: lambda x: xp.where(x < 0, a * xp.expm1(xp.minimum(x, 0)), x), 1.0, None),
-    "hardsigmoid": (lambda xp, one, a, b: lambda x: xp.minimum(xp.maximum(x * a + b, 0), one), 0.2, 0.5),
-    "leakyrelu": (lambda xp, one, a: lambda x: xp.where(x < 0, a * x, x), 0.01, None),
-    "relu": (lambda xp, one: lambda x: xp.maximum(x, 0), None, None),
-    "scaledtanh": (lambda xp, one, a, b: lambda x: a * xp.tanh(b * x), 1.0, 1.0),
-    "sigmoid": (_sigmoid, None, None),
-    "softplus": (lambda xp, one: lambda x: xp.logaddexp(x, one - one), None, None),
-    "softsign": (lambda xp, one: lambda x: x / (one + xp.abs(x)), None, None),
-    "tanh": (lambda xp, one: xp.tanh, None, None),
-    "thresholdedrelu": (lambda xp, one, a: lambda x: xp.where(x > a, x, 0), 1.0, None),
+def _affine(xp: Backend, x: Array, *, alpha: float = 1.0, beta: float = 0.0) -> Array:
+    return x * xp.number(alpha, x) + xp.number(beta, x)
+
+
+def _scaled_tanh(xp: Backend, x: Array, *, alpha: float = 1.0, beta: float = 1.0) -> Array:
+    return xp.tanh(x * xp.number(beta, x)) * xp.number(alpha, x)
+
+
+#: What nearly all networks have, made for an array like this one so that a call costs little.
+_QUICK: dict[str, Callable[[Backend, Array], Function]] = {
+    "sigmoid": _quick_sigmoid,
+    "tanh": lambda xp, like: xp.tanh,
 }
+#: The others, and which parameters they take.
+_OTHERS: dict[str, tuple[Callable[..., Array], tuple[str, ...]]] = {
+    "affine": (_affine, ("alpha", "beta")),
+    "elu": (elu, ("alpha",)),
+    "hardsigmoid": (hard_sigmoid, ("alpha", "beta")),
+    "leakyrelu": (leaky_relu, ("alpha",)),
+    "relu": (relu, ()),
+    "scaledtanh": (_scaled_tanh, ("alpha", "beta")),
+    "softplus": (softplus, ()),
+    "softsign": (softsign, ()),
+    "thresholdedrelu": (thresholded_relu, ("alpha",)),
+}
+
+
+class Activation(NamedTuple):
+    """A function by name, and those of its parameters that are given."""
+
+    name: str
+    parameters: tuple[tuple[str, float], ...]
+
+    def bind(self, xp: Backend, like: Array, clip: float | None = None) -> Function:
+        """The function of one array, whose argument is kept within [-clip, clip]."""
+        if self.name in _QUICK:
+            function = _QUICK[self.name](xp, like)
+        else:
+            function = partial(_OTHERS[self.name][0], xp, **dict(self.parameters))
+        if clip is None or math.isinf(clip):
+            return function
+        return lambda x: function(clamp(xp, x, -clip, clip))
 
 
 def _activations(
@@ -82,18 +103,16 @@ def _activations(
     directions: int,
 ) -> list[tuple[Activation, ...]]:
     """The functions of each direction. Parameters are consumed in order by those functions that take them."""
-    names = names or default * directions
+    names = [name.lower() for name in names or default * directions]
     if len(names) < len(default) * directions:
         raise ValueError(f"{len(names)} activations, but {directions} directions need {len(default)} each")
-    alphas, betas = iter(alpha), iter(beta)
+    given = {"alpha": iter(alpha), "beta": iter(beta)}
     functions = []
     for name in names:
-        if name.lower() not in _ACTIVATIONS:
-            raise ValueError(f"unknown activation {name!r}; known: {', '.join(_ACTIVATIONS)}")
-        _, a, b = _ACTIVATIONS[name.lower()]
-        functions.append(
-            Activation(name.lower(), a if a is None else next(alphas, a), b if b is None else next(betas, b))
-        )
+        if name not in _QUICK and name not in _OTHERS:
+            raise ValueError(f"unknown activation {name!r}; known: {', '.join((*_QUICK, *_OTHERS))}")
+        takes = _OTHERS[name][1] if name in _OTHERS else ()
+        functions.append(Activation(name, tuple((p, v) for p in takes for v in itertools.islice(given[p], 1))))
     return [tuple(functions[i * len(default) :][: len(default)]) for i in range(directions)]
 
 
@@ -128,7 +147,11 @@ def _run(
     Returns:
         All outputs, and the last states.
     """
+    if direction not in _BACKWARDS:
+        raise ValueError(f"unknown direction {direction!r}; known: forward, reverse, bidirectional")
     backwards = _BACKWARDS[direction]
+    if len(w) != len(backwards):
+        raise ValueError(f"direction {direction!r}, but weights for {len(w)}")
     if layout:
         x = xp.swapaxes(x, 0, 1)
         states = tuple(None if s is None else xp.swapaxes(s, 0, 1) for s in states)
@@ -139,7 +162,8 @@ def _run(
         for i, back in enumerate(backwards):
             own = [[None if a is None else a[i : i + 1] for a in arrays] for arrays in ((w, bias), weights, states)]
             alone.append(_at_once(xp, cell, x, *own[0], own[1], lengths, own[2], activations[i], (back,)))
-        y, *last = (xp.concatenate(parts, axis=min(n, 1) ^ 1) for n, parts in enumerate(zip(*alone, strict=True)))
+        ys, *lasts = zip(*alone, strict=True)
+        y, *last = xp.concatenate(ys, axis=1), *(xp.concatenate(parts, axis=0) for parts in lasts)
     if layout:
         return xp.moveaxis(y, 2, 0), *(xp.swapaxes(s, 0, 1) for s in last)
     return y, *last
@@ -160,8 +184,6 @@ def _at_once(
     """Run directions that have the same functions together. See `_run`."""
     turns, batch, _ = x.shape
     directions, hidden = len(backwards), weights[0].shape[-1]
-    if w.shape[0] != directions:
-        raise ValueError(f"weights for {w.shape[0]} directions, not {directions}")
     if directions == 1:
         xs = (xp.flip(x, 0) if backwards[0] else x)[None]
     else:

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axes_of
-from graphopt.exec.kernels.dtypes import is_integer, is_narrow
+from graphopt.exec.kernels.dtypes import is_integer, mean_dtype
 from graphopt.exec.kernels.registry import Array, Host, kernel
 
 
@@ -159,29 +159,29 @@ def _picked(xp: Backend, x: Array, t: Taps) -> Array:
 
 def _interpolated(xp: Backend, x: Array, shape: tuple[int, ...], tables: Sequence[Taps]) -> Array:
     """Weighted sums along several axes, one after the other. Integers are rounded half to even, and saturate."""
-    dtype = x.dtype
-    wide = _wide(dtype)
+    dtype, wide = x.dtype, mean_dtype(x.dtype)
     first = min(t.axis for t in tables)  # the axes before that one are treated entry by entry
+    steps = [(t.axis - first + 1, t.places, [xp.constant(w, np.empty(0, wide)) for w in t.weights]) for t in tables]
 
     def block(z: Array) -> Array:
-        z = z if wide is None else xp.cast(z, wide)
-        for t in tables:
-            z = _summed(xp, z, t.axis - first + 1, t)
-        return z if wide is None else _narrowed(xp, z, dtype)
+        z = xp.cast(z, wide)
+        for axis, places, weights in steps:
+            z = _summed(xp, z, axis, places, weights)
+        return _narrowed(xp, z, dtype)
 
     z = x.reshape(math.prod(shape[:first]), *x.shape[first:])
     return xp.blockwise(block, z, math.prod(shape[first:])).reshape(shape)
 
 
-def _summed(xp: Backend, x: Array, axis: int, t: Taps) -> Array:
+def _summed(xp: Backend, x: Array, axis: int, places: Sequence[np.ndarray | slice], weights: Sequence[Array]) -> Array:
     """The weighted sum of the taps."""
     y = None
-    for places, weights in zip(t.places, t.weights):
-        part = _at(xp, x, axis, places)
-        if isinstance(places, slice):
-            part = part * xp.constant(weights, x)
+    for where, weight in zip(places, weights):
+        part = _at(xp, x, axis, where)
+        if isinstance(where, slice):
+            part = part * weight
         else:
-            part *= xp.constant(weights, x)
+            part *= weight
         if y is None:
             y = part
         else:
@@ -194,17 +194,8 @@ def _at(xp: Backend, x: Array, axis: int, places: np.ndarray | slice) -> Array:
     return x[(slice(None),) * axis + (places,)] if isinstance(places, slice) else xp.take(x, places, axis=axis)
 
 
-def _wide(dtype: Any) -> Any:
-    """The dtype in which elements are summed; None: their own."""
-    if is_narrow(dtype):
-        return np.dtype(np.float32)
-    if is_integer(dtype):
-        return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
-    return None
-
-
 def _narrowed(xp: Backend, x: Array, dtype: Any) -> Array:
-    if is_narrow(dtype):
+    if not is_integer(dtype):
         return xp.cast(x, dtype)
     if dtype.itemsize <= 2:
         return xp.saturate(x, dtype)
@@ -300,8 +291,10 @@ def _taps(s: Stretch, how: Sampling, rank: int) -> Taps:
         total = weights.sum(axis=0)
         weights /= np.where(total == 0, 1, total)
     places = np.clip(places, 0, s.old - 1).astype(np.intp)
-    used = [(_spaced(p), _along(w, s.axis, rank)) for p, w in zip(places, weights) if w.any()]
-    return Taps(s.axis, *zip(*used), 0, beyond)
+    used = np.asarray(weights.any(axis=1))
+    used[0] |= not used.any()
+    factors = tuple(_along(w, s.axis, rank) for w in weights[used])
+    return Taps(s.axis, tuple(map(_spaced, places[used])), factors, 0, beyond)
 
 
 def _spaced(places: np.ndarray) -> np.ndarray | slice:

@@ -5,6 +5,7 @@ Pixels are fetched as rows of channels from a channels-last copy of the image: o
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import ints
-from graphopt.exec.kernels.dtypes import is_integer, is_narrow
+from graphopt.exec.kernels.dtypes import is_narrow, mean_dtype
 from graphopt.exec.kernels.registry import Array, Host, kernel, rounded
 
 _INT = np.dtype(np.int64)
@@ -42,7 +43,7 @@ def grid_sample(
     if 0 in shape:
         return xp.zeros(shape, dtype)
     if mode != "nearest":
-        x = _widened(xp, x)
+        x = xp.cast(x, mean_dtype(dtype))
     if padding_mode == "zeros":
         empty = "" if dtype.kind == "O" and not xp.exact else 0
         x = xp.pad(x, [(0, 0), (0, 0)] + [(1, 1)] * rank, empty)
@@ -144,13 +145,6 @@ def _channels_last(xp: Backend, x: Array) -> Array:
     return moved.reshape(-1).reshape(moved.shape)  # flattening is what copies
 
 
-def _widened(xp: Backend, x: Array) -> Array:
-    """In a dtype to compute in."""
-    if is_narrow(x.dtype):
-        return xp.cast(x, np.dtype(np.float32))
-    return xp.cast(x, np.dtype(np.float32 if x.dtype.itemsize <= 2 else np.float64)) if is_integer(x.dtype) else x
-
-
 # ------------------------------------------------------------------------------------------------------------ AffineGrid
 @kernel("AffineGrid", since=20, wide=True)
 def affine_grid(xp: Backend, theta: Array, size: Host, *, align_corners: int = 0) -> Array:
@@ -226,7 +220,7 @@ def _roi_align(
         extents = np.maximum(extents, 1)  # a malformed region has the size of a pixel
     bins = extents / np.array(shape, extents.dtype)
     grids = np.full((regions, 2), ratio) if ratio > 0 else np.maximum(np.ceil(bins), 0).astype(int)
-    rows = _channels_last(xp, _widened(xp, x)).reshape(batch * height * width, channels)
+    rows = _channels_last(xp, xp.cast(x, mean_dtype(x.dtype))).reshape(batch * height * width, channels)
 
     def pooled(group: np.ndarray, grid: tuple[int, int]) -> Array:
         """All regions of which as many samples are taken."""
@@ -250,7 +244,7 @@ def _roi_align(
     groups = [np.flatnonzero(kind.reshape(-1) == k) for k in range(len(kinds))]
     size = shape[0] * shape[1] * channels
     parts = [
-        xp.blockwise(lambda group, grid=(int(h), int(w)): pooled(group, grid), group, size)
+        xp.blockwise(functools.partial(pooled, grid=(int(h), int(w))), group, size)
         for group, (h, w) in zip(groups, kinds)
     ]
     if not parts:

@@ -50,7 +50,7 @@ def hardmax(xp: Backend, x: Array, axis: int = -1) -> Array:
     if not all(x.shape):
         return xp.array(x)
     positions = np.arange(x.shape[axis]).reshape([-1 if a == axis % x.ndim else 1 for a in range(x.ndim)])
-    return xp.cast(xp.argmax(x, axis=axis, keepdims=True) == positions, x.dtype)
+    return xp.where(xp.argmax(x, axis=axis, keepdims=True) == positions, xp.number(1, x), xp.number(0, x))
 
 
 def _shifted(xp: Backend, x: Array, axis: int) -> Array:

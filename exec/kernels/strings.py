@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.registry import kernel
+
+_CASES: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": str.lower, "UPPER": str.upper}
 
 
 def _strings(x: np.ndarray) -> list[str]:
@@ -48,12 +50,11 @@ def string_normalizer(
     """
     if x.ndim not in (1, 2) or (x.ndim == 2 and len(x) != 1):
         raise ValueError(f"strings must have shape [C] or [1, C], not {list(x.shape)}")
-    changes = {"NONE": str, "LOWER": str.lower, "UPPER": str.upper}
-    if case_change_action not in changes:
+    if case_change_action not in _CASES:
         raise ValueError(f"there is no case_change_action '{case_change_action}'")
-    fold = str if is_case_sensitive else str.lower
+    change, fold = _CASES[case_change_action], _CASES["NONE" if is_case_sensitive else "LOWER"]
     stops = {fold(word) for word in stopwords}
-    kept = [changes[case_change_action](s) for s in _strings(x) if fold(s) not in stops] or [""]
+    kept = [change(s) for s in _strings(x) if fold(s) not in stops] or [""]
     return _tensor(kept, (1, len(kept))[2 - x.ndim :])
 
 
@@ -124,7 +125,7 @@ def tf_idf_vectorizer(
         y = np.take(counts, np.argsort(columns), axis=1)
     else:
         y = np.zeros((len(rows), int(columns.max()) + 1), np.float32)
-        np.add.at(y, (slice(None), columns), counts)
+        np.add.at(y.T, columns, counts.T)
     return y[0] if x.ndim < 2 else y
 
 

@@ -154,7 +154,10 @@ def test_raw_tensors_beside_strings() -> None:
 
 # -------------------------------------------------------------------------------------------------------------- refusals
 def test_unknown_name() -> None:
-    with pytest.raises(ArgumentError, match=r"no executor is called 'tensorrt'; known: reference, jax, onnxruntime, openvino, onnx.reference"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"no executor is called 'tensorrt'; known: reference, jax, onnxruntime, openvino, onnx.reference",
+    ):
         create("tensorrt", b"")
 
 
@@ -236,7 +239,10 @@ def test_temporary_files_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_openvino() -> None:
     pytest.importorskip("openvino")
     x = f32([-1, 2])
-    assert create("openvino", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT)).run({"x": x})["y"].tolist() == [0, 2]
+    assert create("openvino", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT)).run({"x": x})["y"].tolist() == [
+        0,
+        2,
+    ]
     with pytest.raises(ValueError, match="no value is given for input 'x'"):
         create("openvino", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT)).run({})
     with pytest.raises(UnsupportedError, match="y: bf16|x: bf16"):

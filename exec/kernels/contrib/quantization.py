@@ -6,14 +6,16 @@ Where that project rounds after it has added the zero point, so is done here: th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axes_of, axis_of
+from graphopt.exec.kernels.pooling import average_pool, max_pool
 from graphopt.exec.kernels.quantization import dequantize_linear, is_zero, quantize_linear, quantized, real, single
-from graphopt.exec.kernels.quantized_linear import centred, per_column, requantized
+from graphopt.exec.kernels.quantized_linear import centred, per_column, qlinear_conv, requantized
 from graphopt.exec.kernels.registry import Array, kernel
 
 DOMAIN = "com.microsoft"
@@ -157,6 +159,48 @@ def qlinear_global_average_pool(
     axes = tuple(range(1, x.ndim - 1) if channels_last else range(2, x.ndim))
     count = math.prod(x.shape[a] for a in axes)
     return _mean(xp, x, axes, True, x_scale, x_zero_point, y_scale, y_zero_point, count)
+
+
+@kernel("QLinearAveragePool", domain=DOMAIN)
+def qlinear_average_pool(
+    xp: Backend, x: Array, x_scale: Array, x_zero_point: Array | None, y_scale: Array,
+    y_zero_point: Array | None = None, *, auto_pad: str = "NOTSET", ceil_mode: int = 0, channels_last: int = 0,
+    count_include_pad: int = 0, kernel_shape: Sequence[int], pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    y = real(xp, xp.moveaxis(x, -1, 1) if channels_last else x, per_column(x_scale), per_column(x_zero_point))
+    y = average_pool(
+        xp, y, auto_pad=auto_pad, ceil_mode=ceil_mode, count_include_pad=count_include_pad, kernel_shape=kernel_shape,
+        pads=pads, strides=strides,
+    )  # fmt: skip
+    y = xp.divide(y, _scalar(xp, y_scale)) + _scalar(xp, y_zero_point)
+    y = xp.saturate(y, x.dtype)
+    return xp.moveaxis(y, 1, -1) if channels_last else y
+
+
+@kernel("NhwcMaxPool", domain=DOMAIN)
+def nhwc_max_pool(
+    xp: Backend, x: Array, *, auto_pad: str = "NOTSET", ceil_mode: int = 0, dilations: Sequence[int] | None = None,
+    kernel_shape: Sequence[int], pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    y = max_pool(
+        xp, xp.moveaxis(x, -1, 1), auto_pad=auto_pad, ceil_mode=ceil_mode, dilations=dilations,
+        kernel_shape=kernel_shape, pads=pads, strides=strides,
+    )  # fmt: skip
+    return xp.moveaxis(y, 1, -1)
+
+
+@kernel("QLinearConv", domain=DOMAIN)
+def qlinear_conv_either_way(
+    xp: Backend, x: Array, x_scale: Array, x_zero_point: Array, w: Array, w_scale: Array, w_zero_point: Array,
+    y_scale: Array, y_zero_point: Array, b: Array | None = None, *, channels_last: int = 0, **attributes: Any,
+) -> Array:  # fmt: skip
+    """Channels may come last in the image; in the weights they stay where they are."""
+    x = xp.moveaxis(x, -1, 1) if channels_last else x
+    y = qlinear_conv(
+        xp, x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, b, **attributes
+    )  # fmt: skip
+    return xp.moveaxis(y, 1, -1) if channels_last else y
 
 
 @kernel("QLinearReduceMean", domain=DOMAIN)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.contrib.attention import projected_attention
 from graphopt.exec.kernels.quantization import dynamic_quantize_linear, real, single
 from graphopt.exec.kernels.quantized_linear import centred, exact_sum, integer_matmul, per_column, per_row, requantized
 from graphopt.exec.kernels.recurrent import lstm
@@ -63,6 +64,21 @@ def qgemm(
     return requantized(
         xp, y, scale, per_column(y_scale), np.zeros((), a.dtype) if y_zero_point is None else y_zero_point
     )
+
+
+@kernel("QAttention", domain=DOMAIN)
+def qattention(
+    xp: Backend, x: Array, weights: Array, bias: Array, x_scale: Array, weights_scale: Array,
+    mask_index: Array | None = None, x_zero_point: Array | None = None, weights_zero_point: Array | None = None,
+    past: Array | None = None, *, do_rotary: int = 0, mask_filter_value: float = -10000.0, num_heads: int,
+    past_present_share_buffer: int = 0, scale: float = 0.0, unidirectional: int = 0,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Attention after a quantised projection."""
+    qkv = matmul_integer_to_float(xp, x, weights, x_scale, weights_scale, x_zero_point, weights_zero_point, bias)
+    return projected_attention(
+        xp, qkv, mask_index, past, do_rotary=do_rotary, mask_filter_value=mask_filter_value, num_heads=num_heads,
+        scale=scale, unidirectional=unidirectional,
+    )  # fmt: skip
 
 
 @kernel("QEmbedLayerNormalization", domain=DOMAIN)

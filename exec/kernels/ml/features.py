@@ -88,6 +88,7 @@ def scaler(xp: Backend, x: Array, *, offset: np.ndarray, scale: np.ndarray) -> A
     for parameter in (offset, scale):
         if parameter.size not in (1, x.shape[-1]):
             raise ValueError(f"{parameter.size} offsets or scales for {x.shape[-1]} features")
-    y = xp.cast(x, np.float32) - offset
-    y *= scale
+    y = xp.cast(x, np.float32)
+    y = y - xp.constant(offset, y)
+    y *= xp.constant(scale, y)
     return y

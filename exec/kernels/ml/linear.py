@@ -18,8 +18,8 @@ def _scores(xp: Backend, x: Array, coefficients: np.ndarray, intercepts: np.ndar
     x = rows_of(xp, x)
     if not x.shape[1] or coefficients.size % x.shape[1]:
         raise ValueError(f"{coefficients.size} coefficients for rows of {x.shape[1]}")
-    scores = xp.matmul(x, coefficients.reshape(-1, x.shape[1]).T)
-    return scores + intercepts if intercepts.size else scores
+    scores = xp.matmul(x, xp.constant(coefficients.reshape(-1, x.shape[1]).T, x))
+    return scores + xp.constant(intercepts, scores) if intercepts.size else scores
 
 
 def _regressor(

@@ -1,0 +1,98 @@
+"""Image operators on [N, D..., C] instead of [N, C, D...]: what a layout pass writes.
+
+They are no operators of the standard. A model that uses them brings each as a model-local function, whose body is the
+standard's operator between two Transposes (`graphopt.exec.channels_last`), so that every runtime can run it; here they have
+kernels. Their names end in the number of spatial dims: 'Conv2d', 'MaxPool1d'. Weights and parameters stay as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphopt.exec.kernels import convolution, image, normalization, pooling, quantized_linear
+from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.convolution import kernel_windows
+from graphopt.exec.kernels.registry import Array, kernel
+
+DOMAIN = "graphopt.channels_last"
+#: Operators that have such a form, with the kernel of the standard's newest version.
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "Conv": convolution.conv,
+    "ConvTranspose": convolution.conv_transpose,
+    "ConvInteger": quantized_linear.conv_integer,
+    "QLinearConv": quantized_linear.qlinear_conv,
+    "MaxPool": pooling.max_pool,
+    "AveragePool": pooling.average_pool,
+    "LpPool": pooling.lp_pool,
+    "GlobalMaxPool": pooling.global_max_pool,
+    "GlobalAveragePool": pooling.global_average_pool,
+    "GlobalLpPool": pooling.global_lp_pool,
+    "BatchNormalization": normalization.batch_normalization,
+    "InstanceNormalization": normalization.instance_normalization,
+    "GroupNormalization": normalization.group_normalization,
+    "LRN": normalization.local_response_normalization,
+    "DepthToSpace": image.depth_to_space,
+    "SpaceToDepth": image.space_to_depth,
+}
+#: Those that are about pictures only.
+_FLAT = frozenset({"DepthToSpace", "LRN", "SpaceToDepth"})
+
+
+def dims_of(op: str) -> tuple[int, ...]:
+    """The numbers of spatial dims for which an operator has a form."""
+    return (2,) if op in _FLAT else (1, 2, 3)
+
+
+def to_first(rank: int) -> tuple[int, ...]:
+    """The permutation from channels last to channels first."""
+    return (0, rank - 1, *range(1, rank - 1))
+
+
+def to_last(rank: int) -> tuple[int, ...]:
+    """The permutation from channels first to channels last."""
+    return (0, *range(2, rank), 1)
+
+
+def _between_transposes(standard: Callable[..., Any]) -> Callable[..., Any]:
+    """The standard's kernel on a view with the channels in front; what it gives is seen with the channels behind."""
+
+    @functools.wraps(standard)
+    def apply(xp: Backend, x: Array, *others: Any, **attributes: Any) -> Any:
+        y = standard(xp, xp.transpose(x, to_first(x.ndim)), *others, **attributes)
+        y, *more = y if isinstance(y, tuple) else (y,)
+        y = xp.transpose(y, to_last(y.ndim))
+        return (y, *more) if more else y
+
+    return apply
+
+
+def conv(
+    xp: Backend, x: Array, w: Array, b: Array | None = None, *, auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None, group: int = 1, kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """Pixels are rows of channels: a kernel of one element is one product with the weights, without a copy."""
+    rank = x.ndim
+    if group > 1 or math.prod(w.shape[2:]) > 1:
+        return _CONV(
+            xp, x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape, pads=pads,
+            strides=strides,
+        )  # fmt: skip
+    move = kernel_windows(xp.transpose(x, to_first(rank)), w, group, kernel_shape, strides, dilations, pads, auto_pad)
+    if any(before or after for before, after in move.cover):
+        x = xp.pad(x, ((0, 0), *((max(a, 0), max(b, 0)) for a, b in move.cover), (0, 0)))
+    x = x[(slice(None), *next(iter(move.offsets())))]
+    y = xp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[0], -1).T)
+    if b is not None:
+        y += b
+    return y.reshape(*x.shape[:-1], w.shape[0])
+
+
+_CONV = _between_transposes(convolution.conv)
+
+for _op, _standard in OPERATORS.items():
+    _function = conv if _op == "Conv" else _between_transposes(_standard)
+    kernel(*(f"{_op}{n}d" for n in dims_of(_op)), domain=DOMAIN, wide=True)(_function)

@@ -1,0 +1,199 @@
+"""Poolings: one number from a window or from all of an image, and the way back: https://onnx.ai/onnx/operators/."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.common import ints
+from graphopt.exec.kernels.registry import Array, Host, kernel
+from graphopt.exec.kernels.windows import Windows, padded, windows
+
+
+# ------------------------------------------------------------------------------------------------------------- windows
+@kernel("MaxPool", wide=True)
+def max_pool(
+    xp: Backend, x: Array, *, kernel_shape: Sequence[int], auto_pad: str = "NOTSET", ceil_mode: int = 0,
+    dilations: Sequence[int] | None = None, pads: Sequence[int] | None = None, storage_order: int = 0,
+    strides: Sequence[int] | None = None, outputs: int = 1,
+) -> Array:  # fmt: skip
+    """The largest element, and where the first of these is among the elements of the input."""
+    move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    if outputs > 1:
+        return _found(xp, x, move, storage_order)
+    return gathered(xp, xp.maximum, x, move, xp.lowest(x.dtype))
+
+
+@kernel("AveragePool", wide=True)
+def average_pool(
+    xp: Backend, x: Array, *, kernel_shape: Sequence[int], auto_pad: str = "NOTSET", ceil_mode: int = 0,
+    count_include_pad: int = 0, dilations: Sequence[int] | None = None, pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """The mean of the elements that are not padding, or that are not behind it."""
+    move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    counts = _counts(move, tuple(x.shape[2:]), bool(count_include_pad))
+    return gathered(xp, xp.add, x, move, 0) / xp.constant(counts, x)
+
+
+@kernel("LpPool", wide=True)
+def lp_pool(
+    xp: Backend, x: Array, *, kernel_shape: Sequence[int] | None = None, auto_pad: str = "NOTSET", ceil_mode: int = 0,
+    dilations: Sequence[int] | None = None, p: float = 2, pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """The p-th root of the sum of p-th powers."""
+    move = windows(x.shape[2:], kernel_shape or x.shape[2:], strides, dilations, pads, auto_pad, ceil_mode)
+    return _root(xp, gathered(xp, xp.add, _power(xp, x, p), move, 0), p)
+
+
+def gathered(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any) -> Array:
+    """What a function for which order does not matter makes of the elements in windows: along one dim after the other.
+
+    Args:
+        combine: of two arrays.
+        nothing: what padding holds, which changes no result.
+    """
+    for dim in range(len(move.kernel)):
+        around = tuple(cover if d == dim else (0, 0) for d, cover in enumerate(move.cover))
+        x = padded(xp, x, around, nothing)
+        seen = _along(xp, x, move, dim)
+        x = (
+            functools.reduce(functools.partial(_combined, combine), seen[2:], combine(*seen[:2]))
+            if seen[1:]
+            else seen[0]
+        )
+    return x
+
+
+def _along(xp: Backend, x: Array, move: Windows, dim: int) -> list[Array]:
+    """What windows see of a dim at each offset. NumPy is slow at steps between neighbours, so it takes those apart once."""
+    stride, step, count = move.strides[dim], move.dilations[dim], move.places[dim]
+    if dim < len(move.kernel) - 1 or stride == 1 or move.kernel[dim] == 1:
+        front = (slice(None),) * (2 + dim)
+        return [x[(*front, at)] for at in move.along(dim)]
+    apart: dict[int, Array] = {}
+    seen = []
+    for i in range(move.kernel[dim]):
+        shift, remainder = divmod(i * step, stride)
+        if remainder not in apart:
+            apart[remainder] = xp.copy(x[..., remainder::stride])
+        seen.append(apart[remainder][..., shift : shift + count])
+    return seen
+
+
+def _combined(combine: Callable[..., Any], y: Array, x: Array) -> Array:
+    """`combine(y, x)` with `y` a temporary: NumPy writes over it."""
+    return combine(y, x, out=y) if isinstance(combine, np.ufunc) and isinstance(y, np.ndarray) else combine(y, x)
+
+
+@functools.lru_cache(maxsize=1 << 8)
+def _counts(move: Windows, sizes: tuple[int, ...], padding: bool) -> np.ndarray:
+    """How many elements of the image, and of its padding if that counts, each window has; a number where all are equal."""
+    counts = np.ones((), np.int64)
+    for dim, (size, (before, after)) in enumerate(zip(sizes, move.pads, strict=True)):
+        first = np.arange(move.places[dim]) * move.strides[dim] - before
+        at = np.add.outer(first, np.arange(move.kernel[dim]) * move.dilations[dim])
+        inside = (at >= -before) & (at < size + after) if padding else (at >= 0) & (at < size)
+        counts = np.multiply.outer(counts, inside.sum(axis=1))
+    return counts.reshape(-1)[0] if counts.size and counts.min() == counts.max() else counts
+
+
+def _found(xp: Backend, x: Array, move: Windows, storage_order: int) -> tuple[Array, Array]:
+    """The largest element of each window, and where it is: (image, channel, spatial dims) as one number.
+
+    Args:
+        storage_order: 0 counts the elements of an image with the last dim innermost, 1 with the first.
+    """
+    sizes, n = x.shape[2:], len(move.kernel)
+    best = xp.full((*x.shape[:2], *move.places), xp.lowest(x.dtype), dtype=x.dtype)
+    where = None
+    image = padded(xp, x, move.cover, xp.lowest(x.dtype))
+    spots, inside = _spots(move, tuple(sizes), storage_order)
+    start = spots[np.argmax(inside, axis=0), np.arange(inside.shape[1])].reshape(move.places)
+    where = xp.broadcast_to(xp.asarray(start), best.shape)  # the first element that is no padding
+    for spot, at in zip(spots, move.offsets(), strict=True):
+        seen = image[(..., *at)]
+        where = xp.where(seen > best, spot.reshape(move.places), where)
+        best = _combined(xp.maximum, best, seen)
+    images = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * n) * math.prod(sizes)
+    return best, where + images
+
+
+@functools.lru_cache(maxsize=1 << 6)
+def _spots(move: Windows, sizes: tuple[int, ...], storage_order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the elements of windows are in an image, and whether they are in it: [elements of a window, places]."""
+    n = len(sizes)
+    spots, inside = np.zeros((), np.int64), np.ones((), bool)
+    for dim, size in enumerate(sizes):
+        first = np.arange(move.places[dim]) * move.strides[dim] - move.pads[dim][0]
+        at = np.add.outer(np.arange(move.kernel[dim]) * move.dilations[dim], first)
+        shape = [1] * (2 * n)
+        shape[dim], shape[n + dim] = at.shape
+        at = at.reshape(shape)
+        spots = spots + at * math.prod(sizes[:dim] if storage_order else sizes[dim + 1 :])
+        inside = inside & (at >= 0) & (at < size)
+    shape = [math.prod(move.kernel), math.prod(move.places)]
+    return spots.reshape(shape), inside.reshape(shape)
+
+
+# ----------------------------------------------------------------------------------------------------------------- all
+@kernel("GlobalMaxPool", wide=True)
+def global_max_pool(xp: Backend, x: Array) -> Array:
+    return xp.max(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+
+
+@kernel("GlobalAveragePool", wide=True)
+def global_average_pool(xp: Backend, x: Array) -> Array:
+    return xp.sum(x, axis=tuple(range(2, x.ndim)), keepdims=True) / xp.number(math.prod(x.shape[2:]), x)
+
+
+@kernel("GlobalLpPool", wide=True)
+def global_lp_pool(xp: Backend, x: Array, *, p: float = 2) -> Array:
+    return _root(xp, xp.sum(_power(xp, x, p), axis=tuple(range(2, x.ndim)), keepdims=True), p)
+
+
+def _power(xp: Backend, x: Array, p: float) -> Array:
+    if p == 2:
+        return x * x
+    return xp.abs(x) if p == 1 else xp.power(xp.abs(x), xp.number(p, x))
+
+
+def _root(xp: Backend, x: Array, p: float) -> Array:
+    if p == 2:
+        return xp.sqrt(x)
+    return x if p == 1 else xp.power(x, xp.number(1 / p, x))
+
+
+# ---------------------------------------------------------------------------------------------------------------- back
+@kernel("MaxUnpool", since=9)
+def max_unpool(
+    xp: Backend, x: Array, indices: Array, output_shape: Host | None = None, *, kernel_shape: Sequence[int],
+    pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """Elements where MaxPool found them, and zeros. What is asked for beyond the shape that it pooled is zeros too."""
+    n = x.ndim - 2
+    strides, pads = strides or [1] * n, pads or [0] * (2 * n)
+    if indices.shape != x.shape or not len(kernel_shape) == len(strides) == n or len(pads) != 2 * n:
+        raise ValueError(
+            f"indices {list(indices.shape)}, kernel {list(kernel_shape)}, strides {list(strides)} and pads {list(pads)} "
+            f"are not for an input {list(x.shape)}"
+        )
+    pooled = [
+        (size - 1) * stride + k - before - after
+        for size, stride, k, before, after in zip(x.shape[2:], strides, kernel_shape, pads[:n], pads[n:], strict=True)
+    ]
+    shape = [*x.shape[:2], *pooled]
+    y = xp.zeros(math.prod(shape), x.dtype)
+    y = xp.put(y, indices.reshape(-1), x.reshape(-1)).reshape(shape)
+    if output_shape is None:
+        return y
+    sizes = ints(output_shape)
+    if len(sizes) != x.ndim or sizes[:2] != shape[:2]:
+        raise ValueError(f"output_shape {sizes} is not for an input {list(x.shape)}")
+    return padded(xp, y, tuple((0, want - have) for want, have in zip(sizes[2:], pooled, strict=True)))

@@ -1,0 +1,130 @@
+"""The channels-last forms: the kernels here and the functions' bodies on ONNX Runtime give what the standard's operators give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from graphopt.errors import ArgumentError
+from graphopt.exec.channels_last import function
+from graphopt.exec.executors import create, installed
+from graphopt.exec.kernels.channels_last import DOMAIN, OPERATORS, dims_of
+
+EXECUTORS = [n for n in ("reference", "jax", "onnxruntime") if n in installed()]
+SIZES = (7, 6, 5)
+#: ONNX Runtime has no GlobalLpPool of opset 22.
+FORMS = [
+    (op, n, executor)
+    for op in OPERATORS
+    for n in dims_of(op)
+    for executor in EXECUTORS
+    if (op, executor) != ("GlobalLpPool", "onnxruntime")
+]
+#: Parameters by operator: shapes, and attributes that are not the defaults.
+ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "MaxPool": {"kernel_shape": [3], "strides": [2], "pads": [1, 0]},
+    "AveragePool": {"kernel_shape": [2], "strides": [2], "count_include_pad": 1, "pads": [1, 0]},
+    "LpPool": {"kernel_shape": [2], "p": 2},
+    "Conv": {"strides": [2], "pads": [1, 1], "group": 2},
+    "ConvTranspose": {"strides": [2], "pads": [1, 0]},
+    "ConvInteger": {"pads": [1, 0]},
+    "QLinearConv": {"pads": [1, 1]},
+    "GroupNormalization": {"num_groups": 2, "epsilon": 1e-3},
+    "LRN": {"size": 3, "alpha": 0.1},
+    "DepthToSpace": {"blocksize": 2, "mode": "CRD"},
+    "SpaceToDepth": {"blocksize": 2},
+}
+PER_DIM = ("kernel_shape", "strides", "pads")
+
+
+def attributes_of(op: str, dims: int) -> dict[str, Any]:
+    given = ATTRIBUTES.get(op, {})
+    return {k: [v for v in value for _ in range(dims)] if k in PER_DIM else value for k, value in given.items()}
+
+
+def inputs_of(op: str, dims: int) -> dict[str, np.ndarray]:
+    """Inputs under the names of the schema, the image with its channels in front."""
+    rng = np.random.default_rng(0)
+    c = 4
+    sizes = (4, 6) if op in ("DepthToSpace", "SpaceToDepth") else SIZES[:dims]
+    names = [p.name for p in onnx.defs.get_schema(op, 22).inputs]
+    x = rng.normal(size=(2, c, *sizes)).astype(np.float32)
+    if op in ("ConvInteger", "QLinearConv"):
+        x = rng.integers(0, 20, x.shape).astype(np.uint8)
+        w = rng.integers(0, 9, (3, c, *[3] * dims)).astype(np.uint8)
+        zero, scale = np.array(3, np.uint8), np.array(0.1, np.float32)
+        values = (
+            [x, w, zero, zero]
+            if op == "ConvInteger"
+            else [x, scale, zero, w, scale, zero, np.array(2, np.float32), zero]
+        )
+    elif op == "Conv":
+        values = [
+            x,
+            rng.normal(size=(6, c // 2, *[3] * dims)).astype(np.float32),
+            rng.normal(size=6).astype(np.float32),
+        ]
+    elif op == "ConvTranspose":
+        values = [x, rng.normal(size=(c, 3, *[3] * dims)).astype(np.float32)]
+    else:
+        values = [x, *(rng.uniform(1, 2, c).astype(np.float32) for _ in names[1:])]
+    return dict(zip(names, values))
+
+
+def one_node(node: onnx.NodeProto, inputs: dict[str, np.ndarray], functions: list[onnx.FunctionProto]) -> bytes:
+    def info(name: str, array: np.ndarray) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+
+    kind = (
+        TensorProto.INT32
+        if "ConvInteger" in node.op_type
+        else helper.np_dtype_to_tensor_dtype(inputs[node.input[0]].dtype)
+    )
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [info(n, a) for n, a in inputs.items()],
+        [helper.make_tensor_value_info("y", kind, [None] * inputs[node.input[0]].ndim)],
+    )
+    opsets = [helper.make_opsetid("", 22), helper.make_opsetid(DOMAIN, 1)]
+    return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=10).SerializeToString()
+
+
+@pytest.mark.parametrize(("op", "dims", "executor"), FORMS)
+def test_same_as_the_standard(op: str, dims: int, executor: str) -> None:
+    inputs, attributes = inputs_of(op, dims), attributes_of(op, dims)
+    first = next(iter(inputs))
+    plain = one_node(helper.make_node(op, list(inputs), ["y"], **attributes), inputs, [])
+    want = create("reference", plain).run(inputs)["y"]
+    last = {**inputs, first: np.ascontiguousarray(np.moveaxis(inputs[first], 1, -1))}
+    called = helper.make_node(f"{op}{dims}d", list(inputs), ["y"], domain=DOMAIN, **attributes)
+    model = one_node(called, last, [function(op, dims)])
+    onnx.checker.check_model(onnx.load_model_from_string(model), full_check=True)
+    got = create(executor, model).run(last)["y"]
+    np.testing.assert_allclose(np.moveaxis(got, -1, 1), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 2, 0, 1]])
+def test_convolution_of_single_pixels(pads: list[int]) -> None:
+    """The form that has a kernel of its own."""
+    rng = np.random.default_rng(0)
+    inputs = {
+        n: rng.normal(size=s).astype(np.float32) for n, s in (("X", (2, 4, 7, 6)), ("W", (3, 4, 1, 1)), ("B", (3,)))
+    }
+    attributes = {"strides": [2, 1], "pads": pads}
+    want = create("reference", one_node(helper.make_node("Conv", list(inputs), ["y"], **attributes), inputs, [])).run(
+        inputs
+    )["y"]
+    last = {**inputs, "X": np.moveaxis(inputs["X"], 1, -1)}
+    called = helper.make_node("Conv2d", list(inputs), ["y"], domain=DOMAIN, **attributes)
+    got = create("reference", one_node(called, last, [function("Conv", 2)])).run(last)["y"]
+    np.testing.assert_allclose(np.moveaxis(got, -1, 1), want, rtol=1e-5, atol=1e-5)
+
+
+def test_no_such_form() -> None:
+    with pytest.raises(ArgumentError, match="Relu on 2 spatial dims has no channels-last form"):
+        function("Relu", 2)
