@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 #: ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
@@ -63,6 +66,23 @@ class Env:
             return
         with threadpool_limits(wanted):
             yield
+
+
+@functools.cache
+def hold_memory() -> None:
+    """Let the C library keep what arrays give back, instead of returning it to the system to be faulted in again.
+
+    glibc learns from the largest block that it ever freed; pages that nobody touches cost nothing.
+    """
+    np.empty((32 << 20) - 8192, np.uint8)
+
+
+@contextmanager
+def numpy_settings() -> Iterator[None]:
+    """No warnings, as in every runtime; and small buffers: with NumPy's own it copies the operands that it broadcasts."""
+    with np.errstate(all="ignore"):
+        np.setbufsize(1024)  # until the end of the block
+        yield
 
 
 #: The one of this process.

@@ -13,11 +13,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from onnx import SparseTensorProto, numpy_helper
+from onnx import TypeProto
 
 from graphopt.errors import GraphoptError, ModelError, RunError, UnsupportedError
 from graphopt.exec.kernels import Kernel, kernel_for
 from graphopt.exec.kernels.backend import REFERENCE, Backend
+from graphopt.exec.kernels.common import dense
+from graphopt.exec.kernels.dtypes import np_dtype
 from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
 from graphopt.ir.schema import op_schema
 
@@ -64,12 +66,31 @@ class Step:
         return f"node '{self.node}' ({self.op})"
 
 
+#: What a subgraph declares of an input or output: dtype and dims, None where it does not.
+Declared = tuple[np.dtype[Any] | None, tuple[int | None, ...] | None]
+
+
 @dataclass(slots=True)
 class Subplan:
-    """A subgraph, and the slots around it that it reads."""
+    """A subgraph, the slots around it that it reads, and what it declares of its inputs and outputs."""
 
     plan: Plan
     captured: tuple[int, ...]
+    inputs: tuple[Declared, ...] = ()
+    outputs: tuple[Declared, ...] = ()
+
+
+@dataclass(slots=True)
+class BoundBody:
+    """A subgraph with what it captures, as kernels call it."""
+
+    run: Runner
+    captured: list[Any]
+    inputs: tuple[Declared, ...]
+    outputs: tuple[Declared, ...]
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        return self.run([*inputs, *self.captured])
 
 
 @dataclass(slots=True)
@@ -141,9 +162,9 @@ def run_step(
         for name, body in step.bodies.items():
             inner = xp.differentiable() if step.op == GRADIENT else xp
             runner = partial(body.plan.run, inner) if bodies is None or inner is not xp else bodies[name]
-            attributes[name] = _callable(runner, [slots[i] for i in body.captured])
+            attributes[name] = BoundBody(runner, [slots[i] for i in body.captured], body.inputs, body.outputs)
     inputs = [slots[i] for i in step.inputs]
-    if xp.traces and (step.kernel.on_host or not any(map(xp.holds, inputs))):
+    if xp.traces and (step.kernel.on_host or not any(xp.holds(slots[i]) for i in step.reads())):
         xp = REFERENCE  # what follows from the host's arrays alone stays there
     try:
         result = step.kernel.function(xp, *inputs, **attributes)
@@ -161,10 +182,6 @@ def run_step(
         slots[step.outputs[0]] = result
     for slot in step.frees if free else ():
         slots[slot] = None
-
-
-def _callable(run: Runner, captured: list[Any]) -> Any:
-    return lambda *inputs: run([*inputs, *captured])
 
 
 def describe(e: BaseException) -> str:
@@ -296,7 +313,7 @@ class _Builder:
         if kernel.prepare is not None:
             try:
                 attributes = kernel.prepare(**attributes)
-            except (TypeError, ValueError) as e:
+            except (LookupError, TypeError, ValueError) as e:
                 raise ModelError(f"node '{name}' ({node.op}): {describe(e)}") from e
         if kernel.takes_outputs:
             attributes["outputs"] = len(node.outputs)
@@ -317,9 +334,10 @@ class _Builder:
         captured = dict.fromkeys(v for v in _captured(graph) if v in scope)
         slots += [inner.new(names, v) for v in captured]
         inner.add_graph(graph, names, bound)
-        return Subplan(
-            inner.finish(tuple(slots), tuple(names[v] for v in graph.outputs)), tuple(scope[v] for v in captured)
-        )
+        inside = inner.finish(tuple(slots), tuple(names[v] for v in graph.outputs))
+        inputs = tuple(_declared(graph.input_infos[v].type) for v in graph.inputs)
+        outputs = tuple(_declared(info.type) for info in graph.output_infos)
+        return Subplan(inside, tuple(scope[v] for v in captured), inputs, outputs)
 
     def differentiated(self, node: Node, scope: Mapping[Value, int], attributes: dict[str, Any]) -> Subplan:
         """What a Gradient node differentiates: the steps of its graph that lead from its inputs to `y`."""
@@ -358,6 +376,12 @@ class _Builder:
         return Plan(inputs, outputs, self.constants, self.steps, self.size)
 
 
+def _declared(t: TypeProto) -> Declared:
+    tensor = t.tensor_type
+    dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    return np_dtype(tensor.elem_type) if tensor.elem_type else None, dims if tensor.HasField("shape") else None
+
+
 def _captured(graph: Graph) -> Iterator[Value]:
     """Values that a graph or one below it reads, its own among them."""
     for g in graph.subgraphs():
@@ -375,17 +399,6 @@ def _sparse_initializers(graph: Graph) -> Iterator[tuple[Value, np.ndarray]]:
         read = {v.name: v for v in _captured(graph) if v.node is None and v.graph is graph and v.const is None}
         for name in messages.keys() & read.keys():
             yield read[name], dense(messages[name])
-
-
-def dense(sparse: SparseTensorProto) -> np.ndarray:
-    """A sparse tensor as an array; its indices are positions in the flattened tensor, or coordinates."""
-    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
-    out = np.zeros(tuple(sparse.dims), values.dtype)
-    if indices.ndim == 1:
-        out.reshape(-1)[indices] = values
-    else:
-        out[tuple(indices.T)] = values
-    return out
 
 
 def _resolved(attributes: Mapping[str, Any], bound: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphopt.errors import ArgumentError, MissingDependencyError
-from graphopt.exec.environment import ENV
+from graphopt.exec.environment import ENV, hold_memory, numpy_settings
 from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.options import SessionOptions
 from graphopt.exec.plan import Plan, Step, plan
@@ -137,6 +137,7 @@ class _PlanProgram:
 
 def _reference(model: Model, options: dict[str, Any], context: Context) -> Program:
     _only(options, REFERENCE_PROVIDER, ())
+    hold_memory()
     steps = plan(model)
 
     record = context.record
@@ -148,7 +149,7 @@ def _reference(model: Model, options: dict[str, Any], context: Context) -> Progr
     watch = None if record is None else note
 
     def call(inputs: list[Any]) -> list[Any]:
-        with np.errstate(all="ignore"), ENV.limit_threads(context.options.intra_op_num_threads):
+        with numpy_settings(), ENV.limit_threads(context.options.intra_op_num_threads):
             results = steps.run(REFERENCE, [_frozen(v) for v in inputs], watch)
         return [_owned(r) for r in results]
 
@@ -168,7 +169,9 @@ def _jax(model: Model, options: dict[str, Any], context: Context) -> Program:
     embed = None if "embed" not in options else str(options["embed"]) not in ("0", "False")
     precision = options.get("precision", "highest")
     steps = plan(model)
-    program = jax_program.JaxProgram(steps, device, embed, context.options.log_severity_level, precision, context.record)
+    program = jax_program.JaxProgram(
+        steps, device, embed, context.options.log_severity_level, precision, context.record
+    )
     return _PlanProgram(model, steps, program.run)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from graphopt.errors import MissingDependencyError
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.convolution import convolve
+from graphopt.exec.kernels.dtypes import is_narrow
 from graphopt.exec.kernels.rounding import limits
 
 try:
@@ -83,8 +84,10 @@ class JaxBackend(Backend):
     def prod(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         return jnp.prod(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
 
-    def matmul(self, a: Any, b: Any) -> Any:
-        return jnp.matmul(a, b)
+    def matmul(self, a: Any, b: Any, dtype: Any = None) -> Any:
+        if not is_narrow(a.dtype):
+            return jnp.matmul(a, b, preferred_element_type=dtype)
+        return jnp.matmul(a, b, preferred_element_type=jnp.float32).astype(dtype or a.dtype)
 
     def convolve(
         self,
@@ -98,10 +101,11 @@ class JaxBackend(Backend):
     ) -> Any:
         if not jnp.issubdtype(x.dtype, jnp.floating):  # XLA has no fast ones of integers
             return convolve(self, x, w, strides, dilations, pads, group, bias)
-        y = jax.lax.conv_general_dilated(
-            x, w, strides, pads, rhs_dilation=dilations, feature_group_count=group
-        )
-        return y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))
+        given = x.dtype
+        if is_narrow(given) and jax.default_backend() == "cpu":  # a GPU adds up in float32 by itself
+            x, w = x.astype(jnp.float32), w.astype(jnp.float32)
+        y = jax.lax.conv_general_dilated(x, w, strides, pads, rhs_dilation=dilations, feature_group_count=group)
+        return (y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))).astype(given)
 
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
         return function(x)

@@ -15,6 +15,7 @@ import numpy as np
 from graphopt.errors import RunError
 from graphopt.exec.backends.jax import JAX
 from graphopt.exec.environment import ENV
+from graphopt.exec.kernels.dtypes import SUB_BYTE
 from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.partition import Segment, Stage, partition
 from graphopt.exec.plan import Plan, Step, run_step
@@ -202,7 +203,7 @@ def _is_traceable(value: Any) -> bool:
         return all(map(_is_traceable, value))
     if isinstance(value, dict):
         return False
-    return value is None or isinstance(value, jax.Array) or value.dtype.kind not in "OUST"
+    return value is None or isinstance(value, jax.Array) or (value.dtype.kind not in "OUST" and value.dtype not in SUB_BYTE)
 
 
 def _kind(value: Any) -> str:

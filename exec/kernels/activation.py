@@ -188,7 +188,7 @@ def gelu(xp: Backend, x: Array, *, approximate: str = "none") -> Array:
         y *= xp.sqrt(xp.number(2 / math.pi, x))
         y = xp.tanh(y)
     elif approximate == "none":
-        y = xp.erf(x / xp.sqrt(xp.number(2, x)))
+        y = xp.erf(x * xp.sqrt(xp.number(0.5, x)))
     else:
         raise ValueError(f"unknown approximation {approximate!r}; known: none, tanh")
     y += 1

@@ -196,17 +196,22 @@ class _Attention:
     ) -> tuple[Array, Array | None]:
         """Attention of some queries, [batch, groups, shared, length, size], and scores, [batch, heads, length, keys]."""
         xp, s = self.xp, self.scoring
-        q = xp.cast(self.q[entries, parts, :, rows], self.dtype)
-        k = xp.cast(self.k[entries, parts, keys], self.dtype)
-        v = xp.cast(self.v[entries, parts, keys], self.dtype)
+        given = self.q.dtype if xp.traces else self.dtype  # a compiler widens sums of products itself
+        q = xp.cast(self.q[entries, parts, :, rows], given)
+        k = xp.cast(self.k[entries, parts, keys], given)
+        v = xp.cast(self.v[entries, parts, keys], given)
         batch, groups, shared, length, size = q.shape
         stacked, apart = (batch, groups, shared * length), (batch, groups, shared, length, k.shape[2])
         heads = (batch, groups * shared, *apart[3:])
         kept = None
         if not k.shape[2]:
             return xp.zeros((*apart[:4], v.shape[3]), self.dtype), xp.zeros(heads, self.dtype)
-        q = q * (1 / xp.sqrt(xp.number(size, q)) if s.scale is None else xp.number(s.scale, q))
-        scores = xp.matmul(q.reshape(*stacked, size), k.swapaxes(2, 3)).reshape(apart)
+        scale = s.scale if s.scale is not None else size**-0.5
+        if given == self.dtype:
+            q = q * (xp.number(scale, q) if s.scale is not None else 1 / xp.sqrt(xp.number(size, q)))
+        scores = xp.matmul(q.reshape(*stacked, size), k.swapaxes(2, 3), self.dtype).reshape(apart)
+        if given != self.dtype:
+            scores *= xp.number(scale, scores)
         if wanted == RAW:
             kept = xp.array(scores)
         if s.softcap:
@@ -227,7 +232,7 @@ class _Attention:
             scores = xp.array(s.score_mod(scores.reshape(heads))[0]).reshape(apart)
         e, total = self.exponentials(xp.cast(scores, np.float32) if is_narrow(inner) else scores, allowed, parts)
         if inner == self.dtype and wanted != PROBABILITIES and s.prob_mod is None:
-            y = xp.matmul(e.reshape(*stacked, -1), v)
+            y = xp.matmul(xp.cast(e, given).reshape(*stacked, -1), v, self.dtype)
             y /= total.reshape(*stacked, 1)
         else:
             e /= total
@@ -236,7 +241,7 @@ class _Attention:
                 kept = e
             if s.prob_mod is not None:
                 e = s.prob_mod(e.reshape(heads))[0]
-            y = xp.matmul(xp.cast(e, self.dtype).reshape(*stacked, -1), v)
+            y = xp.matmul(xp.cast(e, given).reshape(*stacked, -1), v, self.dtype)
         return y.reshape(*apart[:4], -1), None if kept is None else kept.reshape(heads)
 
     def exponentials(self, scores: Array, allowed: Array | None, parts: slice) -> tuple[Array, Array]:

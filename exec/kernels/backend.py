@@ -121,9 +121,9 @@ class Backend:
         """`numpy.prod` in the array's own dtype."""
         return sums.folded(np.multiply, x, axis, keepdims)
 
-    def matmul(self, a: Any, b: Any) -> Any:
-        """`numpy.matmul` of arrays of one dtype, whichever that is."""
-        return products.matmul(a, b)
+    def matmul(self, a: Any, b: Any, dtype: Any = None) -> Any:
+        """`numpy.matmul` of arrays of one dtype, whichever that is; the result's dtype may be a wider one."""
+        return products.matmul(a, b) if dtype is None else products.matmul(self.cast(a, dtype), self.cast(b, dtype))
 
     def convolve(
         self,
@@ -153,6 +153,23 @@ class Backend:
         from graphopt.exec.kernels import convolution
 
         return convolution.convolve(self, x, w, strides, dilations, pads, group, bias)
+
+    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
+        """What a function for which order does not matter makes of the elements in windows; a new array.
+
+        Args:
+            combine: of two arrays: `xp.maximum`, `xp.add`.
+            x: [N, C, D...].
+            windows: over the spatial dims, a `Windows`.
+            nothing: what padding holds, which changes no result.
+        """
+        if isinstance(combine, np.ufunc) and x.dtype.kind in "fiu":
+            from graphopt.exec.backends import numpy_pooling
+
+            return numpy_pooling.fold_windows(combine, x, windows, nothing)
+        from graphopt.exec.kernels import pooling
+
+        return pooling.fold_windows(self, combine, x, windows, nothing)
 
     # -------------------------------------------------------------------------------------------------- heavy machinery
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from onnx import SparseTensorProto, numpy_helper
 
 
 def ints(values: Any) -> list[int]:
@@ -68,3 +69,14 @@ def one_way(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(xp, a, b.reshape(*b.shape, *[1] * (a.ndim - first - b.ndim)))
 
     return limited
+
+
+def dense(sparse: SparseTensorProto) -> np.ndarray:
+    """A sparse tensor as an array; its indices are positions in the flattened tensor, or coordinates."""
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    out = np.zeros(tuple(sparse.dims), values.dtype)
+    if indices.ndim == 1:
+        out.reshape(-1)[indices] = values
+    else:
+        out[tuple(indices.T)] = values
+    return out

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
-from graphopt.exec.kernels.common import ints
+from graphopt.exec.kernels.common import dense, ints
 from graphopt.exec.kernels.dtypes import is_integer, is_narrow, np_dtype
 from graphopt.exec.kernels.registry import Array, Host, kernel
 
@@ -31,8 +31,6 @@ def constant(
     if value is not None:
         return value
     if sparse_value is not None:
-        from graphopt.exec.plan import dense
-
         return dense(sparse_value)
     for elements, dtype in (
         (value_float, np.float32),
@@ -73,10 +71,10 @@ def range_(xp: Backend, start: Host, limit: Host, delta: Host, *, stash_type: in
     if not step:
         raise ValueError("the step of a range is 0")
     if is_integer(dtype):
-        return np.arange(int(first), int(last), int(step), dtype)
+        return np.arange(int(first), int(last), int(step), dtype=dtype)
     if is_narrow(dtype) and stash_type == 1:
         first, last, step = (v.astype(np.float32) for v in (first, last, step))
-    count = max(math.ceil((last - first) / step), 0)
+    count = max(math.ceil((last.item() - first.item()) / step.item()), 0)  # in double precision, as runtimes count
     return (first + np.arange(count).astype(first.dtype) * step).astype(dtype, copy=False)
 
 

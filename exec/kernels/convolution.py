@@ -16,7 +16,7 @@ from graphopt.exec.kernels.windows import Pads, Windows, chosen_pads, halves, pa
 
 
 # ------------------------------------------------------------------------------------------------------------- forwards
-@kernel("Conv", wide=True)
+@kernel("Conv", wide=True, products=True)
 def conv(
     xp: Backend, x: Array, w: Array, b: Array | None = None, *, auto_pad: str = "NOTSET",
     dilations: Sequence[int] | None = None, group: int = 1, kernel_shape: Sequence[int] | None = None,
@@ -64,7 +64,7 @@ def convolve(
 
 
 # ------------------------------------------------------------------------------------------------------------ backwards
-@kernel("ConvTranspose", wide=True)
+@kernel("ConvTranspose", wide=True, products=True)
 def conv_transpose(
     xp: Backend, x: Array, w: Array, b: Array | None = None, *, auto_pad: str = "NOTSET",
     dilations: Sequence[int] | None = None, group: int = 1, kernel_shape: Sequence[int] | None = None,

@@ -36,7 +36,7 @@ def gather(xp: Backend, x: Array, indices: Array, *, axis: int = 0) -> Array:
     axis = axis_of(axis, x.ndim)
     if isinstance(x, np.ndarray) and isinstance(indices, (np.ndarray, np.generic)):
         if x.flags.c_contiguous and not x.dtype.hasobject:
-            return x.take(indices, axis)
+            return x.take(np.asarray(indices), axis)
     else:
         x = xp.asarray(x)
     return x[(*(slice(None),) * axis, indices, ...)]  # the dots: NumPy would give an object without an array around it

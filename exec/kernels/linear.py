@@ -13,12 +13,12 @@ from graphopt.exec.kernels.dtypes import is_integer
 from graphopt.exec.kernels.registry import Array, kernel
 
 
-@kernel("MatMul", wide=True)
+@kernel("MatMul", wide=True, products=True)
 def matmul(xp: Backend, a: Array, b: Array) -> Array:
     return xp.matmul(a, b)
 
 
-@kernel("Gemm", wide=True)
+@kernel("Gemm", wide=True, products=True)
 def gemm(
     xp: Backend,
     a: Array,
@@ -27,11 +27,11 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    broadcast: int = 1,
+    broadcast: int = 0,
     transA: int = 0,
     transB: int = 0,
 ) -> Array:
-    """alpha·A·B + beta·C. Before opset 7, C has the result's shape unless `broadcast` says otherwise."""
+    """alpha·A·B + beta·C, which broadcasts into the product; before opset 7 that had to be announced by `broadcast`."""
     y = xp.matmul(a.T if transA else a, b.T if transB else b)
     if is_integer(y.dtype) and (alpha % 1 or beta % 1):
         y = alpha * xp.cast(y, np.float64)
@@ -87,7 +87,9 @@ def _parsed(equation: str, ranks: tuple[int, ...]) -> tuple[list[list[_Label]], 
     result: list[_Label] = [*before, *(ellipsis if dots else ()), *after]
     unknown = set(result).difference(*labels)
     if unknown or len(set(result)) < len(result):
-        raise ValueError(f"Einsum: '{equation}' gives no result, as each of its labels must be in a term, and be there once")
+        raise ValueError(
+            f"Einsum: '{equation}' gives no result, as each of its labels must be in a term, and be there once"
+        )
     return labels, result
 
 
@@ -140,7 +142,9 @@ def _product(xp: Backend, first: _Term, second: _Term, needed: set[_Label]) -> _
     b = xp.transpose(b, [right.index(label) for label in batch + inner + columns])
     nb, nr = len(batch), len(batch) + len(rows)
     if not inner:
-        return a.reshape(a.shape + (1,) * len(columns)) * b.reshape(b.shape[:nb] + (1,) * len(rows) + b.shape[nb:]), labels
+        return a.reshape(a.shape + (1,) * len(columns)) * b.reshape(
+            b.shape[:nb] + (1,) * len(rows) + b.shape[nb:]
+        ), labels
     k = math.prod(a.shape[nr:])
     shape = (*a.shape[:nr], *b.shape[nb + len(inner) :])
     y = xp.matmul(

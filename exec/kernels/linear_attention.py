@@ -3,12 +3,14 @@
     S[t] = diag(decay[t]) S[t-1] + k[t] u[t]ᵀ      y[t] = S[t]ᵀ q[t]
     u[t] = v[t], or by the delta rule beta[t] (v[t] - (diag(decay[t]) S[t-1])ᵀ k[t])
 
-Where a head's decay is one number, a chunk of tokens can be done at once with matrix products: within it, a query sees an
-earlier token's u as its key's product with that, times all decay in between; and the u of the delta rule are the
-solution of a triangular system. (Yang et al., Parallelizing Linear Transformers with the Delta Rule over Sequence Length)
+A chunk of tokens can be done at once with matrix products: within it, a query sees an earlier token's u through its product
+with that one's key, times all decay in between; and the u of the delta rule are the solution of a triangular system. (Yang
+et al., Parallelizing Linear Transformers with the Delta Rule over Sequence Length)
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +19,8 @@ from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.dtypes import is_narrow
 from graphopt.exec.kernels.registry import Array, kernel
 
-#: Tokens of a chunk.
-_CHUNK = 32
+#: Tokens of a chunk; fewer where each feature has its own decay.
+_CHUNK, _SMALL_CHUNK = 32, 8
 #: Rows of a triangular matrix that is inverted by a power series; of more, some terms become too large.
 _LEAF = 8
 #: Logarithms of decay below this are nothing in float32, and -∞ has no differences.
@@ -53,10 +55,9 @@ def recur(
         streams["beta"] = beta
     cut = length - min(keep, length)
     ys, kept = [], []
-    by_chunks = not xp.exact and (decay is None or decay.shape[-1] == 1)
     if cut:
         part = {name: x[..., :cut, :] for name, x in streams.items()}
-        y, state = (_chunks if by_chunks and cut > 4 else _steps)(xp, part, state)
+        y, state = (_chunks if cut > 4 and not xp.exact else _steps)(xp, part, state)
         ys.append(y)
     for t in range(cut, length):
         y, state = _steps(xp, {name: x[..., t : t + 1, :] for name, x in streams.items()}, state)
@@ -90,11 +91,12 @@ def _steps(xp: Backend, streams: dict[str, Array], state: Array) -> tuple[Array,
 
 def _chunks(xp: Backend, streams: dict[str, Array], state: Array) -> tuple[Array, Array]:
     """Many tokens at once."""
-    length = streams["k"].shape[2]
-    size = min(_CHUNK, max(_LEAF, 1 << (length - 1).bit_length()))
+    length, decay = streams["k"].shape[2], streams.get("decay")
+    by_feature = decay is not None and decay.shape[-1] > 1
+    size = min(_SMALL_CHUNK if by_feature else _CHUNK, max(_LEAF, 1 << (length - 1).bit_length()))
     pieces = -(-length // size)
     names = list(streams)
-    earlier = np.tri(size, dtype=bool)
+    until, before = np.tri(size, dtype=bool), np.tri(size, k=-1, dtype=bool)
 
     def cut(x: Array) -> Array:
         """[..., length, size] as [pieces, ..., size of a piece, size]; tokens of zeros at the end change nothing."""
@@ -104,28 +106,43 @@ def _chunks(xp: Backend, streams: dict[str, Array], state: Array) -> tuple[Array
     def step(state: Array, xs: tuple[Array, ...]) -> tuple[Array, Array]:
         x = dict(zip(names, xs))
         q, k, u = x["q"], x["k"], x["v"]
-        transposed = k.swapaxes(-1, -2)
-        seen, start, end = earlier, None, None
+        reading, asking, writing, left = q, k, k, None  # what meets the old state, and what the new one is made of
+        total: Any = None
         if "decay" in x:
             total = xp.cumsum(xp.cast(xp.maximum(x["decay"], xp.number(_LEAST, k)), np.float64), axis=-2)
-            between = xp.where(earlier, total - total.swapaxes(-1, -2), -np.inf)
-            seen, start, end = (xp.exp(xp.cast(d, k.dtype)) for d in (between, total, total[..., -1:, :] - total))
+            start, end, left = (xp.exp(xp.cast(d, k.dtype)) for d in (total, total[..., -1:, :] - total, total[..., -1, :]))
+            reading, asking, writing = q * start[:, :, None], k * start, k * end
+        scores, own = _scores(xp, q, k, total, until)
         if "beta" in x:
-            before = xp.matmul(k, state)
-            system = xp.matmul(x["beta"] * k, transposed) * seen
-            system = xp.where(np.tri(size, k=-1, dtype=bool), system, xp.number(0, k))
-            u = xp.matmul(_inverse(xp, system), x["beta"] * (u - (before if start is None else before * start)))
-        y = xp.matmul(q, state[..., None, :, :])
-        y = y if start is None else y * start[..., None, :, :]
-        scores = xp.matmul(q, transposed[..., None, :, :])
-        y += xp.matmul(scores * (seen if seen is earlier else seen[..., None, :, :]), u[..., None, :, :])
-        change = xp.matmul(transposed, u if end is None else u * end)
-        change += state if start is None else state * start[..., -1:, :]
+            system = xp.where(before, own * x["beta"], xp.number(0, k))
+            u = xp.matmul(_inverse(xp, system), x["beta"] * (u - xp.matmul(asking, state)))
+        y = xp.matmul(reading, state[:, :, None])
+        y += xp.matmul(scores, u[:, :, None])
+        change = xp.matmul(writing.swapaxes(-1, -2), u)
+        change += state if left is None else state * left[..., None]
         return change, y
 
     state, y = xp.scan(step, state, tuple(map(cut, streams.values())))
     y = xp.moveaxis(y, 0, 3)
     return y.reshape(*y.shape[:3], pieces * size, y.shape[-1])[..., :length, :], state
+
+
+def _scores(xp: Backend, q: Array, k: Array, total: Array | None, until: np.ndarray) -> tuple[Array, Array]:
+    """Products of the queries and the keys of a chunk with its keys up to there, times the decay between.
+
+    Differences of sums of decay's logarithms are sums of what lies between, so nothing overflows.
+    """
+    if total is None or total.shape[-1] == 1:
+        between = until
+        if total is not None:
+            between = xp.exp(xp.cast(xp.where(until, total - total.swapaxes(-1, -2), -np.inf), k.dtype))
+        transposed = k.swapaxes(-1, -2)
+        own = xp.matmul(k, transposed) * between
+        return xp.matmul(q, transposed[:, :, None]) * (between if total is None else between[:, :, None]), own
+    apart = xp.where(until[..., None], total[:, :, :, None] - total[:, :, None], -np.inf)
+    decayed = xp.exp(xp.cast(apart, k.dtype)) * k[:, :, None]  # [batch, heads, to, from, features]
+    products = xp.matmul(decayed, xp.concatenate([k[..., None], xp.moveaxis(q, 2, -1)], axis=-1))
+    return xp.moveaxis(products[..., 1:], -1, 2), products[..., 0]
 
 
 def _inverse(xp: Backend, x: Array) -> Array:

@@ -109,7 +109,13 @@ def _batch_normalized(
 # --------------------------------------------------------------------------------------- of each entry, groups of channels
 @kernel("InstanceNormalization", since=1, wide=True)
 def instance_normalization(
-    xp: Backend, x: Array, scale: Array, bias: Array, *, consumed_inputs: list[int] | None = None, epsilon: float = _EPSILON
+    xp: Backend,
+    x: Array,
+    scale: Array,
+    bias: Array,
+    *,
+    consumed_inputs: list[int] | None = None,
+    epsilon: float = _EPSILON,
 ) -> Array:
     return _group_normalized(xp, x, scale, bias, x.shape[1], epsilon)
 
@@ -215,4 +221,4 @@ def local_response_normalization(
         y += squares[:, i : i + channels]
     y *= xp.number(alpha / size, x)
     y += xp.number(bias, x)
-    return x / y ** xp.number(beta, x)
+    return x / xp.power(y, xp.number(beta, x))

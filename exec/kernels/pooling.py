@@ -23,10 +23,10 @@ def max_pool(
     strides: Sequence[int] | None = None, outputs: int = 1,
 ) -> Array:  # fmt: skip
     """The largest element, and where the first of these is among the elements of the input."""
-    move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
     if outputs > 1:
         return _found(xp, x, move, storage_order)
-    return gathered(xp, xp.maximum, x, move, xp.lowest(x.dtype))
+    return xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype))
 
 
 @kernel("AveragePool", wide=True)
@@ -36,9 +36,11 @@ def average_pool(
     strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
     """The mean of the elements that are not padding, or that are not behind it."""
-    move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
     counts = _counts(move, tuple(x.shape[2:]), bool(count_include_pad))
-    return gathered(xp, xp.add, x, move, 0) / xp.constant(counts, x)
+    y = xp.fold_windows(xp.add, x, move, 0)
+    y /= xp.constant(counts, x)
+    return y
 
 
 @kernel("LpPool", wide=True)
@@ -48,48 +50,16 @@ def lp_pool(
     strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
     """The p-th root of the sum of p-th powers."""
-    move = windows(x.shape[2:], kernel_shape or x.shape[2:], strides, dilations, pads, auto_pad, ceil_mode)
-    return _root(xp, gathered(xp, xp.add, _power(xp, x, p), move, 0), p)
+    move = windows(x.shape[2:], kernel_shape or x.shape[2:], strides, dilations, pads, auto_pad, ceil_mode, whole=False)
+    return _root(xp, xp.fold_windows(xp.add, _power(xp, x, p), move, 0), p)
 
 
-def gathered(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any) -> Array:
-    """What a function for which order does not matter makes of the elements in windows: along one dim after the other.
-
-    Args:
-        combine: of two arrays.
-        nothing: what padding holds, which changes no result.
-    """
+def fold_windows(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any) -> Array:
+    """`Backend.fold_windows` on any backend: along one dim after the other, slices are combined."""
     for dim in range(len(move.kernel)):
-        around = tuple(cover if d == dim else (0, 0) for d, cover in enumerate(move.cover))
-        x = padded(xp, x, around, nothing)
-        seen = _along(xp, x, move, dim)
-        x = (
-            functools.reduce(functools.partial(_combined, combine), seen[2:], combine(*seen[:2]))
-            if seen[1:]
-            else seen[0]
-        )
-    return x
-
-
-def _along(xp: Backend, x: Array, move: Windows, dim: int) -> list[Array]:
-    """What windows see of a dim at each offset. NumPy is slow at steps between neighbours, so it takes those apart once."""
-    stride, step, count = move.strides[dim], move.dilations[dim], move.places[dim]
-    if dim < len(move.kernel) - 1 or stride == 1 or move.kernel[dim] == 1:
-        front = (slice(None),) * (2 + dim)
-        return [x[(*front, at)] for at in move.along(dim)]
-    apart: dict[int, Array] = {}
-    seen = []
-    for i in range(move.kernel[dim]):
-        shift, remainder = divmod(i * step, stride)
-        if remainder not in apart:
-            apart[remainder] = xp.copy(x[..., remainder::stride])
-        seen.append(apart[remainder][..., shift : shift + count])
-    return seen
-
-
-def _combined(combine: Callable[..., Any], y: Array, x: Array) -> Array:
-    """`combine(y, x)` with `y` a temporary: NumPy writes over it."""
-    return combine(y, x, out=y) if isinstance(combine, np.ufunc) and isinstance(y, np.ndarray) else combine(y, x)
+        x = padded(xp, x, tuple(cover if d == dim else (0, 0) for d, cover in enumerate(move.cover)), nothing)
+        x = functools.reduce(combine, [x[(slice(None),) * (2 + dim) + (at,)] for at in move.along(dim)])
+    return xp.copy(x) if math.prod(move.kernel) == 1 else x
 
 
 @functools.lru_cache(maxsize=1 << 8)
@@ -100,7 +70,7 @@ def _counts(move: Windows, sizes: tuple[int, ...], padding: bool) -> np.ndarray:
         first = np.arange(move.places[dim]) * move.strides[dim] - before
         at = np.add.outer(first, np.arange(move.kernel[dim]) * move.dilations[dim])
         inside = (at >= -before) & (at < size + after) if padding else (at >= 0) & (at < size)
-        counts = np.multiply.outer(counts, inside.sum(axis=1))
+        counts = np.multiply.outer(counts, np.maximum(inside.sum(axis=1), 1))  # nothing but padding makes 0
     return counts.reshape(-1)[0] if counts.size and counts.min() == counts.max() else counts
 
 
@@ -120,7 +90,7 @@ def _found(xp: Backend, x: Array, move: Windows, storage_order: int) -> tuple[Ar
     for spot, at in zip(spots, move.offsets(), strict=True):
         seen = image[(..., *at)]
         where = xp.where(seen > best, spot.reshape(move.places), where)
-        best = _combined(xp.maximum, best, seen)
+        best = xp.maximum(best, seen)
     images = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * n) * math.prod(sizes)
     return best, where + images
 

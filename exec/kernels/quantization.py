@@ -6,7 +6,6 @@ numbers are computed with as float32, and rounded once where they are to be narr
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import ml_dtypes
@@ -14,6 +13,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.cast import converted
 from graphopt.exec.kernels.common import axis_of
 from graphopt.exec.kernels.dtypes import NARROW, np_dtype
 from graphopt.exec.kernels.registry import Array, kernel
@@ -22,7 +22,6 @@ _UINT8 = np.dtype(np.uint8)
 _INT32 = np.dtype(np.int32)
 _FLOAT = np.dtype(np.float32)
 _POWER_OF_TWO = np.dtype(ml_dtypes.float8_e8m0fnu)
-_FLOAT4 = np.dtype(ml_dtypes.float4_e2m1fn)
 
 
 # ------------------------------------------------------------------------------------------------------- the operators
@@ -76,9 +75,7 @@ def dequantize_linear(
 @kernel("DynamicQuantizeLinear", since=11)
 def dynamic_quantize_linear(xp: Backend, x: Array) -> tuple[Array, Array, Array]:
     """x as uint8, with the scale and zero point that make the most of its range."""
-    nothing = xp.number(0, x)
-    low = xp.minimum(xp.min(x), nothing) if x.size else nothing
-    high = xp.maximum(xp.max(x), nothing) if x.size else nothing
+    low, high = x.min(initial=0), x.max(initial=0)
     scale = xp.divide(high - low, xp.number(255, x))
     scale = xp.where(scale > 0, scale, xp.number(1, x))
     zero_point = xp.saturate(xp.divide(-low, scale), _UINT8)
@@ -110,10 +107,7 @@ def narrowed(xp: Backend, y: Array, dtype: Any, zero_point: Array | None = None,
         return xp.saturate(y, dtype, zero_point)
     if not is_zero(zero_point):
         y = y + single(xp, zero_point)
-    if saturate or dtype == _FLOAT4:
-        largest = _largest(dtype)
-        y = xp.clip(y, -largest, largest)
-    return xp.cast(xp.asarray(y), dtype)
+    return converted(xp, xp.asarray(y), dtype, saturate)
 
 
 def single(xp: Backend, x: Array) -> Array:
@@ -160,8 +154,3 @@ def _fitted(parameter: Array, expected: tuple[int, ...], of: tuple[int, ...]) ->
 
 #: Floats that a quotient can have the precision of.
 _QUOTIENTS = frozenset(map(np.dtype, (np.float32, np.float16, ml_dtypes.bfloat16)))
-
-
-@functools.cache
-def _largest(dtype: np.dtype[Any]) -> np.float32:
-    return np.float32(ml_dtypes.finfo(dtype).max)

@@ -51,9 +51,10 @@ def qlinear_matmul(
 
 
 def integer_matmul(
-    xp: Backend, a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None
-) -> Array:
-    """Matrix product of integers minus their zero points, which broadcast: exact, in float32 if it is sure to fit."""
+    xp: Backend, a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None,
+    bias: Array | None = None,
+) -> Array:  # fmt: skip
+    """Product of integers minus their zero points, and a bias, which broadcast: exact, in float32 if it is sure to fit."""
     a, most_a = centred(xp, a, a_zero_point)
     b, most_b = centred(xp, b, b_zero_point)
     rows = a.shape[-1]
@@ -64,7 +65,7 @@ def integer_matmul(
         right = b if whole else b[..., part, :] if b.ndim > 1 else b[part]
         return xp.matmul(xp.cast(left, dtype), xp.cast(right, dtype))
 
-    return exact_sum(xp, product, rows, 1, most_a * most_b)
+    return exact_sum(xp, product, rows, 1, most_a * most_b, bias)
 
 
 # -------------------------------------------------------------------------------------------------------- convolutions
@@ -87,17 +88,16 @@ def qlinear_conv(
     pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
     move = kernel_windows(x, w, group, kernel_shape, strides, dilations, pads, auto_pad)
-    y = integer_convolve(xp, x, w, x_zero_point, w_zero_point, move, group)
-    if b is not None:
-        y = xp.cast(y, np.int32) + per_output(b, x.ndim)
+    y = integer_convolve(xp, x, w, x_zero_point, w_zero_point, move, group, per_output(b, x.ndim))
     scale = single(xp, per_column(x_scale)) * single(xp, per_output(w_scale, x.ndim))
     return requantized(xp, y, scale, per_column(y_scale), per_column(y_zero_point))
 
 
 def integer_convolve(
-    xp: Backend, x: Array, w: Array, x_zero_point: Array | None, w_zero_point: Array | None, move: Windows, group: int
-) -> Array:
-    """Convolution of integers minus their zero points: exact, in float32 if it is sure to fit."""
+    xp: Backend, x: Array, w: Array, x_zero_point: Array | None, w_zero_point: Array | None, move: Windows, group: int,
+    bias: Array | None = None,
+) -> Array:  # fmt: skip
+    """Convolution of integers minus their zero points, and a bias: exact, in float32 if it is sure to fit."""
     x, most_x = centred(xp, x, per_column(x_zero_point))
     w, most_w = centred(xp, w, per_output(w_zero_point, w.ndim + 1))
     channels = w.shape[1]
@@ -112,7 +112,7 @@ def integer_convolve(
             return convolve(xp, left, right, move.strides, move.dilations, move.pads, group, None)
         return xp.convolve(left, right, move.strides, move.dilations, move.pads, group)
 
-    return exact_sum(xp, product, channels, math.prod(w.shape[2:]), most_x * most_w)
+    return exact_sum(xp, product, channels, math.prod(w.shape[2:]), most_x * most_w, bias)
 
 
 # ------------------------------------------------------------------------------------------- what other operators share
@@ -147,27 +147,46 @@ def centred(xp: Backend, x: Array, zero_point: Array | None) -> tuple[Array, int
     return y, most
 
 
-def exact_sum(xp: Backend, product: Callable[[slice, Any], Array], length: int, terms: int, most: int) -> Array:
-    """A sum of products along an axis, exact: float32 if one piece is enough, else int32.
+def exact_sum(
+    xp: Backend, product: Callable[[slice, Any], Array], length: int, terms: int, most: int, bias: Array | None = None
+) -> Array:
+    """A sum of products along an axis, exact: a new array, float32 if one piece is enough, else int32.
 
     Args:
         product: what a part of the axis contributes, computed in a dtype.
         length: of the axis.
         terms: products that are summed for each index of the axis.
         most: what the magnitude of a product never exceeds.
+        bias: int32, to be added.
     """
     size = _SINGLE // (terms * most)
     with xp.unabridged():
         if length <= size:
-            return product(slice(0, length), np.float32)
-        if size * terms < _PIECE:
-            size = max(_DOUBLE // (terms * most), 1)
-            pieces = [product(slice(i, min(i + size, length)), np.float64) for i in range(0, length, size)]
-            return sum(xp.cast(xp.cast(p, np.int64), np.int32) for p in pieces)
-        total = xp.cast(product(slice(0, size), np.float32), np.int32)
-        for i in range(size, length, size):
-            total += xp.cast(product(slice(i, min(i + size, length)), np.float32), np.int32)
+            total = product(slice(0, length), np.float32)
+            if bias is None:
+                return total
+            if isinstance(bias, np.ndarray) and _magnitude(bias) + length * terms * most <= _SINGLE:
+                total += single(xp, bias)
+                return total
+            total = xp.cast(total, np.int32)
+        else:
+            dtype, size = (np.float32, size) if size * terms >= _PIECE else (np.float64, _DOUBLE // (terms * most))
+            total = None
+            for i in range(0, length, max(size, 1)):
+                piece = product(slice(i, min(i + size, length)), dtype)
+                piece = xp.cast(piece if dtype == np.float32 else xp.cast(piece, np.int64), np.int32)
+                if total is None:
+                    total = piece
+                else:
+                    total += piece
+    if bias is not None:
+        total += bias
     return total
+
+
+def _magnitude(x: np.ndarray) -> int:
+    """The largest one."""
+    return max(x.max().item(), -x.min().item()) if x.size else 0
 
 
 def requantized(xp: Backend, y: Array, scale: Array, y_scale: Array, y_zero_point: Array) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -123,7 +124,8 @@ def _run(
     x: Array,
     w: Array,
     bias: Array | None,
-    weights: tuple[Array | None, ...],
+    r: Array,
+    more: tuple[Array | None, ...],
     lengths: Array | None,
     states: tuple[Array | None, ...],
     activations: Sequence[tuple[Activation, ...]],
@@ -135,9 +137,11 @@ def _run(
     Args:
         cell: see `Cell`.
         x: the sequence.
-        w: what the inputs are multiplied with: anything that can be.
+        w: what the inputs are multiplied with. These weights and `r` need not be arrays: with `len`, `shape`, slices
+            along the directions, `swapaxes` and `@` they can be quantised ones.
         bias: what is added to that.
-        weights: the cell's own, the recurrent ones first.
+        r: what the states are multiplied with.
+        more: other weights of the cell.
         lengths: of the sequences, where they differ.
         states: the initial ones, zeros where None.
         activations: of each direction.
@@ -155,15 +159,19 @@ def _run(
     if layout:
         x = xp.swapaxes(x, 0, 1)
         states = tuple(None if s is None else xp.swapaxes(s, 0, 1) for s in states)
+
+    def run(part: slice) -> tuple[Array, ...]:
+        """Some directions, which have the same functions."""
+        own_bias, *own = (None if a is None else a[part] for a in (bias, *more))
+        initial = [None if s is None else s[part] for s in states]
+        step = cell(activations[part][0], r[part], *own)
+        return _at_once(xp, step, x, w[part], own_bias, r.shape[-1], lengths, initial, backwards[part])
+
     if len(set(activations)) == 1:
-        y, *last = _at_once(xp, cell, x, w, bias, weights, lengths, states, activations[0], backwards)
+        y, *last = run(slice(None))
     else:
-        alone = []
-        for i, back in enumerate(backwards):
-            own = [[None if a is None else a[i : i + 1] for a in arrays] for arrays in ((w, bias), weights, states)]
-            alone.append(_at_once(xp, cell, x, *own[0], own[1], lengths, own[2], activations[i], (back,)))
-        ys, *lasts = zip(*alone, strict=True)
-        y, *last = xp.concatenate(ys, axis=1), *(xp.concatenate(parts, axis=0) for parts in lasts)
+        ys, *lasts = zip(run(slice(0, 1)), run(slice(1, 2)), strict=True)
+        y, last = xp.concatenate(ys, axis=1), [xp.concatenate(parts, axis=0) for parts in lasts]
     if layout:
         return xp.moveaxis(y, 2, 0), *(xp.swapaxes(s, 0, 1) for s in last)
     return y, *last
@@ -171,31 +179,29 @@ def _run(
 
 def _at_once(
     xp: Backend,
-    cell: Cell,
+    step: Step,
     x: Array,
     w: Array,
     bias: Array | None,
-    weights: Sequence[Array | None],
+    hidden: int,
     lengths: Array | None,
     states: Sequence[Array | None],
-    activations: tuple[Activation, ...],
-    backwards: tuple[bool, ...],
+    backwards: Sequence[bool],
 ) -> tuple[Array, ...]:
-    """Run directions that have the same functions together. See `_run`."""
-    turns, batch, _ = x.shape
-    directions, hidden = len(backwards), weights[0].shape[-1]
+    """Run directions together. See `_run`."""
+    turns, batch, size = x.shape
+    directions = len(backwards)
     if directions == 1:
         xs = (xp.flip(x, 0) if backwards[0] else x)[None]
     else:
         xs = xp.stack([xp.flip(x, 0) if back else x for back in backwards])
-    projected = xs.reshape(directions, turns * batch, -1) @ w.swapaxes(1, 2)
+    projected = xs.reshape(directions, turns * batch, size) @ w.swapaxes(1, 2)
     if bias is not None:
         projected += bias[:, None]
-    projected = xp.transpose(projected.reshape(directions, turns, batch, -1), (1, 0, 3, 2))
+    projected = xp.transpose(projected.reshape(directions, turns, batch, projected.shape[2]), (1, 0, 3, 2))
 
     empty = xp.zeros((directions, hidden, batch), x.dtype)
     initial = tuple(empty if s is None else xp.swapaxes(s, 1, 2) for s in states)
-    step = cell(activations, *weights)
     if isinstance(lengths, np.ndarray) and (lengths >= turns).all():
         lengths = None
     if lengths is None:
@@ -224,10 +230,8 @@ def _at_once(
     return xp.swapaxes(y, 2, 3), *(xp.swapaxes(s, 1, 2) for s in last)
 
 
-def _halves(b: Array | None) -> tuple[Array | None, Array | None]:
+def _halves(b: Array) -> tuple[Array, Array]:
     """The biases of inputs and of states."""
-    if b is None:
-        return None, None
     half = b.shape[1] // 2
     return b[:, :half], b[:, half:]
 
@@ -265,9 +269,8 @@ def rnn(
         return step
 
     functions = _activations(activations, ("Tanh",), activation_alpha, activation_beta, len(w))
-    wb, rb = _halves(b)
-    bias = None if b is None else wb + rb
-    return _run(xp, cell, x, w, bias, (r,), sequence_lens, (initial_h,), functions, direction, layout)
+    bias = None if b is None else operator.add(*_halves(b))
+    return _run(xp, cell, x, w, bias, r, (), sequence_lens, (initial_h,), functions, direction, layout)
 
 
 @kernel("GRU", wide=True)
@@ -328,13 +331,14 @@ def gru(
         return after if linear_before_reset else before
 
     functions = _activations(activations, ("Sigmoid", "Tanh"), activation_alpha, activation_beta, len(w))
-    bias, rb = _halves(b)
-    if rb is not None and linear_before_reset:
-        bias = xp.concatenate([bias[:, : 2 * n] + rb[:, : 2 * n], bias[:, 2 * n :]], axis=1)
-        rb = rb[:, 2 * n :]
-    elif rb is not None:
-        bias, rb = bias + rb, None
-    return _run(xp, cell, x, w, bias, (r, rb), sequence_lens, (initial_h,), functions, direction, layout)
+    bias = linear = None
+    if b is not None and linear_before_reset:
+        of_inputs, of_states = _halves(b)
+        gates = of_inputs[:, : 2 * n] + of_states[:, : 2 * n]
+        bias, linear = xp.concatenate([gates, of_inputs[:, 2 * n :]], axis=1), of_states[:, 2 * n :]
+    elif b is not None:
+        bias = operator.add(*_halves(b))
+    return _run(xp, cell, x, w, bias, r, (linear,), sequence_lens, (initial_h,), functions, direction, layout)
 
 
 @kernel("LSTM", wide=True)
@@ -390,6 +394,5 @@ def lstm(
         return step
 
     functions = _activations(activations, ("Sigmoid", "Tanh", "Tanh"), activation_alpha, activation_beta, len(w))
-    wb, rb = _halves(b)
-    bias = None if b is None else wb + rb
-    return _run(xp, cell, x, w, bias, (r, p), sequence_lens, (initial_h, initial_c), functions, direction, layout)
+    bias = None if b is None else operator.add(*_halves(b))
+    return _run(xp, cell, x, w, bias, r, (p,), sequence_lens, (initial_h, initial_c), functions, direction, layout)

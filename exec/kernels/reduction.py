@@ -163,13 +163,15 @@ def _position(xp: Backend, which: str, x: Array, axis: int, keepdims: bool, last
 
 
 def _compared(xp: Backend, extreme: Callable[..., Any], x: np.ndarray, last: bool) -> np.ndarray:
-    """Positions of extremes along the middle one of three axes, for NumPy, which looks for those one by one."""
+    """Positions of extremes along the middle one of three axes, for NumPy, which looks for them column by column."""
     n = x.shape[1]
-    upright = x.shape[2] == 1
-    if upright:  # short rows
+    if x.shape[2] == 1:  # short rows
         x = np.ascontiguousarray(x[:, :, 0].T)[None]
     positions = np.arange(n, dtype=np.min_scalar_type(n))[:, None]
-    found = x == extreme(x, axis=1, keepdims=True)
+    top = extreme(x, axis=1, keepdims=True)
+    found = x == top
+    if (top != top).any():  # a NaN is what the others are no match for
+        found |= x != x
     y = xp.max(positions * found, axis=1) if last else n - 1 - xp.max(positions[::-1] * found, axis=1)
     return y.astype(np.int64)
 

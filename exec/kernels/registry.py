@@ -71,6 +71,7 @@ def kernel(
     since: int = 1,
     on_host: bool = False,
     wide: bool = False,
+    products: bool = False,
     prepare: Callable[..., dict[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the kernel of operators, as a decorator.
@@ -81,6 +82,8 @@ def kernel(
         since: the version of the operator set from which on the kernel holds, until one of a later version.
         on_host: it runs on NumPy arrays only.
         wide: floats of 16 bits and less are computed with as float32, and the results rounded once at the end.
+        products: what `wide` is for is a product, which a backend that compiles accumulates in float32 by itself: there it
+            gets the floats as they are.
         prepare: called with the attributes when a model is planned; what it gives is passed to the kernel in their place.
             For what is as long as the weights of a model: trees become tables once, not at each call.
     """
@@ -93,7 +96,7 @@ def kernel(
         attributes = {p.name for p in takes if p.kind is p.KEYWORD_ONLY}
         open_ended = any(p.kind is p.VAR_KEYWORD for p in takes)
         entry = Kernel(
-            widened(function) if wide else function,
+            widened(function, products) if wide else function,
             since,
             frozenset(host),
             on_host,
@@ -127,13 +130,13 @@ def operators() -> dict[str, tuple[int, ...]]:
     return {op: tuple(k.since for k in versions) for op, versions in sorted(_kernels.items())}
 
 
-def widened(function: Callable[..., Any]) -> Callable[..., Any]:
+def widened(function: Callable[..., Any], products: bool = False) -> Callable[..., Any]:
     """Compute in float32 where floats of 16 bits and less come in, and round the results to the first such dtype."""
 
     @functools.wraps(function)
     def wide(xp: Any, *inputs: Any, **attributes: Any) -> Any:
         narrow = next((x.dtype for x in inputs if x is not None and is_narrow(x.dtype)), None)
-        if narrow is None:
+        if narrow is None or (products and xp.traces and narrow.itemsize == 2):
             return function(xp, *inputs, **attributes)
         wider = [x if x is None or not is_narrow(x.dtype) else xp.cast(x, np.float32) for x in inputs]
         result = function(xp, *wider, **attributes)

@@ -26,15 +26,16 @@ def saturate(x: Array, dtype: np.dtype[Any], zero_point: Array | None = None) ->
     """NumPy's `Backend.saturate`: overwrites `x`."""
     x = np.asarray(x)
     low, high = limits(dtype)
-    if zero_point is not None and zero_point.size > 1 and zero_point.any():
+    if zero_point is not None and zero_point.size != 1:
+        if not zero_point.any():
+            return saturate(x, dtype)
         np.rint(x, out=x)
         x += zero_point.astype(np.float32)
-        return np.clip(x, low, high, out=x).astype(dtype)
-    shift = 0 if zero_point is None or zero_point.size == 0 else int(zero_point.reshape(-1)[0])
-    np.clip(x, low - shift, high - shift, out=x)
+        return x.clip(low, high, out=x).astype(dtype)
+    shift = 0 if zero_point is None else int(zero_point.item())
+    x.clip(low - shift, high - shift, out=x)
     x += _LOW_BITS
-    stored = np.dtype(np.int8) if dtype in SUB_BYTE else dtype
-    y = x.view(np.int32).astype(stored)
+    y = x.view(np.int32).astype(np.int8 if dtype in SUB_BYTE else dtype)
     if shift:
-        y += np.asarray(shift).astype(stored)  # wraps around into the range
-    return y.astype(dtype, copy=False)
+        y += zero_point.reshape(()).astype(y.dtype)  # wraps around into the range
+    return y.astype(dtype) if dtype in SUB_BYTE else y

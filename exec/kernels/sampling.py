@@ -276,7 +276,7 @@ def max_roi_pool(
     """Maxima of the pixels in each bin of regions [R, image and x1, y1, x2, y2], whose corners belong to them."""
     batch, channels, height, width = x.shape
     corners = rois[:, 1:].astype(np.promote_types(rois.dtype, np.float32)) * spatial_scale
-    corners = np.floor(corners + 0.5).astype(int)
+    corners = np.trunc(corners + np.copysign(0.5, corners)).astype(int)  # rounded, half away from zero
     rows = [
         _bin_pixels(corners[:, 1 - a], corners[:, 3 - a], pooled, size)
         for a, (pooled, size) in enumerate(zip(pooled_shape, (height, width)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
@@ -38,7 +40,7 @@ def top_k_by_attribute(xp: Backend, x: Array, *, k: int, axis: int = -1) -> tupl
 def first_k(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndarray]:
     """NumPy's `top_k`, see Backend: the first k along the last axis. NaN counts as larger than any number."""
     n = x.shape[-1]
-    many = n >= _MANY and x.dtype.kind in "iuf"
+    many = x.size > 0 and n >= _MANY and x.dtype.kind in "iuf"
     if many and 0 < k * _FEW <= n:
         order = _first_few(np.ascontiguousarray(x).reshape(-1, n), k, largest).reshape((*x.shape[:-1], k))
     elif many and x.itemsize < 8:
@@ -72,7 +74,8 @@ def _sort_keys(x: np.ndarray, largest: bool) -> np.ndarray:
 def _first_few(x: np.ndarray, k: int, largest: bool) -> np.ndarray:
     """Where the k largest or smallest of each row are, far fewer than there are.
 
-    Of the best ones of groups of elements the k-th is a border that no element beyond reaches the first k across.
+    The elements are put into groups. The k-th of the groups' best ones is a border: what lies beyond is not among the
+    first k, so few are left to be put in order.
     """
     rows, n = x.shape
     groups = k * _FEW // 2
@@ -106,13 +109,15 @@ def _first_of_short(keys: np.ndarray, k: int) -> np.ndarray:
 @kernel("Unique", since=11, on_host=True)
 def unique(xp: Backend, x: Array, *, axis: int | None = None, sorted: int = 1, outputs: int = 1) -> tuple[Array, ...]:
     """What differs, where each is first, which of them each one is, and how often it is there."""
+    x = np.asarray(x)
     if axis is None:
         if outputs == 1 and sorted and x.dtype.kind != "V":
             return (np.unique(x),)
         x, axis = x.reshape(-1), 0
     n = x.shape[axis]
     keys = _sort_keys(x, False) if is_narrow(x.dtype) else x
-    keys = np.moveaxis(keys, axis, 0).reshape(n, -1)
+    keys = np.moveaxis(keys, axis, 0)
+    keys = keys.reshape(n, math.prod(keys.shape[1:]))
     order = np.lexsort(keys.T[::-1]) if keys.shape[1] else np.arange(n)  # the first column decides first
     keys = keys[order]
     before, after = keys[:-1], keys[1:]

@@ -16,7 +16,7 @@ import numpy as np
 #: Elements up to which NumPy's own reduction is as fast as ours.
 _FEW = 1 << 11
 #: Terms that one sum of floats has at most: longer ones are sums of sums. Those side by side get many partial sums each.
-_TERMS, _TERMS_APART = 1 << 12, 1 << 9
+_TERMS, _TERMS_APART = 1 << 12, 1 << 8
 #: Elements that a matrix has at least that is worth a call of BLAS.
 _MATRIX = 1 << 10
 #: Rows up to this length are reduced faster when they stand upright, and up to that one by one.
@@ -26,19 +26,30 @@ _SHORT, _LONG = 20, 1 << 10
 def total(x: np.ndarray, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """Sums in the array's own dtype; of booleans, how many are true."""
     if x.size <= _FEW or x.dtype.char in "?O":
-        return np.add.reduce(x, axis=_tuple(axis), dtype=None if x.dtype == bool else x.dtype, keepdims=keepdims)
+        return _plain(np.add, x, axis, None if x.dtype == bool else x.dtype, keepdims)
     return _reduced(_sums if x.dtype.char in "fd" else _added, x, axis, keepdims)
 
 
 def folded(ufunc: np.ufunc, x: np.ndarray, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """What a ufunc for which order does not matter (maximum, multiply...) makes of the elements along axes."""
     if x.size <= _FEW or x.dtype == object:
-        return ufunc.reduce(x, axis=_tuple(axis), dtype=x.dtype, keepdims=keepdims)
+        return _plain(ufunc, x, axis, x.dtype, keepdims)
     return _reduced(lambda y: _fold(ufunc, y), x, axis, keepdims)
 
 
-def _tuple(axis: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
-    return tuple(axis) if isinstance(axis, list) else axis  # type: ignore[return-value]
+def squares(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool = True) -> Any:
+    """Sums of squares, on any backend; axes are counted from the front and in order."""
+    rank = x.ndim
+    if xp.traces or x.dtype.char not in "fd" or axis != tuple(range(rank - len(axis), rank)) or x.size <= _FEW:
+        return xp.sum(x * x, axis=axis, keepdims=keepdims)
+    kept = x.shape[: rank - len(axis)]
+    rows = x.reshape(*kept, math.prod(x.shape[len(kept) :]))
+    y = np.vecdot(rows, rows)
+    return y.reshape(*kept, *[1] * len(axis)) if keepdims else y
+
+
+def _plain(ufunc: Any, x: np.ndarray, axis: int | Sequence[int] | None, dtype: Any, keepdims: bool) -> Any:
+    return ufunc.reduce(x, axis=tuple(axis) if isinstance(axis, list) else axis, dtype=dtype, keepdims=keepdims)
 
 
 def _reduced(
@@ -71,17 +82,6 @@ def _reduced(
         return y.reshape([1 if a in gone else n for a, n in enumerate(x.shape) if keepdims or a not in gone])
     y = y.reshape([1 if a in gone else n for a, n in zip(order, x.shape)]).transpose(np.argsort(order))
     return y if keepdims else y.reshape([n for a, n in enumerate(y.shape) if a not in gone])
-
-
-def squares(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool = True) -> Any:
-    """Sums of squares, on any backend."""
-    rank = x.ndim
-    if xp.traces or x.dtype.char not in "fd" or axis != tuple(range(rank - len(axis), rank)) or x.size <= _FEW:
-        return xp.sum(x * x, axis=axis, keepdims=keepdims)
-    kept = x.shape[: rank - len(axis)]
-    rows = x.reshape(*kept, math.prod(x.shape[len(kept) :]))
-    y = np.vecdot(rows, rows)
-    return y.reshape(*kept, *[1] * len(axis)) if keepdims else y
 
 
 def _added(x: np.ndarray) -> np.ndarray:

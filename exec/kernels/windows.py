@@ -56,6 +56,7 @@ def windows(
     pads: Sequence[int] | None = None,
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
+    whole: bool = True,
 ) -> Windows:
     """The windows that the attributes of an operator describe.
 
@@ -67,19 +68,13 @@ def windows(
         pads: in front of all dims, then behind all; they count without `auto_pad` only.
         auto_pad: 'SAME_UPPER' and 'SAME_LOWER' pad to one window for each stride, the odd element behind or in front.
         ceil_mode: a last window may stick out behind the padding, as long as it does not start there.
+        whole: a window must fit into each dim; otherwise runtimes round towards 0, so that one may be left that does not.
 
     Raises:
         ValueError: the attributes do not go with the dims, or the kernel does not fit into them.
     """
-    return _windows(
-        tuple(sizes),
-        tuple(kernel),
-        tuple(strides or ()),
-        tuple(dilations or ()),
-        tuple(pads or ()),
-        auto_pad,
-        ceil_mode,
-    )
+    given = [tuple(numbers or ()) for numbers in (strides, dilations, pads)]
+    return _windows(tuple(sizes), tuple(kernel), *given, auto_pad, ceil_mode, whole)
 
 
 @functools.lru_cache(maxsize=1 << 12)
@@ -91,6 +86,7 @@ def _windows(
     pads: tuple[int, ...],
     auto_pad: str,
     ceil_mode: int,
+    whole: bool,
 ) -> Windows:
     n = len(sizes)
     for name, given, count in (
@@ -108,10 +104,12 @@ def _windows(
     places = []
     for size, k, stride, step, (before, after) in zip(sizes, kernel, strides, dilations, around, strict=True):
         room = before + size + after - (k - 1) * step - 1
-        count = (-(-room // stride) if ceil_mode else room // stride) + 1
+        count = (-(-room // stride) if ceil_mode or room < 0 else room // stride) + 1
         if ceil_mode and (count - 1) * stride >= before + size:
             count -= 1
-        if count < 0:
+        if room < 0 and size == 0:
+            count = 0
+        elif room < 0 and (count < 0 or whole):
             raise ValueError(
                 f"a kernel of {kernel}, dilated by {dilations}, does not fit into {list(sizes)} padded by {around}"
             )

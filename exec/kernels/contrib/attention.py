@@ -66,8 +66,6 @@ def multi_head_attention(
     mask_filter_value: float = _FILTER, num_heads: int, scale: float = 0.0, unidirectional: int = 0, outputs: int = 1,
 ) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
     """Keys and values come side by side, packed together or with the query, or with their heads apart."""
-    if cache_indirection is not None:
-        raise ValueError("a cache that beams share is not supported")
     if query.ndim == 5:  # [batch, length, heads, 3, size]
         query, key, value = (query[:, :, :, i].reshape(*query.shape[:2], -1) for i in range(3))
     elif key is not None and key.ndim == 5:
@@ -75,7 +73,7 @@ def multi_head_attention(
     if key is None or value is None:
         raise ValueError("there is no key or no value")
     q, k, v = (split_heads(t, num_heads) for t in _biased(query, key, value, bias))
-    keys = _Keys(xp, k, v, past_key, past_value, past_sequence_length)
+    keys = _Keys(xp, k, v, past_key, past_value, past_sequence_length, cache_indirection)
     masks = keys.masks(key_padding_mask, q.shape[2], mask_filter_value, attention_bias)
     scoring = keys.scoring(scale, masks, unidirectional, q.shape[2])
     y, scores = attend(xp, q, keys.k, keys.v, scoring, packed=True, wanted=BIASED if outputs > 3 else None)
@@ -91,16 +89,17 @@ def decoder_masked_multi_head_attention(
     past_present_share_buffer: int = 0, scale: float = 0.0,
 ) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
     """For one token; without a past, to keys and values with their heads apart."""
-    if cache_indirection is not None:
-        raise ValueError("a cache that beams share is not supported")
     if key is None or value is None:
         size = query.shape[2] // 3
         query, key, value = (query[..., i * size : (i + 1) * size] for i in range(3))
     q, k, v = (split_heads(t, num_heads) for t in _biased(query, key, value, bias))
-    keys = _Keys(xp, k, v, past_key, past_value, past_sequence_length if past_present_share_buffer else None)
+    known = past_sequence_length if past_present_share_buffer else None
+    keys = _Keys(xp, k, v, past_key, past_value, known, cache_indirection)
     masks = keys.masks(mask_index, q.shape[2], mask_filter_value, attention_bias)
     scoring = keys.scoring(scale, masks, 0, q.shape[2])
     y, scores = attend(xp, q, keys.k, keys.v, scoring, packed=True, wanted=BIASED if output_qk else None)
+    if scores is not None and keys.held is not None:
+        scores = scores[..., : int(keys.held[0])]
     return y, keys.present_k, keys.present_v, scores
 
 
@@ -131,8 +130,10 @@ class _Keys:
     """
 
     def __init__(
-        self, xp: Backend, k: Array, v: Array, past_k: Array | None, past_v: Array | None, known: Array | None
-    ) -> None:
+        self, xp: Backend, k: Array, v: Array, past_k: Array | None, past_v: Array | None, known: Array | None = None,
+        beams: Array | None = None,
+    ) -> None:  # fmt: skip
+        """`known` says how much of the past is there, where that is a buffer; `beams` which batch entry it is of."""
         self.xp = xp
         self.past: Any = 0
         self.held = None
@@ -147,6 +148,17 @@ class _Keys:
                 index = (slice(None), slice(None), places)
                 k, v = xp.put(past_k, index, k), xp.put(past_v, index, v)
         self.k, self.v = self.present_k, self.present_v = k, v
+        if beams is not None:
+            self.k, self.v = self.of_beams(k, beams), self.of_beams(v, beams)
+
+    def of_beams(self, x: Array, beams: Array) -> Array:
+        """A cache [batch·beams, heads, tokens, size] whose tokens are each of the beam that [batch, beams, tokens] says."""
+        entries, heads, tokens, _ = x.shape
+        width = beams.shape[1]
+        source = beams.reshape(entries, -1)[:, None, :tokens] + (np.arange(entries) // width * width).reshape(-1, 1, 1)
+        own, token = np.arange(entries).reshape(-1, 1, 1), np.arange(tokens)
+        source = self.xp.where(token < self.past, source, own)
+        return x[source, np.arange(heads)[:, None], token]
 
     def masks(self, mask: Array | None, length: int, filter_value: float, bias: Array | None) -> list[Array]:
         """What is added to scores, from the many forms in which operators say what is padding."""

@@ -13,10 +13,11 @@ import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axes_of, axis_of
-from graphopt.exec.kernels.pooling import average_pool, max_pool
+from graphopt.exec.kernels.pooling import average_pool, gathered, max_pool
 from graphopt.exec.kernels.quantization import dequantize_linear, is_zero, quantize_linear, quantized, real, single
 from graphopt.exec.kernels.quantized_linear import centred, per_column, qlinear_conv, requantized
 from graphopt.exec.kernels.registry import Array, kernel
+from graphopt.exec.kernels.windows import windows
 
 DOMAIN = "com.microsoft"
 
@@ -97,7 +98,8 @@ def qlinear_leaky_relu(
 @kernel("QLinearConcat", domain=DOMAIN)
 def qlinear_concat(xp: Backend, y_scale: Array, y_zero_point: Array, *inputs: Array, axis: int) -> Array:
     """Inputs are triples of a tensor, its scale and its zero point."""
-    parts = [_mapped(xp, *inputs[i : i + 3], y_scale, y_zero_point) for i in range(0, len(inputs), 3)]
+    triples = zip(inputs[::3], inputs[1::3], inputs[2::3], strict=True)
+    parts = [_mapped(xp, x, x_scale, x_zero_point, y_scale, y_zero_point) for x, x_scale, x_zero_point in triples]
     return xp.concatenate(parts, axis=axis)
 
 
@@ -157,8 +159,7 @@ def qlinear_global_average_pool(
     channels_last: int = 0,
 ) -> Array:  # fmt: skip
     axes = tuple(range(1, x.ndim - 1) if channels_last else range(2, x.ndim))
-    count = math.prod(x.shape[a] for a in axes)
-    return _mean(xp, x, axes, True, x_scale, x_zero_point, y_scale, y_zero_point, count)
+    return _mean(xp, x, axes, True, x_scale, x_zero_point, y_scale, y_zero_point)
 
 
 @kernel("QLinearAveragePool", domain=DOMAIN)
@@ -169,10 +170,13 @@ def qlinear_average_pool(
     strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
     y = real(xp, xp.moveaxis(x, -1, 1) if channels_last else x, per_column(x_scale), per_column(x_zero_point))
-    y = average_pool(
-        xp, y, auto_pad=auto_pad, ceil_mode=ceil_mode, count_include_pad=count_include_pad, kernel_shape=kernel_shape,
-        pads=pads, strides=strides,
-    )  # fmt: skip
+    if count_include_pad:  # and so does what sticks out behind the padding
+        move = windows(y.shape[2:], kernel_shape, strides, None, pads, auto_pad, ceil_mode)
+        y = gathered(xp, xp.add, y, move, 0) / xp.number(math.prod(kernel_shape), y)
+    else:
+        y = average_pool(
+            xp, y, auto_pad=auto_pad, ceil_mode=ceil_mode, kernel_shape=kernel_shape, pads=pads, strides=strides
+        )
     y = xp.divide(y, _scalar(xp, y_scale)) + _scalar(xp, y_zero_point)
     y = xp.saturate(y, x.dtype)
     return xp.moveaxis(y, 1, -1) if channels_last else y
@@ -208,15 +212,15 @@ def qlinear_reduce_mean(
     xp: Backend, x: Array, x_scale: Array, x_zero_point: Array | None, y_scale: Array,
     y_zero_point: Array | None = None, *, axes: list[int], keepdims: int = 1,
 ) -> Array:  # fmt: skip
-    axes = axes_of(axes or range(x.ndim), x.ndim)
-    count = math.prod(x.shape[a] for a in axes)
-    return _mean(xp, x, axes, bool(keepdims), x_scale, x_zero_point, y_scale, y_zero_point, count)
+    over = axes_of(axes or range(x.ndim), x.ndim)
+    return _mean(xp, x, over, bool(keepdims), x_scale, x_zero_point, y_scale, y_zero_point)
 
 
 def _mean(
     xp: Backend, x: Array, axes: tuple[int, ...], keepdims: bool, x_scale: Array, x_zero_point: Array | None,
-    y_scale: Array, y_zero_point: Array | None, count: int,
+    y_scale: Array, y_zero_point: Array | None,
 ) -> Array:  # fmt: skip
+    count = math.prod(x.shape[a] for a in axes)
     centre, most = centred(xp, x, per_column(x_zero_point))
     wide = centre if count * most < 1 << 24 else xp.cast(centre, np.float64)
     total = xp.sum(wide, axis=axes, keepdims=keepdims)

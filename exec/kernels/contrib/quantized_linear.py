@@ -53,9 +53,7 @@ def qgemm(
 ) -> Array:  # fmt: skip
     """alpha (a b + c), c being of the products' scale; a float where there is no scale of the output."""
     a, b = a.T if transA else a, b.T if transB else b
-    y = integer_matmul(xp, a, b, per_column(a_zero_point), per_column(b_zero_point))
-    if c is not None:
-        y = xp.cast(y, np.int32) + c
+    y = integer_matmul(xp, a, b, per_column(a_zero_point), per_column(b_zero_point), c)
     scale = single(xp, per_column(a_scale)) * single(xp, per_column(b_scale))
     if alpha != 1:
         scale = xp.number(alpha, scale) * scale
@@ -168,11 +166,9 @@ class _QuantizedWeights:
     def _quantized(self, x: Array) -> tuple[Any, Any]:
         """x as whole numbers around a zero point in 0 to 255, and their scale."""
         xp = self.xp
-        zero, most = xp.number(0, x), xp.number(255, x)
-        low = xp.minimum(x.min(axis=(1, 2), keepdims=True), zero)
-        high = xp.maximum(x.max(axis=(1, 2), keepdims=True), zero)
-        scale = xp.divide(high - low, most)
-        scale = xp.where(scale > 0, scale, xp.number(1, x))
-        zero_point = xp.round(xp.divide(low, -scale))
-        x = xp.into(xp.rint, xp.divide(x, scale))
-        return xp.minimum(xp.maximum(x, -zero_point), most - zero_point), scale
+        flat, most = x.reshape(len(x), -1), xp.number(255, x)
+        low, high = flat.min(axis=1, initial=0), flat.max(axis=1, initial=0)
+        scale = xp.maximum(xp.divide(high - low, most), xp.number(2.0**-126, x))
+        last = most - xp.rint(xp.divide(low, -scale))  # as a number around the zero point; the first needs no care
+        scale, last = scale[:, None, None], last[:, None, None]
+        return xp.minimum(xp.into(xp.rint, xp.divide(x, scale)), last), scale

@@ -22,7 +22,7 @@ _COMPARISONS = {
 }
 MODES = (*_COMPARISONS, "BRANCH_MEMBER")
 _MEMBER = MODES.index("BRANCH_MEMBER")
-#: What untouched targets hold before trees are added, or compared.
+#: What a target holds before the values of trees are added to it, or compared with it.
 _NOTHING = {"SUM": 0.0, "AVERAGE": 0.0, "MIN": np.inf, "MAX": -np.inf}
 
 
@@ -56,6 +56,7 @@ class Forest:
         roots: of the trees.
         inner: number of inner nodes.
         depth: of the deepest tree.
+        features: how many an example must have.
         tree: of each leaf, -1 where no tree has it; None: some are shared between trees.
         values: of each leaf (in rows) for each target.
         given: whether a leaf has a value for a target.
@@ -73,6 +74,7 @@ class Forest:
     roots: np.ndarray
     inner: int
     depth: int
+    features: int
     tree: np.ndarray | None
     values: np.ndarray
     given: np.ndarray
@@ -142,6 +144,7 @@ def grown(
         roots=roots.astype(np.intp),
         inner=inner,
         depth=depth,
+        features=int(feature.max(initial=-1)) + 1,
         tree=tree,
         values=values,
         given=given,
@@ -205,8 +208,8 @@ def scores(xp: Backend, forest: Forest, x: Array) -> Array:
     Args:
         x: examples in rows; sums have their dtype.
     """
-    if forest.inner and forest.feature.max() >= x.shape[1]:
-        raise ValueError(f"feature {forest.feature.max()} is none of an example's {x.shape[1]}")
+    if forest.features > x.shape[1]:
+        raise ValueError(f"feature {forest.features - 1} is none of an example's {x.shape[1]}")
     width = len(forest.roots) * (1 if forest.groups is not None else forest.values.shape[1])
     return xp.blockwise(lambda rows: _scores(xp, forest, rows), x, width)
 
@@ -254,9 +257,9 @@ def _reached(xp: Backend, forest: Forest, x: Array) -> Array:
         return xp.take(forest.children, 2 * node + goes)
 
     if not xp.traces:
-        return _walked(below, forest, start).reshape(-1, count)
+        return _walked(below, forest, start).reshape(len(forest.roots), count)
     node = xp.zeros((len(forest.roots), count), np.int64) + forest.roots[:, None]
-    (node,), _ = xp.scan(lambda state, _: ((below(*state, start),), ()), (node,), np.arange(forest.depth))
+    (node,), _ = xp.scan(lambda state, _: ((below(state[0], start),), ()), (node,), np.arange(forest.depth))
     return node
 
 

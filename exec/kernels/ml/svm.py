@@ -126,12 +126,15 @@ def _classifier(
     labels = labels_of(classlabels_ints, classlabels_strings)
     count, classes = sum(vectors_per_class), len(labels)
     sigmoid = (np.array(prob_a, np.float32), np.array(prob_b, np.float32)) if prob_a else None
-    positive = min(coefficients) >= 0
+    common: dict[str, Any] = {
+        "sigmoid": sigmoid,
+        "labels": labels,
+        "post_transform": post_transform,
+        "positive": min(coefficients) >= 0,
+    }
     if not count:  # a linear machine: a vector for each class
         support = _support(coefficients, classes, "LINEAR", ())
-        offsets = np.full(classes, rho[0])
-        machine = Machine(support, np.eye(classes), offsets, None, sigmoid, labels, post_transform, positive)
-        return {"machine": machine}
+        return {"machine": Machine(support, np.eye(classes), np.full(classes, rho[0]), None, **common)}
     if len(vectors_per_class) != classes:
         raise ValueError(f"vectors_per_class has {len(vectors_per_class)} entries for {classes} classes")
     support = _support(support_vectors, count, kernel_type, kernel_params)
@@ -146,8 +149,7 @@ def _classifier(
         weights[start[j] : start[j + 1], n] = rows[i, start[j] : start[j + 1]]
         votes[0, n, i] = votes[1, n, j] = 1
     offsets = np.array(rho[: len(pairs)], np.float64)
-    machine = Machine(support, weights, offsets, (votes[0], votes[1]), sigmoid, labels, post_transform, positive)
-    return {"machine": machine}
+    return {"machine": Machine(support, weights, offsets, (votes[0], votes[1]), **common)}
 
 
 @kernel("SVMClassifier", domain=DOMAIN, prepare=_classifier)
@@ -158,12 +160,9 @@ def svm_classifier(xp: Backend, x: Array, *, machine: Machine) -> tuple[Array, A
     scores = xp.cast(exact, np.float32)
     if machine.votes is None:
         best = xp.argmax(scores, axis=1)
-        if len(labels) == 2 and machine.sigmoid is None:  # a score that is high enough is taken for that of the second
-            best = xp.where(
-                xp.max(scores, axis=1) >= xp.number(0.5, scores) if machine.positive else xp.max(scores, axis=1) > 0,
-                1,
-                best,
-            )
+        if len(labels) == 2 and machine.sigmoid is None:  # a score that is high enough counts as that of the second
+            top = xp.max(scores, axis=1)
+            best = xp.where(top >= xp.number(0.5, top) if machine.positive else top > 0, 1, best)
         return pick(xp, labels, best), transformed(xp, scores, transform)
     won = xp.cast(exact > 0, np.float64)
     votes = xp.matmul(won, machine.votes[0]) + xp.matmul(1 - won, machine.votes[1])
@@ -182,25 +181,16 @@ def _probabilities(xp: Backend, scores: Array, machine: Machine) -> Array:
     a, b = machine.sigmoid
     low = xp.number(1e-7, scores)
     first = xp.minimum(xp.maximum(1 - logistic(xp, scores * a + b), low), 1 - low)
-    # r[i][j] of each example: the probability of class i where it is i or j.
-    r: list[list[Any]] = [[None] * classes for _ in range(classes)]
-    for n, (i, j) in enumerate(itertools.combinations(range(classes), 2)):
-        r[i][j], r[j][i] = first[:, n], 1 - first[:, n]
-    zero = xp.zeros_like(first[:, 0])
-    q = xp.stack(
-        [
-            xp.stack(
-                [
-                    -r[j][i] * r[i][j] if i != j else sum((r[k][i] * r[k][i] for k in range(classes) if k != i), zero)
-                    for j in range(classes)
-                ],
-                axis=-1,
-            )
-            for i in range(classes)
-        ],
-        axis=1,
-    )
-    p = xp.full_like(q[:, 0], 1 / classes)
+    # r[:, i, j] is the probability of class i where it is i or j; what stands on the diagonal does not count.
+    pair = np.zeros((classes, classes), int)
+    above = np.triu_indices(classes, 1)
+    pair[above] = np.arange(len(above[0]))
+    chosen = xp.take(first, pair + pair.T, axis=1)
+    r = xp.where(np.triu(np.ones((classes, classes), bool)), chosen, 1 - chosen)
+    other = ~np.eye(classes, dtype=bool)
+    squares = xp.sum(xp.where(other, r * r, 0), axis=1)
+    q = xp.where(other, -r * xp.swapaxes(r, 1, 2), squares[:, :, None])
+    p = xp.full_like(squares, 1 / classes)
     tolerance = xp.number(0.005 / classes, q)
 
     def improved(p: Array, settled: Array) -> tuple[Array, Array]:

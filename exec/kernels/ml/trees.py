@@ -227,10 +227,10 @@ def _classifier(
     lacks = np.zeros((len(forest.roots), len(labels)), bool)
     np.logical_or.at(lacks, forest.tree[forest.tree >= 0], ~forest.given[forest.tree >= 0])
     always, ever = ~lacks.all(axis=0), forest.given.any(axis=0)
+    seen: np.ndarray | None = np.asarray(always)
     if (always != ever).any():
         counted = np.concatenate([forest.values, forest.given], axis=1).astype(forest.values.dtype)
-        forest = replace(forest, values=counted, groups=None)
-    seen = always if (always == ever).all() else None
+        forest, seen = replace(forest, values=counted, groups=None), None
     single = len(labels) == 2 and len(set(class_ids)) == 1
     classes = Classes(labels, base, post_transform, seen, single, bool((weights >= 0).all()))
     return {"forest": forest, "classes": classes}
