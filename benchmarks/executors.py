@@ -74,7 +74,7 @@ class Runs:
         import tracemalloc
 
         from graphopt.exec.kernels.backend import REFERENCE
-        from graphopt.exec.plan import plan
+        from graphopt.exec.planning import plan
         from graphopt.ir import load
 
         steps = plan(load(self._path))

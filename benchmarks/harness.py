@@ -327,7 +327,7 @@ def on_reference(model: Any, feeds: Mapping[str, Any], row_major: bool = False) 
     import numpy as np
 
     from graphopt.exec.kernels.backend import Backend
-    from graphopt.exec.plan import plan
+    from graphopt.exec.planning import plan
     from graphopt.ir import load
 
     class RowMajor(Backend):

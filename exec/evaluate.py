@@ -8,7 +8,7 @@ import numpy as np
 
 from graphopt.errors import RunError, UnsupportedError
 from graphopt.exec.kernels.backend import REFERENCE
-from graphopt.exec.plan import plan_node
+from graphopt.exec.planning import plan_node
 from graphopt.ir import Model, Node
 
 

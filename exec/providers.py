@@ -22,7 +22,8 @@ from graphopt.errors import ArgumentError, MissingDependencyError
 from graphopt.exec.environment import ENV, hold_memory, numpy_settings
 from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.options import SessionOptions
-from graphopt.exec.plan import Plan, Step, plan
+from graphopt.exec.plan import Plan, Step
+from graphopt.exec.planning import plan
 from graphopt.ir import Model
 
 REFERENCE_PROVIDER = "ReferenceExecutionProvider"

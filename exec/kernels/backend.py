@@ -169,7 +169,7 @@ class Backend:
             return numpy_pooling.fold_windows(combine, x, windows, nothing)
         from graphopt.exec.kernels import pooling
 
-        return pooling.fold_windows(self, combine, x, windows, nothing)
+        return pooling.gathered(self, combine, x, windows, nothing)
 
     # -------------------------------------------------------------------------------------------------- heavy machinery
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:

@@ -168,6 +168,7 @@ def _inverse(xp: Backend, x: Array) -> Array:
     return y[:, :, 0]
 
 
+@kernel("LinearAttention", since=27)
 def linear_attention(
     xp: Backend, query: Array, key: Array, value: Array, past_state: Array | None = None, decay: Array | None = None,
     beta: Array | None = None, *, chunk_size: int = 64, kv_num_heads: int, q_num_heads: int, scale: float = 0.0,
@@ -203,7 +204,3 @@ def linear_attention(
     if state_window:
         state = xp.stack([xp.zeros(shape, k.dtype)] * (state_window - len(kept)) + kept)
     return xp.cast(merge_heads(y), dtype), xp.cast(state, kept_dtype)
-
-
-kernel("LinearAttention", since=27)(linear_attention)
-kernel("LinearAttention", domain="com.microsoft")(linear_attention)

@@ -54,7 +54,7 @@ def lp_pool(
     return _root(xp, xp.fold_windows(xp.add, _power(xp, x, p), move, 0), p)
 
 
-def fold_windows(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any) -> Array:
+def gathered(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any) -> Array:
     """`Backend.fold_windows` on any backend: along one dim after the other, slices are combined."""
     for dim in range(len(move.kernel)):
         x = padded(xp, x, tuple(cover if d == dim else (0, 0) for d, cover in enumerate(move.cover)), nothing)

@@ -13,11 +13,11 @@ import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axes_of, axis_of
-from graphopt.exec.kernels.pooling import average_pool, gathered, max_pool
+from graphopt.exec.kernels.pooling import average_pool, max_pool
 from graphopt.exec.kernels.quantization import dequantize_linear, is_zero, quantize_linear, quantized, real, single
 from graphopt.exec.kernels.quantized_linear import centred, per_column, qlinear_conv, requantized
 from graphopt.exec.kernels.registry import Array, kernel
-from graphopt.exec.kernels.windows import windows
+from graphopt.exec.kernels.windows import padded, windows
 
 DOMAIN = "com.microsoft"
 
@@ -171,12 +171,11 @@ def qlinear_average_pool(
 ) -> Array:  # fmt: skip
     y = real(xp, xp.moveaxis(x, -1, 1) if channels_last else x, per_column(x_scale), per_column(x_zero_point))
     if count_include_pad:  # and so does what sticks out behind the padding
-        move = windows(y.shape[2:], kernel_shape, strides, None, pads, auto_pad, ceil_mode)
-        y = gathered(xp, xp.add, y, move, 0) / xp.number(math.prod(kernel_shape), y)
-    else:
-        y = average_pool(
-            xp, y, auto_pad=auto_pad, ceil_mode=ceil_mode, kernel_shape=kernel_shape, pads=pads, strides=strides
-        )
+        y = padded(xp, y, windows(y.shape[2:], kernel_shape, strides, None, pads, auto_pad, ceil_mode).cover)
+        auto_pad, ceil_mode, pads = "NOTSET", 0, None
+    y = average_pool(
+        xp, y, auto_pad=auto_pad, ceil_mode=ceil_mode, kernel_shape=kernel_shape, pads=pads, strides=strides
+    )
     y = xp.divide(y, _scalar(xp, y_scale)) + _scalar(xp, y_zero_point)
     y = xp.saturate(y, x.dtype)
     return xp.moveaxis(y, 1, -1) if channels_last else y
