@@ -13,7 +13,7 @@ from typing import Any, Literal
 from graphopt import compare as comparing
 from graphopt import sampling
 from graphopt.compare import Comparison, layout, spread
-from graphopt.errors import GraphoptError, MissingDependencyError, UnsupportedError
+from graphopt.errors import ArgumentError, GraphoptError, MissingDependencyError, UnsupportedError
 from graphopt.exec.executors import Executor, Feeds, ModelFile
 from graphopt.sampling import Plan
 
@@ -99,9 +99,13 @@ class Trials:
         for name in names:
             try:
                 session = self.original.on(name)
-                cases = [self._case(session, feeds) for feeds in self.given] or self._random_cases(name, session)
-            except MissingDependencyError:
+            except (ArgumentError, MissingDependencyError):  # a device that is not there, a package
                 raise
+            except Exception as e:
+                self.notes.append(f"not comparable: {name}: the original does not run: {short(e)}")
+                continue
+            try:
+                cases = [self._case(session, feeds) for feeds in self.given] or self._random_cases(name, session)
             except Exception as e:
                 self.notes.append(f"not comparable: {name}: the original does not run: {short(e)}")
                 continue

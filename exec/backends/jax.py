@@ -22,15 +22,33 @@ try:
 except ImportError as e:
     raise MissingDependencyError("jax is not installed: pip install graphopt[jax]") from e
 
+from graphopt.exec.backends.jax_convolution import on_accelerator, on_cpu  # it imports jax too
+
 jax.config.update("jax_enable_x64", True)  # otherwise int64 and float64 silently become 32 bits wide
 
 
 class JaxBackend(Backend):
-    """See `Backend`; what differs under JAX."""
+    """See `Backend`; what differs under JAX.
+
+    Args:
+        platform: where it runs; None: JAX's default.
+    """
 
     name = "jax"
     namespace = jnp
     traces = True
+
+    def __init__(self, platform: str | None = None) -> None:
+        self._platform = platform
+
+    @property
+    def platform(self) -> str:
+        """'cpu', 'gpu', 'tpu': where what is traced will run; JAX's default where nothing else was said."""
+        return self._platform or jax.default_backend()
+
+    @functools.cached_property
+    def multiplies_narrow(self) -> bool:  # type: ignore[override]
+        return bool(jax.default_backend() != "cpu")
 
     @staticmethod
     def holds(x: Any) -> bool:
@@ -102,9 +120,12 @@ class JaxBackend(Backend):
         if not jnp.issubdtype(x.dtype, jnp.floating):  # XLA has no fast ones of integers
             return convolve(self, x, w, strides, dilations, pads, group, bias)
         given = x.dtype
-        if is_narrow(given) and jax.default_backend() == "cpu":  # a GPU adds up in float32 by itself
-            x, w = x.astype(jnp.float32), w.astype(jnp.float32)
-        y = jax.lax.conv_general_dilated(x, w, strides, pads, rhs_dilation=dilations, feature_group_count=group)
+        if self.platform == "cpu":
+            if is_narrow(given):  # an accelerator adds up in float32 by itself
+                x, w = x.astype(jnp.float32), w.astype(jnp.float32)
+            y = on_cpu(self, x, w, strides, dilations, tuple(pads), group)
+        else:
+            y = on_accelerator(x, w, strides, dilations, tuple(pads), group)
         return (y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))).astype(given)
 
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from graphopt.errors import RunError
-from graphopt.exec.backends.jax import JAX
+from graphopt.exec.backends.jax import JaxBackend
 from graphopt.exec.environment import ENV
-from graphopt.exec.kernels.dtypes import SUB_BYTE
 from graphopt.exec.kernels.backend import REFERENCE
+from graphopt.exec.kernels.dtypes import SUB_BYTE
 from graphopt.exec.partition import Segment, Stage, partition
 from graphopt.exec.plan import Plan, Step, run_step
 
@@ -56,6 +56,7 @@ class JaxProgram:
     ) -> None:
         self.plan = plan
         self.device = device
+        self.backend = JaxBackend(None if device is None else device.platform)
         self.threshold = threshold
         self.precision = precision
         self.record = record
@@ -155,7 +156,7 @@ class JaxProgram:
             with jax.default_matmul_precision(self.precision):
                 for step in segment.steps:
                     try:
-                        run_step(step, JAX, slots, free=False)
+                        run_step(step, self.backend, slots, free=False)
                     except RunError as e:
                         raise _CannotTrace([step], str(e.__cause__ or e)) from e
             return [slots[slot] for slot in segment.writes]
@@ -203,7 +204,11 @@ def _is_traceable(value: Any) -> bool:
         return all(map(_is_traceable, value))
     if isinstance(value, dict):
         return False
-    return value is None or isinstance(value, jax.Array) or (value.dtype.kind not in "OUST" and value.dtype not in SUB_BYTE)
+    return (
+        value is None
+        or isinstance(value, jax.Array)
+        or (value.dtype.kind not in "OUST" and value.dtype not in SUB_BYTE)
+    )
 
 
 def _kind(value: Any) -> str:

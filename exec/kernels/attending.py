@@ -196,7 +196,7 @@ class _Attention:
     ) -> tuple[Array, Array | None]:
         """Attention of some queries, [batch, groups, shared, length, size], and scores, [batch, heads, length, keys]."""
         xp, s = self.xp, self.scoring
-        given = self.q.dtype if xp.traces else self.dtype  # a compiler widens sums of products itself
+        given = self.q.dtype if xp.multiplies_narrow else self.dtype
         q = xp.cast(self.q[entries, parts, :, rows], given)
         k = xp.cast(self.k[entries, parts, keys], given)
         v = xp.cast(self.v[entries, parts, keys], given)

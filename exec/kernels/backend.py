@@ -28,12 +28,14 @@ class Backend:
         exact: elements are objects of exact arithmetic (symbols, rationals) instead of floats.
         lifts: what kernels give goes through `lift`.
         traces: arrays may stand for values that nobody knows yet; arrays of the host are computed with on the host.
+        multiplies_narrow: it has units for products of floats of 16 bits, which add up in float32.
     """
 
     name = "numpy"
     namespace: ModuleType = np
     exact = False
     traces = False
+    multiplies_narrow = False
     lifts = False
 
     def __getattr__(self, name: str) -> Any:

@@ -210,8 +210,17 @@ def causal_convolution(
         raise ValueError(f"the state is {list(past.shape)}, not {[batch, channels, reach]}")
     seen = xp.pad(x, ((0, 0), (0, 0), (reach, 0))) if past is None else xp.concatenate([past, x], axis=2)
     y = xp.convolve(seen, w, (1,), (dilation,), ((0, 0),), channels, b)
+    return finished(xp, y, activation), seen
+
+
+def finished(xp: Backend, y: Array, activation: str) -> Array:
+    """The activation function that causal convolutions name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
     if activation in ("silu", "swish"):
-        y = y / (1 + xp.exp(-y))
-    elif activation != "none":
+        return y / (1 + xp.exp(-y))
+    if activation != "none":
         raise ValueError(f"activation cannot be '{activation}'")
-    return y, seen
+    return y

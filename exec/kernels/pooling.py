@@ -26,7 +26,7 @@ def max_pool(
     move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
     if outputs > 1:
         return _found(xp, x, move, storage_order)
-    return xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype))
+    return xp.max(x, _images(x), True) if _is_all(x, move) else xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype))
 
 
 @kernel("AveragePool", wide=True)
@@ -38,7 +38,7 @@ def average_pool(
     """The mean of the elements that are not padding, or that are not behind it."""
     move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
     counts = _counts(move, tuple(x.shape[2:]), bool(count_include_pad))
-    y = xp.fold_windows(xp.add, x, move, 0)
+    y = xp.sum(x, _images(x), True) if _is_all(x, move) else xp.fold_windows(xp.add, x, move, 0)
     y /= xp.constant(counts, x)
     return y
 
@@ -52,6 +52,16 @@ def lp_pool(
     """The p-th root of the sum of p-th powers."""
     move = windows(x.shape[2:], kernel_shape or x.shape[2:], strides, dilations, pads, auto_pad, ceil_mode, whole=False)
     return _root(xp, xp.fold_windows(xp.add, _power(xp, x, p), move, 0), p)
+
+
+def _images(x: Array) -> tuple[int, ...]:
+    """The spatial dims."""
+    return tuple(range(2, x.ndim))
+
+
+def _is_all(x: Array, move: Windows) -> bool:
+    """Whether there is one window, and it sees all of the image."""
+    return move.kernel == tuple(x.shape[2:]) and math.prod(move.places) == 1 and not any(map(any, move.cover))
 
 
 def gathered(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any) -> Array:
@@ -115,17 +125,17 @@ def _spots(move: Windows, sizes: tuple[int, ...], storage_order: int) -> tuple[n
 # ----------------------------------------------------------------------------------------------------------------- all
 @kernel("GlobalMaxPool", wide=True)
 def global_max_pool(xp: Backend, x: Array) -> Array:
-    return xp.max(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+    return xp.max(x, axis=_images(x), keepdims=True)
 
 
 @kernel("GlobalAveragePool", wide=True)
 def global_average_pool(xp: Backend, x: Array) -> Array:
-    return xp.sum(x, axis=tuple(range(2, x.ndim)), keepdims=True) / xp.number(math.prod(x.shape[2:]), x)
+    return xp.sum(x, axis=_images(x), keepdims=True) / xp.number(math.prod(x.shape[2:]), x)
 
 
 @kernel("GlobalLpPool", wide=True)
 def global_lp_pool(xp: Backend, x: Array, *, p: float = 2) -> Array:
-    return _root(xp, xp.sum(_power(xp, x, p), axis=tuple(range(2, x.ndim)), keepdims=True), p)
+    return _root(xp, xp.sum(_power(xp, x, p), axis=_images(x), keepdims=True), p)
 
 
 def _power(xp: Backend, x: Array, p: float) -> Array:

@@ -36,7 +36,7 @@ def gated_delta_net(
     tokens = _Tokens(xp, cu_seqlens, leading, 1 if initial_state is None else len(initial_state))
     q, k, v = (tokens.batched(x) for x in (query, key, value))
     if qk_l2_norm:
-        q, k = (x / xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True) + xp.number(1e-6, x)) for x in (q, k))
+        q, k = (x / xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True) + xp.number(1e-12, x)) for x in (q, k))
     heads = v.shape[1]
     q, k = (xp.repeat(x, heads // x.shape[1], axis=1) for x in (q, k))
     if "gated" not in update_rule:

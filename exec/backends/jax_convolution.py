@@ -1,0 +1,48 @@
+"""Convolutions under JAX. XLA's own are the fastest on a GPU; on the CPU that depends on their form (measured, one core):
+a product of matrices beats it for kernels of one element by 3, shifted copies for depthwise ones by 7 to 20.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.windows import Pads, padded, windows
+
+
+def on_cpu(
+    xp: Backend, x: Any, w: Any, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int
+) -> Any:
+    """See `Backend.convolve`, without a bias."""
+    move = windows(x.shape[2:], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair])
+    if math.prod(move.kernel) == 1:
+        seen = padded(xp, x, move.cover)[(..., *next(move.offsets()))]
+        rows = seen.reshape(x.shape[0], group, w.shape[1], -1)
+        y = jnp.matmul(w.reshape(1, group, -1, w.shape[1]), rows)
+        return y.reshape(x.shape[0], w.shape[0], *move.places)
+    if w.shape[1] == 1 and w.shape[0] == group:
+        image, taps = padded(xp, x, move.cover), w.reshape(group, -1, *[1] * len(move.kernel))
+        shifted = [image[(..., *at)] * taps[:, i] for i, at in enumerate(move.offsets())]
+        return sum(shifted[1:], start=shifted[0])
+    return _channels_last(x, w, strides, dilations, pads, group)
+
+
+def on_accelerator(x: Any, w: Any, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int) -> Any:
+    """See `Backend.convolve`, without a bias: XLA finds the layout by itself."""
+    return jax.lax.conv_general_dilated(x, w, strides, pads, rhs_dilation=dilations, feature_group_count=group)
+
+
+def _channels_last(x: Any, w: Any, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int) -> Any:
+    """XLA's convolution between transpositions, which it moves to where they cost least."""
+    n = x.ndim - 2
+    inner, letters = range(2, n + 2), "ABDEFGHJ"[:n]
+    y = jax.lax.conv_general_dilated(
+        x.transpose(0, *inner, 1), w.transpose(*inner, 1, 0), strides, pads, rhs_dilation=dilations,
+        feature_group_count=group, dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+    )  # fmt: skip
+    return y.transpose(0, n + 1, *range(1, n + 1))
