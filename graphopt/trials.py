@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from graphopt import compare as comparing
 from graphopt import sampling
-from graphopt.compare import Comparison, layout, spread
+from graphopt.compare import Comparison, compare, layout, spread
 from graphopt.errors import ArgumentError, GraphoptError, MissingDependencyError, UnsupportedError
 from graphopt.exec.executors import Executor, Feeds, ModelFile
 from graphopt.sampling import Plan
@@ -36,7 +36,7 @@ class Row:
         output: its name; '' where the candidate failed altogether.
         status: see Status.
         difference, absolute, tolerance, detail: of the comparison, see `graphopt.compare.Comparison`.
-        noise: the largest difference between executors on the original, which the tolerance allows for.
+        noise: the largest difference between executors on the original, as far as the tolerance allows for it.
     """
 
     executor: str
@@ -95,37 +95,46 @@ class Trials:
             self.notes.append("the model branches: what no input led to was not compared")
 
     def run_original(self, names: Sequence[str]) -> None:
-        """Run the original on each executor; those that do not run it are left out, with a note."""
+        """Run the original on each executor; those that do not run it are left out, with a note.
+
+        Raises:
+            ArgumentError, MissingDependencyError: an executor's device is not there, or its package.
+        """
         for name in names:
+            session: Executor | None = None
             try:
                 session = self.original.on(name)
-            except (ArgumentError, MissingDependencyError):  # a device that is not there, a package
-                raise
-            except Exception as e:
-                self.notes.append(f"not comparable: {name}: the original does not run: {short(e)}")
-                continue
-            try:
                 cases = [self._case(session, feeds) for feeds in self.given] or self._random_cases(name, session)
             except Exception as e:
+                if session is None and isinstance(e, (ArgumentError, MissingDependencyError)):
+                    raise  # not for the model's sake
                 self.notes.append(f"not comparable: {name}: the original does not run: {short(e)}")
                 continue
             self.originals[name] = _Original(cases, self._unstable(session, cases), self._moves(name, session, cases))
 
     def measure_noise(self) -> None:
         """How far executors lie apart on the original, output by output: by so much the candidate may differ as well."""
-        firsts: dict[Any, Mapping[str, Any]] = {}
-        for original in self.originals.values():
+        seen: dict[Any, list[tuple[str, _Case]]] = {}
+        between: dict[str, str] = {}
+        for name, original in self.originals.items():
             for case in original.cases:
-                first = firsts.setdefault((case.seed, tuple(case.sizes.items()), case.detail), case.outputs)
+                key = (id(case.feeds),) if case.seed is None else (case.seed, *case.sizes.items(), case.detail)
+                runs = seen.setdefault(key, [])
+                twin = next((run for run in runs if run[0] != name and _same_feeds(run[1].feeds, case.feeds)), None)
+                if twin is None:
+                    runs.append((name, case))
+                    continue
+                unstable = original.unstable.keys() | self.originals[twin[0]].unstable.keys()
                 for output, value in case.outputs.items():
-                    if output not in original.unstable and first is not case.outputs:
-                        difference = self.compare(first[output], value, at_least=self.floor).difference
-                        self.noise[output] = max(self.noise.get(output, 0.0), difference)
+                    if output in unstable or output not in twin[1].outputs:
+                        continue
+                    difference = self.compare(twin[1].outputs[output], value, at_least=self.floor).difference
+                    if difference > self.noise.get(output, 0.0):
+                        self.noise[output], between[output] = difference, f"{twin[0]} and {name}"
         for output, noise in self.noise.items():
             if noise > _MOST_NOISE:
-                executors = " and ".join(self.originals)
                 self.notes.append(
-                    f"{executors} disagree on {output!r} of the original by {noise:.1e}: too much to allow for"
+                    f"{between[output]} disagree on {output!r} of the original by {noise:.1e}: too much to allow for"
                 )
                 self.noise[output] = 0.0
 
@@ -166,8 +175,9 @@ class Trials:
             c = replace(c, difference=math.nan, detail=wrong)
         elif not c.equal:
             status = "different"
+        allowed = noise if c.tolerance else 0.0  # numbers that are no floats must be the same all the same
         detail = "; ".join(filter(None, (c.detail, case.detail)))
-        return Row(name, case.seed, case.sizes, output, status, c.difference, c.absolute, c.tolerance, noise, detail)
+        return Row(name, case.seed, case.sizes, output, status, c.difference, c.absolute, c.tolerance, allowed, detail)
 
     def _unstable(self, session: Executor, cases: Sequence[_Case]) -> dict[str, bool]:
         """Outputs that differ between two runs on the same inputs, and whether at least dtype and shape agree.
@@ -219,7 +229,7 @@ class Trials:
             found = replace(found, plans=sampling.lively(found, session.run))
         self.inputs, self.plans = found.inputs, found.plans
         cases = self._run(name, session)
-        return cases + self._fed(session, cases[0].feeds)
+        return cases + self._fed(name, session, cases[0].feeds)
 
     def _run(self, name: str, session: Executor) -> list[_Case]:
         """Two seeds of each plan, then the other seeds, for as long as there is time; those refused are passed over."""
@@ -241,7 +251,7 @@ class Trials:
             self.notes.append(f"{name}: the original refuses {refused} of {len(todo)} inputs, left out")
         return cases
 
-    def _fed(self, session: Executor, feeds: Feeds) -> list[_Case]:
+    def _fed(self, name: str, session: Executor, feeds: Feeds) -> list[_Case]:
         """With inputs fed that have a default: all together, or where the original refuses that one at a time."""
         cases = []
         for some in (self.optional, *([one] for one in self.optional[:16])) if self.optional else ():
@@ -252,8 +262,15 @@ class Trials:
                 if some is self.optional:
                     break
         if self.optional and not cases:
-            self.notes.append("optional inputs were left out only: the original takes no other values for them")
+            self.notes.append(
+                f"{name}: optional inputs were left out only: the original takes no other values for them"
+            )
         return cases
+
+
+def _same_feeds(a: Feeds, b: Feeds) -> bool:
+    """Whether two executors got the same; of some seeds each takes the first inputs that it does not refuse."""
+    return a is b or (a.keys() == b.keys() and all(compare(a[name], b[name], 0.0).equal for name in a))
 
 
 def _weighed(rows: list[Row], moves: float) -> list[Row]:

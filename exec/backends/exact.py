@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -178,6 +179,17 @@ def _bounded(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda a, b: b if a is LOWEST else a if b is LOWEST else function(a, b)
 
 
+def _fraction(value: Any) -> Fraction:
+    """The rational number that a number of Python's or NumPy's is.
+
+    Raises:
+        NotExact: it is infinite, or none.
+    """
+    if not math.isfinite(value):
+        raise NotExact(f"{value} as a fraction")
+    return Fraction(int(value) if isinstance(value, (bool, int, np.bool_, np.integer)) else float(value))
+
+
 # ------------------------------------------------------------------------------------------------------ the algebras
 @functools.cache
 def symbolic() -> ExactBackend:
@@ -196,9 +208,9 @@ def symbolic() -> ExactBackend:
     }  # fmt: skip
 
     def number(value: Any) -> Any:
-        if isinstance(value, (bool, int, np.integer)):
-            return sympy.Integer(int(value))
-        return sympy.Rational(Fraction(value)) if np.isfinite(value) else sympy.oo if value > 0 else -sympy.oo
+        if math.isfinite(value):
+            return sympy.Rational(_fraction(value))
+        return sympy.nan if math.isnan(value) else sympy.oo if value > 0 else -sympy.oo
 
     return ExactBackend(Algebra("symbolic", number, functions))
 
@@ -214,14 +226,13 @@ def rational() -> ExactBackend:
         return function
 
     def sqrt(a: Fraction) -> Fraction:
-        import math
-
         top, bottom = math.isqrt(a.numerator) if a >= 0 else 0, math.isqrt(a.denominator)
         if a < 0 or top * top != a.numerator or bottom * bottom != a.denominator:
             raise NotExact(f"the square root of {a}")
         return Fraction(top, bottom)
 
-    functions: dict[str, Callable[..., Any]] = {n: refuse(n) for n in "exp log erf sin cos tan tanh sinh cosh".split()}
+    names = "exp log erf sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh".split()
+    functions: dict[str, Callable[..., Any]] = {n: refuse(n) for n in names}
     functions |= {
         "sqrt": sqrt, "abs": abs, "absolute": abs, "sign": lambda a: Fraction((a > 0) - (a < 0)),
         "floor": lambda a: Fraction(a.__floor__()), "ceil": lambda a: Fraction(a.__ceil__()),
@@ -229,10 +240,12 @@ def rational() -> ExactBackend:
         "less": lambda a, b: a < b, "greater": lambda a, b: a > b, "choose": lambda c, a, b: a if c else b,
         "isnan": lambda a: False, "isinf": lambda a: False,
     }  # fmt: skip
-    return ExactBackend(Algebra("rational", lambda v: Fraction(v if isinstance(v, float) else int(v)), functions))
+    return ExactBackend(Algebra("rational", _fraction, functions))
 
 
 PRIME = 2**61 - 1
+#: Exponents up to this magnitude are computed with; others are uninterpreted.
+_LARGEST_EXPONENT = 1 << 10
 
 
 class Residue:
@@ -276,9 +289,17 @@ class Residue:
         return Residue(-self.value)
 
     def __pow__(self, exponent: Any) -> Residue:
-        if isinstance(exponent, (int, np.integer)):
-            return Residue(pow(self.value, int(exponent), PRIME))
-        return uninterpreted("power", self, exponent)
+        if isinstance(exponent, Residue):  # a small integer, or nobody knows what
+            small = exponent.value - PRIME * (exponent.value > PRIME // 2)
+            if abs(small) > _LARGEST_EXPONENT:
+                return uninterpreted("power", self, exponent)
+            exponent = small
+        return Residue(pow(self.value, int(exponent), PRIME))
+
+    def _unordered(self, other: Any) -> Any:
+        raise NotExact("an order of residues")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _unordered
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Residue) and self.value == other.value
@@ -311,9 +332,7 @@ def field() -> ExactBackend:
     }  # fmt: skip
 
     def number(value: Any) -> Residue:
-        if not isinstance(value, float):
-            return Residue(int(value))
-        exact = Fraction(value)
+        exact = _fraction(value)
         return Residue(exact.numerator * pow(exact.denominator, -1, PRIME))
 
     return ExactBackend(Algebra("field", number, functions))

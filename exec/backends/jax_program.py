@@ -145,6 +145,7 @@ class JaxProgram:
         used = {slot for step in segment.steps for slot in step.reads() if slot in self.plan.constants}
         passed = [] if self.embed else sorted(s for s in used if _is_weight(self.plan.constants[s]))
         constants = {slot: self.plan.constants[slot] for slot in used}
+        written = frozenset(segment.writes)
 
         def traced(arguments: list[Any], weights: list[Any]) -> list[Any]:
             slots: list[Any] = [None] * self.plan.size
@@ -159,6 +160,9 @@ class JaxProgram:
                         run_step(step, self.backend, slots, free=False)
                     except RunError as e:
                         raise _CannotTrace([step], str(e.__cause__ or e)) from e
+                    for slot in step.outputs:
+                        if slot in written and _is_text(slots[slot]):  # made of constants alone
+                            raise _CannotTrace([step], f"it gives {_kind(slots[slot])}")
             return [slots[slot] for slot in segment.writes]
 
         jitted = jax.jit(traced)
@@ -209,6 +213,13 @@ def _is_traceable(value: Any) -> bool:
         or isinstance(value, jax.Array)
         or (value.dtype.kind not in "OUST" and value.dtype not in SUB_BYTE)
     )
+
+
+def _is_text(value: Any) -> bool:
+    """Whether there is text in it, which JAX has no arrays of."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_text, value))
+    return not isinstance(value, jax.Array) and hasattr(value, "dtype") and value.dtype.kind in "OUST"
 
 
 def _kind(value: Any) -> str:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
+import onnx
 
 from graphopt.errors import MissingDependencyError, UnsupportedError
 from graphopt.exec.executors.base import Feeds, Source
@@ -48,13 +49,22 @@ class OpenVino:
         ports = [*read.inputs, *read.outputs]
         if stuck := [f"{_name(p)}: {p.element_type.get_type_name()}" for p in ports if not _plain(p)]:
             raise UnsupportedError(f"openvino's Python API does not take or give NumPy arrays of {', '.join(stuck)}")
-        self._inputs = [_name(port) for port in read.inputs]
-        self._outputs = [_name(port) for port in read.outputs]
+        loaded = (
+            onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model, load_external_data=False)
+        )
+        self._constants = {t.name for t in loaded.graph.initializer}
+        # a port has the name of any value that is the same tensor, but stands at the model's place
+        self._outputs = [v.name for v in loaded.graph.output]
+        self._inputs = [v.name for v in loaded.graph.input if v.name not in self._constants]
+        if len(self._inputs) != len(read.inputs):  # those that nothing reads are left out
+            self._inputs = [_name(port) for port in read.inputs]
 
     def run(self, feeds: Feeds, /) -> dict[str, Any]:
         if missing := [name for name in self._inputs if name not in feeds]:
             raise ValueError(f"no value is given for input '{missing[0]}'")
-        wanted = {name: np.asarray(feeds[name]) for name in self._inputs}
+        if fixed := [name for name in feeds if name in self._constants]:
+            raise UnsupportedError(f"openvino takes inputs with an initializer for constants: {', '.join(fixed)}")
+        wanted = {i: np.asarray(feeds[name]) for i, name in enumerate(self._inputs)}
         results = self._compiled.create_infer_request().infer(wanted)
         return {name: np.array(results[i]) for i, name in enumerate(self._outputs)}
 

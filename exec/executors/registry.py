@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -63,15 +64,18 @@ def create(name: str, model: Source, **options: Any) -> Executor:
     """Load `model` on the executor of this name.
 
     Raises:
-        ArgumentError: no executor has this name.
+        ArgumentError: no executor has this name, or not this device.
         MissingDependencyError: its package is not installed.
         UnsupportedError: it lacks an operator or a type that the model needs.
         Exception: the executor refuses the model; see the executor.
     """
     name, _, device = known([name])[0].partition(":")
+    factory = _factory(name)
     if device:
+        if "device" not in inspect.signature(factory).parameters:
+            raise ArgumentError(f"'{name}:{device}': {name} has no devices to choose from, write '{name}'")
         options["device"] = device
-    return _factory(name)(model, **options)
+    return factory(model, **options)
 
 
 def _factory(name: str) -> Callable[..., Executor]:

@@ -28,7 +28,7 @@ def power(xp: Backend, x: Array, y: Array) -> Array:
     """x to the power of y, in the dtype of x."""
     dtype = x.dtype
     if dtype.kind == "O":
-        return x**y
+        return xp.power(x, y)
     if isinstance(y, (np.ndarray, np.generic)) and y.size == 1 and y.ndim <= x.ndim:
         exponent = y.item()
         if exponent == 2:

@@ -111,15 +111,16 @@ def attend(
         y, scores = at.block(rows, keys, _ALL, _ALL, at.bias(rows, keys), wanted)
         y = xp.cast(y.reshape(*q.shape[:3], v.shape[3]), q.dtype)
         return merge_heads(y) if packed else y, None if scores is None else xp.cast(scores, q.dtype)
-    batch, groups, shared, length = at.q.shape[:4]
+    (batch, heads, length, _), size = q.shape, v.shape[3]
     order = (0, 2, 3, 1, 4) if packed else (0, 1, 2, 3, 4)
-    y = np.empty((batch, length, groups, shared, v.shape[3]) if packed else (*at.q.shape[:4], v.shape[3]), q.dtype)
-    bias, biased = None, None
+    y = np.empty((batch, length, at.groups, at.shared, size) if packed else (*at.q.shape[:4], size), q.dtype)
+    bias: Bias = (None, None)
+    biased = None
     for rows, keys, entries, parts in blocks:
         if rows is not biased:
             bias, biased = at.bias(rows, keys), rows
         y.transpose(order)[entries, parts, :, rows], _ = at.block(rows, keys, entries, parts, bias)
-    return y.reshape(batch, length, -1) if packed else y.reshape(*q.shape[:3], -1), None
+    return y.reshape((batch, length, heads * size) if packed else (batch, heads, length, size)), None
 
 
 class _Attention:
@@ -232,7 +233,7 @@ class _Attention:
             scores = xp.array(s.score_mod(scores.reshape(heads))[0]).reshape(apart)
         e, total = self.exponentials(xp.cast(scores, np.float32) if is_narrow(inner) else scores, allowed, parts)
         if inner == self.dtype and wanted != PROBABILITIES and s.prob_mod is None:
-            y = xp.matmul(xp.cast(e, given).reshape(*stacked, -1), v, self.dtype)
+            y = xp.matmul(xp.cast(e, given).reshape(*stacked, apart[4]), v, self.dtype)
             y /= total.reshape(*stacked, 1)
         else:
             e /= total
@@ -241,8 +242,8 @@ class _Attention:
                 kept = e
             if s.prob_mod is not None:
                 e = s.prob_mod(e.reshape(heads))[0]
-            y = xp.matmul(xp.cast(e, given).reshape(*stacked, -1), v, self.dtype)
-        return y.reshape(*apart[:4], -1), None if kept is None else kept.reshape(heads)
+            y = xp.matmul(xp.cast(e, given).reshape(*stacked, apart[4]), v, self.dtype)
+        return y.reshape(*apart[:4], v.shape[3]), None if kept is None else kept.reshape(heads)
 
     def exponentials(self, scores: Array, allowed: Array | None, parts: slice) -> tuple[Array, Array]:
         """Numerators and denominators of the softmax. The scores are written over."""
@@ -250,7 +251,7 @@ class _Attention:
         if sink is not None:
             sink = xp.cast(sink, scores.dtype).reshape(1, self.groups, self.shared, 1, 1)[:, parts]
         if not xp.exact:
-            top = scores.max(axis=-1, keepdims=True)
+            top = xp.max(scores, axis=-1, keepdims=True)
             if sink is not None:
                 top = xp.maximum(top, sink)
                 sink = sink - top
@@ -280,4 +281,3 @@ def _cut(n: int, size: int) -> list[slice]:
     pieces = -(-n // size)
     size = -(-n // max(pieces, 1))
     return [slice(i, min(i + size, n)) for i in range(0, n, max(size, 1))]
-

@@ -110,7 +110,9 @@ def _chunks(xp: Backend, streams: dict[str, Array], state: Array) -> tuple[Array
         total: Any = None
         if "decay" in x:
             total = xp.cumsum(xp.cast(xp.maximum(x["decay"], xp.number(_LEAST, k)), np.float64), axis=-2)
-            start, end, left = (xp.exp(xp.cast(d, k.dtype)) for d in (total, total[..., -1:, :] - total, total[..., -1, :]))
+            start, end, left = (
+                xp.exp(xp.cast(d, k.dtype)) for d in (total, total[..., -1:, :] - total, total[..., -1, :])
+            )
             reading, asking, writing = q * start[:, :, None], k * start, k * end
         scores, own = _scores(xp, q, k, total, until)
         if "beta" in x:
@@ -182,7 +184,9 @@ def linear_attention(
         raise ValueError(f"update_rule '{update_rule}' is unknown")
     given = [name for name, x in (("gated", decay), ("delta", beta)) if x is not None]
     if given != [name for name in ("gated", "delta") if name in update_rule]:
-        raise ValueError(f"update_rule '{update_rule}' needs a decay where it is gated, and a beta for its delta, no others")
+        raise ValueError(
+            f"update_rule '{update_rule}' needs a decay where it is gated, and a beta for its delta, no others"
+        )
     dtype, kept_dtype = query.dtype, query.dtype if past_state is None else past_state.dtype
     if is_narrow(dtype):
         query, key, value = (xp.cast(x, np.float32) for x in (query, key, value))

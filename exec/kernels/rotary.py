@@ -63,5 +63,7 @@ def rotary_embedding(
     if position_ids is not None:
         cos_cache, sin_cache = xp.take(cos_cache, position_ids, axis=0), xp.take(sin_cache, position_ids, axis=0)
     if rotary_embedding_dim and cos_cache.shape[-1] * 2 != rotary_embedding_dim:
-        raise ValueError(f"rotary_embedding_dim is {rotary_embedding_dim}, but caches have {cos_cache.shape[-1]} angles")
+        raise ValueError(
+            f"rotary_embedding_dim is {rotary_embedding_dim}, but caches have {cos_cache.shape[-1]} angles"
+        )
     return rotate_heads(xp, x, cos_cache, sin_cache, num_heads, bool(interleaved))

@@ -60,8 +60,8 @@ def bias_softmax(xp: Backend, data: Array, bias: Array, *, axis: int = 1, is_inn
 
 @kernel("BiasDropout", domain=DOMAIN)
 def bias_dropout(
-    xp: Backend, data: Array, bias: Array, residual: Array | None = None, ratio: Host = None, training_mode: Host = None, *,
-    seed: int | None = None, outputs: int = 1,
+    xp: Backend, data: Array, bias: Array, residual: Array | None = None, ratio: Host = None,
+    training_mode: Host = None, *, seed: int | None = None, outputs: int = 1,
 ) -> tuple[Array, Array | None]:  # fmt: skip
     y, mask = dropout(xp, data + bias, ratio, training_mode, seed=seed, outputs=outputs)
     return y if residual is None else y + residual, mask

@@ -45,13 +45,15 @@ def projected_attention(
 ) -> tuple[Array, Array]:  # fmt: skip
     """Attention of what is projected: query, key and value side by side."""
     sizes = qkv_hidden_sizes or [qkv.shape[2] // 3] * 3
-    q, k, v = (split_heads(t, num_heads) for t in (qkv[..., : sizes[0]], qkv[..., sizes[0] : -sizes[2]], qkv[..., -sizes[2] :]))
-    pasts = (None, None) if past is None else (past[0], past[1])
+    q, k, v = (
+        split_heads(t, num_heads) for t in (qkv[..., : sizes[0]], qkv[..., sizes[0] : -sizes[2]], qkv[..., -sizes[2] :])
+    )
+    past_k, past_v = (None, None) if past is None else (past[0], past[1])
     if do_rotary:
         start = 0 if past is None else past.shape[3] if known is None else known.reshape(())
         cos, sin = _angles(xp, start + np.arange(q.shape[2]), rotary_embedding_dim or q.shape[3], q)
         q, k = rotate(xp, q, cos, sin), rotate(xp, k, cos, sin)
-    keys = _Keys(xp, k, v, *pasts, known)
+    keys = _Keys(xp, k, v, past_k, past_v, known)
     masks = keys.masks(mask_index, q.shape[2], mask_filter_value, attention_bias)
     y, _ = attend(xp, q, keys.k, keys.v, keys.scoring(scale, masks, unidirectional, q.shape[2]), packed=True)
     same = keys.present_k.shape == keys.present_v.shape
@@ -62,8 +64,9 @@ def projected_attention(
 def multi_head_attention(
     xp: Backend, query: Array, key: Array | None = None, value: Array | None = None, bias: Array | None = None,
     key_padding_mask: Array | None = None, attention_bias: Array | None = None, past_key: Array | None = None,
-    past_value: Array | None = None, past_sequence_length: Array | None = None, cache_indirection: Array | None = None, *,
-    mask_filter_value: float = _FILTER, num_heads: int, scale: float = 0.0, unidirectional: int = 0, outputs: int = 1,
+    past_value: Array | None = None, past_sequence_length: Array | None = None,
+    cache_indirection: Array | None = None, *, mask_filter_value: float = _FILTER, num_heads: int, scale: float = 0.0,
+    unidirectional: int = 0, outputs: int = 1,
 ) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
     """Keys and values come side by side, packed together or with the query, or with their heads apart."""
     if query.ndim == 5:  # [batch, length, heads, 3, size]

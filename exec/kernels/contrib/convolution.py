@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphopt.exec.kernels.activation import clip_6, hard_sigmoid
+from graphopt.exec.kernels.activation import clip_6
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.contrib.linear import activated
 from graphopt.exec.kernels.convolution import causal_convolution, conv, finished
@@ -33,8 +33,6 @@ def fused_conv(
         y += z
     if activation == "Clip":
         return clip_6(xp, y, min=activation_params[0], max=activation_params[1])
-    if activation == "HardSwish" and activation_params:
-        return y * hard_sigmoid(xp, y, alpha=activation_params[0], beta=activation_params[1])
     return activated(xp, y, activation, *activation_params)
 
 

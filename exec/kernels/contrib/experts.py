@@ -1,9 +1,10 @@
-"""Mixtures of experts of com.microsoft: each token goes through the few networks that a router gives it the most for."""
+"""Mixtures of experts of com.microsoft: each token goes through the few networks that a router thinks best for it."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -47,9 +48,11 @@ def mixture_of_experts(
     weights = _routed(xp, router_probs, k, bool(normalize_routing_weights))
     y = xp.zeros((len(tokens), fc2_weights.shape[1]), x.dtype)
     for e in range(len(fc1_weights)):
-        rows = slice(None) if xp.traces else np.flatnonzero(weights[:, e])
-        if not xp.traces and not len(rows):
-            continue
+        rows: Any = slice(None)
+        if not xp.traces:  # only the tokens that are sent here
+            rows = np.flatnonzero(weights[:, e])
+            if not len(rows):
+                continue
         some = tokens[rows]
         hidden = _linear(xp, some, fc1_weights[e], None if fc1_bias is None else fc1_bias[e])
         if fc3_weights is None:
@@ -103,7 +106,7 @@ def moe_group_router(
     xp: Backend, logits: Array, expert_bias: Array, projection_weight: Array | None = None, *,
     group_topk: int = 2, n_group: int = 1, router_sentinel: float = -10000.0, top_k: int, topk_group: int = 1,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Logarithms of the sigmoids of the best experts of the best groups, where biased ones are compared; and both in full."""
+    """Logarithms of the sigmoids of the best experts of the best groups; biased sigmoids, by which that goes; and plain ones."""
     dtype = logits.dtype
     rows = xp.cast(logits.reshape(logits.size // max(logits.shape[-1], 1), logits.shape[-1]), np.float32)
     if projection_weight is not None:

@@ -41,7 +41,7 @@ def engram_gate(
     xp: Backend, key: Array, query: Array, value: Array, key_norm_scale: Array, query_norm_scale: Array,
     conv_norm_scale: Array | None = None, *, epsilon: float = float(np.float32(1e-5)),
 ) -> tuple[Array, Array | None]:  # fmt: skip
-    """The value times sigmoid(±√|k·q / √size|) for each of several keys and queries, normalized ones; and that normalized."""
+    """The value times sigmoid(±√|k·q / √size|), for each of several normalized keys and queries; and that normalized."""
     key = key * root_mean_square(xp, key, epsilon) * key_norm_scale
     query = query * root_mean_square(xp, query, epsilon) * query_norm_scale
     dot = xp.sum(key * query, axis=-1, keepdims=True) / xp.sqrt(xp.number(key.shape[-1], key))

@@ -42,9 +42,12 @@ def maxpool_with_mask(
     xp: Backend, x: Array, mask: Array, *, auto_pad: str = "NOTSET", kernel_shape: Sequence[int],
     pads: Sequence[int] | None = None, storage_order: int = 0, strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
-    """The largest element of windows, whose rows end where the mask is 0; the first element of more than a row counts anyway."""
+    """The largest element of windows, whose rows end where the mask is 0.
+
+    The first element of an image counts in any case, but not that of a signal.
+    """
     move = windows(x.shape[2:], kernel_shape, strides, None, pads, auto_pad)
-    lowest = xp.number(np.finfo(np.float32).min, x)
+    lowest = xp.number(float(np.finfo(np.float32).min), x)
     first = np.arange(mask[0, 0].size).reshape(mask.shape[2:]) == (0 if mask.ndim > 3 else -1)
     seen, x = padded(xp, (mask != 0) | first, move.cover, True), padded(xp, x, move.cover, lowest)
     y: Any = None
@@ -101,8 +104,8 @@ def crop_and_resize(
 
 @kernel("WordConvEmbedding", domain=DOMAIN)
 def word_conv_embedding(
-    xp: Backend, sequence: Array, w: Array, b: Array, c: Array, *, char_embedding_size: int = 0, conv_window_size: int = 0,
-    embedding_size: int = 0,
+    xp: Backend, sequence: Array, w: Array, b: Array, c: Array, *, char_embedding_size: int = 0,
+    conv_window_size: int = 0, embedding_size: int = 0,
 ) -> Array:  # fmt: skip
     """A vector for each word: what a convolution of its characters is at most, through tanh.
 

@@ -53,9 +53,9 @@ def _turned(xp: Backend, x: Array, transposed: int, front: int) -> Array:
 
 @kernel("FusedMatMulActivation", domain=DOMAIN, wide=True, products=True)
 def fused_matmul_activation(
-    xp: Backend, a: Array, b: Array, *, activation: str, activation_alpha: float | None = None, activation_axis: int = -1,
-    activation_beta: float | None = None, activation_gamma: float | None = None, alpha: float = 1.0, transA: int = 0,
-    transB: int = 0, transBatchA: int = 0, transBatchB: int = 0,
+    xp: Backend, a: Array, b: Array, *, activation: str, activation_alpha: float | None = None,
+    activation_axis: int = -1, activation_beta: float | None = None, activation_gamma: float | None = None,
+    alpha: float = 1.0, transA: int = 0, transB: int = 0, transBatchA: int = 0, transBatchB: int = 0,
 ) -> Array:  # fmt: skip
     y = fused_matmul(
         xp, a, b, alpha=alpha, transA=transA, transB=transB, transBatchA=transBatchA, transBatchB=transBatchB

@@ -21,8 +21,8 @@ kernel("LinearAttention", domain=DOMAIN)(linear_attention)
 @kernel("GatedDeltaNet", domain=DOMAIN)
 def gated_delta_net(
     xp: Backend, query: Array, key: Array | None = None, value: Array | None = None, cu_seqlens: Host = None,
-    decay: Array | None = None, beta: Array | None = None, initial_state: Array | None = None, a_log: Array | None = None,
-    dt_bias: Array | None = None, capture_count: Array | None = None, state_update_active: Array | None = None, *,
+    decay: Array | None = None, beta: Array | None = None, initial_state: Array | None = None,
+    a_log: Array | None = None, dt_bias: Array | None = None, capture_count: Array | None = None, state_update_active: Array | None = None, *,
     beta_activation: str = "none", chunk_size: int = 64, gate_activation: str = "none", gate_lower_bound: float = -5.0,
     qk_l2_norm: int = 0, scale: float = 0.0, state_update_capacity: int = 0, update_rule: str = "gated_delta",
 ) -> tuple[Array, Array]:  # fmt: skip
@@ -55,7 +55,7 @@ def gated_delta_net(
         beta = 1 / (1 + xp.exp(-beta)) if beta_activation == "sigmoid" else beta
         beta = tokens.batched(beta.reshape(*leading, heads, 1))
     if initial_state is None:
-        state = xp.zeros((len(k), heads, size, v.shape[3]), np.float32)
+        state = xp.zeros((len(k), heads, size, v.shape[3]), k.dtype)
     else:
         state = initial_state.swapaxes(2, 3)
     y, state, _ = recur(xp, q, k, v, state, decay, beta)
@@ -98,7 +98,9 @@ class _Tokens:
         self.count = int(np.prod(leading))
         self.places: np.ndarray | None = None
         if ends is None:
-            self.batch, self.length = (leading[0], leading[1]) if len(leading) > 1 else (batch, self.count // max(batch, 1))
+            self.batch, self.length = (
+                (leading[0], leading[1]) if len(leading) > 1 else (batch, self.count // max(batch, 1))
+            )
             return
         starts = np.array(ints(ends))
         lengths = np.diff(starts)

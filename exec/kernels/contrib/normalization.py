@@ -82,7 +82,9 @@ def embed_layer_normalization(
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """The normalized sum of embeddings of words, places and segments; how many words are not masked; and the sum."""
     batch, length = input_ids.shape
-    places = position_embedding[None, :length] if position_ids is None else xp.take(position_embedding, position_ids, axis=0)
+    places = (
+        position_embedding[None, :length] if position_ids is None else xp.take(position_embedding, position_ids, axis=0)
+    )
     words, places = _wide(xp, xp.take(word_embedding, input_ids, axis=0), places)
     total = words + places
     if segment_ids is not None and segment_embedding is not None:

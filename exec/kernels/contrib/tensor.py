@@ -30,7 +30,8 @@ def sample(xp: Backend, x: Array) -> Array:
 
 @kernel("ExpandDims", domain=DOMAIN)
 def expand_dims(xp: Backend, x: Array, axis: Host) -> Array:
-    return xp.expand_dims(x, axis_of(*ints(axis), x.ndim + 1))
+    (place,) = ints(axis)
+    return xp.expand_dims(x, axis_of(place, x.ndim + 1))
 
 
 @kernel("GatherND", domain=DOMAIN)

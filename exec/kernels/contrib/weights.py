@@ -21,8 +21,15 @@ def unpacked(xp: Backend, x: Array, bits: int) -> Array:
     """The numbers that bytes hold, along the last axis."""
     if bits == 8:
         return x
-    fields = [(x >> np.uint8(shift)) & np.uint8((1 << bits) - 1) for shift in range(0, 8, bits)]
+    fields = [_field(x, i, bits) for i in range(8 // bits)]
     return xp.stack(fields, axis=-1).reshape(*x.shape[:-1], x.shape[-1] * len(fields))
+
+
+def _field(x: Array, i: int, bits: int) -> Array:
+    """The number at a place in each byte."""
+    if i:
+        x = x >> np.uint8(i * bits)
+    return x & np.uint8((1 << bits) - 1) if (i + 1) * bits < 8 else x
 
 
 @kernel("MatMulNBits", domain=DOMAIN, wide=True)
@@ -56,17 +63,16 @@ def matmul_n_bits(
         return (y if bias is None else y + bias).reshape(shape)
     rows = xp.pad(rows, [(0, 0), (0, blocks * block_size - K)]).reshape(len(rows), blocks, block_size)
     fields = 8 // bits
-    parts = [rows[:, :, i::fields].reshape(len(rows), -1) for i in range(fields)]
+    parts = [rows[:, :, i::fields].reshape(len(rows), blocks * block_size // fields) for i in range(fields)]
     step = N if xp.traces else max(16, _BLOCK * fields // (blocks * block_size))
     ys = []
     for start in range(0, N, step):
         some, scale = b[start : start + step], scales[start : start + step, :, None]
         y = None
         for i, part in enumerate(parts):
-            weights = some if bits == 8 else (some >> np.uint8(i * bits)) & np.uint8((1 << bits) - 1)
-            weights = xp.cast(weights, a.dtype)
+            weights = xp.cast(_field(some, i, bits), a.dtype)
             weights *= scale
-            product = xp.matmul(part, weights.reshape(len(some), -1).T)
+            product = xp.matmul(part, weights.reshape(len(some), part.shape[1]).T)
             y = product if y is None else y + product
         ys.append(y)
     y = xp.concatenate(ys, axis=1) if len(ys) > 1 else ys[0]
@@ -127,7 +133,9 @@ def gather_block_quantized(
         if blocked == gathered:
             return xp.take(x, places // block_size, axis=gathered)
         length = data.shape[blocked] * (8 // bits if packed and blocked == data.ndim - 1 else 1)
-        return picked(xp.repeat(x, block_size or length, axis=blocked)[(slice(None),) * blocked + (slice(0, length),)], places)
+        return picked(
+            xp.repeat(x, block_size or length, axis=blocked)[(slice(None),) * blocked + (slice(0, length),)], places
+        )
 
     values = xp.take(data, places, axis=gathered)
     values = xp.cast(unpacked(xp, values, bits) if packed else values, np.float32)
