@@ -164,6 +164,7 @@ def _jax(model: Model, options: dict[str, Any], context: Context) -> Program:
     from graphopt.exec.backends import jax_program
     from graphopt.exec.backends.devices import find
 
+    hold_memory()
     _only(options, JAX_PROVIDER, ("device", "device_id", "cache_dir", "precision", "embed"))
     device = find(options["device"], int(options.get("device_id", 0))) if "device" in options else None
     jax_program.configure(options.get("cache_dir"))

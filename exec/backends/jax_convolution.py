@@ -15,6 +15,10 @@ from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.windows import Pads, padded, windows
 
 
+#: Images up to this number are multiplied one after the other.
+_FEW = 8
+
+
 def on_cpu(
     xp: Backend, x: Any, w: Any, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int
 ) -> Any:
@@ -22,8 +26,11 @@ def on_cpu(
     move = windows(x.shape[2:], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair])
     if math.prod(move.kernel) == 1:
         seen = padded(xp, x, move.cover)[(..., *next(move.offsets()))]
-        rows = seen.reshape(x.shape[0], group, w.shape[1], -1)
-        y = jnp.matmul(w.reshape(1, group, -1, w.shape[1]), rows)
+        rows, weights = seen.reshape(x.shape[0], group, w.shape[1], -1), w.reshape(group, -1, w.shape[1])
+        if x.shape[0] <= _FEW:  # XLA would turn channels and images around, to make one product of them
+            y = jnp.stack([jnp.matmul(weights, image) for image in rows])
+        else:
+            y = jnp.matmul(weights, rows)
         return y.reshape(x.shape[0], w.shape[0], *move.places)
     if w.shape[1] == 1 and w.shape[0] == group:
         image, taps = padded(xp, x, move.cover), w.reshape(group, -1, *[1] * len(move.kernel))

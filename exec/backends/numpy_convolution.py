@@ -160,13 +160,13 @@ def _in_blocks(plan: _Plan, x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None
     batch, group = plan.seen[:2]
     w = w.reshape(group, w.shape[0] // group, -1)
     weights = w.shape[2]
-    y = y.reshape(batch, group, w.shape[1], -1)
+    out: np.ndarray = y.reshape(batch, group, w.shape[1], -1)
     if plan.alone:
-        _multiply(w, image.reshape(batch, group, weights, -1), y)
+        _multiply(w, image.reshape(batch, group, weights, -1), out)
         return
     seen = np.ndarray(plan.seen, x.dtype, image, 0, plan.steps)
     if not plan.places:
-        _multiply(w, seen.reshape(batch, group, weights, -1), y)
+        _multiply(w, seen.reshape(batch, group, weights, -1), out)
         return
     axis, count, places = plan.axis, plan.places, plan.shape[2:]
     row, slab = math.prod(places[axis + 1 :]), math.prod(places[axis:])
@@ -182,7 +182,7 @@ def _in_blocks(plan: _Plan, x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None
                 copy[...] = part
                 copy = copy.reshape(*part.shape[:2], weights, -1)
                 at = i * slab + place * row
-                _multiply(w[some[1]], copy, y[(*some, every, slice(at, at + copy.shape[3]))])
+                _multiply(w[some[1]], copy, out[(*some, every, slice(at, at + copy.shape[3]))])
 
 
 # ------------------------------------------------------------------------------------------------------------ products

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from graphopt.errors import ArgumentError, ModelError
 from graphopt.exec.executors.base import Executor
 from graphopt.exec.executors.registry import create
+from graphopt.ir import load
 
 
 class ModelFile(NamedTuple):
@@ -39,7 +40,8 @@ def model_file(model: Any) -> Iterator[ModelFile]:
     """Any model, ready for executors; what had to be written to disk is gone afterwards.
 
     Args:
-        model: a path, bytes, an onnx.ModelProto, or an object with a property `proto` or a method `SerializeToString`.
+        model: a path, bytes, an onnx.ModelProto, an object with a property `proto` or a method `SerializeToString`, or else
+            whatever `graphopt.load` takes.
             External data of one that is no path is looked for in the object's `base_dir`, else in the current folder.
 
     Raises:
@@ -58,9 +60,7 @@ def model_file(model: Any) -> Iterator[ModelFile]:
     else:
         proto = model if isinstance(model, onnx.ModelProto) else getattr(model, "proto", None)
         if not isinstance(proto, onnx.ModelProto):
-            if not hasattr(model, "SerializeToString"):
-                raise ArgumentError(f"{type(model).__name__} is no model: pass a path, bytes or an onnx.ModelProto")
-            proto = _parse(model.SerializeToString(), f"the {type(model).__name__}")
+            proto = _message(model)
         weights = sum(len(t.raw_data) for t in proto.graph.initializer)
         data = b"" if weights > _ONE_MESSAGE else proto.SerializeToString()
     folder = None
@@ -73,6 +73,16 @@ def model_file(model: Any) -> Iterator[ModelFile]:
 
     with tempfile.TemporaryDirectory(prefix="graphopt-") as temporary:
         yield ModelFile(proto, _write_large(proto, Path(temporary), folder))
+
+
+def _message(model: Any) -> onnx.ModelProto:
+    if hasattr(model, "SerializeToString"):
+        return _parse(model.SerializeToString(), f"the {type(model).__name__}")
+    try:
+        return load(model).proto
+    except ArgumentError:
+        accepted = "pass a path, bytes or an onnx.ModelProto"
+        raise ArgumentError(f"{type(model).__name__} is no model: {accepted}") from None
 
 
 def _parse(data: bytes, what: str) -> onnx.ModelProto:

@@ -124,7 +124,7 @@ def attend(
 
 
 class _Attention:
-    """Operands with the heads in groups, one for each head of keys; scores are [batch, groups, shared, length, keys]."""
+    """Operands with heads in groups, one for each head of keys; scores are [batch, groups, shared, length, keys]."""
 
     def __init__(self, xp: Backend, q: Array, k: Array, v: Array, scoring: Scoring) -> None:
         batch, heads, self.length, size = q.shape
@@ -195,7 +195,7 @@ class _Attention:
     def block(
         self, rows: slice, keys: slice, entries: slice, parts: slice, bias: Bias, wanted: int | None = None
     ) -> tuple[Array, Array | None]:
-        """Attention of some queries, [batch, groups, shared, length, size], and scores, [batch, heads, length, keys]."""
+        """Attention of some queries, [batch, groups, shared, length, size]; scores, [batch, heads, length, keys]."""
         xp, s = self.xp, self.scoring
         given = self.q.dtype if xp.multiplies_narrow else self.dtype
         q = xp.cast(self.q[entries, parts, :, rows], given)

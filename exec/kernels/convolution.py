@@ -94,7 +94,7 @@ def conv_transpose(
     b = b if b is None or count == 1 else xp.repeat(b, count)
     y = xp.convolve(x, w, (1,) * n, (1,) * n, around, group, b)
     y = _interleaved(y.reshape(x.shape[0], group * outputs, count, *places), strides)
-    return y[(..., *[slice(front, front + size) for front, size in zip(cut, sizes, strict=True)])]
+    return _cropped(y, cut, sizes)
 
 
 def _spread(
@@ -153,6 +153,11 @@ def _interleaved(y: Array, strides: Sequence[int]) -> Array:
     return y.reshape(batch, channels, *[p * stride for p, stride in zip(places, strides, strict=True)])
 
 
+def _cropped(y: Array, cut: Sequence[int], sizes: Sequence[int]) -> Array:
+    """So many elements of each spatial dim, after those that are cut off in front."""
+    return y[(..., *[slice(front, front + size) for front, size in zip(cut, sizes, strict=True)])]
+
+
 @kernel("Col2Im", since=18, wide=True)
 def col2im(
     xp: Backend, x: Array, image_shape: Host, block_shape: Host, *, dilations: Sequence[int] | None = None,
@@ -169,6 +174,10 @@ def col2im(
     # the element of place p goes to s (p + shift) + remainder: those of one remainder are added up, then interleaved
     sides = [before + size + max(after, 0) for size, (before, after) in zip(image, move.pads, strict=True)]
     places = [-(-side // stride) for side, stride in zip(sides, move.strides, strict=True)]
+    if (
+        move.kernel == move.strides and set(move.dilations) == {1} and places == list(move.places)
+    ):  # blocks side by side
+        return _cropped(_interleaved(x, move.strides), [before for before, _ in move.pads], image)
     sums: dict[tuple[int, ...], Array] = {}
     for i, at in enumerate(itertools.product(*map(range, move.kernel))):
         ways = [divmod(a * step, stride) for a, step, stride in zip(at, move.dilations, move.strides, strict=True)]
@@ -181,7 +190,7 @@ def col2im(
         nothing = xp.zeros((batch, rows // elements, *places), x.dtype)
         sums = {r: sums.get(r, nothing) for r in remainders}
     y = _interleaved(xp.stack([sums[r] for r in remainders], axis=2), move.strides)
-    return y[(..., *[slice(before, before + size) for size, (before, _) in zip(image, move.pads, strict=True)])]
+    return _cropped(y, [before for before, _ in move.pads], image)
 
 
 # --------------------------------------------------------------------------------------------------------------- causal

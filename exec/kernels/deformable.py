@@ -89,7 +89,8 @@ def _interpolated(
     image = np.arange(batch * groups).reshape(batch, groups, 1, 1) * math.prod(sizes)
     total = None
     for corner in itertools.product(*neighbours):
-        index, weight = image, factors
+        index: Array = image
+        weight: Array = factors
         for i, part in corner:
             index = index + i
             weight = part if weight is None else weight * part

@@ -3,9 +3,9 @@
     S[t] = diag(decay[t]) S[t-1] + k[t] u[t]ᵀ      y[t] = S[t]ᵀ q[t]
     u[t] = v[t], or by the delta rule beta[t] (v[t] - (diag(decay[t]) S[t-1])ᵀ k[t])
 
-A chunk of tokens can be done at once with matrix products: within it, a query sees an earlier token's u through its product
-with that one's key, times all decay in between; and the u of the delta rule are the solution of a triangular system. (Yang
-et al., Parallelizing Linear Transformers with the Delta Rule over Sequence Length)
+A chunk of tokens can be done at once with matrix products: within it, a query sees an earlier token's u through its
+product with that one's key, times all decay in between; and the u of the delta rule are the solution of a triangular
+system. (Yang et al., Parallelizing Linear Transformers with the Delta Rule over Sequence Length)
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from graphopt.cli import options
-from graphopt.cli.output import DIFFERENT, OK, err, out, show_verification
-from graphopt.errors import ModelError
+from graphopt.cli.optimize import check_data, check_target
+from graphopt.cli.output import DIFFERENT, INCONCLUSIVE, OK, err, out, show_verification
 
 Output = Annotated[
     Path | None,
@@ -32,21 +32,31 @@ def bisect(
     without: options.Without = None,
     only: options.Only = None,
 ) -> int:
-    """Optimize MODEL with fewer and fewer rewrites: exit code 0 if none changes the outputs, 1 if one does."""
-    if model.is_dir():
-        raise ModelError(f"'{model}' is a folder; name the .onnx file in it")
+    """Optimize MODEL with fewer and fewer rewrites: exit code 0 if none changes the outputs, 1 if one does, 3 if inconclusive."""
     from graphopt.bisection import bisect as search
+    from graphopt.bisection import files
+    from graphopt.ir import load
+    from graphopt.verification import VerificationError
 
+    target = output if output is not None else model.with_name(f"{model.stem}.bisect.onnx")
+    for path in files(target):
+        check_target(model, path)
+        check_data(load(model), path)
     chosen = {"without": options.names(without) or (), "only": options.names(only)}
-    with err().working(f"looking for the rewrite that changes what {model} computes"):
-        found = search(str(model), level, on=options.names(on), rtol=options.finite(rtol), **chosen)
     screen = out()
+    try:
+        with err().working(f"looking for the rewrite that changes what {model} computes"):
+            found = search(str(model), level, on=options.names(on), rtol=options.finite(rtol), **chosen)
+    except VerificationError as e:
+        show_verification(screen, e.result, all_executors=not on)
+        err().line("graphopt: nothing to bisect: no comparison could have told a difference")
+        return INCONCLUSIVE
     for line in str(found).splitlines():
-        screen.block(line, len(line) - len(line.lstrip()))
+        screen.block(line.lstrip(), len(line) - len(line.lstrip()))
+    assert found.verification is not None
+    show_verification(screen, found.verification, all_executors=not on)
     if not found:
         return OK
-    assert found.verification is not None
-    show_verification(screen, found.verification, all_executors=False)
-    paths = found.save(output if output is not None else model.with_name(f"{model.stem}.bisect.onnx"))
+    paths = found.save(target)
     screen.line(f"written    {paths[0]}, and with the rewrite applied {paths[1].name}", "bold")
     return DIFFERENT

@@ -66,7 +66,8 @@ def optimize(
     quiet: Quiet = False,
 ) -> int:
     """Optimize MODEL and write the result; MODEL itself is never written to."""
-    target = _target(model, output)
+    target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
+    check_target(model, target)
     arguments = options.optimization(without, only, input_shape, freeze_inputs)
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
@@ -75,7 +76,7 @@ def optimize(
     with err(quiet).working(f"optimizing {model}"):
         result = graphopt.optimize(str(model), level, **arguments)
     assert result.report is not None
-    _check_data(result, target)
+    check_data(result, target)
     verification = _verified(model, result, arguments, quiet) if verify else None
     code = OK if verification is None else code_of(verification)
     sizes: dict[str, int | None] = {
@@ -107,11 +108,16 @@ def optimize(
     return code
 
 
-def _target(model: Path, output: Path | None) -> Path:
-    """Where to write; found out before the work is done whether that is possible."""
+def check_target(model: Path, target: Path) -> None:
+    """Find out before the work is done whether a file can be written.
+
+    Raises:
+        ModelError: the model is a folder.
+        SaveError: the file cannot be written.
+        ArgumentError: it is the model itself.
+    """
     if model.is_dir():
         raise ModelError(f"'{model}' is a folder; name the .onnx file in it")
-    target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     if target.is_dir():
         raise SaveError(f"'{target}' is a folder; name a file in it")
     if target.exists() and not target.is_file():
@@ -124,11 +130,14 @@ def _target(model: Path, output: Path | None) -> Path:
         raise SaveError(f"folder '{target.parent}' is not writable")
     if target.exists() and model.exists() and target.samefile(model):
         raise ArgumentError(f"'{target}' is the model that is read; write the result to another file")
-    return target
 
 
-def _check_data(model: Model, target: Path) -> None:
-    """The result must not take the place of weights that the model reads."""
+def check_data(model: Model, target: Path) -> None:
+    """What is written must not take the place of weights that the model reads.
+
+    Raises:
+        ArgumentError: it would.
+    """
     for file in _data_files(model):
         for written in (target, target.with_name(f"{target.name}.data")):
             if written.exists() and written.samefile(file):

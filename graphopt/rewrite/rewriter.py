@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from graphopt.ir import Graph, Model, Node, Value, op_schema
 from graphopt.rewrite.compile import Compiled
@@ -33,6 +33,7 @@ class Rewriter:
         self.pending: dict[Node, None] = {}
         self.changed: dict[Node, None] = {}
         self._copies: list[Node] = []
+        self._names_given: dict[Value, str] = {}  # of graph outputs to what stands for them now
         model.resolve_shadowing()
         self.tried: dict[Node, set[Compiled]] = {}
 
@@ -115,7 +116,7 @@ class Rewriter:
         return copies
 
     def _exchange_names(self, old: Value, new: Value, before: Node) -> None:
-        name = old.name
+        name = self._names_given[old] = old.name
         old.name = self.model.fresh_name(name)
         before.touch()
         new.rename(name)
@@ -158,7 +159,7 @@ class Rewriter:
                 continue
             read = list(Graph._reads(n))
             if gone is not None:
-                gone.append(record(n))
+                gone.append(record(n, self._names_given))
             n.graph.remove(n)
             self.pending.pop(n, None)
             count += n.op != "Constant"
@@ -203,6 +204,7 @@ def is_function_body(graph: Graph) -> bool:
     return g is not g.model.graph
 
 
-def record(node: Node) -> NodeRecord:
+def record(node: Node, names: Mapping[Value, str] | None = None) -> NodeRecord:
+    """What the ledger keeps of a node; `names` are those of values that have another one by now."""
     v = node.outputs[0] if node.outputs else None
-    return NodeRecord(node.op, node.name, v.name if v is not None else "")
+    return NodeRecord(node.op, node.name, "" if v is None else (names or {}).get(v, v.name))

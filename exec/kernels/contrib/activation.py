@@ -52,7 +52,7 @@ def scaled_silu(xp: Backend, x: Array, scale: Array | None = None, *, alpha: flo
 
 @kernel("BiasSoftmax", domain=DOMAIN, wide=True)
 def bias_softmax(xp: Backend, data: Array, bias: Array, *, axis: int = 1, is_inner_broadcast: int) -> Array:
-    """The axes from `axis` on are a row's; the bias has 1 for each that it broadcasts along, or no such axes in front."""
+    """The axes from `axis` on are a row's; the bias broadcasts to the data."""
     y = data + bias
     rows = math.prod(y.shape[: axis_of(axis, y.ndim)])
     return softmax(xp, y.reshape(rows, y.size // max(rows, 1)), -1).reshape(y.shape)

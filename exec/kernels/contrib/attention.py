@@ -1,6 +1,7 @@
 """Attention operators of com.microsoft whose heads are all alike: ContribOperators.md of ONNX Runtime.
 
-Masks there are numbers that are added to scores, -10000 unless another is asked for: where all keys are masked, all count.
+Masks there are numbers that are added to scores, -10000 unless another is asked for: where all keys are masked, all
+count.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class _Keys:
 
     Attributes:
         k, v: all of them.
-        present_k, present_v: what is kept for the next call; longer where the past is a buffer that is filled bit by bit.
+        present_k, present_v: what is kept for the next call, in the order of the buffer where the past is one.
         past: how many are of the past.
         held: how many of a buffer are there; None: all.
     """
@@ -155,7 +156,7 @@ class _Keys:
             self.k, self.v = self.of_beams(k, beams), self.of_beams(v, beams)
 
     def of_beams(self, x: Array, beams: Array) -> Array:
-        """A cache [batch·beams, heads, tokens, size] whose tokens are each of the beam that [batch, beams, tokens] says."""
+        """A cache [batch·beams, heads, tokens, size], each token of the beam that [batch, beams, tokens] says."""
         entries, heads, tokens, _ = x.shape
         width = beams.shape[1]
         source = beams.reshape(entries, -1)[:, None, :tokens] + (np.arange(entries) // width * width).reshape(-1, 1, 1)

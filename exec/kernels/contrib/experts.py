@@ -106,7 +106,7 @@ def moe_group_router(
     xp: Backend, logits: Array, expert_bias: Array, projection_weight: Array | None = None, *,
     group_topk: int = 2, n_group: int = 1, router_sentinel: float = -10000.0, top_k: int, topk_group: int = 1,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Logarithms of the sigmoids of the best experts of the best groups; biased sigmoids, by which that goes; and plain ones."""
+    """Logarithms of sigmoids for the best experts of the best groups; biased sigmoids, which decide; and plain ones."""
     dtype = logits.dtype
     rows = xp.cast(logits.reshape(logits.size // max(logits.shape[-1], 1), logits.shape[-1]), np.float32)
     if projection_weight is not None:

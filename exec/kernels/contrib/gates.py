@@ -41,7 +41,7 @@ def engram_gate(
     xp: Backend, key: Array, query: Array, value: Array, key_norm_scale: Array, query_norm_scale: Array,
     conv_norm_scale: Array | None = None, *, epsilon: float = float(np.float32(1e-5)),
 ) -> tuple[Array, Array | None]:  # fmt: skip
-    """The value times sigmoid(±√|k·q / √size|), for each of several normalized keys and queries; and that normalized."""
+    """The value times sigmoid(±√|k·q / √size|), for each of several normalized keys and queries; that normalized."""
     key = key * root_mean_square(xp, key, epsilon) * key_norm_scale
     query = query * root_mean_square(xp, query, epsilon) * query_norm_scale
     dot = xp.sum(key * query, axis=-1, keepdims=True) / xp.sqrt(xp.number(key.shape[-1], key))
@@ -66,7 +66,7 @@ def hyper_connection_post_mix(
     xp: Backend, streams: Array, block_output: Array, post_mix: Array, stream_mix: Array | None = None, *,
     num_branches: int = 0,
 ) -> Array:  # fmt: skip
-    """Streams [..., branches, features] mixed by a matrix, and a block's output added to each with its weight or weights."""
+    """Streams [..., branches, features] mixed by a matrix, and a block's output added to each with its weights."""
     apart = _branches(streams, num_branches)
     mixed = apart if stream_mix is None else xp.matmul(stream_mix.swapaxes(-1, -2), apart)
     return (mixed + _weights(post_mix, apart) * block_output[..., None, :]).reshape(streams.shape)

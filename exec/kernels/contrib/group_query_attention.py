@@ -14,6 +14,7 @@ import numpy as np
 from graphopt.exec.kernels.attending import BIASED, PROBABILITIES, Scoring, attend, split_heads
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import ints
+from graphopt.exec.kernels.contrib.weights import unpacked
 from graphopt.exec.kernels.dtypes import is_narrow
 from graphopt.exec.kernels.registry import Array, Host, kernel
 from graphopt.exec.kernels.rotary import rotate
@@ -35,8 +36,8 @@ def group_query_attention(
     v_quant_type: str = "NONE",
 ) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
     """`seqlens_k` has one less than the number of keys that each batch entry has with the new ones."""
-    if sliding_window_cache or k_quant_type != "NONE" or v_quant_type != "NONE":
-        raise ValueError("caches that slide or are quantised are not supported")
+    if sliding_window_cache:
+        raise ValueError("caches of a window's size are not supported")
     q, k, v = _heads(query, key, value, num_heads, kv_num_heads)
     (total,) = ints(total_sequence_length)
     length = q.shape[2]
@@ -52,7 +53,14 @@ def group_query_attention(
             places = position_ids.reshape(-1)[:1].reshape(1, 1) + np.arange(length)
         cos, sin = (xp.take(c, places, axis=0)[:, None] for c in (cos_cache, sin_cache))
         q, k = (rotate(xp, x, cos, sin, bool(rotary_interleaved)) for x in (q, k))
-    k, v = tokens.appended(xp, k, past_key, total), tokens.appended(xp, v, past_value, total)
+    codes = (
+        _Codes(xp, k_scale, kv_cache_bit_width or 8, k_quant_type),
+        _Codes(xp, v_scale, kv_cache_bit_width or 8, v_quant_type),
+    )
+    k, v = (
+        tokens.appended(xp, code.packed(new), past, total)
+        for code, new, past in zip(codes, (k, v), (past_key, past_value))
+    )
     sink = head_sink
     if sink is None and smooth_softmax == 1:
         sink = xp.zeros(num_heads, np.float32)
@@ -67,7 +75,8 @@ def group_query_attention(
         sink=sink,
     )
     wanted = {0: None, 1: BIASED, 2: PROBABILITIES}[qk_output]
-    y, scores = attend(xp, q, k[:, :, :total], v[:, :, :total], scoring, packed=True, wanted=wanted)
+    seen_k, seen_v = (code.unpacked(x[:, :, :total]) for code, x in zip(codes, (k, v)))
+    y, scores = attend(xp, q, seen_k, seen_v, scoring, packed=True, wanted=wanted)
     if wanted == BIASED:
         scores = xp.where(scores == -np.inf, xp.number(0, scores), scores)
     return y, k, v, scores
@@ -116,6 +125,33 @@ class _Tokens:
         places = xp.broadcast_to(self.positions(new.shape[2]), (len(new), new.shape[2]))
         index = (np.arange(len(new))[:, None], slice(None), places)
         return xp.put(past, index, new.swapaxes(1, 2))  # axes that arrays are indices of come first
+
+
+@dataclass(slots=True)
+class _Codes:
+    """How a cache keeps numbers: as they are, or as integers with a scale, of four bits two in a byte."""
+
+    xp: Backend
+    scale: Array | None
+    bits: int
+    kind: str
+
+    def packed(self, x: Array) -> Array:
+        if self.kind == "NONE":
+            return x
+        xp, limit = self.xp, 1 << (self.bits - 1)
+        codes = xp.clip(xp.rint(xp.cast(x, np.float32) / self.scale), -limit, limit - 1)
+        if self.bits == 8:
+            return xp.cast(codes, np.int8)
+        codes = xp.cast(codes + limit, np.uint8)
+        return codes[..., ::2] | (codes[..., 1::2] << np.uint8(4))
+
+    def unpacked(self, x: Array) -> Array:
+        if self.kind == "NONE":
+            return x
+        xp = self.xp
+        codes = xp.cast(unpacked(xp, x, self.bits) if self.bits < 8 else x, np.float32)
+        return (codes if self.bits == 8 else codes - (1 << (self.bits - 1))) * self.scale
 
 
 def _heads(

@@ -22,7 +22,8 @@ kernel("LinearAttention", domain=DOMAIN)(linear_attention)
 def gated_delta_net(
     xp: Backend, query: Array, key: Array | None = None, value: Array | None = None, cu_seqlens: Host = None,
     decay: Array | None = None, beta: Array | None = None, initial_state: Array | None = None,
-    a_log: Array | None = None, dt_bias: Array | None = None, capture_count: Array | None = None, state_update_active: Array | None = None, *,
+    a_log: Array | None = None, dt_bias: Array | None = None, capture_count: Array | None = None,
+    state_update_active: Array | None = None, *,
     beta_activation: str = "none", chunk_size: int = 64, gate_activation: str = "none", gate_lower_bound: float = -5.0,
     qk_l2_norm: int = 0, scale: float = 0.0, state_update_capacity: int = 0, update_rule: str = "gated_delta",
 ) -> tuple[Array, Array]:  # fmt: skip

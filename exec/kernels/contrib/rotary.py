@@ -29,7 +29,7 @@ def m_rotary_embedding(
     is_packed_batching: int = 0, mrope_layout: int = 0, mrope_section: list[int], num_heads: int = 0,
     rotary_embedding_dim: int = 0, scale: float = 1.0,
 ) -> Array:  # fmt: skip
-    """Each angle is of one of three positions [3, batch, length]: time, height and width, in turns or one after the other."""
+    """Each angle is of one of three positions [3, batch, length], in turns or one after the other."""
     half = cos_cache.shape[1]
     feature = np.arange(half)
     if mrope_layout:

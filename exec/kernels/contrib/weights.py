@@ -90,7 +90,8 @@ _BNB4 = (
         0.0, -5.208333333e-03, -0.66666667, -1.0, -0.33333333, -0.5, -0.16666667, -0.25,
     ),
     (
-        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+        -0.18477343022823334,
         -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
         0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
     ),
@@ -103,7 +104,7 @@ def matmul_bnb4(
     xp: Backend, a: Array, b: Array, absmax: Array, *, K: int, N: int, block_size: int, quant_type: int,
     training_mode: int = 0, transB: int = 1,
 ) -> Array:  # fmt: skip
-    """A times a matrix [N, K], turned unless it is told otherwise; here the first number is in a byte's highest bits."""
+    """A times a matrix [N, K], turned unless it is told otherwise; a byte's first number is in its highest bits."""
     table = xp.constant(np.array(_BNB4[quant_type]), a)
     numbers = xp.stack([b.reshape(-1) >> np.uint8(4), b.reshape(-1) & np.uint8(15)], axis=1).reshape(-1)[: N * K]
     weights = xp.take(table, numbers, axis=0)
