@@ -110,5 +110,5 @@ def _view(name: str, device: str, element_type: Any, shape: Sequence[int], point
     if device != "cpu":
         raise ArgumentError(f"'{name}': memory of '{device}' cannot be bound by its address; bind an OrtValue")
     dtype = np_dtype(element_type) if isinstance(element_type, int) else np.dtype(element_type)
-    buffer = (ctypes.c_byte * (math.prod(shape) * dtype.itemsize)).from_address(pointer)
+    buffer: Any = (ctypes.c_byte * (math.prod(shape) * dtype.itemsize)).from_address(pointer)
     return np.frombuffer(buffer, dtype).reshape(tuple(shape))

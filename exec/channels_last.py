@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnx import AttributeProto, FunctionProto, defs, helper
 
 from graphopt.errors import ArgumentError
@@ -31,7 +33,8 @@ def function(op: str, dims: int, opset: int = 22) -> FunctionProto:
         helper.make_node("Transpose", ["result"], ["last"], perm=to_last(dims + 2)),
     ]
     for name, attribute in schema.attributes.items():
-        reference = AttributeProto(name=name, type=attribute.type.value, ref_attr_name=name)
+        kind: Any = attribute.type  # an enumeration of C++
+        reference = AttributeProto(name=name, type=kind.value, ref_attr_name=name)
         nodes[1].attribute.append(reference)
     return helper.make_function(
         DOMAIN, f"{op}{dims}d", names, ["last"], nodes, [helper.make_opsetid("", opset)], list(schema.attributes)

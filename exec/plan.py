@@ -105,11 +105,11 @@ class Plan:
     steps: list[Step]
     size: int
 
-    def slots(self, inputs: Iterable[Any], xp: Backend = REFERENCE) -> list[Any]:
-        """A fresh set of slots with constants and inputs in place, as the backend holds them."""
+    def slots(self, inputs: Iterable[Any]) -> list[Any]:
+        """A fresh set of slots with constants and inputs in place."""
         slots: list[Any] = [None] * self.size
         for slot, array in self.constants.items():
-            slots[slot] = xp.lift(array)
+            slots[slot] = array
         for slot, value in zip(self.inputs, inputs, strict=True):
             slots[slot] = value
         return slots
@@ -125,7 +125,7 @@ class Plan:
         Raises:
             RunError: a node failed; the kernel's own error is its cause.
         """
-        slots = self.slots(inputs, xp)
+        slots = self.slots(inputs)
         for step in self.steps:
             if watch is None:
                 run_step(step, xp, slots)
@@ -133,7 +133,7 @@ class Plan:
                 began = time.perf_counter_ns()
                 run_step(step, xp, slots)
                 watch(step, began)
-        return [slots[slot] for slot in self.outputs]
+        return [xp.lift(slots[slot]) for slot in self.outputs]
 
 
 def run_step(
@@ -159,6 +159,9 @@ def run_step(
             runner = partial(body.plan.run, inner) if bodies is None or inner is not xp else bodies[name]
             attributes[name] = BoundBody(runner, [slots[i] for i in body.captured], body.inputs, body.outputs)
     inputs = [slots[i] for i in step.inputs]
+    if xp.lifts:
+        host = step.kernel.host
+        inputs = [v if i in host else xp.lift(v) for i, v in enumerate(inputs)]
     if xp.traces and (step.kernel.on_host or not any(xp.holds(slots[i]) for i in step.reads())):
         xp = REFERENCE  # what follows from the host's arrays alone stays there
     try:

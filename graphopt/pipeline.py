@@ -36,6 +36,10 @@ LEVELS = {
 }
 
 
+#: The operator that depends on what lies around it: on how its inputs lead to another value of the graph.
+GRADIENT = "ai.onnx.preview.training::Gradient"
+
+
 class VerificationError(GraphoptError):
     """The optimised model does not compute what the original computes."""
 
@@ -103,7 +107,9 @@ def optimize(
         notes: list[str] = []
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
-        if level > 0 and steps != 0:
+        if level > 0 and any(n.op == GRADIENT for n in m.nodes()):
+            notes.append("the model differentiates a part of itself (Gradient), which names its values: left as it is")
+        elif level > 0 and steps != 0:
             own = tuple(r for r in rules if _selected(r, selection))
             facts = infer_model(m)
             if input_shapes and facts.refused:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+import graphopt
 from graphopt.compare import nodes_of
-from graphopt.errors import ArgumentError, ModelError
-from graphopt.exec.executors import installed
+from graphopt.errors import ArgumentError, MissingDependencyError, ModelError
+from graphopt.exec.executors import create, installed, registry
 from graphopt.verification import Verification, VerificationError, verify
 
 #: All that take every model; OpenVINO is not made for that.
@@ -443,6 +447,259 @@ def test_bad_arguments(tmp_path: Path) -> None:
         verify(relu, relu, seeds=1)
 
 
+# ------------------------------------------------------------------------------------------- executors, and their noise
+ALL = ["reference", "jax", "onnxruntime", "openvino", "onnx.reference"]
+
+
+def executors_of(result: Verification) -> list[str]:
+    return list(dict.fromkeys(row.executor for row in result.rows))
+
+
+def test_on_all_executors() -> None:
+    on = [name for name in ALL if name in installed()]
+    right, wrong = (verify(scaled(1.0), scaled(factor), on=on) for factor in (1.0, 1.01))
+    assert right.ok and right.notes == ()
+    assert executors_of(right) == executors_of(wrong) == on
+    assert {line[0] for line in wrong.summary() if line[2] == "different"} == set(on)
+    assert len(right.rows) == len(on) * 6, "two sizes, three seeds"
+
+
+def test_default_executors(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [name for name in ("reference", "onnxruntime") if name in installed()]
+    for on in (None, []):
+        assert executors_of(verify(scaled(1.0), scaled(1.0), on=on)) == wanted
+    hide(monkeypatch, "onnxruntime")
+    assert executors_of(verify(scaled(1.0), scaled(1.0))) == ["reference"]
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """As if a package were not installed."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == package else find_spec(name, *a))
+    monkeypatch.setitem(sys.modules, package, None)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime:CPUExecutionProvider", "jax:cpu", "openvino:CPU"])
+def test_a_provider_or_device_after_the_name(name: str) -> None:
+    pytest.importorskip(name.partition(":")[0])
+    result = verify(unary("Relu(x)"), unary("Relu(x)"), on=["reference", name])
+    assert result.ok and executors_of(result) == ["reference", name]
+    assert verify(unary("Relu(x)"), unary("Neg(x)"), on=name).verdict == "different"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("onnxruntime:FastProvider", "no 'FastProvider'; it has: .*CPUExecutionProvider"),
+        ("jax:abacus", "no device 'abacus:0'; there are: "),
+        ("reference:cuda", "reference has no devices to choose from"),
+        ("nobody:cpu", "'nobody:cpu'; known: reference"),
+    ],
+)
+def test_a_device_that_is_not_there(name: str, message: str) -> None:
+    """No other executor's word will do for the one that was asked for."""
+    if name.startswith(("onnxruntime", "jax")):
+        pytest.importorskip(name.partition(":")[0])
+    with pytest.raises(ArgumentError, match=message):
+        verify(unary("Relu(x)"), unary("Relu(x)"), on=["reference", name])
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("jax", "jax"), ("jax:cuda", "jax"), ("onnxruntime", "ort"), ("openvino", "openvino")]
+)
+def test_a_package_that_is_missing(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, name.partition(":")[0])
+    with pytest.raises(MissingDependencyError, match=rf"pip install graphopt\[{extra}\]"):
+        verify(unary("Relu(x)"), unary("Relu(x)"), on=["reference", name])
+
+
+class Skewed:
+    """The reference kernels, with outputs that are off by some factor."""
+
+    def __init__(self, model: Any, factor: float = 1.001, folder: Any = None) -> None:
+        self.factor = factor
+        self.inner = create("reference", model, **({} if folder is None else {"folder": folder}))
+
+    def run(self, feeds: Any) -> dict[str, Any]:
+        return {name: self.skew(name, value) for name, value in self.inner.run(feeds).items()}
+
+    def skew(self, name: str, value: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return (value * self.factor).astype(value.dtype) if value.dtype.kind == "f" else value
+
+
+def wide(factor: float) -> onnx.ModelProto:
+    """With values above 1 in all outputs, so that relative differences are what the factor says."""
+    return scaled(factor, "[n, 50]")
+
+
+def add(monkeypatch: pytest.MonkeyPatch, **factories: Callable[..., Any]) -> None:
+    """Make executors known by these names, as a package would."""
+    entries = {name: SimpleNamespace(load=lambda f=factory: f) for name, factory in factories.items()}
+    monkeypatch.setattr(registry, "_added", lambda: entries)
+
+
+@pytest.mark.parametrize(
+    "on", [["reference", "noisy"], ["noisy", "reference"], ["noisy", "onnx.reference", "reference"]]
+)
+def test_noise_is_allowed_for(on: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, noisy=Skewed)
+    assert verify(wide(1.0), wide(1.0), on=on)
+    result = verify(wide(1.0), wide(1.0005), on=on)
+    assert result.ok and result.notes == ()
+    assert executors_of(result) == on
+    for row in result.rows:
+        assert row.tolerance == row.noise == pytest.approx(1e-3, rel=0.01)
+        assert row.difference == pytest.approx(5e-4, rel=0.1)
+    assert verify(wide(1.0), wide(1.0005), on="reference").verdict == "different"
+    assert verify(wide(1.0), wide(1.0005), on="noisy").verdict == "different", "alone it shows no noise"
+
+
+@pytest.mark.parametrize("factor", [1.0015, 1.1, -1.0])
+def test_a_wrong_candidate_in_noise(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, noisy=Skewed)
+    result = verify(wide(1.0), wide(factor), on=["reference", "noisy"])
+    assert result.verdict == "different"
+    assert {row.status for row in result.rows} == {"different"}
+
+
+def test_a_rewrite_is_not_blamed_for_a_runtimes_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two ways to compute the same the executor gets one right to the last bit, the other not."""
+
+    class Moody(Skewed):
+        def __init__(self, model: Any, folder: Any = None) -> None:
+            nodes = onnx.load_from_string(model).graph.node
+            super().__init__(model, 1.001 if len(nodes) > 1 else 1.0, folder)
+
+    add(monkeypatch, moody=Moody)
+    long = model("(float[n, 3] x) => (float[n, 3] y) { s = Sigmoid(x)  y = Mul(x, s) }", opset=24, ir=10)
+    short = model("(float[n, 3] x) => (float[n, 3] y) { y = Swish(x) }", opset=24, ir=10)
+    assert verify(long, short, on=["reference", "moody"])
+    assert verify(long, short, on="moody").verdict == "different"
+    assert verify(short, long, on=["reference", "moody"]).verdict == "different", "there is no noise on the original"
+
+
+@pytest.mark.parametrize(("skew", "allowed"), [(0.01, True), (0.045, True), (0.06, False), (0.5, False)])
+def test_much_noise_is_no_measure(skew: float, allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, noisy=partial(Skewed, factor=1 + skew))
+    on = ["onnx.reference", "reference", "noisy"]
+    result = verify(wide(1.0), wide(1 + skew / 2), on=on)
+    assert result.ok == allowed
+    too_much = f"onnx.reference and noisy disagree on 'y' of the original by {skew:.1e}: too much to allow for"
+    assert result.notes == (() if allowed else (too_much,))
+    assert {row.noise > 0 for row in result.rows} == {allowed}
+    assert verify(wide(1.0), wide(1.0), on=on), "each agrees with itself"
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 0.1])
+def test_what_counts_as_equal_is_the_users_to_say(rtol: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, noisy=partial(Skewed, factor=1.2))
+    result = verify(wide(1.0), wide(1.0005), on=["reference", "noisy"], rtol=rtol)
+    assert result.ok == (rtol > 5e-4)
+    assert {(row.noise, row.tolerance) for row in result.rows} == {(0.0, rtol)}
+    assert result.notes == ()
+
+
+def test_noise_of_one_output_says_nothing_about_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    class First(Skewed):
+        def skew(self, name: str, value: np.ndarray) -> np.ndarray:
+            return super().skew(name, value) if name == "y" else value
+
+    add(monkeypatch, first=First)
+    text = "(float[n, 50] x) => (float[n, 50] y, float[n, 50] z) {{ a = Relu(x)  y = Mul(a, {})  z = Mul(a, {}) }}"
+    constants = {"one": np.float32(1), "near": np.float32(1.0005)}
+    right, first, second = (
+        model(text.format(*k), **constants) for k in (("one", "one"), ("near", "one"), ("one", "near"))
+    )
+    on = ["reference", "first"]
+    assert verify(right, first, on=on)
+    result = verify(right, second, on=on)
+    assert {(row.output, row.status) for row in result.rows} == {("y", "equal"), ("z", "different")}
+
+
+def test_no_noise_in_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneMore(Skewed):
+        def skew(self, name: str, value: np.ndarray) -> np.ndarray:
+            return value + 1
+
+    add(monkeypatch, more=OneMore)
+    text = "(float[n, 3] x) => (int64[n, 3] y) {{ m = Mul(x, big)  r = {}(m)  y = Cast<to = 7>(r) }}"
+    right, wrong = (model(text.format(op), big=np.float32(1e3)) for op in ("Floor", "Ceil"))
+    assert verify(right, right, on=["reference", "more"])
+    result = verify(right, wrong, on=["reference", "more"])
+    assert result.verdict == "different"
+    assert {row.noise for row in result.rows} == {0.0}
+
+
+def test_no_noise_in_random_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, noisy=Skewed)
+    text = (
+        "(float[n, 50] x) => (float[n, 50] y, float[n, 50] z) { y = Relu(x)  r = RandomNormalLike(x)  z = Add(r, x) }"
+    )
+    result = verify(model(text), model(text), on=["reference", "noisy"])
+    assert result.ok and result.notes == ()
+    assert {row.noise for row in result.rows if row.output == "z"} == {0.0}
+
+
+def test_nan_on_one_executor_alone_is_no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, nan=partial(Skewed, factor=np.nan))
+    result = verify(wide(1.0), wide(1.0005), on=["reference", "nan"])
+    assert result.verdict == "different"
+    assert "reference and nan disagree on 'y' of the original by inf: too much to allow for" in result.notes
+    assert {row.noise for row in result.rows} == {0.0}
+
+
+def test_other_inputs_are_no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each executor takes inputs of its own, and where a user gives several of one shape."""
+
+    class Picky(Skewed):
+        def run(self, feeds: Any) -> dict[str, Any]:
+            if feeds["x"].min() < 0:
+                raise ValueError("negative")
+            return self.inner.run(feeds)
+
+    add(monkeypatch, picky=Picky)
+    text = "(int64[n, 3] x) => (float[n, 3] y) { f = Cast<to = 1>(x)  s = Mul(f, small)  y = Add(s, one) }"
+    small = model(text, small=np.float32(1e-3), one=np.float32(1))
+    result = verify(small, small, on=["reference", "picky"])
+    assert result.ok and executors_of(result) == ["reference", "picky"]
+    assert {row.noise for row in result.rows} == {0.0}
+    some = [{"x": f32([[first, *range(49)]])} for first in (5, 6)]
+    result = verify(wide(1.0), wide(1.005), inputs=some, on=["reference", "onnx.reference"])
+    assert result.verdict == "different" and result.notes == ()
+    assert {row.noise for row in result.rows} == {0.0}
+
+
+def test_noise_on_given_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, noisy=Skewed)
+    some = [{"x": f32([range(50)])}, {"x": f32([range(-9, 41)])}]
+    assert verify(wide(1.0), wide(1.0005), inputs=some, on=["reference", "noisy"])
+    assert not verify(wide(1.0), wide(1.002), inputs=some, on=["reference", "noisy"])
+
+
+def test_noise_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, noisy=Skewed)
+    rows = json.loads(verify(wide(1.0), wide(1.0), on=["reference", "noisy"]).to_json())["rows"]
+    assert [row["executor"] for row in rows] == ["reference"] * 6 + ["noisy"] * 6
+    assert {round(row["noise"], 5) for row in rows} == {1e-3}
+    add(monkeypatch, noisy=partial(Skewed, factor=np.inf))
+    whole = json.loads(verify(wide(1.0), wide(-1.0), on=["reference", "noisy"]).to_json())
+    assert {row["difference"] for row in whole["rows"] if row["executor"] == "noisy"} == {None}
+    assert "by inf: too much to allow for" in whole["notes"][0]
+
+
+def test_an_executor_that_cannot_run_the_original_is_no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuses(Skewed):
+        def __init__(self, model: Any, folder: Any = None) -> None:
+            raise RuntimeError("not today")
+
+    add(monkeypatch, refuses=Refuses, noisy=Skewed)
+    result = verify(wide(1.0), wide(1.0005), on=["refuses", "reference", "noisy"])
+    assert result.ok and executors_of(result) == ["reference", "noisy"]
+    assert result.notes == ("not comparable: refuses: the original does not run: not today",)
+    assert verify(wide(1.0), wide(1.0), on="refuses").verdict == "inconclusive"
+
+
 # -------------------------------------------------------------------------------------------------- models in all forms
 class Wrapped:
     """As graphopt.Model is: a message made when asked for."""
@@ -467,6 +724,14 @@ def test_forms_of_a_model(tmp_path: Path) -> None:
     for form in (path, str(path), path.read_bytes(), relu, Wrapped(relu), Bare(relu)):
         assert verify(relu, form).ok
         assert verify(form, unary("Neg(x)")).verdict == "different"
+
+
+def test_a_model_of_onnx_ir() -> None:
+    onnx_ir = pytest.importorskip("onnx_ir")
+    relu = onnx_ir.from_proto(unary("Relu(x)"))
+    assert verify(relu, relu).ok
+    assert verify(relu, unary("Neg(x)")).verdict == "different"
+    assert graphopt.optimize(relu, verify=True).node_count() == 1
 
 
 def external(folder: Path) -> onnx.ModelProto:

@@ -118,7 +118,7 @@ class JaxBackend(Backend):
         bias: Any = None,
     ) -> Any:
         if not jnp.issubdtype(x.dtype, jnp.floating):  # XLA has no fast ones of integers
-            return convolve(self, x, w, strides, dilations, pads, group, bias)
+            return convolve(self, x, w, strides, dilations, tuple(pads), group, bias)
         given = x.dtype
         if self.platform == "cpu":
             if is_narrow(given):  # an accelerator adds up in float32 by itself

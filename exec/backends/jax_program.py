@@ -29,7 +29,8 @@ _HEAVY = frozenset("Conv ConvTranspose MatMul Gemm Einsum LSTM GRU RNN Attention
 
 def configure(cache_dir: str | None) -> None:
     """Keep compiled programs in a folder, for the next process; for the whole process, as JAX has it."""
-    if cache_dir and str(cache_dir) != jax.config.jax_compilation_cache_dir:
+    config: Any = jax.config
+    if cache_dir and str(cache_dir) != config.jax_compilation_cache_dir:
         compilation_cache.reset_cache()  # which would stay with the folder that it was first used with
         jax.config.update("jax_compilation_cache_dir", str(cache_dir))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,33 +52,57 @@ def convolve(
     return y
 
 
+#: What indexes an array.
+_Index = tuple[Any, ...]
+
+
+class _View(NamedTuple):
+    """What windows see at some offsets along the last dim: [N, group, C, elements of the kernel, places] in memory."""
+
+    offsets: slice
+    shape: tuple[int, ...]
+    start: int
+    steps: tuple[int, ...]
+
+
+class _Layout(NamedTuple):
+    """A padded input, whose columns are taken apart by their remainders by something.
+
+    Attributes:
+        shape: [N, C, D..., remainders, columns]; without remainders if there are no others than 0.
+        moves: where the input goes, and what of it; nothing where it can stay as it is.
+        edges: where zeros are.
+        views: what windows see.
+    """
+
+    shape: tuple[int, ...]
+    moves: tuple[tuple[_Index, _Index], ...]
+    edges: tuple[_Index, ...]
+    views: tuple[_View, ...]
+
+
 class _Plan(NamedTuple):
     """What follows from shapes and attributes.
 
     Attributes:
         shape: of the output.
         bias: a shape in which the bias broadcasts against it.
-        padded: the shape of the padded input.
-        inside: where the input is in it; nothing where it is all of it.
-        edges: where zeros are.
-        seen: what windows see of the padded input: [N, group, C, elements of the kernel, places].
-        steps: of these, in bytes.
-        alone: the windows are single elements, all of them: nothing has to be copied.
+        group: channels and outputs in so many groups.
+        alone: windows are single elements, all of them: nothing has to be copied.
+        whole: all is copied at once.
         entries: how much is copied at a time: entries of the batch...
         groups: groups...
         axis: along which spatial dim; all of those behind it, one place of those in front.
-        places: along that dim; 0 where it is everything.
+        places: along that dim.
         together: channels are by themselves, and computed with so many rows at a time; 0 where they are not.
     """
 
     shape: tuple[int, ...]
     bias: tuple[int, ...]
-    padded: tuple[int, ...]
-    inside: tuple[slice, ...]
-    edges: tuple[tuple[slice, ...], ...]
-    seen: tuple[int, ...]
-    steps: tuple[int, ...]
+    group: int
+    layout: _Layout
     alone: bool
+    whole: bool
     entries: int
     groups: int
     axis: int
@@ -96,93 +120,141 @@ def _plan(
     group: int,
     itemsize: int,
 ) -> _Plan:
-    (batch, channels, *sizes), (outputs, inner, *kernel) = x, w
+    batch, kernel = x[0], w[2:]
     n, weights = len(kernel), math.prod(w[1:])
-    sides = [before + size + after for size, (before, after) in zip(sizes, pads)]
     places = [
-        max((side - (k - 1) * step - 1) // stride + 1, 0)
-        for side, k, stride, step in zip(sides, kernel, strides, dilations)
+        max((before + size + after - (k - 1) * step - 1) // stride + 1, 0)
+        for size, k, stride, step, (before, after) in zip(x[2:], kernel, strides, dilations, pads)
     ]
-    inside = tuple(slice(before, before + size) for size, (before, _) in zip(sizes, pads))
-    every = slice(None)
-    ends = [(slice(0, before), slice(side - after, side)) for side, (before, after) in zip(sides, pads)]
-    edges = tuple(
-        (every,) * (2 + dim) + (end,) for dim, pair in enumerate(ends) for end in pair if end.start < end.stop
-    )
-    # what windows see
-    below = [itemsize * math.prod(sides[dim + 1 :]) for dim in range(n)]
-    image = itemsize * math.prod(sides)
-    steps = [channels * image, inner * image, image]
-    steps += [step * b for step, b in zip(dilations, below)] + [stride * b for stride, b in zip(strides, below)]
-    # how much to copy at a time
     room = _CACHE if weights < _SMALL else _LARGE
     axis, unit = n - 1, weights * itemsize  # of one place
     while axis and unit * places[axis] <= room:
         unit *= places[axis]
         axis -= 1
     count = max(1, min(places[axis], room // max(unit, 1)))
-    whole = _COLUMNS // math.gcd(math.prod(places[axis + 1 :]), _COLUMNS)
-    if whole < count < places[axis]:  # pieces of full width
-        count -= count % whole
+    full = _COLUMNS // math.gcd(math.prod(places[axis + 1 :]), _COLUMNS)
+    if full < count < places[axis]:  # pieces of full width
+        count -= count % full
     groups = entries = 1
     if axis == 0 and count == places[0]:
         groups = max(1, min(group, room // max(unit * count, 1)))
         entries = max(1, min(batch, room // max(unit * count * group, 1))) if groups == group else 1
     together = 0
-    if n == 2 and outputs == group and inner == 1 and dilations[0] == 1 and strides[1] <= 2 and kernel[0] > 1:
+    if n == 2 and w[0] == group and w[1] == 1 and dilations[0] == 1 and strides[1] <= 2 and kernel[0] > 1:
         together = _together(places[0], places[1])
     return _Plan(
-        shape=(batch, outputs, *places),
-        bias=(outputs, *[1] * n),
-        padded=(batch, channels, *sides),
-        inside=(every, every, *inside) if edges else (),
-        edges=edges,
-        seen=(batch, group, inner, *kernel, *places),
-        steps=tuple(steps),
+        shape=(batch, w[0], *places),
+        bias=(w[0], *[1] * n),
+        group=group,
+        layout=_layout(x, w, strides, dilations, pads, places, group, itemsize),
         alone=math.prod(kernel) == math.prod(strides) == 1,
+        whole=(entries, groups, axis, count) == (batch, group, 0, places[0]),
         entries=entries,
         groups=groups,
         axis=axis,
-        places=0 if (entries, groups, axis, count) == (batch, group, 0, places[0]) else count,
+        places=count,
         together=together,
+    )
+
+
+_EVERY = slice(None)
+
+
+def _layout(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+    places: Sequence[int],
+    group: int,
+    itemsize: int,
+) -> _Layout:
+    """How the input is laid out for windows to be copied from it.
+
+    NumPy is slow at steps between neighbours: elements that would be copied with such, and often, are taken apart first.
+    """
+    (batch, channels, *sizes), (_, inner, *kernel) = x, w
+    sides = [before + size + after for size, (before, after) in zip(sizes, pads)]
+    apart = strides[-1] if kernel[-1] > strides[-1] else 1
+    width = -(-sides[-1] // apart)
+    # where the input goes
+    edges: list[_Index] = []
+    for dim, (size, (before, _)) in enumerate(zip(sizes[:-1], pads)):
+        ends = (slice(0, before), slice(before + size, sides[dim]))
+        edges += [(_EVERY,) * (2 + dim) + (end,) for end in ends if end.start < end.stop]
+    rows = [slice(before, before + size) for size, (before, _) in zip(sizes[:-1], pads)]
+    moves: list[tuple[_Index, _Index]] = []
+    for remainder in range(apart):
+        first = max(0, -(-(pads[-1][0] - remainder) // apart))
+        start = first * apart + remainder - pads[-1][0]
+        stop = first + len(range(start, sizes[-1], apart))
+        ends = (slice(0, first), slice(stop, width))
+        if apart > 1:
+            edges += [(..., remainder, end) for end in ends if end.start < end.stop]
+            moves.append(((_EVERY, _EVERY, *rows, remainder, slice(first, stop)), (..., slice(start, None, apart))))
+        else:
+            edges += [(..., end) for end in ends if end.start < end.stop]
+            moves.append(((_EVERY, _EVERY, *rows, slice(first, stop)), (...,)))
+    # what windows see of it
+    below = [itemsize * apart * width * math.prod(sides[dim + 1 : -1]) for dim in range(len(kernel) - 1)]
+    image = itemsize * apart * width * math.prod(sides[:-1])
+    turn = apart // math.gcd(dilations[-1], apart)  # offsets from one with a remainder to the next
+    views = []
+    for i in range(min(turn, kernel[-1])):
+        shift, remainder = divmod(i * dilations[-1], apart)
+        steps = [channels * image, inner * image, image]
+        steps += [*[step * b for step, b in zip(dilations, below)], turn * dilations[-1] // apart * itemsize]
+        steps += [*[stride * b for stride, b in zip(strides, below)], strides[-1] // apart * itemsize]
+        shape = (batch, group, inner, *kernel[:-1], len(range(i, kernel[-1], turn)), *places)
+        views.append(_View(slice(i, None, turn), shape, (remainder * width + shift) * itemsize, tuple(steps)))
+    return _Layout(
+        (batch, channels, *sides[:-1], *([apart] if apart > 1 else []), width),
+        tuple(moves) if edges or apart > 1 else (),
+        tuple(edges),
+        tuple(views),
     )
 
 
 def _in_blocks(plan: _Plan, x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None:
     """Convolve block by block: each is copied and multiplied."""
-    if plan.edges:
-        image = np.empty(plan.padded, x.dtype)
-        for edge in plan.edges:
+    layout, group, kernel = plan.layout, plan.group, w.shape[2:]
+    if layout.moves:
+        image = np.empty(layout.shape, x.dtype)
+        for edge in layout.edges:
             image[edge] = 0
-        image[plan.inside] = x
+        for to, source in layout.moves:
+            image[to] = x[source]
     else:
         image = np.ascontiguousarray(x)
-    batch, group = plan.seen[:2]
     w = w.reshape(group, w.shape[0] // group, -1)
     weights = w.shape[2]
-    out: np.ndarray = y.reshape(batch, group, w.shape[1], -1)
+    out: np.ndarray = y.reshape(len(y), group, w.shape[1], -1)
     if plan.alone:
-        _multiply(w, image.reshape(batch, group, weights, -1), out)
+        _multiply(w, image.reshape(len(y), group, weights, -1), out)
         return
-    seen = np.ndarray(plan.seen, x.dtype, image, 0, plan.steps)
-    if not plan.places:
-        _multiply(w, seen.reshape(batch, group, weights, -1), out)
+    seen = [np.ndarray(v.shape, x.dtype, image, v.start, v.steps) for v in layout.views]
+    if plan.whole and len(seen) == 1:
+        _multiply(w, seen[0].reshape(len(y), group, weights, -1), out)
         return
     axis, count, places = plan.axis, plan.places, plan.shape[2:]
     row, slab = math.prod(places[axis + 1 :]), math.prod(places[axis:])
     room = np.empty(plan.entries * plan.groups * weights * count * row, x.dtype)
-    every = slice(None)
-    window = (every,) * (1 + len(places))
-    for entry, first in itertools.product(range(0, batch, plan.entries), range(0, group, plan.groups)):
+    elements = (_EVERY,) * len(kernel)  # channels, and all dims of the kernel but the last
+    for entry, first in itertools.product(range(0, len(y), plan.entries), range(0, group, plan.groups)):
         some = (slice(entry, entry + plan.entries), slice(first, first + plan.groups))
+        size = (min(plan.entries, len(y) - entry), min(plan.groups, group - first))
         for i, front in enumerate(np.ndindex(places[:axis])):
             for place in range(0, places[axis], count):
-                part = seen[(*some, *window, *front, slice(place, place + count))]
-                copy = room[: part.size].reshape(part.shape)
-                copy[...] = part
-                copy = copy.reshape(*part.shape[:2], weights, -1)
+                length = min(count, places[axis] - place) * row
+                copy = room[: math.prod(size) * weights * length].reshape(*size, weights, length)
+                parts = copy.reshape(*size, -1, *kernel, length // row, *places[axis + 1 :])
+                for view, part in zip(layout.views, seen):
+                    parts[(_EVERY, _EVERY, *elements, view.offsets)] = part[
+                        (*some, *elements, _EVERY, *front, slice(place, place + count))
+                    ]
                 at = i * slab + place * row
-                _multiply(w[some[1]], copy, out[(*some, every, slice(at, at + copy.shape[3]))])
+                _multiply(w[some[1]], copy, out[(*some, _EVERY, slice(at, at + length))])
 
 
 # ------------------------------------------------------------------------------------------------------------ products
@@ -226,9 +298,10 @@ def _pieces(rows: int, inner: int, columns: int) -> tuple[int, int]:
 def _pieces_pay() -> bool:
     """Whether OpenBLAS has kernels for small products on this processor, and no threads to share large ones among."""
     config = np.show_config(mode="dicts")
-    threads = next((os.environ[v] for v in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if v in os.environ), "")
+    asked = next((os.environ[v] for v in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if v in os.environ), "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        (int(threads) if threads.isdigit() else os.cpu_count() or 1) <= 2
+        (int(asked) if asked.isdigit() else cores) == 1
         and "openblas" in config["Build Dependencies"]["blas"]["name"]
         and any(f.startswith(("AVX512", "X86_V4")) for f in config["SIMD Extensions"].get("found", ()))
     )
@@ -306,9 +379,8 @@ def _by_channel(
             lines = found[: size[0], : size[1]].reshape(*size, together, deep, pitch)[..., : span : strides[1]]
             out = y[(*some, slice(run * together, (run + deep) * together))]
             whole = out.shape[2] // together
-            out[:, :, : whole * together].reshape(*size, whole, together, -1)[...] = lines[:, :, :, :whole].swapaxes(
-                2, 3
-            )
+            even = out[:, :, : whole * together].reshape(*size, whole, together, -1)
+            even[...] = lines[:, :, :, :whole].swapaxes(2, 3)
             if whole * together < out.shape[2]:
                 out[:, :, whole * together :] = lines[:, :, : out.shape[2] - whole * together, whole]
 

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from graphopt.errors import ArgumentError
+from graphopt.errors import ArgumentError, MissingDependencyError
 from graphopt.exec.executors.base import Executor, Source
 
 #: Name -> where what makes the executor is found, and the package that it needs.
@@ -65,7 +65,7 @@ def create(name: str, model: Source, **options: Any) -> Executor:
 
     Raises:
         ArgumentError: no executor has this name, or not this device.
-        MissingDependencyError: its package is not installed.
+        MissingDependencyError: its package is not installed, or broken.
         UnsupportedError: it lacks an operator or a type that the model needs.
         Exception: the executor refuses the model; see the executor.
     """
@@ -80,7 +80,10 @@ def create(name: str, model: Source, **options: Any) -> Executor:
 
 def _factory(name: str) -> Callable[..., Executor]:
     if name not in BUILT_IN:
-        factory: Callable[..., Executor] = _added()[name].load()
+        try:
+            factory: Callable[..., Executor] = _added()[name].load()
+        except (ImportError, AttributeError) as e:
+            raise MissingDependencyError(f"executor '{name}' cannot be loaded: {e}") from e
         return factory
     module, _, attribute = BUILT_IN[name][0].partition(":")
     found: Callable[..., Executor] = getattr(importlib.import_module(module), attribute)

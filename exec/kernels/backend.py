@@ -26,7 +26,7 @@ class Backend:
         name: as executors are called.
         namespace: the module of functions on arrays.
         exact: elements are objects of exact arithmetic (symbols, rationals) instead of floats.
-        lifts: what kernels give goes through `lift`.
+        lifts: what kernels get and give goes through `lift`, but for the inputs that they need on the host.
         traces: arrays may stand for values that nobody knows yet; arrays of the host are computed with on the host.
         multiplies_narrow: it has units for products of floats of 16 bits, which add up in float32.
     """
@@ -89,8 +89,13 @@ class Backend:
         if mode != "constant":
             return self.namespace.pad(x, widths, mode=mode)
         y = np.empty([a + n + b for n, (a, b) in zip(x.shape, widths, strict=True)], x.dtype)
-        y[...] = value
-        y[tuple(slice(a, a + n) for n, (a, b) in zip(x.shape, widths, strict=True))] = x
+        for axis, (a, b) in enumerate(widths):
+            front = (slice(None),) * axis
+            if a:
+                y[(*front, slice(0, a))] = value
+            if b:
+                y[(*front, slice(y.shape[axis] - b, None))] = value
+        y[tuple([slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True)])] = x
         return y
 
     # -------------------------------------------------------------------------------------------------- special functions
@@ -154,7 +159,7 @@ class Backend:
             return numpy_convolution.convolve(x, w, strides, dilations, pads, group, bias)
         from graphopt.exec.kernels import convolution
 
-        return convolution.convolve(self, x, w, strides, dilations, pads, group, bias)
+        return convolution.convolve(self, x, w, strides, dilations, tuple(pads), group, bias)
 
     def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
         """What a function for which order does not matter makes of the elements in windows; a new array.

@@ -92,7 +92,6 @@ def _found(xp: Backend, x: Array, move: Windows, storage_order: int) -> tuple[Ar
     """
     sizes, n = x.shape[2:], len(move.kernel)
     best = xp.full((*x.shape[:2], *move.places), xp.lowest(x.dtype), dtype=x.dtype)
-    where = None
     image = padded(xp, x, move.cover, xp.lowest(x.dtype))
     spots, inside = _spots(move, tuple(sizes), storage_order)
     start = spots[np.argmax(inside, axis=0), np.arange(inside.shape[1])].reshape(move.places)
@@ -105,7 +104,7 @@ def _found(xp: Backend, x: Array, move: Windows, storage_order: int) -> tuple[Ar
     return best, where + images
 
 
-@functools.lru_cache(maxsize=1 << 6)
+@functools.lru_cache(maxsize=1 << 4)
 def _spots(move: Windows, sizes: tuple[int, ...], storage_order: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the elements of windows are in an image, and whether they are in it: [elements of a window, places]."""
     n = len(sizes)

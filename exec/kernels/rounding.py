@@ -36,6 +36,6 @@ def saturate(x: Array, dtype: np.dtype[Any], zero_point: Array | None = None) ->
     x.clip(low - shift, high - shift, out=x)
     x += _LOW_BITS
     y = x.view(np.int32).astype(np.int8 if dtype in SUB_BYTE else dtype)
-    if shift:
+    if zero_point is not None and shift:
         y += zero_point.reshape(()).astype(y.dtype)  # wraps around into the range
     return y.astype(dtype) if dtype in SUB_BYTE else y

@@ -28,7 +28,6 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     if len(set(branch.outputs)) < len(branch.outputs) and any(v.type is not None for v in branch.outputs):
         return False  # one sequence given out twice would need an Identity, which old opsets have for tensors only
     parent = node.graph
-    others = [record(n) for sub in node.subgraphs if sub is not branch for n in sub.walk()]
     _free_names(rewriter.model, branch)
     constants, branch.initializers = branch.initializers, {}
     for v in constants:
@@ -50,7 +49,7 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     for v in constants:
         rewriter.drop_if_unused(v)
     kept = [record(n) for n in moved if n.graph is not None]
-    before, after = (*gone, *others, *kept), (*kept, *rewriter.take_copies())
+    before, after = (*gone, *kept), (*kept, *rewriter.take_copies())
     rewriter.ledger.record(Step("constant_if", "", parent.name, before, after, (time.perf_counter() - started) * 1e6))
     return True
 

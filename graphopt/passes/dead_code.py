@@ -51,6 +51,7 @@ def _clean(model: Model, graph: Graph, gone: list[NodeRecord]) -> None:
         before = node.prev
         if not any(v is not None and v.used for v in node.outputs) and is_pure(model, node):
             gone.append(record(node))
+            gone += [record(inner) for sub in node.subgraphs for inner in sub.walk()]
             graph.remove(node)
         node = before
     inputs = set(graph.inputs)

@@ -160,6 +160,7 @@ class Rewriter:
             read = list(Graph._reads(n))
             if gone is not None:
                 gone.append(record(n, self._names_given))
+                gone += [record(inner) for sub in n.subgraphs for inner in sub.walk()]
             n.graph.remove(n)
             self.pending.pop(n, None)
             count += n.op != "Constant"

@@ -213,6 +213,21 @@ def test_a_provider_may_follow_the_name() -> None:
         create("onnxruntime:FastProvider", model)
 
 
+@pytest.mark.parametrize("name", ["reference", "onnx.reference"])
+def test_who_has_no_devices(name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"'{name}:cuda': {name} has no devices to choose from, write '{name}'"):
+        create(f"{name}:cuda", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT))
+
+
+@pytest.mark.parametrize("entry", ["no_such_package:Zero", f"{__name__}:NoSuchClass"])
+def test_an_added_executor_that_is_not_there(monkeypatch: pytest.MonkeyPatch, entry: str) -> None:
+    broken = importlib.metadata.EntryPoint("zero", entry, "graphopt.executors")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or sys.modules[Zero.__module__])
+    monkeypatch.setattr(registry, "_added", lambda: {"zero": broken})
+    with pytest.raises(MissingDependencyError, match="executor 'zero' cannot be loaded: .*[nN]o"):
+        create("zero", b"")
+
+
 def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys, graphopt.exec.executors as e; print('onnxruntime' in sys.modules, 'onnx.reference' in sys.modules)"
@@ -249,6 +264,40 @@ def test_openvino() -> None:
         create("openvino", one_node("Identity", TensorProto.BFLOAT16, TensorProto.BFLOAT16))
     with pytest.raises(UnsupportedError, match="pass a path"):
         create("openvino", b"", folder=".")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs"),
+    [
+        ([("Dropout", "x", "z"), ("Relu", "x", "y")], ["y", "z"]),
+        ([("Relu", "x", "a"), ("Dropout", "a", "y"), ("Dropout", "a", "z")], ["z", "y"]),
+    ],
+)
+def test_openvino_keeps_the_names_of_values_that_are_one(nodes: list[tuple[str, str, str]], outputs: list[str]) -> None:
+    """Its ports go by the name of any value that is the same tensor."""
+    pytest.importorskip("openvino")
+    values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xyz"}
+    made = [helper.make_node(op, [a], [b]) for op, a, b in nodes]
+    graph = helper.make_graph(made, "g", [values["x"]], [values[name] for name in outputs])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    x = f32([-1, 2])
+    want = create("onnx.reference", model).run({"x": x})
+    got = create("openvino", model).run({"x": x})
+    assert list(got) == list(want) == outputs
+    for name in outputs:
+        np.testing.assert_array_equal(got[name], want[name])
+
+
+def test_openvino_takes_no_other_values_for_initializers() -> None:
+    pytest.importorskip("openvino")
+    x, k, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xky")
+    default = helper.make_tensor("k", TensorProto.FLOAT, [2], [2.0, 3.0])
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "k"], ["y"])], "g", [x, k], [y], [default])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    run = create("openvino", model.SerializeToString()).run
+    assert run({"x": f32([1, 1])})["y"].tolist() == [2, 3]
+    with pytest.raises(UnsupportedError, match="openvino takes inputs with an initializer for constants: k"):
+        run({"x": f32([1, 1]), "k": f32([5, 7])})
 
 
 def test_openvino_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
