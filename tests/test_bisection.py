@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -191,7 +190,9 @@ def test_a_wrong_rule_is_named(name: str, tmp_path: Path) -> None:
     found = bisect(m, on=REFERENCE, rules=[wrong])
     paths = assert_explained(found, m, wrong, tmp_path, rules=[wrong])
     text = str(found)
-    assert text.startswith(f"rewrite {found.at} of {found.steps} changes the outputs: {wrong.name} ({wrong.where}) at '")
+    assert text.startswith(
+        f"rewrite {found.at} of {found.steps} changes the outputs: {wrong.name} ({wrong.where}) at '"
+    )
     if cut is not None:
         assert found.cut and ops(onnx.load(paths[0])) == cut
         assert text.endswith(f"shown by the nodes around it: {len(cut)} node{'s' * (len(cut) > 1)}")
@@ -296,7 +297,10 @@ def test_a_wrong_constant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return [a + 1 for a in right(*args)]
 
     monkeypatch.setattr(constant_folding, "evaluate", off_by_one)
-    m = model("(float[n,3] x) => (float[n,3] y) { b = Neg(x) c = Neg(b) e = Exp(k) d = Mul(c, e) y = Tanh(d) }", k=f32([1, 2, 3]))
+    m = model(
+        "(float[n,3] x) => (float[n,3] y) { b = Neg(x) c = Neg(b) e = Exp(k) d = Mul(c, e) y = Tanh(d) }",
+        k=f32([1, 2, 3]),
+    )
     found = bisect(m, on=REFERENCE)
     assert found.step is not None and found.before is not None
     assert (found.step.rule, found.step.where) == ("constant_folding", "")
@@ -431,19 +435,220 @@ def test_noise_and_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
     @rule
     def nearly(x):
         yield op.Relu(x)
-        yield op.Relu(x * 1.0005)
-
-    monkeypatch.setattr(registry, "_added", lambda: {"noisy": SimpleNamespace(load=lambda: Noisy)})
-    m = model("(float[n,40] x) => (float[n,40] y) { a = Neg(x) b = Neg(a) c = Sin(b) r = Relu(x) y = Add(r, c) }")
+        yield op.LeakyRelu(x, alpha=5e-4)
 
     @rule
     def far(x):
         yield op.Sin(x)
         yield op.Tanh(x)
 
-    once = {"rules": [nearly_once(nearly)], "only": ["nearly_once"]}
+    monkeypatch.setattr(registry, "_added", lambda: {"noisy": SimpleNamespace(load=lambda: Noisy)})
+    m = model("(float[n,40] x) => (float[n,40] y) { a = Neg(x) b = Neg(a) c = Sin(b) r = Relu(x) y = Add(r, c) }")
+
+    once = {"rules": [nearly], "only": ["nearly"]}
     assert bisect(m, on=REFERENCE, **once)
     assert not bisect(m, on=["reference", "noisy"], **once)
     assert not bisect(m, on=REFERENCE, rtol=1e-2, **once)
     assert bisect(m, on=["reference", "noisy"], rtol=1e-6, **once)
     assert bisect(m, on=["reference", "noisy"], rules=[far], only=["far"])
+
+
+# ------------------------------------------------------------------------------------------------ models in all forms
+def test_forms_of_a_model(tmp_path: Path) -> None:
+    wrong, m, cut = planted("a wrong value")
+    onnx.save(m, tmp_path / "m.onnx")
+    before = m.SerializeToString(deterministic=True)
+    forms = [tmp_path / "m.onnx", str(tmp_path / "m.onnx"), m, m.SerializeToString(), load(m)]
+    for form in forms:
+        found = bisect(form, on=REFERENCE, rules=[wrong])
+        assert found.before is not None and ops(found.before) == cut
+    assert m.SerializeToString(deterministic=True) == before
+    onnx_ir = pytest.importorskip("onnx_ir")
+    assert bisect(onnx_ir.from_proto(m), on=REFERENCE, rules=[wrong]).at == found.at
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_external_data(whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights lie in a file beside the model; what is saved stands on its own, wherever one runs it."""
+    k = np.linspace(1, 2, 1000, dtype=np.float32)
+    text = (
+        "(float[n,1000] x) => (float[n,1000] y) { a = Mul(x, k) b = Sigmoid(a) c = Mul(a, b) d = Add(c, e) y = Sin(d) }"
+    )
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "m.onnx"
+    onnx.save(model(text, k=k, e=k), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    assert onnx.load(path, load_external_data=False).graph.initializer[0].external_data
+    if whole:
+        monkeypatch.setattr(bisecting, "_cut_out", lambda *args: None)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = bisect(path, on=REFERENCE, rules=[swish_is_hard_swish])
+    paths = assert_explained(found, path, swish_is_hard_swish, tmp_path, rules=[swish_is_hard_swish])
+    assert ops(onnx.load(paths[0])) == (["Mul", "Sigmoid", "Mul", "Add", "Sin"] if whole else ["Sigmoid", "Mul"])
+    assert (tmp_path / "small.onnx.data").exists() == whole
+    assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before
+
+
+def test_the_whole_model_where_no_part_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, m, _ = planted("a wrong value")
+    monkeypatch.setattr(bisecting, "_cut_out", lambda *args: None)
+    found = bisect(m, on=REFERENCE, rules=[wrong])
+    assert_explained(found, m, wrong, tmp_path, rules=[wrong])
+    assert found.before is not None and not found.cut
+    assert str(found).endswith(f"shown by the whole model: {len(found.before.graph)} nodes")
+
+
+def test_a_cut_that_needs_its_surroundings(tmp_path: Path) -> None:
+    """The rule asks for a shape that only the nodes before tell, and what it changes is read by nobody who tells."""
+
+    @rule
+    def one_column_is_none(x, y):
+        yield op.Add(x, y)
+        if x.shape is None or x.shape[-1] != 1:
+            return "not one column"
+        yield op.Identity(x)
+
+    text = "(float[n,3] x, float[n,3] z) => (float[n,1] y) { a = Sin(z) r = ReduceMax<axes = [1]>(x) s = ReduceMin<axes = [1]>(a) t = Add(r, s) y = Exp(t) }"
+    found = bisect(model(text), on=REFERENCE, rules=[one_column_is_none], only=["one_column_is_none"])
+    assert_explained(
+        found, model(text), one_column_is_none, tmp_path, rules=[one_column_is_none], only=["one_column_is_none"]
+    )
+    assert found.before is not None and "Sin" not in ops(found.before)
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+@pytest.fixture
+def found() -> Bisection:
+    wrong, m, _ = planted("a wrong value")
+    return bisect(m, on=REFERENCE, rules=[wrong])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_files_are_written_whole_or_not_at_all(
+    failing: int, found: Bisection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, calls = os.replace, iter(range(1, 9))
+
+    def full(*args: Any) -> None:
+        if next(calls) == failing:
+            raise OSError(28, "No space left on device")
+        replace(*args)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(SaveError, match="No space left"):
+        found.save(tmp_path / "m.onnx")
+    assert names(tmp_path) == []
+
+
+def test_places_that_cannot_be(found: Bisection, tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match="does not exist"):
+        found.save(tmp_path / "gone" / "m.onnx")
+    with pytest.raises(SaveError, match="is a folder"):
+        found.save(tmp_path)
+    with pytest.raises(SaveError, match="is a folder"):
+        found.save("")
+    (tmp_path / "m.after.onnx").mkdir()
+    with pytest.raises(SaveError, match=r"m\.after\.onnx' is a folder"):
+        found.save(tmp_path / "m.onnx")
+    assert names(tmp_path) == ["m.after.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "second"), [("a.onnx", "a.after.onnx"), ("a", "a.after.onnx"), ("a.b.onnx", "a.b.after.onnx")]
+)
+def test_names_of_files(name: str, second: str, found: Bisection, tmp_path: Path) -> None:
+    assert found.save(str(tmp_path / name)) == [tmp_path / name, tmp_path / second]
+    assert names(tmp_path) == sorted([name, second])
+    assert found.save(tmp_path / name) == [tmp_path / name, tmp_path / second], "an older one is replaced"
+
+
+# --------------------------------------------------------------------------------------------------- optimize(steps=...)
+def bits(m: Model) -> bytes:
+    return m.proto.SerializeToString(deterministic=True)
+
+
+def steps_of(m: Model) -> list[tuple[Any, ...]]:
+    assert m.report is not None
+    return [(s.rule, s.where, s.graph, s.before, s.after) for s in m.report.ledger.steps]
+
+
+def assert_every_step_is_a_model(m: ModelProto, **options: Any) -> int:
+    """After each number of rewrites a valid model, with as many nodes as the ledger says; the number of rewrites."""
+    whole = optimize(m, **options)
+    assert whole.report is not None
+    ledger, nodes = whole.report.ledger, load(m).node_count()
+    assert bits(optimize(m, steps=0, **options)) == bits(load(m)) == bits(optimize(m, 0))
+    for n in range(len(ledger.steps) + 1):
+        part = optimize(m, steps=n, **options)
+        onnx.checker.check_model(part.proto, full_check=True)
+        assert steps_of(part) == steps_of(whole)[:n]
+        assert part.node_count() == nodes, (n, ledger.steps[n - 1])
+        nodes -= ledger.steps[n].saved if n < len(ledger.steps) else 0
+    for enough in (len(ledger.steps), len(ledger.steps) + 1, 10**9):
+        assert bits(optimize(m, steps=enough, **options)) == bits(whole)
+    return len(ledger.steps)
+
+
+@settings(max_examples=60)
+@given(models())
+def test_every_step_is_a_model(made: tuple[ModelProto, dict[str, np.ndarray]]) -> None:
+    assert_every_step_is_a_model(made[0])
+    assert_every_step_is_a_model(made[0], level=1)
+
+
+def test_every_step_of_real_models() -> None:
+    assert assert_every_step_is_a_model(demo_model()) > 20
+    assert assert_every_step_is_a_model(planted("in a branch")[1]) >= 2
+    assert assert_every_step_is_a_model(planted("in a loop")[1]) >= 1
+
+
+@pytest.mark.zoo
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["redundant.raw", "shape-junk.raw", "lstm-lm.raw", "silero-vad", "convbn-net.raw", "moe-topk.raw"]
+)
+def test_every_step_of_models_from_the_zoo(name: str, zoo_dir: Path) -> None:
+    assert assert_every_step_is_a_model(onnx.load(zoo_dir / "models" / f"{name}.onnx")) > 5
+
+
+def test_steps_of_a_dead_branch() -> None:
+    """Nodes inside what goes away are counted too."""
+    text = """(bool c, float[n] x) => (float[n] y) {
+        dead = If (c) <then_branch = t () => (float[n] u) { u1 = Sin(x) u = Exp(u1) }, else_branch = e () => (float[n] v) { v = Cos(x) }>
+        live = If (yes) <then_branch = t2 () => (float[n] p) { p = Tanh(x) }, else_branch = e2 () => (float[n] q) { q1 = Cos(x) q = Exp(q1) }>
+        y = Neg(live) }"""
+    m = model(text, yes=np.array(True))
+    assert load(m).node_count() == 9
+    assert assert_every_step_is_a_model(m) == 2
+    whole = optimize(m)
+    assert whole.report is not None
+    assert [(s.rule, s.location, s.saved) for s in whole.report.ledger.steps] == [
+        ("dead_code", "dead", 4),
+        ("constant_if", "live", 3),
+    ]
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, "3", [1]])
+def test_steps_that_make_no_sense(steps: Any) -> None:
+    with pytest.raises(ArgumentError, match="steps must be a number of rewrites, 0 or more, not "):
+        optimize(demo_model(), steps=steps)
+
+
+def test_the_ledger_has_room_for_so_many() -> None:
+    step = Step("r", "", "g", (), (), 0.0)
+    open_ended, two = Ledger(), Ledger(limit=2)
+    for _ in range(5):
+        open_ended.record(step)
+    two.record(step)
+    with pytest.raises(LimitReached):
+        two.record(step)
+    assert (len(open_ended.steps), len(two.steps)) == (5, 2)
+
+
+def test_public_names() -> None:
+    assert graphopt.bisect is bisect and "bisect" in graphopt.__all__
