@@ -155,6 +155,8 @@ def bisect(
 # --------------------------------------------------------------------------------------------------- cutting it smaller
 #: How far around the nodes of a rewrite others are taken along, where these alone do not show the difference.
 _REACH = 3
+#: How many of them are left out again, one by one, to see whether it goes without.
+_TRIED = 32
 
 
 def _cut_out(
@@ -165,18 +167,27 @@ def _cut_out(
     None where no such part shows the difference.
     """
     whole = _Whole(before)
-    wider, nodes = whole.changed(before.proto, after.proto), set[int]()
-    for k in range(1 + 2 * _REACH):
-        if wider != nodes:
+
+    def shown(nodes: set[int]) -> tuple[Model, Model] | None:
+        with contextlib.suppress(GraphoptError, ValueError):  # what was cut out is no model for itself
+            part = whole.cut(nodes)
+            result = rewritten(part)
+            fired = result.report is not None and any(s.rule == rule for s in result.report.ledger.steps)
+            if fired and verify(part, result, on=on, rtol=rtol, seeds=2).verdict in ("different", "failed"):
+                return part, result
+        return None
+
+    nodes = whole.changed(before.proto, after.proto)
+    found = shown(nodes)
+    for k in range(2 * _REACH):
+        if found is None:
+            wider = nodes | (whole.producers(nodes) if k % 2 else whole.users(nodes))
+            found = shown(wider) if wider != nodes else None
             nodes = wider
-            with contextlib.suppress(GraphoptError, ValueError):  # what was cut out is no model for itself
-                part = whole.cut(nodes)
-                result = rewritten(part)
-                fired = result.report is not None and any(s.rule == rule for s in result.report.ledger.steps)
-                if fired and verify(part, result, on=on, rtol=rtol, seeds=2).verdict in ("different", "failed"):
-                    return part, result
-        wider = nodes | (whole.producers(nodes) if k % 2 else whole.users(nodes))
-    return None
+    for i in sorted(nodes)[:_TRIED] if found is not None else ():
+        if len(nodes) > 1 and (less := shown(nodes - {i})) is not None:
+            found, nodes = less, nodes - {i}
+    return found
 
 
 class _Whole:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -88,7 +89,7 @@ def sigmoid_of_seven_rows(x):
     yield op.HardSigmoid(op.Reshape(x, np.array([7, -1])))
 
 
-@rule
+@rule(always=True)
 def absolute_is_negative(x):
     """Applies although the inner node stays."""
     yield op.Abs(op.Sin(x))
@@ -99,8 +100,10 @@ def absolute_is_negative(x):
 TEXTS = {
     "a wrong value": (
         swish_is_hard_swish,
-        "(float[n,3] x, float[n,3] z) => (float[n,3] y) { a = Relu(x) b = Neg(a) c = Neg(b) s = Sigmoid(c) t = Mul(s, c) "
-        "u = Sub(t, z) v = Identity(u) w = Tanh(v) i = Identity(w) y = Exp(i) }",
+        (
+            "(float[n,3] x, float[n,3] z) => (float[n,3] y) { a = Relu(x) b = Neg(a) c = Neg(b) s = Sigmoid(c) t = Mul(s, c) "
+            "u = Sub(t, z) v = Identity(u) w = Tanh(v) i = Identity(w) y = Exp(i) }"
+        ),
         ["Sigmoid", "Mul"],
     ),
     "a wrong order of operands": (
@@ -111,31 +114,37 @@ TEXTS = {
     "the second application": (
         root_of_a_square,
         "(float[n,3] x) => (float[n,3] y) { r = Relu(x) r2 = Mul(r, r) s = Sqrt(r2) d = Sub(s, k) d2 = Mul(d, d) e = Sqrt(d2) f = Exp(e) y = Neg(f) }",
-        ["Mul", "Sqrt", "Exp"],
+        ["Mul", "Sqrt"],
     ),
     "the application to its own result": (
         permutations_the_wrong_way,
-        "(float[a,b,c] x) => (float[e,f,g] y) { r = Transpose<perm = [1, 2, 0]>(x) s = Transpose<perm = [1, 2, 0]>(r) "
-        "t = Transpose<perm = [1, 0, 2]>(s) y = Tanh(t) }",
+        (
+            "(float[a,b,c] x) => (float[e,f,g] y) { r = Transpose<perm = [1, 2, 0]>(x) s = Transpose<perm = [1, 2, 0]>(r) "
+            "t = Transpose<perm = [1, 0, 2]>(s) y = Tanh(t) }"
+        ),
         ["Transpose", "Transpose"],
     ),
     "in a branch": (
         difference_is_turned,
-        "(bool c, float[n,3] x, float[n,3] z) => (float[n,3] y) { a = Neg(x) b = Neg(a) w = Mul(z, k) r = If (c) <"
-        "then_branch = t () => (float[n,3] u) { t1 = Tanh(w) t2 = Sub(b, t1) u = Exp(t2) }, "
-        "else_branch = e () => (float[n,3] v) { v = Add(b, w) }> i = Identity(r) y = Sin(i) }",
+        (
+            "(bool c, float[n,3] x, float[n,3] z) => (float[n,3] y) { a = Neg(x) b = Neg(a) w = Mul(z, k) r = If (c) <"
+            "then_branch = t () => (float[n,3] u) { t1 = Tanh(w) t2 = Sub(b, t1) u = Exp(t2) }, "
+            "else_branch = e () => (float[n,3] v) { v = Add(b, w) }> i = Identity(r) y = Sin(i) }"
+        ),
         ["If"],
     ),
     "in a loop": (
         difference_is_turned,
-        "(float[3] x) => (float[3] y) { a = Neg(x) b = Neg(a) l = Loop (three, yes, b) <body = body (int64 i, bool go, float[3] s) => "
-        "(bool on, float[3] u) { on = Identity(go) t = Tanh(x) u = Sub(s, t) }> y = Sin(l) }",
+        (
+            "(float[3] x) => (float[3] y) { a = Neg(x) b = Neg(a) l = Loop (three, yes, b) <body = body (int64 i, bool go, float[3] s) => "
+            "(bool on, float[3] u) { on = Identity(go) t = Tanh(x) u = Sub(s, t) }> y = Sin(l) }"
+        ),
         ["Loop"],
     ),
     "an output of the model": (
         relu_is_nothing,
         "(float[n,3] x) => (float[n,3] y) { a = Exp(x) b = Neg(a) c = Neg(b) d = Sub(c, k) y = Relu(d) }",
-        ["Sub", "Relu"],
+        ["Relu"],
     ),
     "a value that many read": (
         relu_is_nothing,
@@ -150,13 +159,13 @@ TEXTS = {
     "an inner value that others read": (
         absolute_is_negative,
         "(float[n,3] x) => (float[n,3] y) { b = Exp(x) s = Sin(b) t = Abs(s) u = Mul(s, t) y = Tanh(u) }",
-        None,
+        ["Sin", "Abs"],
     ),
 }
 CONSTANTS = {"k": f32([1, 2, 3]), "three": np.array(3), "yes": np.array(True)}
 
 
-def planted(name: str) -> tuple[Rule, ModelProto, list[str] | None]:
+def planted(name: str) -> tuple[Rule, ModelProto, list[str]]:
     wrong, text, cut = TEXTS[name]
     return wrong, model(text, **{k: v for k, v in CONSTANTS.items() if f"{k}," in text or f" {k})" in text}), cut
 
@@ -193,9 +202,8 @@ def test_a_wrong_rule_is_named(name: str, tmp_path: Path) -> None:
     assert text.startswith(
         f"rewrite {found.at} of {found.steps} changes the outputs: {wrong.name} ({wrong.where}) at '"
     )
-    if cut is not None:
-        assert found.cut and ops(onnx.load(paths[0])) == cut
-        assert text.endswith(f"shown by the nodes around it: {len(cut)} node{'s' * (len(cut) > 1)}")
+    assert found.cut and ops(onnx.load(paths[0])) == cut
+    assert text.endswith(f"shown by the nodes around it: {len(cut)} node{'s' * (len(cut) > 1)}")
 
 
 @pytest.mark.parametrize(("name", "at"), [("the second application", 2), ("the application to its own result", 2)])
@@ -305,7 +313,7 @@ def test_a_wrong_constant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert found.step is not None and found.before is not None
     assert (found.step.rule, found.step.where) == ("constant_folding", "")
     assert ": constant_folding at 'e'" in str(found)
-    assert ops(found.before) == ["Exp", "Mul"]
+    assert ops(found.before) == ["Exp"]
     paths = found.save(tmp_path / "m.onnx")
     assert not verify(paths[0], optimize(paths[0], only="constant_folding"), on=REFERENCE)
 
@@ -337,12 +345,8 @@ def test_nothing_wrong(name: str) -> None:
 @settings(max_examples=25)
 @given(models())
 def test_the_packages_rules_are_right(made: tuple[ModelProto, dict[str, np.ndarray]]) -> None:
-    try:
-        found = bisect(made[0], on=REFERENCE)
-    except VerificationError as e:
-        assert e.result.verdict == "inconclusive"
-    else:
-        assert not found, found
+    with contextlib.suppress(VerificationError):  # no comparison could have told a difference
+        assert not bisect(made[0], on=REFERENCE)
 
 
 @pytest.mark.parametrize("text", ["{ a = Sub(x, x) y = Relu(a) }", "{ a = RandomNormalLike(x) b = Neg(a) y = Neg(b) }"])
@@ -499,8 +503,8 @@ def test_the_whole_model_where_no_part_will_do(tmp_path: Path, monkeypatch: pyte
     assert str(found).endswith(f"shown by the whole model: {len(found.before.graph)} nodes")
 
 
-def test_a_cut_that_needs_its_surroundings(tmp_path: Path) -> None:
-    """The rule asks for a shape that only the nodes before tell, and what it changes is read by nobody who tells."""
+def test_what_dies_with_a_node_is_cut_off(tmp_path: Path) -> None:
+    """The rule asks for a shape that the nodes before tell; they are not needed where it can be declared."""
 
     @rule
     def one_column_is_none(x, y):
@@ -509,12 +513,13 @@ def test_a_cut_that_needs_its_surroundings(tmp_path: Path) -> None:
             return "not one column"
         yield op.Identity(x)
 
-    text = "(float[n,3] x, float[n,3] z) => (float[n,1] y) { a = Sin(z) r = ReduceMax<axes = [1]>(x) s = ReduceMin<axes = [1]>(a) t = Add(r, s) y = Exp(t) }"
-    found = bisect(model(text), on=REFERENCE, rules=[one_column_is_none], only=["one_column_is_none"])
-    assert_explained(
-        found, model(text), one_column_is_none, tmp_path, rules=[one_column_is_none], only=["one_column_is_none"]
+    m = model(
+        "(float[n,3] x, float[n,3] z) => (float[n,1] y) { a = Sin(z) r = ReduceMax<axes = [1]>(x) s = ReduceMin<axes = [1]>(a) t = Add(r, s) y = Exp(t) }"
     )
-    assert found.before is not None and "Sin" not in ops(found.before)
+    chosen = {"rules": [one_column_is_none], "only": ["one_column_is_none"]}
+    found = bisect(m, on=REFERENCE, **chosen)
+    assert_explained(found, m, one_column_is_none, tmp_path, **chosen)
+    assert found.before is not None and ops(found.before) == ["Add"]
 
 
 # -------------------------------------------------------------------------------------------------------------- files

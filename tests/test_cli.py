@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +18,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import graphopt
+from graphopt import pipeline
 from graphopt.cli import main
+from graphopt.exec.executors import create, registry
 from graphopt.patterns import PHASES, all_rules, rules_of
+from graphopt.rewrite import Rule, op, rule
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("optimize", "verify", "inspect", "explain", "rules", "demo")
+COMMANDS = ("optimize", "verify", "bisect", "inspect", "explain", "rules", "demo")
 
 
 class Result(NamedTuple):
@@ -180,6 +185,12 @@ def test_runs_as_a_module(model: Path) -> None:
         (("verify", "a", "b", "--seeds", "1"), ("--seeds",)),
         (("verify", "a", "b", "--rtol", "-1"), ("--rtol",)),
         (("explain", "a", "--limit", "-1"), ("--limit",)),
+        (("bisect",), ("Missing argument", "graphopt bisect --help")),
+        (("bisect", "a", "b"), ("unexpected extra argument",)),
+        (("bisect", "a", "--outptu", "b"), ("--outptu", "--output")),
+        (("bisect", "a", "--level", "x"), ("--level",)),
+        (("bisect", "a", "--rtol", "-1"), ("--rtol",)),
+        (("bisect", "a", "--steps", "3"), ("--steps",)),
     ],
 )
 def test_bad_usage(run: Callable[..., Result], args: tuple[str, ...], words: tuple[str, ...]) -> None:
@@ -288,7 +299,7 @@ BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("command", ["optimize", "inspect", "explain", "verify"])
+@pytest.mark.parametrize("command", ["optimize", "inspect", "explain", "verify", "bisect"])
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_models(run: Callable[..., Result], tmp_path: Path, command: str, kind: str) -> None:
     folder = tmp_path / "models"
@@ -370,16 +381,18 @@ def test_levels_and_selection(run: Callable[..., Result], model: Path) -> None:
     assert rules_fired("--only", "dead_code, transpose_transpose") == ["transpose_transpose"]
 
 
+@pytest.mark.parametrize("command", ["optimize", "bisect"])
 @pytest.mark.parametrize("option", ["--without", "--only"])
-def test_unknown_rules(run: Callable[..., Result], model: Path, option: str) -> None:
-    assert_refused(run("optimize", model, option, "transpose_transpos"), option, "did you mean transpose_transpose")
-    assert_refused(run("optimize", model, option, "xyzzy"), option, "graphopt rules")
-    assert_refused(run("optimize", model, option, ""), option)
+def test_unknown_rules(run: Callable[..., Result], model: Path, command: str, option: str) -> None:
+    assert_refused(run(command, model, option, "transpose_transpos"), option, "did you mean transpose_transpose")
+    assert_refused(run(command, model, option, "xyzzy"), option, "graphopt rules")
+    assert_refused(run(command, model, option, ""), option)
     assert [p.name for p in model.parent.iterdir()] == ["model.onnx"]
 
 
-def test_unknown_level(run: Callable[..., Result], model: Path) -> None:
-    assert_refused(run("optimize", model, "--level", "9"), "level 9", "0 (load and save)")
+@pytest.mark.parametrize("command", ["optimize", "bisect"])
+def test_unknown_level(run: Callable[..., Result], model: Path, command: str) -> None:
+    assert_refused(run(command, model, "--level", "9"), "level 9", "0 (load and save)")
 
 
 def dims_of(path: Path) -> list[int | str]:
@@ -479,27 +492,30 @@ def test_external_data(run: Callable[..., Result], tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
-def test_the_input_is_never_written_to(run: Callable[..., Result], model: Path) -> None:
+@pytest.mark.parametrize("command", ["optimize", "bisect"])
+def test_the_input_is_never_written_to(run: Callable[..., Result], model: Path, command: str) -> None:
     link = model.with_name("link.onnx")
     link.symlink_to(model)
     os.link(model, model.with_name("hard.onnx"))
     (model.parent / "sub").mkdir()
     before = contents(model.parent)
     for output in (model, link, model.with_name("hard.onnx"), model.parent / "sub" / ".." / "model.onnx"):
-        assert_refused(run("optimize", model, "-o", output), str(output), "another file")
-    assert_refused(run("optimize", link, "-o", model), "another file")
+        assert_refused(run(command, model, "-o", output), str(output), "another file")
+    assert_refused(run(command, link, "-o", model), "another file")
     assert contents(model.parent) == before
 
 
-def test_weights_of_the_input_are_never_written_to(run: Callable[..., Result], tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["optimize", "bisect"])
+def test_weights_of_the_input_are_never_written_to(run: Callable[..., Result], tmp_path: Path, command: str) -> None:
     (tmp_path / "other.onnx.data").write_bytes(np.ones(512, np.float32).tobytes())
     path = external(tmp_path / "m.onnx", "other.onnx.data")
     before = contents(tmp_path)
     for name in ("other.onnx", "other.onnx.data"):
-        assert_refused(run("optimize", path, "-o", tmp_path / name), "other.onnx.data", "would be overwritten")
+        assert_refused(run(command, path, "-o", tmp_path / name), "other.onnx.data", "would be overwritten")
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("command", ["optimize", "bisect"])
 @pytest.mark.parametrize(
     ("output", "words"),
     [
@@ -512,12 +528,17 @@ def test_weights_of_the_input_are_never_written_to(run: Callable[..., Result], t
     ],
 )
 def test_outputs_that_cannot_be(
-    run: Callable[..., Result], model: Path, monkeypatch: pytest.MonkeyPatch, output: str, words: tuple[str, ...]
+    run: Callable[..., Result],
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    output: str,
+    words: tuple[str, ...],
 ) -> None:
     (model.parent / "folder").mkdir()
     monkeypatch.chdir(model.parent)
     before = contents(model.parent)
-    result = run("optimize", model, "-o", output)
+    result = run(command, model, "-o", output)
     assert_refused(result._replace(err=result.err.replace("File name", "name")), *words)
     assert contents(model.parent) == before
     assert not Path(os.devnull).is_file()
@@ -609,6 +630,173 @@ def test_verify_says_who_was_left_out(run: Callable[..., Result], model: Path, m
     assert result.out.startswith("verification: equal on reference\n")
     assert "left out: onnxruntime: not installed; pip install 'graphopt[ort]'" in result.out
     assert_refused(run("verify", model, model, "--on", "onnxruntime"), "onnxruntime", "pip install")
+
+
+@pytest.mark.parametrize("on", ["reference,onnx.reference", "onnx.reference,reference", "reference"])
+def test_verify_on_several_executors(run: Callable[..., Result], model: Path, on: str) -> None:
+    names = on.split(",")
+    for options in (["--on", on], [text for name in names for text in ("--on", name)]):
+        result = run("verify", model, model, *options)
+        assert result.code == 0
+        assert result.out.startswith(f"verification: equal on {' and '.join(names)}\n")
+    data = json.loads(run("verify", model, model, "--on", on, "--json").out)
+    assert list(dict.fromkeys(row["executor"] for row in data["rows"])) == names
+    assert all(0 <= row["noise"] <= row["tolerance"] for row in data["rows"])
+    assert data["ok"] and data["notes"] == []
+
+
+class Noisy:
+    """The reference, off by one part in a thousand."""
+
+    def __init__(self, model: Any, folder: Any = None) -> None:
+        self.inner = create("reference", model)
+
+    def run(self, feeds: Any) -> dict[str, Any]:
+        return {k: (v * 1.001).astype(v.dtype) for k, v in self.inner.run(feeds).items()}
+
+
+def test_verify_allows_for_noise(run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_added", lambda: {"noisy": SimpleNamespace(load=lambda: Noisy)})
+    k = (numpy_helper.from_array(np.float32(factor), "k") for factor in (1, 1.0005))
+    a, b = (
+        write(
+            tmp_path / name, [helper.make_node("Mul", ["x", "k"], ["y"])], [tensor("x", 99)], [tensor("y", 99)], [one]
+        )
+        for name, one in zip(("a.onnx", "b.onnx"), k)
+    )
+    result = run("verify", a, b, "--on", "reference,noisy")
+    assert result.code == 0 and "1.0e-03" in result.out
+    assert run("verify", a, b, "--on", "reference").code == 1
+    assert run("verify", a, b, "--on", "reference,noisy", "--rtol", "1e-4").code == 1
+    rows = json.loads(run("verify", a, b, "--on", "reference,noisy", "--json").out)["rows"]
+    assert {round(row["noise"], 5) for row in rows} == {1e-3}
+
+
+def test_verify_on_a_provider(run: Callable[..., Result], model: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    name = "onnxruntime:CPUExecutionProvider"
+    assert run("verify", model, model, "--on", name).out.startswith(f"verification: equal on {name}\n")
+    assert_refused(run("verify", model, model, "--on", "onnxruntime:Fast"), "no 'Fast'", "CPUExecutionProvider")
+    assert_refused(run("verify", model, model, "--on", "reference:cuda"), "reference has no devices")
+
+
+def test_verify_on_what_is_not_installed(
+    run: Callable[..., Result], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "jax" else find_spec(name, *a))
+    for on in ("jax", "reference,jax", "jax:cpu"):
+        assert_refused(run("verify", model, model, "--on", on), "pip install graphopt[jax]")
+    assert_refused(run("bisect", model, "--on", "jax"), "pip install graphopt[jax]")
+
+
+@pytest.mark.parametrize("rtol", ["inf", "nan"])
+@pytest.mark.parametrize("command", ["verify", "bisect"])
+def test_tolerances_that_make_no_sense(run: Callable[..., Result], model: Path, command: str, rtol: str) -> None:
+    args = [model] * (2 if command == "verify" else 1)
+    assert_refused(run(command, *args, "--rtol", rtol), "--rtol")
+
+
+# ----------------------------------------------------------------------------------------------------------- bisect
+@rule
+def relu_is_nothing(x):
+    yield op.Relu(x)
+    yield x
+
+
+@pytest.fixture
+def wrong_rule(monkeypatch: pytest.MonkeyPatch) -> Rule:
+    """A rule of the package that is wrong."""
+    rules = {**all_rules(), relu_is_nothing.name: relu_is_nothing}
+    monkeypatch.setattr(pipeline, "all_rules", lambda: rules)
+    monkeypatch.setattr(
+        pipeline, "rules_of", lambda phase: (*rules_of(phase), *([relu_is_nothing] * (phase == PHASES[0])))
+    )
+    return relu_is_nothing
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """Something to do, the trap, something to do."""
+    kinds = ("Neg", "Neg", "Exp", "Neg", "Relu", "Sin", "Neg", "Neg", "Tanh")
+    values = ["x", *(f"v{i}" for i in range(1, len(kinds))), "y"]
+    nodes = [helper.make_node(kind, [a], [b]) for kind, a, b in zip(kinds, values, values[1:])]
+    return write(tmp_path / "model.onnx", nodes, [tensor("x", "batch", 4)], [tensor("y", "batch", 4)])
+
+
+def test_bisect(run: Callable[..., Result], trap: Path, wrong_rule: Rule) -> None:
+    original = trap.read_bytes()
+    code, out, err = run("bisect", trap, "--on", "reference")
+    assert (code, err) == (1, "")
+    lines = out.splitlines()
+    assert lines[0] == f"rewrite 2 of 3 changes the outputs: relu_is_nothing ({wrong_rule.where}) at 'v5'"
+    assert lines[1:3] == ["  Relu -> nothing", "  shown by the nodes around it: 1 node"]
+    assert lines[3] == "verification: different on reference"
+    folder = trap.parent
+    assert (
+        lines[-1] == f"written    {folder / 'model.bisect.onnx'}, and with the rewrite applied model.bisect.after.onnx"
+    )
+    assert sorted(p.name for p in folder.iterdir()) == ["model.bisect.after.onnx", "model.bisect.onnx", "model.onnx"]
+    assert trap.read_bytes() == original
+    small = folder / "model.bisect.onnx"
+    assert [n.op_type for n in onnx.load(small).graph.node] == ["Relu"]
+    assert run("verify", small, folder / "model.bisect.after.onnx", "--on", "reference").code == 1
+    result = run("optimize", small, "--only", "relu_is_nothing", "--verify", "--quiet")
+    assert result.code == 1 and "nothing was written" in result.err
+
+
+def test_bisect_a_selection(run: Callable[..., Result], trap: Path, wrong_rule: Rule) -> None:
+    target = trap.with_name("out.onnx")
+    result = run("bisect", trap, "--only", "relu_is_nothing", "-o", target, "--on", "reference")
+    assert result.code == 1 and result.out.startswith("rewrite 1 of 1 changes the outputs: relu_is_nothing")
+    assert sorted(p.name for p in trap.parent.iterdir()) == ["model.onnx", "out.after.onnx", "out.onnx"]
+    for options in (["--without", "relu_is_nothing"], ["--level", "1"], ["--rtol", "100"], ["--level", "0"]):
+        result = run("bisect", trap, "-o", trap.with_name("none.onnx"), "--on", "reference", *options)
+        assert (result.code, result.err) == (0, "")
+        assert "changes the outputs\nverification: equal on reference\n" in result.out
+    assert not trap.with_name("none.onnx").exists()
+
+
+def test_bisect_finds_nothing(run: Callable[..., Result], trap: Path) -> None:
+    code, out, err = run("bisect", trap)
+    assert (code, err) == (0, "")
+    assert out.startswith("no rewrite of 2 changes the outputs\nverification: equal on reference")
+    assert [p.name for p in trap.parent.iterdir()] == ["model.onnx"]
+
+
+def test_bisect_inconclusive(run: Callable[..., Result], tmp_path: Path) -> None:
+    path = one_node(tmp_path / "m.onnx", "RandomNormalLike", 4)
+    code, out, err = run("bisect", path, "--on", "reference")
+    assert code == 3
+    assert out.startswith("verification: inconclusive on reference\n") and "not deterministic" in out
+    assert err == "graphopt: nothing to bisect: no comparison could have told a difference\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_bisect_writes_both_files_or_none(
+    run: Callable[..., Result], trap: Path, wrong_rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for taken in ("out.onnx", "out.after.onnx"):
+        trap.with_name(taken).mkdir()
+        assert_refused(run("bisect", trap, "-o", trap.with_name("out.onnx")), taken, "is a folder")
+        trap.with_name(taken).rmdir()
+    copy = trap.with_name("out.after.onnx")
+    trap.rename(copy)
+    assert_refused(run("bisect", copy, "-o", copy.with_name("out.onnx")), "out.after.onnx", "another file")
+    copy.rename(trap)
+    monkeypatch.setattr(os, "replace", broken(OSError(28, "No space left on device")))
+    code, out, err = run("bisect", trap, "--on", "reference")
+    assert code == 2 and "written" not in out
+    assert (
+        err == f"graphopt: error: '{trap.with_name('model.bisect.onnx')}' cannot be written: No space left on device\n"
+    )
+    assert [p.name for p in trap.parent.iterdir()] == ["model.onnx"]
+
+
+def test_bisect_in_a_process(trap: Path) -> None:
+    done = in_a_process("bisect", "model.onnx", "--on", "reference", cwd=trap.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("no rewrite of 2 changes the outputs\n")
 
 
 # ---------------------------------------------------------------------------------------------------------- inspect
@@ -836,12 +1024,16 @@ def test_demo_without_onnxruntime(run: Callable[..., Result], monkeypatch: pytes
 
 # -------------------------------------------------------------------------------------------------------- terminals
 @pytest.mark.parametrize("columns", [80, 40])
-def test_everything_fits_the_terminal(terminal: Callable[..., Result], model: Path, columns: int) -> None:
+def test_everything_fits_the_terminal(
+    terminal: Callable[..., Result], model: Path, trap: Path, wrong_rule: Rule, columns: int
+) -> None:
     from rich.text import Text
 
     for args in (
         ("optimize", model, "-o", model.with_name("o.onnx"), "--verify"),
         ("verify", model, model, "--on", "reference"),
+        ("bisect", model, "--on", "reference"),
+        ("bisect", trap, "--on", "reference", "-o", trap.with_name("a_rather_long_name_for_a_model.onnx")),
         ("inspect", model),
         ("explain", model, "--why-not"),
         ("rules",),

@@ -35,10 +35,11 @@ def deform_conv(
     offset = offset.reshape(batch, offset_group, elements, n, count)
     mask = None if mask is None else mask.reshape(batch, offset_group, elements, count)
     grid = _elements(move)
-    pixels = x.reshape(batch * offset_group, channels // offset_group, -1).transpose(0, 2, 1)
+    pixels = x.reshape(batch * offset_group, channels // offset_group, math.prod(x.shape[2:])).transpose(0, 2, 1)
     pixels = pixels.reshape(-1, channels // offset_group)  # a row for each pixel of each group
-    w = w.reshape(group, w.shape[0] // group, -1)
-    samples = max(_SAMPLES, x.size + batch * w.shape[0] * w.shape[1] * count)
+    outputs = w.shape[0]
+    w = w.reshape(group, outputs // group, math.prod(w.shape[1:]))
+    samples = max(_SAMPLES, x.size + batch * outputs * count)
     step = max(1, samples // max(batch * channels * elements, 1))
     parts = []
     for start in range(0, max(count, 1), step):
@@ -48,7 +49,7 @@ def deform_conv(
         seen = seen.transpose(0, 1, 4, 2, 3).reshape(batch, group, w.shape[2], positions.shape[-1])
         parts.append(xp.matmul(w, seen))
     y = parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=-1)
-    y = y.reshape(batch, -1, *move.places)
+    y = y.reshape(batch, outputs, *move.places)
     return y if b is None else y + b.reshape(-1, *[1] * n)
 
 

@@ -24,6 +24,7 @@ from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.plan import Plan
 from graphopt.exec.planning import plan
 from graphopt.ir import load
+from tests.ir.building import parse
 from tests.property_graphs import models
 
 Example = tuple[ModelProto, dict[str, np.ndarray]]
@@ -136,3 +137,36 @@ def test_the_reference_run_twice(example: Example) -> None:
     first, second = (list(session.run(feeds).values()) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+
+
+# ------------------------------------------------------------------------------------------------- the test above tested
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("m = Mul(x, x) y = Floor(m)", True),  # 0.0625
+        ("m = Mul(x, x) h = Sin(m) k = Sin(m) d = Sub(h, k) y = Sign(d)", False),  # 0, but for rounding
+        ("m = Add(x, three) n = Mul(m, m) o = Mul(n, n) p = Mul(o, o) q = Mul(p, p) r = Mul(q, q) y = Sin(r)", False),  # of 2.5e16
+        ("m = Mul(x, x) y = Sub(m, m)", True),
+        ("m = Neg(x) y = Floor(m)", True),
+    ],
+)
+def test_examples_that_say_nothing(body: str, says: bool) -> None:
+    model = parse(f"g (float[2] x, float three) => (float[2] y) {{ {body} }}")
+    assert says_something(model, {"x": np.float32([0.25, 0.25]), "three": np.float32(3)}) is says
+
+
+@pytest.mark.parametrize("text", ["y = Sub(x, z)", "m = Sub(x, z) y = Floor(m)", "y = If (c) <then_branch = t () => (float[2] p) { p = Sub(x, z) }, else_branch = e () => (float[2] q) { q = Sub(z, x) }>"])
+def test_a_wrong_executor_is_noticed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes the operands of a difference for each other."""
+    model = parse(f"g (float[2] x, float[2] z, bool c) => (float[2] y) {{ {text} }}")
+    feeds = {"x": np.float32([1.3, 2]), "z": np.float32([5, 0.1]), "c": np.array(True)}
+
+    class Wrong:
+        def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return right("reference", model.SerializeToString()).run({**feeds, "x": feeds["z"], "z": feeds["x"]})
+
+    right = create
+    monkeypatch.setitem(globals(), "create", lambda name, source: Wrong() if name == "wrong" else right(name, source))
+    with pytest.raises(AssertionError, match="^wrong differs"):
+        check("wrong", (model, feeds))
+    check("reference", (model, feeds))
