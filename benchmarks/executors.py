@@ -73,7 +73,7 @@ class Runs:
         import gc
         import tracemalloc
 
-        from graphopt.exec.kernels.backend import REFERENCE
+        from graphopt.exec.backends.numpy import REFERENCE
         from graphopt.exec.planning import plan
         from graphopt.ir import load
 
@@ -127,7 +127,7 @@ def _session(executor: str, path: str, optimized: bool) -> Callable[[Mapping[str
 
 def _largest_live_set(steps: Any, inputs: list[Any]) -> int:
     """Bytes of the tensors that are needed at once, at the step where these are most; inputs are the caller's."""
-    from graphopt.exec.kernels.backend import REFERENCE
+    from graphopt.exec.backends.numpy import REFERENCE
     from graphopt.exec.plan import run_step
 
     slots = steps.slots(inputs)

@@ -326,11 +326,11 @@ def on_reference(model: Any, feeds: Mapping[str, Any], row_major: bool = False) 
     """
     import numpy as np
 
-    from graphopt.exec.kernels.backend import Backend
+    from graphopt.exec.backends.numpy import NumPyBackend
     from graphopt.exec.planning import plan
     from graphopt.ir import load
 
-    class RowMajor(Backend):
+    class RowMajor(NumPyBackend):
         lifts = True
 
         def lift(self, value: Any) -> Any:
@@ -341,7 +341,7 @@ def on_reference(model: Any, feeds: Mapping[str, Any], row_major: bool = False) 
     defaults = {v.name: graph.initializers[v].numpy() for v in graph.inputs if v in graph.initializers}
     inputs = [feeds.get(v.name, defaults.get(v.name)) for v in graph.inputs]
     with np.errstate(all="ignore"):
-        return plan(loaded).run(RowMajor() if row_major else Backend(), inputs)
+        return plan(loaded).run(RowMajor() if row_major else NumPyBackend(), inputs)
 
 
 def distance(want: Sequence[Any], got: Sequence[Any]) -> float:

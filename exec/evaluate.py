@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphopt.errors import RunError, UnsupportedError
-from graphopt.exec.kernels.backend import REFERENCE
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.planning import plan_node
 from graphopt.ir import Model, Node
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from graphopt.errors import GraphoptError, RunError
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.kernels import Kernel
-from graphopt.exec.kernels.backend import REFERENCE, Backend
+from graphopt.exec.kernels.backend import Backend
 
 #: Told of a step that ran, and of the nanoseconds at which it began.
 Watch = Callable[["Step", int], None]

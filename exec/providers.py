@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphopt.errors import ArgumentError, MissingDependencyError
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.environment import ENV, hold_memory, numpy_settings
-from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.options import SessionOptions
 from graphopt.exec.plan import Plan, Step
 from graphopt.exec.planning import plan

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.backends.numpy import NumPyBackend
 from graphopt.exec.kernels.dtypes import is_float
 
 
@@ -44,7 +44,7 @@ class Algebra:
     functions: Mapping[str, Callable[..., Any]]
 
 
-class ExactBackend(Backend):
+class ExactBackend(NumPyBackend):
     """See `Backend`; arrays of dtype object are exact, integers and booleans stay as they are."""
 
     exact = True

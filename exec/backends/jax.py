@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphopt.errors import MissingDependencyError
+from graphopt.exec.kernels import pooling
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.convolution import convolve
 from graphopt.exec.kernels.dtypes import is_narrow
+from graphopt.exec.kernels.random import stream
 from graphopt.exec.kernels.rounding import limits
 
 try:
@@ -85,10 +87,11 @@ class JaxBackend(Backend):
         return jax.scipy.special.erf(x)
 
     def uniform(self, shape: Sequence[int], seed: float | None) -> Any:
-        if seed is not None:
-            return super().uniform(shape, seed)
-        # A compiled program asks for them whenever it runs.
-        return io_callback(functools.partial(super().uniform, shape, None), jax.ShapeDtypeStruct(shape, jnp.float64))
+        def draw() -> Any:
+            return stream(seed).random_sample(shape)
+
+        # Without a seed a compiled program asks for them whenever it runs.
+        return io_callback(draw, jax.ShapeDtypeStruct(shape, jnp.float64)) if seed is None else draw()
 
     def sum(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         return jnp.sum(x, axis=axis, dtype=None if x.dtype == bool else x.dtype, keepdims=keepdims)
@@ -128,8 +131,8 @@ class JaxBackend(Backend):
             y = on_accelerator(x, w, strides, dilations, tuple(pads), group)
         return (y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))).astype(given)
 
-    def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
-        return function(x)
+    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
+        return pooling.gathered(self, combine, x, windows, nothing)
 
     def scan(
         self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False
@@ -144,6 +147,9 @@ class JaxBackend(Backend):
         else:
             where = jnp.argsort(x, axis=-1, stable=True)[..., :k]
         return jnp.take_along_axis(x, where, -1), where
+
+    def differentiable(self) -> Backend:
+        return self
 
     def gradient(self, function: Callable[..., Any], inputs: Sequence[Any], count: int) -> tuple[Any, ...]:
         derivative = jax.grad(lambda *xs: jnp.sum(function(*xs)), argnums=tuple(range(count)))

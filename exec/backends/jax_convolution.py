@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.windows import Pads, padded, windows
 
-
 #: Images up to this number are multiplied one after the other.
 _FEW = 8
 

@@ -15,8 +15,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from graphopt.errors import RunError
 from graphopt.exec.backends.jax import JaxBackend
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.environment import ENV
-from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.kernels.dtypes import SUB_BYTE
 from graphopt.exec.partition import Segment, Stage, partition
 from graphopt.exec.plan import Plan, Step, run_step

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphopt.exec.kernels.backend import REFERENCE
-from graphopt.exec.kernels.windows import padded
+from graphopt.exec.kernels.windows import cropped
 
 #: Bytes to copy at a time: a cache; more where weights do not fit into it either, as a block has to read all of them.
 _CACHE, _LARGE = 1 << 20, 1 << 22
@@ -38,7 +37,7 @@ def convolve(
     """See `Backend.convolve`."""
     pads = tuple(pads)
     if any(before < 0 or after < 0 for before, after in pads):
-        x = padded(REFERENCE, x, tuple((min(before, 0), min(after, 0)) for before, after in pads))
+        x = cropped(x, pads)
         pads = tuple((max(before, 0), max(after, 0)) for before, after in pads)
     plan = _plan(x.shape, w.shape, tuple(strides), tuple(dilations), pads, group, x.itemsize)
     y = np.empty(plan.shape, x.dtype)

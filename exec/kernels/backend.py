@@ -10,17 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.exec.kernels import products, sums
-
-#: Elements that fit into the second-level cache beside a few temporaries.
-_BLOCK = 1 << 14
-
 
 class Backend:
     """An array namespace. Every function that is not defined here is the namespace's own: `xp.concatenate`, `xp.where`...
 
-    This class is the NumPy one, the reference; the others derive from it and say what differs. Literals that are no
-    integers go through `number`, which keeps the dtype (and exactness, where elements are exact).
+    What a backend cannot do otherwise than its library does is here already; the rest its class in `graphopt.exec.backends`
+    has to say. Literals that are no integers go through `number`, which keeps the dtype (and exactness, where elements are
+    exact).
 
     Attributes:
         name: as executors are called.
@@ -31,8 +27,8 @@ class Backend:
         multiplies_narrow: it has units for products of floats of 16 bits, which add up in float32.
     """
 
-    name = "numpy"
-    namespace: ModuleType = np
+    name: str
+    namespace: ModuleType
     exact = False
     traces = False
     multiplies_narrow = False
@@ -71,66 +67,48 @@ class Backend:
 
     def into(self, function: Callable[[Any], Any], x: Any) -> Any:
         """`function(x)` of a temporary that its caller made and needs no more: NumPy writes the result over it."""
-        return function(x, out=x) if isinstance(function, np.ufunc) and isinstance(x, np.ndarray) else function(x)
+        return function(x)
 
     def saturate(self, x: Any, dtype: Any, zero_point: Any = None) -> Any:
         """A float32 temporary as integers of up to 16 bits: rounded half to even, plus the zero point, clipped.
 
         NumPy writes over `x`.
         """
-        from graphopt.exec.kernels.rounding import saturate
-
-        return saturate(x, dtype, zero_point)
+        raise NotImplementedError
 
     def pad(self, x: Any, widths: Sequence[tuple[int, int]], value: Any = 0, mode: str = "constant") -> Any:
         """`numpy.pad`; the value is cast to the array's dtype."""
-        if not any(a or b for a, b in widths):
-            return x
-        if mode != "constant":
-            return self.namespace.pad(x, widths, mode=mode)
-        y = np.empty([a + n + b for n, (a, b) in zip(x.shape, widths, strict=True)], x.dtype)
-        for axis, (a, b) in enumerate(widths):
-            front = (slice(None),) * axis
-            if a:
-                y[(*front, slice(0, a))] = value
-            if b:
-                y[(*front, slice(y.shape[axis] - b, None))] = value
-        y[tuple([slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True)])] = x
-        return y
+        raise NotImplementedError
 
     # -------------------------------------------------------------------------------------------------- special functions
     def erf(self, x: Any) -> Any:
         """The error function, to a few units in the last place."""
-        from graphopt.exec.kernels.special import erf
-
-        return erf(x)
+        raise NotImplementedError
 
     def uniform(self, shape: Sequence[int], seed: float | None) -> Any:
         """Random float64 numbers from 0 to before 1, the same for the same seed; None: others each time."""
-        from graphopt.exec.kernels.random import stream
-
-        return np.asarray(stream(seed).random_sample(shape))
+        raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------------ sums and products
     def sum(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.sum` in the array's own dtype (booleans are counted), exact to a few units in the last place."""
-        return sums.total(x, axis, keepdims)
+        raise NotImplementedError
 
     def max(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.max`."""
-        return sums.folded(np.maximum, x, axis, keepdims)
+        raise NotImplementedError
 
     def min(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.min`."""
-        return sums.folded(np.minimum, x, axis, keepdims)
+        raise NotImplementedError
 
     def prod(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.prod` in the array's own dtype."""
-        return sums.folded(np.multiply, x, axis, keepdims)
+        raise NotImplementedError
 
     def matmul(self, a: Any, b: Any, dtype: Any = None) -> Any:
         """`numpy.matmul` of arrays of one dtype, whichever that is; the result's dtype may be a wider one."""
-        return products.matmul(a, b) if dtype is None else products.matmul(self.cast(a, dtype), self.cast(b, dtype))
+        raise NotImplementedError
 
     def convolve(
         self,
@@ -153,13 +131,7 @@ class Backend:
             group: channels and outputs in so many groups, each by itself.
             bias: a number for each output, which is added.
         """
-        if x.dtype.char in "fd":
-            from graphopt.exec.backends import numpy_convolution
-
-            return numpy_convolution.convolve(x, w, strides, dilations, pads, group, bias)
-        from graphopt.exec.kernels import convolution
-
-        return convolution.convolve(self, x, w, strides, dilations, tuple(pads), group, bias)
+        raise NotImplementedError
 
     def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
         """What a function for which order does not matter makes of the elements in windows; a new array.
@@ -170,13 +142,11 @@ class Backend:
             windows: over the spatial dims, a `Windows`.
             nothing: what padding holds, which changes no result.
         """
-        if isinstance(combine, np.ufunc) and x.dtype.kind in "fiu":
-            from graphopt.exec.backends import numpy_pooling
+        raise NotImplementedError
 
-            return numpy_pooling.fold_windows(combine, x, windows, nothing)
-        from graphopt.exec.kernels import pooling
-
-        return pooling.gathered(self, combine, x, windows, nothing)
+    def unabridged(self) -> Any:
+        """A context in which float32 products keep all bits of their factors, which devices may cut otherwise."""
+        return contextlib.nullcontext()
 
     # -------------------------------------------------------------------------------------------------- heavy machinery
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
@@ -185,19 +155,7 @@ class Backend:
         Args:
             size: elements of the result for one entry.
         """
-        step = max(1, _BLOCK // max(size, 1))
-        if len(x) <= step:
-            return function(x)
-        first = function(x[:step])
-        y = np.empty((len(x), *first.shape[1:]), first.dtype)
-        y[:step] = first
-        for i in range(step, len(x), step):
-            y[i : i + step] = function(x[i : i + step])
-        return y
-
-    def unabridged(self) -> Any:
-        """A context in which float32 products keep all bits of their factors, which devices may cut otherwise."""
-        return contextlib.nullcontext()
+        return function(x)
 
     def scan(
         self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False
@@ -213,33 +171,18 @@ class Backend:
         Returns:
             The last state, and the ys stacked along a new leading axis (None on NumPy where there were no turns).
         """
-        several = isinstance(xs, tuple)
-        turns = len(xs[0] if several else xs)
-        ys: Any = None
-        for t in range(turns)[::-1] if reverse else range(turns):
-            state, y = step(state, tuple([x[t, ...] for x in xs]) if several else xs[t, ...])
-            if ys is None:  # now it is known what comes out: room for all turns
-                parts = [np.empty((turns, *part.shape), part.dtype) for part in (y if isinstance(y, tuple) else (y,))]
-                ys = tuple(parts) if isinstance(y, tuple) else parts[0]
-            if isinstance(y, tuple):
-                for all_turns, part in zip(ys, y, strict=True):
-                    all_turns[t] = part
-            else:
-                ys[t] = y
-        return state, ys
+        raise NotImplementedError
 
     def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:
         """The k largest (or smallest) along the last axis, in order, and where they stand (int64).
 
         Of equal ones the one in front comes first; NaN counts as larger than any number.
         """
-        from graphopt.exec.kernels.selection import first_k
-
-        return first_k(x, k, largest)
+        raise NotImplementedError
 
     def gradient(self, function: Callable[..., Any], inputs: Sequence[Any], count: int) -> tuple[Any, ...]:
         """Derivatives of the sum of a function's elements by the first `count` inputs."""
-        return tuple(np.asarray(g) for g in self.differentiable().gradient(function, inputs, count))
+        raise NotImplementedError
 
     def differentiable(self) -> Backend:
         """The backend that can differentiate what it computes: JAX's.
@@ -247,9 +190,7 @@ class Backend:
         Raises:
             MissingDependencyError: it is not installed.
         """
-        from graphopt.exec.backends.jax import JAX
-
-        return JAX
+        raise NotImplementedError
 
     def put(self, x: Any, index: Any, values: Any, combine: str = "set") -> Any:
         """A copy of `x` with `values` at `index` (as in x[index] = values).
@@ -257,21 +198,4 @@ class Backend:
         Args:
             combine: 'set', or what to do with what is there, repeated indices included: 'add', 'mul', 'max', 'min'.
         """
-        y = np.array(x, order="C")
-        if combine == "set":
-            y[index] = values
-        else:
-            ufunc = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[combine]
-            if y.ndim > 1 and isinstance(index, np.ndarray) and index.ndim == 1:  # rows, for which `at` is slow
-                if len(np.unique(index % max(len(y), 1))) == len(index):
-                    y[index] = ufunc(y[index], values)
-                    return y
-                size = math.prod(y.shape[1:])
-                values = np.broadcast_to(values, (len(index), *y.shape[1:])).reshape(-1)
-                ufunc.at(y.reshape(-1), (index[:, None] * size + np.arange(size)).reshape(-1), values)
-            else:
-                ufunc.at(y, index, values)
-        return y
-
-
-REFERENCE = Backend()
+        raise NotImplementedError

@@ -152,10 +152,13 @@ def halves(total: int, upper: bool) -> tuple[int, int]:
 
 def padded(xp: Any, x: Array, pads: Pads, value: Any = 0) -> Array:
     """The spatial dims of an image with elements added at their ends, or taken away where pads are negative."""
-    if any(before < 0 or after < 0 for before, after in pads):
-        kept = [
-            slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape[2:], pads, strict=True)
-        ]
-        x = x[(..., *kept)]
-        pads = tuple((max(before, 0), max(after, 0)) for before, after in pads)
-    return xp.pad(x, ((0, 0), (0, 0), *pads), value)
+    x = cropped(x, pads)
+    return xp.pad(x, ((0, 0), (0, 0), *((max(before, 0), max(after, 0)) for before, after in pads)), value)
+
+
+def cropped(x: Array, pads: Pads) -> Array:
+    """An image less the elements that negative pads take away."""
+    if all(before >= 0 and after >= 0 for before, after in pads):
+        return x
+    kept = [slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape[2:], pads, strict=True)]
+    return x[(..., *kept)]

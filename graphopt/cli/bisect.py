@@ -9,7 +9,7 @@ import typer
 
 from graphopt.cli import options
 from graphopt.cli.optimize import check_data, check_target
-from graphopt.cli.output import DIFFERENT, INCONCLUSIVE, OK, err, out, show_verification
+from graphopt.cli.output import DIFFERENT, INCONCLUSIVE, OK, err, out, place, show_verification
 
 Output = Annotated[
     Path | None,
@@ -51,7 +51,10 @@ def bisect(
         show_verification(screen, e.result, all_executors=not on)
         err().line("graphopt: nothing to bisect: no comparison could have told a difference")
         return INCONCLUSIVE
-    for line in str(found).splitlines():
+    text = str(found)
+    if found.step is not None and found.step.where:
+        text = text.replace(found.step.where, place(found.step.where))
+    for line in text.splitlines():
         screen.block(line.lstrip(), len(line) - len(line.lstrip()))
     assert found.verification is not None
     show_verification(screen, found.verification, all_executors=not on)

@@ -29,8 +29,8 @@ from graphopt.exec.backends.exact import (
     symbols,
     uninterpreted,
 )
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.kernels import kernel_for
-from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.planning import plan
 from graphopt.ir import load
 from tests.ir.building import parse, with_constants

@@ -19,7 +19,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 import graphopt.exec as own
 from graphopt.errors import ArgumentError, MissingDependencyError, RunError
 from graphopt.exec.backends import devices
-from graphopt.exec.kernels.backend import REFERENCE
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.plan import Plan
 from graphopt.exec.planning import plan
 from graphopt.ir import load
@@ -124,7 +124,7 @@ def test_values_of_the_host_are_part_of_the_key() -> None:
 def test_fingerprints_tell_dtypes_and_shapes_apart(to: np.ndarray) -> None:
     seen = {
         jax_program._fingerprint(v)
-        for v in (to, to.astype(np.int32), to.astype(bool), to.reshape(-1, 1), [to], to.astype(str).astype(object), None)
+        for v in (to, to.astype(np.uint64), to.astype(bool), to.reshape(-1, 1), [to], to.astype(str).astype(object), None)
     }
     assert len(seen) == 7
     assert jax_program._fingerprint(to.copy()) in seen
@@ -150,8 +150,8 @@ DEPENDS = {
     ),
     "top k": ("g (float[2,3] x, int64[1] k) => (float[2,m] v, int64[2,m] i) { a = Neg(x) v, i = TopK(a, k) }", [X, np.array([2])], ""),
     "sequences": (
-        "g (float[2,3] x, int64 at) => (seq(float[2,3]) s, float[2,3] y, float[4,3] z) { a = Neg(x) q = SequenceConstruct(x, a) "
-        "s = SequenceInsert(q, a) y = SequenceAt(s, at) z = ConcatFromSequence<axis = 0>(q) }",
+        ("g (float[2,3] x, int64 at) => (seq(float[2,3]) s, float[2,3] y, float[4,3] z) { a = Neg(x) q = SequenceConstruct(x, a) "
+        "s = SequenceInsert(q, a) y = SequenceAt(s, at) z = ConcatFromSequence<axis = 0>(q) }"),
         [X, np.array(1)], "",
     ),
     "sequences that are fed": (
@@ -166,6 +166,16 @@ def test_shapes_that_depend_on_elements(what: str) -> None:
     text, feeds, host = DEPENDS[what]
     program = same(parse(text, 18, check=False), *feeds)
     assert " ".join(on_host(program)) == host
+
+
+def test_kernels_on_the_host_get_arrays_of_the_host() -> None:
+    steps = planned(parse("g (float[2,3] x) => (seq(float[2,n]) q) { a = Neg(x) s = Cast<to = 9>(a) c = Gather(s, i) b = Compress<axis = 1>(a, c) q = SplitToSequence(b) }".replace("{ a =", "<int64 i = {0}> { a =")))  # fmt: skip
+    compress = steps.steps[3]
+    got: list[Any] = []
+    function = compress.kernel.function
+    compress.kernel = dataclasses.replace(compress.kernel, function=lambda xp, *xs, **a: got.extend((xp, *xs)) or function(xp, *xs, **a))
+    JaxProgram(steps).run([X])
+    assert got[0] is REFERENCE and [type(v) for v in got[1:]] == [np.ndarray, np.ndarray]
 
 
 def test_other_elements_give_other_shapes() -> None:

@@ -93,8 +93,8 @@ CASES: dict[str, tuple[str, list[Words]]] = {
         [("", "a"), ("s p", "y")],
     ),
     "a shape follows from elements": (
-        f"g ({X}) => (float[a] y, float[2,3] z) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) i = Cast<to = 7>(m) s = Neg(i) "
-        "t = Unsqueeze(i, zero) y = Expand(m, t) z = Neg(a) }",
+        (f"g ({X}) => (float[a] y, float[2,3] z) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) i = Cast<to = 7>(m) s = Neg(i) "
+        "t = Unsqueeze(i, zero) y = Expand(m, t) z = Neg(a) }"),
         [("", "a z"), ("m i t", "s y")],
     ),
     "elements that no arithmetic of shapes leads to": (
@@ -124,23 +124,23 @@ CASES: dict[str, tuple[str, list[Words]]] = {
         [("t u", "y")],
     ),
     "a condition that is fed": (
-        f"g ({X}, bool c) => (float[2,3] y) {{ a = Exp(x) y = If (c) <then_branch = t () => (float[2,3] p) {{ p = Neg(a) }}, "
-        "else_branch = e () => (float[2,3] q) { q = Neg(x) }> }",
+        (f"g ({X}, bool c) => (float[2,3] y) {{ a = Exp(x) y = If (c) <then_branch = t () => (float[2,3] p) {{ p = Neg(a) }}, "
+        "else_branch = e () => (float[2,3] q) { q = Neg(x) }> }"),
         [("", "a y")],
     ),
     "a condition that depends on elements": (
-        f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) c = Greater(m, two) y = If (c) <"
-        "then_branch = t () => (float[2,3] p) { p = Neg(a) }, else_branch = e () => (float[2,3] q) { q = Neg(x) }> }",
+        (f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) c = Greater(m, two) y = If (c) <"
+        "then_branch = t () => (float[2,3] p) { p = Neg(a) }, else_branch = e () => (float[2,3] q) { q = Neg(x) }> }"),
         [("", "a"), ("m c", "y")],
     ),
     "a loop that is counted": (
-        f"g ({X}, int64 n) => (float[2,3] y) {{ a = Exp(x) y = Loop (n, , a) <body = b (int64 i, bool go, float[2,3] s) => "
-        "(bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }",
+        (f"g ({X}, int64 n) => (float[2,3] y) {{ a = Exp(x) y = Loop (n, , a) <body = b (int64 i, bool go, float[2,3] s) => "
+        "(bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }"),
         [("", "a y")],
     ),
     "a loop whose number of turns depends on elements": (
-        f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) n = Cast<to = 7>(m) y = Loop (n, , a) <"
-        "body = b (int64 i, bool go, float[2,3] s) => (bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }",
+        (f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) n = Cast<to = 7>(m) y = Loop (n, , a) <"
+        "body = b (int64 i, bool go, float[2,3] s) => (bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }"),
         [("", "a"), ("m n", "y")],
     ),
     "random numbers are not constants": (

@@ -17,9 +17,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 import graphopt.exec as own
 from benchmarks import conformance, suite
 from graphopt.errors import GraphoptError, ModelError, RunError, UnsupportedError
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.evaluate import CannotEvaluate, evaluate
 from graphopt.exec.kernels import kernel, registry
-from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.plan import EMPTY, Plan, Step, describe, run_step
 from graphopt.exec.planning import plan, plan_node
 from graphopt.ir import Node, load
@@ -381,12 +381,12 @@ def test_a_function_goes_before_a_kernel_of_its_name_except_our_own() -> None:
 # ------------------------------------------------------------------------------------------------- inputs and constants
 def test_optional_inputs_and_outputs_that_are_left_out() -> None:
     model = with_constants(
-        "g (float[4] x) => (float[4] y, float[1] d) { y = Clip(x, , high) n, , d = LayerNormalization(x, scale) }",
+        "g (float[4] x) => (float[4] y, float[1] d) { n, , d = LayerNormalization(x, scale) y = Clip(x, , high) }",
         high=np.float32(2),
         scale=f32(1, 1, 1, 1),
     )
     steps = planned(model)
-    clip, norm = steps.steps
+    norm, clip = steps.steps
     assert clip.inputs[1] == EMPTY and EMPTY not in (clip.inputs[0], clip.inputs[2])
     assert norm.outputs[1] == EMPTY and EMPTY not in (norm.outputs[0], norm.outputs[2])
     y, d = steps.run(REFERENCE, [f32(1, 4, 3, 2)])
@@ -677,17 +677,18 @@ def test_a_kernel_that_writes_into_its_input_is_noticed() -> None:
 # ------------------------------------------------------------------------------------------------------------ gradients
 @needs_jax
 def test_gradients_of_a_part_of_the_graph() -> None:
-    """The derivative by one input, of what depends on a weight, a constant node and another input too."""
-    model = parse(
-        "g (float[2] x, float[2] w) => (float s, float[2] dx) { a = Mul(x, w) k = Constant<value_float = 3.0>() b = Mul(a, x) "
-        'c = Mul(b, k) s = ReduceSum<keepdims = 0>(c) dx = ai.onnx.preview.training.Gradient<xs = ["x"], zs = ["w"], y = "s">(x, w) }',
+    """The derivative by one input, of what depends on a weight, a constant node and two other inputs as well."""
+    model = with_constants(
+        "g (float[2] x, float[2] w, float[2] v) => (float s, float[2] dx) { a = Mul(x, w) k = Constant<value_float = 3.0>() b = Mul(a, x) "
+        "c = Mul(b, k) d = Mul(c, v) e = Mul(d, two) s = ReduceSum<keepdims = 0>(e) "
+        'dx = ai.onnx.preview.training.Gradient<xs = ["x"], zs = ["w"], y = "s">(x, w) }',
         imports=', "ai.onnx.preview.training": 1',
-        check=False,
+        two=np.float32(2),
     )
     steps = planned(model)
-    s, dx = steps.run(REFERENCE, [f32(1, 2), f32(5, 7)])
-    assert float(s) == 3 * (5 + 4 * 7)
-    np.testing.assert_allclose(dx, [2 * 3 * 5, 2 * 3 * 2 * 7])
+    s, dx = steps.run(REFERENCE, [f32(1, 2), f32(5, 7), f32(1, 0.5)])
+    assert float(s) == 6 * (5 + 4 * 7 * 0.5)
+    np.testing.assert_allclose(dx, [2 * 6 * 5, 2 * 6 * 2 * 7 * 0.5])
     check_lifetimes(steps)
 
 

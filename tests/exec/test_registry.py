@@ -12,8 +12,9 @@ import onnx
 import pytest
 from onnx import AttributeProto
 
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.kernels import Host, Kernel, kernel, kernel_for, operators, registry
-from graphopt.exec.kernels.backend import REFERENCE, Backend
+from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.registry import Array, Body, widened
 from graphopt.ir.graph import op_key
 
@@ -281,7 +282,7 @@ def check_default(schema: Any, p: inspect.Parameter, attribute: Any) -> None:
 
 def test_other_defaults_are_other() -> None:
     """The list of exceptions has nothing in it that is none."""
-    for (name, version, attribute), _ in OTHER_DEFAULTS.items():
+    for (name, version, attribute) in OTHER_DEFAULTS.keys():
         (s,) = [s for s in SCHEMAS if (s.name, s.since_version, s.domain) == (name, version, "")]
         (p,) = [p for p in parameters(found(name, version)) if p.name == attribute]
         default = onnx.helper.get_attribute_value(s.attributes[attribute].default_value)

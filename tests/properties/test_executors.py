@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from onnx import ModelProto
 
 from graphopt.compare import Comparison, compare
 from graphopt.errors import UnsupportedError
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.executors import create, installed
 from graphopt.exec.executors.base import Executor
-from graphopt.exec.kernels.backend import REFERENCE
 from graphopt.exec.plan import Plan
 from graphopt.exec.planning import plan
 from graphopt.ir import load
@@ -35,19 +35,16 @@ ROUNDING = frozenset("Add Sub Mul Sin Tanh Sigmoid Exp".split())
 RUNS = 12
 
 
-def made(executor: str, model: ModelProto) -> Executor:
-    """The executor; the example is left out where that does not take the model."""
+def made(executor: str, model: ModelProto) -> Executor | None:
+    """The executor; None where that does not take the model."""
     try:
         return create(executor, model.SerializeToString())
     except UnsupportedError:
-        refused = True
+        return None
     except Exception as e:  # what ONNX Runtime raises for a model without a kernel
-        refused = type(e).__name__ in ("NotImplemented", "InvalidGraph")
-        if not refused:
-            raise
-    event(f"{executor} does not take the model")
-    assume(not refused)
-    raise AssertionError
+        if type(e).__name__ in ("NotImplemented", "InvalidGraph"):
+            return None
+        raise
 
 
 def compared(want: list[Any], got: list[Any]) -> list[Comparison]:
@@ -95,29 +92,31 @@ def says_something(model: ModelProto, feeds: dict[str, np.ndarray]) -> bool:
     return all(c.equal for seed in range(RUNS) for c in compared(want, on_reference(model, feeds, seed)))
 
 
-def check(executor: str, example: Example) -> None:
+def check(executor: str, example: Example) -> bool:
+    """Fails where an executor differs from the reference; False where the example says nothing of it."""
     model, feeds = example
     other = made(executor, model)
+    if other is None:
+        return False
     want = list(create("reference", model.SerializeToString()).run(feeds).values())
     got = list(other.run(feeds).values())
     assert all(isinstance(v, np.ndarray) for v in (*want, *got))
-    if wrong := [c for c in compared(want, got) if not c.equal]:
-        event("rounding decides")
-        assume(says_something(model, feeds))
-        raise AssertionError(f"{executor} differs: {wrong}")
+    wrong = [c for c in compared(want, got) if not c.equal]
+    assert not wrong or not says_something(model, feeds), f"{executor} differs: {wrong}"
+    return not wrong
 
 
 @pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(models())
 def test_reference_and_onnxruntime(example: Example) -> None:
-    check("onnxruntime", example)
+    assume(check("onnxruntime", example))
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(models())
 def test_reference_and_onnx_reference(example: Example) -> None:
-    check("onnx.reference", example)
+    assume(check("onnx.reference", example))
 
 
 @pytest.mark.skipif("jax" not in installed(), reason="jax is not installed")
@@ -125,7 +124,7 @@ def test_reference_and_onnx_reference(example: Example) -> None:
 @given(models(most=8))
 def test_reference_and_jax(example: Example) -> None:
     """Few: each is compiled."""
-    check("jax", example)
+    assume(check("jax", example))
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
@@ -169,4 +168,4 @@ def test_a_wrong_executor_is_noticed(text: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(globals(), "create", lambda name, source: Wrong() if name == "wrong" else right(name, source))
     with pytest.raises(AssertionError, match="^wrong differs"):
         check("wrong", (model, feeds))
-    check("reference", (model, feeds))
+    assert check("reference", (model, feeds))
