@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphopt.exec.binding import IOBinding
-    from graphopt.exec.environment import Env
+    from graphopt.exec.environment import ENV, Env
     from graphopt.exec.options import (
         ExecutionMode,
         ExecutionOrder,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: Public names: where they live, and what they are called there.
 _EXPORTS = {
+    "ENV": ("environment", "ENV"),
     "Env": ("environment", "Env"),
     "ExecutionMode": ("options", "ExecutionMode"),
     "ExecutionOrder": ("options", "ExecutionOrder"),
@@ -49,6 +50,13 @@ def set_default_logger_severity(severity: int) -> None:
     from graphopt.exec.environment import ENV
 
     ENV.set_default_logger_severity(severity)
+
+
+def set_global_thread_pool_sizes(intra_op_pool_size: int, inter_op_pool_size: int = 1) -> None:
+    """See `Env.set_global_thread_pool_sizes`."""
+    from graphopt.exec.environment import ENV
+
+    ENV.set_global_thread_pool_sizes(intra_op_pool_size, inter_op_pool_size)
 
 
 def get_device() -> str:
@@ -74,6 +82,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "ENV",
     "Env",
     "ExecutionMode",
     "ExecutionOrder",
@@ -89,4 +98,5 @@ __all__ = [
     "get_available_providers",
     "get_device",
     "set_default_logger_severity",
+    "set_global_thread_pool_sizes",
 ]

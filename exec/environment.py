@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -57,15 +58,22 @@ class Env:
         It needs threadpoolctl (the extra 'threads'); without it the libraries' own settings (OMP_NUM_THREADS) hold.
         """
         wanted = threads or self.threads
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:
-            wanted = 0
-        if not wanted:
+        pools = _thread_pools() if wanted else None
+        if pools is None:
             yield
             return
-        with threadpool_limits(wanted):
+        with pools.limit(limits=wanted):
             yield
+
+
+@functools.cache
+def _thread_pools() -> Any:
+    """The libraries' pools, looked for once; None without threadpoolctl."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()
 
 
 @functools.cache

@@ -142,13 +142,17 @@ def _fitting(arg: NodeArg, value: Any) -> Any:
             raise ArgumentError(
                 f"input '{arg.name}' must be {wanted} ({arg.type}), not {value.dtype}; convert it: x.astype('{wanted}')"
             )
-    if arg.ranked:
-        declared = ", ".join("?" if d is None else str(d) for d in arg.shape)
-        shape = list(value.shape)
-        if len(shape) != len(arg.shape):
-            raise ArgumentError(
-                f"input '{arg.name}' must have rank {len(arg.shape)}, shape [{declared}], not {len(shape)}, shape {shape}"
-            )
-        if wrong := [i for i, d in enumerate(arg.shape) if isinstance(d, int) and d != shape[i]]:
-            raise ArgumentError(f"input '{arg.name}' must have shape [{declared}], not {shape}: see axis {wrong[0]}")
+    shape = value.shape
+    if arg.ranked and (
+        len(shape) != len(arg.shape) or any(d != n for d, n in zip(arg.shape, shape) if isinstance(d, int))
+    ):
+        raise ArgumentError(_misfit(arg, list(shape)))
     return value
+
+
+def _misfit(arg: NodeArg, shape: list[int]) -> str:
+    declared = ", ".join("?" if d is None else str(d) for d in arg.shape)
+    if len(shape) != len(arg.shape):
+        return f"input '{arg.name}' must have rank {len(arg.shape)}, shape [{declared}], not {len(shape)}, shape {shape}"
+    axis = next(i for i, d in enumerate(arg.shape) if isinstance(d, int) and d != shape[i])
+    return f"input '{arg.name}' must have shape [{declared}], not {shape}: see axis {axis}"

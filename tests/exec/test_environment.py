@@ -20,7 +20,9 @@ from graphopt.exec.environment import ENV, Env, hold_memory, logger, numpy_setti
     ("severity", "threshold", "said"),
     [(0, 0, True), (1, 0, True), (0, 1, False), (1, 1, True), (2, None, True), (1, None, False), (2, -1, True), (1, -1, False), (4, 4, True), (3, 4, False)],
 )  # fmt: skip
-def test_what_passes_the_threshold(severity: int, threshold: int | None, said: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_passes_the_threshold(
+    severity: int, threshold: int | None, said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, logger="graphopt.exec"):
         Env().log(severity, "something", threshold)
     assert [r.message for r in caplog.records] == ["something"] * said
@@ -42,7 +44,9 @@ def test_the_severity_of_the_process(caplog: pytest.LogCaptureFixture, monkeypat
     assert ENV.severity == 3
 
 
-def test_messages_go_to_stderr_where_nobody_has_set_logging_up(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_go_to_stderr_where_nobody_has_set_logging_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr(logger, "handlers", [])
     env = Env()

@@ -206,7 +206,9 @@ def test_fractions_stay_fractions(case: Any) -> None:
         else:
             exact.append(lifted(xp, op, version, i, given_))
     numeric = [a.astype(np.float64) if a is not None and a.dtype == object else a for a in exact]
-    for a, b in zip(run(op, version, REFERENCE, numeric, attributes), run(op, version, xp, exact, attributes), strict=True):
+    for a, b in zip(
+        run(op, version, REFERENCE, numeric, attributes), run(op, version, xp, exact, attributes), strict=True
+    ):
         elements = np.asarray(b).reshape(-1).tolist()
         assert all(isinstance(e, (Fraction, int, bool)) for e in elements), elements
         np.testing.assert_allclose([float(e) for e in elements], np.asarray(a, np.float64).reshape(-1), 1e-12, 1e-12)
@@ -220,7 +222,9 @@ _ORDERED = "Floor Ceil Less GreaterOrEqual ThresholdedRelu Shrink".split()
 def test_residues_stay_residues(case: Any) -> None:
     op, version, inputs, attributes = case
     xp = field()
-    exact = [residues(v.shape, i) if isinstance(v, Real) else lifted(xp, op, version, i, v) for i, v in enumerate(inputs)]
+    exact = [
+        residues(v.shape, i) if isinstance(v, Real) else lifted(xp, op, version, i, v) for i, v in enumerate(inputs)
+    ]
     for result in run(op, version, xp, exact, attributes):
         if np.asarray(result).dtype == object:
             assert all(isinstance(e, Residue) for e in np.asarray(result).reshape(-1).tolist())
@@ -262,7 +266,10 @@ def test_products_associate_exactly_in_fractions() -> None:
     xp = rational()
     assert equal(matmul(xp, matmul(xp, x, a), b), matmul(xp, x, matmul(xp, a, b)))
     floats = [v.astype(np.float64) for v in (x, a, b)]
-    left, right = matmul(REFERENCE, matmul(REFERENCE, *floats[:2]), floats[2]), matmul(REFERENCE, floats[0], matmul(REFERENCE, *floats[1:]))
+    left, right = (
+        matmul(REFERENCE, matmul(REFERENCE, *floats[:2]), floats[2]),
+        matmul(REFERENCE, floats[0], matmul(REFERENCE, *floats[1:])),
+    )
     assert (left != right).any(), "in floats they do not"
 
 
@@ -343,7 +350,8 @@ def test_the_same_identities_in_symbols() -> None:
 def test_constants_of_a_model_stay_exact() -> None:
     """A float of a model is the rational number that it is, not the decimal that was meant."""
     model = with_constants(
-        "g (float[2] x) => (float[2] y) { a = Mul(x, tenth) b = Constant<value_float = 0.3>() y = Add(a, b) }", tenth=np.float32([0.1, 0.5])
+        "g (float[2] x) => (float[2] y) { a = Mul(x, tenth) b = Constant<value_float = 0.3>() y = Add(a, b) }",
+        tenth=np.float32([0.1, 0.5]),
     )
     x = np.array([Fraction(1, 3), Fraction(2)], object)
     (y,) = plan(load(model)).run(rational(), [x])
@@ -388,8 +396,12 @@ def test_loops_in_symbols() -> None:
 
 
 def test_what_is_not_exact_names_the_node() -> None:
-    with pytest.raises(RunError, match=r"^node 'y' \(Sqrt\): NotExact: the square root of 2; its inputs: object\[1\]$") as caught:
-        plan(load(parse("g (float[1] x) => (float[1] y) { y = Sqrt(x) }"))).run(rational(), [np.array([Fraction(2)], object)])
+    with pytest.raises(
+        RunError, match=r"^node 'y' \(Sqrt\): NotExact: the square root of 2; its inputs: object\[1\]$"
+    ) as caught:
+        plan(load(parse("g (float[1] x) => (float[1] y) { y = Sqrt(x) }"))).run(
+            rational(), [np.array([Fraction(2)], object)]
+        )
     assert isinstance(caught.value.__cause__, NotExact)
 
 
@@ -430,7 +442,9 @@ def test_no_exact_element_becomes_an_integer(algebra: Callable[[], ExactBackend]
 
 
 @pytest.mark.parametrize("algebra", ALGEBRAS)
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.bool_, ml_dtypes.bfloat16, float, int, bool])
+@pytest.mark.parametrize(
+    "dtype", [np.float16, np.float32, np.float64, np.int32, np.bool_, ml_dtypes.bfloat16, float, int, bool]
+)
 def test_numbers_of_all_kinds(algebra: Callable[[], ExactBackend], dtype: Any) -> None:
     """Also NumPy's scalars: half is a half, whatever it comes as."""
     xp = algebra()

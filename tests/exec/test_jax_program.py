@@ -124,7 +124,15 @@ def test_values_of_the_host_are_part_of_the_key() -> None:
 def test_fingerprints_tell_dtypes_and_shapes_apart(to: np.ndarray) -> None:
     seen = {
         jax_program._fingerprint(v)
-        for v in (to, to.astype(np.uint64), to.astype(bool), to.reshape(-1, 1), [to], to.astype(str).astype(object), None)
+        for v in (
+            to,
+            to.astype(np.uint64),
+            to.astype(bool),
+            to.reshape(-1, 1),
+            [to],
+            to.astype(str).astype(object),
+            None,
+        )
     }
     assert len(seen) == 7
     assert jax_program._fingerprint(to.copy()) in seen
@@ -173,7 +181,9 @@ def test_kernels_on_the_host_get_arrays_of_the_host() -> None:
     compress = steps.steps[3]
     got: list[Any] = []
     function = compress.kernel.function
-    compress.kernel = dataclasses.replace(compress.kernel, function=lambda xp, *xs, **a: got.extend((xp, *xs)) or function(xp, *xs, **a))
+    compress.kernel = dataclasses.replace(
+        compress.kernel, function=lambda xp, *xs, **a: got.extend((xp, *xs)) or function(xp, *xs, **a)
+    )
     JaxProgram(steps).run([X])
     assert got[0] is REFERENCE and [type(v) for v in got[1:]] == [np.ndarray, np.ndarray]
 
@@ -212,7 +222,9 @@ def test_messages_below_the_threshold_are_not_said(messages: Callable[[], list[s
 
 
 def test_what_fails_on_the_host_too_names_the_node() -> None:
-    program = JaxProgram(planned(parse("g (float[2,3] x, int64[2] s) => (float[a,b] y) { n = Neg(x) y = Reshape(n, s) }")))
+    program = JaxProgram(
+        planned(parse("g (float[2,3] x, int64[2] s) => (float[a,b] y) { n = Neg(x) y = Reshape(n, s) }"))
+    )
     with pytest.raises(RunError, match=r"^node 'y' \(Reshape\): .*; its inputs: float32\[2, 3\], int64\[2\]$"):
         program.run([X, np.array([4, 4])])
     (y,) = program.run([X, np.array([3, 2])])
@@ -318,7 +330,11 @@ def test_outputs_without_elements_and_scalars() -> None:
     ],
 )
 def test_text(text: str) -> None:
-    constants = {name: v for name, v in {"k": np.array(["1", "2.5"], object), "i": np.array(1)}.items() if f" {name})" in text or f"({name}" in text}
+    constants = {
+        name: v
+        for name, v in {"k": np.array(["1", "2.5"], object), "i": np.array(1)}.items()
+        if f" {name})" in text or f"({name}" in text
+    }
     same(with_constants(text, 20, 9, **constants), np.array(["a", "b"], object), X)
 
 
@@ -355,10 +371,16 @@ def test_integers_of_half_a_byte(dtype: int) -> None:
     same(model("g (int4[2,3] x) => (int4[2,3] y) { y = Identity(x) }"), array)
     same(model("g (int4[2,3] x) => (float[2,3] y) { a = Cast<to = 1>(x) y = Neg(a) }"), array)
     same(model(f"g (float[2,3] x) => (int4[2,3] y) {{ a = Abs(x) y = Cast<to = {dtype}>(a) }}"), X)
-    same(model("g (float[2,3] x, float s) => (float[2,3] y) { a = DequantizeLinear(w, s) y = Add(a, x) }"), X, np.float32(0.5))
+    same(
+        model("g (float[2,3] x, float s) => (float[2,3] y) { a = DequantizeLinear(w, s) y = Add(a, x) }"),
+        X,
+        np.float32(0.5),
+    )
     same(model("g (float[2,3] x) => (int4[3,2] y) { y = Transpose(w) }"), X)
     same(
-        model(f"g (float[2,3] x) => (float[2,3] y, int64[2,n] i) {{ a = Cast<to = {dtype}>(x) i = NonZero(x) b = Identity(a) c = Cast<to = 1>(b) y = Exp(c) }}"),
+        model(
+            f"g (float[2,3] x) => (float[2,3] y, int64[2,n] i) {{ a = Cast<to = {dtype}>(x) i = NonZero(x) b = Identity(a) c = Cast<to = 1>(b) y = Exp(c) }}"
+        ),
         X,
     )
 
@@ -366,7 +388,9 @@ def test_integers_of_half_a_byte(dtype: int) -> None:
 def test_what_is_random() -> None:
     """With a seed the reference's numbers; without, others each time, although the program is compiled once."""
     same(parse("g (float[2,3] x) => (float[2,3] y) { r = RandomUniformLike<seed = 1.0>(x) y = Add(x, r) }"), X)
-    program = JaxProgram(planned(parse("g (float[2,3] x) => (float[2,3] y) { a = Exp(x) r = RandomUniformLike(a) y = Identity(r) }")))
+    program = JaxProgram(
+        planned(parse("g (float[2,3] x) => (float[2,3] y) { a = Exp(x) r = RandomUniformLike(a) y = Identity(r) }"))
+    )
     one, two = (np.asarray(program.run([X])[0]) for _ in range(2))
     assert (one != two).any() and one.shape == (2, 3)
 
@@ -419,7 +443,10 @@ def test_the_device_is_where_the_results_are() -> None:
     assert session.run(None, {"x": np.ones((2, 16), np.float32), "c": np.array(True)})[0].shape == (2, 16)
 
 
-@pytest.mark.parametrize(("kind", "index"), [("abacus", 0), ("cpu", 99), *([] if any(d.platform == "gpu" for d in jax.devices()) else [("cuda", 0)])])
+@pytest.mark.parametrize(
+    ("kind", "index"),
+    [("abacus", 0), ("cpu", 99), *([] if any(d.platform == "gpu" for d in jax.devices()) else [("cuda", 0)])],
+)
 def test_devices_that_are_not_there(kind: str, index: int) -> None:
     there = ", ".join(f"{d.platform}:{d.id}" for d in jax.devices())
     with pytest.raises(ArgumentError, match=f"^JAX finds no device '{kind}:{index}'; there are: {there}$"):
@@ -433,7 +460,9 @@ def test_devices_without_jax(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_options() -> None:
-    with pytest.raises(ArgumentError, match="has no option 'fast'; it has: device, device_id, cache_dir, precision, embed"):
+    with pytest.raises(
+        ArgumentError, match="has no option 'fast'; it has: device, device_id, cache_dir, precision, embed"
+    ):
         own.InferenceSession(weighted(), providers=[("jax", {"fast": 1})])
 
 

@@ -93,16 +93,24 @@ CASES: dict[str, tuple[str, list[Words]]] = {
         [("", "a"), ("s p", "y")],
     ),
     "a shape follows from elements": (
-        (f"g ({X}) => (float[a] y, float[2,3] z) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) i = Cast<to = 7>(m) s = Neg(i) "
-        "t = Unsqueeze(i, zero) y = Expand(m, t) z = Neg(a) }"),
+        (
+            f"g ({X}) => (float[a] y, float[2,3] z) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) i = Cast<to = 7>(m) s = Neg(i) "
+            "t = Unsqueeze(i, zero) y = Expand(m, t) z = Neg(a) }"
+        ),
         [("", "a z"), ("m i t", "s y")],
     ),
     "elements that no arithmetic of shapes leads to": (
         f"g ({X}) => (float[a] y) {{ a = Exp(x) b = Hardmax(a) i = ArgMax<keepdims = 0>(b) y = Expand(x, i) z = Neg(y) }}",
         [("", "a b i y z")],  # tried, and moved where it cannot be traced
     ),
-    "NonZero of a weight": (f"g ({X}) => (float[n] y) {{ i = NonZero(k) t = Squeeze(i, zero) y = Gather(x, t) }}", [("", "i t y")]),
-    "NonZero of an input": (f"g ({X}) => (float[n] y) {{ i = NonZero(x) t = Transpose(i) y = GatherND(x, t) }}", [("i", "t y")]),
+    "NonZero of a weight": (
+        f"g ({X}) => (float[n] y) {{ i = NonZero(k) t = Squeeze(i, zero) y = Gather(x, t) }}",
+        [("", "i t y")],
+    ),
+    "NonZero of an input": (
+        f"g ({X}) => (float[n] y) {{ i = NonZero(x) t = Transpose(i) y = GatherND(x, t) }}",
+        [("i", "t y")],
+    ),
     "NonZero in the middle": (
         f"g ({X}) => (float[n] y) {{ a = Exp(x) i = NonZero(a) t = Transpose(i) b = Neg(a) y = GatherND(b, t) }}",
         [("", "a b"), ("i", "t y")],
@@ -124,23 +132,31 @@ CASES: dict[str, tuple[str, list[Words]]] = {
         [("t u", "y")],
     ),
     "a condition that is fed": (
-        (f"g ({X}, bool c) => (float[2,3] y) {{ a = Exp(x) y = If (c) <then_branch = t () => (float[2,3] p) {{ p = Neg(a) }}, "
-        "else_branch = e () => (float[2,3] q) { q = Neg(x) }> }"),
+        (
+            f"g ({X}, bool c) => (float[2,3] y) {{ a = Exp(x) y = If (c) <then_branch = t () => (float[2,3] p) {{ p = Neg(a) }}, "
+            "else_branch = e () => (float[2,3] q) { q = Neg(x) }> }"
+        ),
         [("", "a y")],
     ),
     "a condition that depends on elements": (
-        (f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) c = Greater(m, two) y = If (c) <"
-        "then_branch = t () => (float[2,3] p) { p = Neg(a) }, else_branch = e () => (float[2,3] q) { q = Neg(x) }> }"),
+        (
+            f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) c = Greater(m, two) y = If (c) <"
+            "then_branch = t () => (float[2,3] p) { p = Neg(a) }, else_branch = e () => (float[2,3] q) { q = Neg(x) }> }"
+        ),
         [("", "a"), ("m c", "y")],
     ),
     "a loop that is counted": (
-        (f"g ({X}, int64 n) => (float[2,3] y) {{ a = Exp(x) y = Loop (n, , a) <body = b (int64 i, bool go, float[2,3] s) => "
-        "(bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }"),
+        (
+            f"g ({X}, int64 n) => (float[2,3] y) {{ a = Exp(x) y = Loop (n, , a) <body = b (int64 i, bool go, float[2,3] s) => "
+            "(bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }"
+        ),
         [("", "a y")],
     ),
     "a loop whose number of turns depends on elements": (
-        (f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) n = Cast<to = 7>(m) y = Loop (n, , a) <"
-        "body = b (int64 i, bool go, float[2,3] s) => (bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }"),
+        (
+            f"g ({X}) => (float[2,3] y) {{ a = Exp(x) m = ReduceMax<keepdims = 0>(a) n = Cast<to = 7>(m) y = Loop (n, , a) <"
+            "body = b (int64 i, bool go, float[2,3] s) => (bool on, float[2,3] t) { on = Identity(go) t = Add(s, x) }> }"
+        ),
         [("", "a"), ("m n", "y")],
     ),
     "random numbers are not constants": (
@@ -198,7 +214,9 @@ def test_reads_fixed_writes_and_frees() -> None:
     first, second = (stage.segment for stage in stages)
     assert first is not None and second is not None
     assert (first.reads, first.fixed) == ((x, w), (s,))
-    assert set(first.writes) == {slot[n] for n in ("y", "m", "p")}, "m is read on the host, p and m later, y is an output"
+    assert set(first.writes) == {slot[n] for n in ("y", "m", "p")}, (
+        "m is read on the host, p and m later, y is an output"
+    )
     assert (set(second.reads), second.fixed, second.writes) == ({slot["i"], slot["p"]}, (), (slot["z"],))
     assert set(stages[0].frees) == {x, s, w, slot["e"]}
     assert set(stages[1].frees) == {slot[n] for n in ("m", "i", "p", "t")}
@@ -224,7 +242,9 @@ def test_what_bodies_capture_is_read() -> None:
 
 
 def test_a_value_that_is_needed_on_the_host_and_traced_is_fixed_once() -> None:
-    model = parse("g (float[2,3] x, int64[2] s) => (float[a,b] y, int64[2] z) { y = Reshape(x, s) z = Exp(s) }", check=False)
+    model = parse(
+        "g (float[2,3] x, int64[2] s) => (float[a,b] y, int64[2] z) { y = Reshape(x, s) z = Exp(s) }", check=False
+    )
     steps = plan(load(model))
     (stage,) = partition(steps)
     check(steps, [stage])
@@ -247,7 +267,9 @@ def test_which_inputs_are_needed_on_the_host() -> None:
 # ----------------------------------------------------------------------------------------------------------- whatever comes
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(models(), st.data())
-def test_random_graphs_with_any_steps_forced(example: tuple[ModelProto, dict[str, np.ndarray]], data: st.DataObject) -> None:
+def test_random_graphs_with_any_steps_forced(
+    example: tuple[ModelProto, dict[str, np.ndarray]], data: st.DataObject
+) -> None:
     steps = plan(load(example[0]))
     forced = data.draw(st.sets(st.sampled_from(range(len(steps.steps)))) if steps.steps else st.just(set()))
     stages = partition(steps, forced)

@@ -55,7 +55,9 @@ def test_a_kernel_holds_until_the_next_one() -> None:
     def twelve(xp: Backend) -> int:
         return 12
 
-    got = [k and k.function(REFERENCE) for k in (kernel_for("tests::Versioned", v) for v in (1, 2, 3, 6, 7, 11, 12, 99))]
+    got = [
+        k and k.function(REFERENCE) for k in (kernel_for("tests::Versioned", v) for v in (1, 2, 3, 6, 7, 11, 12, 99))
+    ]
     assert got == [None, None, 3, 3, 7, 7, 12, 12]
     assert operators()["tests::Versioned"] == (3, 7, 12)
 
@@ -89,7 +91,14 @@ def test_operators_are_listed_in_order() -> None:
 def test_what_the_signature_says() -> None:
     @kernel("Marked", domain="tests")
     def marked(
-        xp: Backend, x: Array, shape: Host, axes: Host = None, *more: Array, alpha: float = 1.0, body: Body, outputs: int
+        xp: Backend,
+        x: Array,
+        shape: Host,
+        axes: Host = None,
+        *more: Array,
+        alpha: float = 1.0,
+        body: Body,
+        outputs: int,
     ) -> Array:
         return x
 
@@ -118,7 +127,19 @@ def test_inputs_that_decide_about_shapes(op: str, version: int, host: set[int]) 
     assert found(op, version).host == host
 
 
-@pytest.mark.parametrize("op", ["NonZero", "Unique", "Compress", "NonMaxSuppression", "StringConcat", "StringSplit", "RegexFullMatch", "ai.onnx.ml::ZipMap"])
+@pytest.mark.parametrize(
+    "op",
+    [
+        "NonZero",
+        "Unique",
+        "Compress",
+        "NonMaxSuppression",
+        "StringConcat",
+        "StringSplit",
+        "RegexFullMatch",
+        "ai.onnx.ml::ZipMap",
+    ],
+)
 def test_operators_that_no_tracer_runs(op: str) -> None:
     assert found(op, 25 if "::" not in op else 5).on_host
 
@@ -196,14 +217,19 @@ def test_a_widened_kernel_keeps_its_signature() -> None:
     assert list(inspect.signature(k.function).parameters) == ["xp", "x", "shape", "alpha"]
 
 
-@pytest.mark.parametrize(("op", "version"), [("Softmax", 13), ("ReduceSum", 13), ("MatMul", 13), ("Conv", 22), ("LayerNormalization", 17), ("Gelu", 20)])
+@pytest.mark.parametrize(
+    ("op", "version"),
+    [("Softmax", 13), ("ReduceSum", 13), ("MatMul", 13), ("Conv", 22), ("LayerNormalization", 17), ("Gelu", 20)],
+)
 def test_half_floats_do_not_add_up_errors(op: str, version: int) -> None:
     """4096 times 1: in float16 the sum would stay at 2048."""
     n = 4096
     x = {"MatMul": np.ones((1, n)), "Conv": np.ones((1, n, 1))}.get(op, np.ones((1, n))).astype(np.float16)
     more = {"MatMul": [x.T], "Conv": [x], "LayerNormalization": [x[0]], "ReduceSum": [np.array([1])]}.get(op, [])
     y = found(op, version).function(REFERENCE, x, *more)
-    wide = found(op, version).function(REFERENCE, x.astype(np.float64), *[m.astype(np.float64) if m.dtype == np.float16 else m for m in more])
+    wide = found(op, version).function(
+        REFERENCE, x.astype(np.float64), *[m.astype(np.float64) if m.dtype == np.float16 else m for m in more]
+    )
     got, want = (np.asarray(v[0] if isinstance(v, tuple) else v) for v in (y, wide))
     assert got.dtype == np.float16
     np.testing.assert_allclose(got.astype(np.float64), want, rtol=1e-3, atol=1e-6)
@@ -213,7 +239,8 @@ def test_half_floats_do_not_add_up_errors(op: str, version: int) -> None:
 SCHEMAS = [
     s
     for s in onnx.defs.get_all_schemas_with_history()
-    if s.domain in ("", "ai.onnx.ml", "ai.onnx.preview.training") and s.support_level == onnx.defs.OpSchema.SupportType.COMMON
+    if s.domain in ("", "ai.onnx.ml", "ai.onnx.preview.training")
+    and s.support_level == onnx.defs.OpSchema.SupportType.COMMON
 ]
 #: Kernels that call the same thing otherwise, or that repair the schema: operator, version, attribute.
 OTHER_DEFAULTS = {
@@ -227,7 +254,10 @@ OTHER_DEFAULTS = {
     ("MeanVarianceNormalization", 13, "axes"): "likewise",
 }
 #: Attributes that the schema calls optional, although nothing can be computed without them.
-MEANINGLESS_WITHOUT = {("Reshape", "shape"), *[(f"SVM{kind}", name) for kind in ("Regressor", "Classifier") for name in ("coefficients", "rho")]}
+MEANINGLESS_WITHOUT = {
+    ("Reshape", "shape"),
+    *[(f"SVM{kind}", name) for kind in ("Regressor", "Classifier") for name in ("coefficients", "rho")],
+}
 
 
 def schema_id(s: Any) -> str:
@@ -282,7 +312,7 @@ def check_default(schema: Any, p: inspect.Parameter, attribute: Any) -> None:
 
 def test_other_defaults_are_other() -> None:
     """The list of exceptions has nothing in it that is none."""
-    for (name, version, attribute) in OTHER_DEFAULTS.keys():
+    for name, version, attribute in OTHER_DEFAULTS.keys():
         (s,) = [s for s in SCHEMAS if (s.name, s.since_version, s.domain) == (name, version, "")]
         (p,) = [p for p in parameters(found(name, version)) if p.name == attribute]
         default = onnx.helper.get_attribute_value(s.attributes[attribute].default_value)

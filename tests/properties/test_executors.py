@@ -144,7 +144,10 @@ def test_the_reference_run_twice(example: Example) -> None:
     [
         ("m = Mul(x, x) y = Floor(m)", True),  # 0.0625
         ("m = Mul(x, x) h = Sin(m) k = Sin(m) d = Sub(h, k) y = Sign(d)", False),  # 0, but for rounding
-        ("m = Add(x, three) n = Mul(m, m) o = Mul(n, n) p = Mul(o, o) q = Mul(p, p) r = Mul(q, q) y = Sin(r)", False),  # of 2.5e16
+        (
+            "m = Add(x, three) n = Mul(m, m) o = Mul(n, n) p = Mul(o, o) q = Mul(p, p) r = Mul(q, q) y = Sin(r)",
+            False,
+        ),  # of 2.5e16
         ("m = Mul(x, x) y = Sub(m, m)", True),
         ("m = Neg(x) y = Floor(m)", True),
     ],
@@ -154,7 +157,14 @@ def test_examples_that_say_nothing(body: str, says: bool) -> None:
     assert says_something(model, {"x": np.float32([0.25, 0.25]), "three": np.float32(3)}) is says
 
 
-@pytest.mark.parametrize("text", ["y = Sub(x, z)", "m = Sub(x, z) y = Floor(m)", "y = If (c) <then_branch = t () => (float[2] p) { p = Sub(x, z) }, else_branch = e () => (float[2] q) { q = Sub(z, x) }>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y = Sub(x, z)",
+        "m = Sub(x, z) y = Floor(m)",
+        "y = If (c) <then_branch = t () => (float[2] p) { p = Sub(x, z) }, else_branch = e () => (float[2] q) { q = Sub(z, x) }>",
+    ],
+)
 def test_a_wrong_executor_is_noticed(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes the operands of a difference for each other."""
     model = parse(f"g (float[2] x, float[2] z, bool c) => (float[2] y) {{ {text} }}")
