@@ -54,10 +54,10 @@ class Runs:
         """Median seconds of each loaded executor, interleaved."""
         taken: dict[str, list[float]] = {name: [] for name in self._sessions}
         until = time.perf_counter() + seconds
-        while time.perf_counter() < until or len(next(iter(taken.values()))) < 3:
+        while time.perf_counter() < until or min(map(len, taken.values())) < 1:
             for name, run in self._sessions.items():
-                if len(taken[name]) >= 3 and sum(taken[name]) > seconds:
-                    continue  # a slow one does not hold up the others
+                if sum(taken[name]) > seconds:
+                    continue  # a slow one does not hold up the others; one that takes longer than all of this runs once
                 started = time.perf_counter()
                 run()
                 taken[name].append(time.perf_counter() - started)

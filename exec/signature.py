@@ -153,6 +153,8 @@ def _fitting(arg: NodeArg, value: Any) -> Any:
 def _misfit(arg: NodeArg, shape: list[int]) -> str:
     declared = ", ".join("?" if d is None else str(d) for d in arg.shape)
     if len(shape) != len(arg.shape):
-        return f"input '{arg.name}' must have rank {len(arg.shape)}, shape [{declared}], not {len(shape)}, shape {shape}"
+        return (
+            f"input '{arg.name}' must have rank {len(arg.shape)}, shape [{declared}], not {len(shape)}, shape {shape}"
+        )
     axis = next(i for i, d in enumerate(arg.shape) if isinstance(d, int) and d != shape[i])
     return f"input '{arg.name}' must have shape [{declared}], not {shape}: see axis {axis}"

@@ -120,7 +120,7 @@ class Trials:
             for case in original.cases:
                 key = (id(case.feeds),) if case.seed is None else (case.seed, *case.sizes.items(), case.detail)
                 runs = seen.setdefault(key, [])
-                twin = next((run for run in runs if run[0] != name and _same_feeds(run[1].feeds, case.feeds)), None)
+                twin = next((run for run in runs if _same_feeds(run[1].feeds, case.feeds)), None)
                 if twin is None:
                     runs.append((name, case))
                     continue

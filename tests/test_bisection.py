@@ -277,6 +277,17 @@ def test_every_place(length: int, wrong_at: int, monkeypatch: pytest.MonkeyPatch
     assert len(calls) <= 1 + math.ceil(math.log2(length)) + (wrong_at == 1) + 1
 
 
+def test_the_first_of_two_wrong_rules() -> None:
+    """What is told is how the model differs after the first; at the end it does not even run."""
+    text = "(float[n,3] x) => (float[n,3] y) { a = Sin(x) b = Relu(a) c = Exp(b) s = Sigmoid(c) t = Tanh(s) y = Identity(t) }"
+    found = bisect(model(text), on=REFERENCE, rules=[relu_is_nothing, sigmoid_of_seven_rows])
+    assert found.step is not None and found.step.rule == "relu_is_nothing"
+    assert found.verification is not None and found.verification.verdict == "different"
+    assert (
+        verify(model(text), optimize(model(text), rules=[relu_is_nothing, sigmoid_of_seven_rows])).verdict == "failed"
+    )
+
+
 def test_in_a_function(tmp_path: Path) -> None:
     m = model("(float[n,3] x) => (float[n,3] y) { a = Exp(x) b = local.f(a) c = Sin(b) d = local.g(c) y = Sin(d) }")
     for name, kinds in (("f", ("Sin", "Relu")), ("g", ("Sigmoid", "Exp"))):

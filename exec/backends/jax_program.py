@@ -16,7 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from graphopt.errors import RunError
 from graphopt.exec.backends.jax import JaxBackend
 from graphopt.exec.backends.numpy import REFERENCE
-from graphopt.exec.environment import ENV
+from graphopt.exec.environment import ENV, numpy_settings
 from graphopt.exec.kernels.dtypes import SUB_BYTE
 from graphopt.exec.partition import Segment, Stage, partition
 from graphopt.exec.plan import Plan, Step, run_step
@@ -120,7 +120,8 @@ class JaxProgram:
         for slot in step.reads():
             slots[slot] = on_host(slots[slot])
         bodies = {name: self._body(body.plan) for name, body in step.bodies.items()} if step.bodies else None
-        run_step(step, REFERENCE, slots, bodies, free=False)
+        with numpy_settings():
+            run_step(step, REFERENCE, slots, bodies, free=False)
 
     def _body(self, plan: Plan) -> Callable[[Iterable[Any]], list[Any]]:
         """How a subgraph of a host's step runs: compiled where that pays."""
@@ -157,7 +158,7 @@ class JaxProgram:
             for group, values in ((segment.reads, arguments), (segment.fixed, fixed), (passed, weights)):
                 for slot, value in zip(group, values, strict=True):
                     slots[slot] = value
-            with jax.default_matmul_precision(self.precision):
+            with jax.default_matmul_precision(self.precision), numpy_settings():
                 for step in segment.steps:
                     try:
                         run_step(step, self.backend, slots, free=False)

@@ -34,7 +34,8 @@ class NumPyBackend(Backend):
         if not any(a or b for a, b in widths):
             return x
         if mode != "constant":
-            return self.namespace.pad(x, widths, mode=mode)
+            library: Any = self.namespace
+            return library.pad(x, widths, mode=mode)
         y = np.empty([a + n + b for n, (a, b) in zip(x.shape, widths, strict=True)], x.dtype)
         for axis, (a, b) in enumerate(widths):
             front = (slice(None),) * axis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def bisect(
     for path in files(target):
         check_target(model, path)
         check_data(load(model), path)
-    chosen = {"without": options.names(without) or (), "only": options.names(only)}
+    chosen: dict[str, Any] = {"without": options.names(without) or (), "only": options.names(only)}
     screen = out()
     try:
         with err().working(f"looking for the rewrite that changes what {model} computes"):

@@ -23,5 +23,6 @@ from graphopt.rewrite.terms import any_of, domain, maybe, op
 
 __all__ = [
     "Attrs", "Axis", "Const", "Dim", "Driver", "Filled", "Float", "Floats", "Handlers", "Int", "Ints", "Ledger", "LimitReached",
-    "Maybe", "NodeRecord", "Perm", "Rewriter", "Rule", "RuleSet", "Step", "Str", "Tensor", "any_of", "domain", "maybe", "op", "rule",
+    "Maybe", "NodeRecord", "Perm", "Rewriter", "Rule", "RuleSet", "Step", "Str", "Tensor", "any_of", "domain", "maybe",
+    "op", "rule",
 ]  # fmt: skip

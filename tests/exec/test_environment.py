@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import graphopt.exec as own
-from graphopt.exec.environment import ENV, Env, hold_memory, logger, numpy_settings
+from graphopt.exec.environment import ENV, Env, _thread_pools, hold_memory, logger, numpy_settings
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,27 @@ def test_messages_go_to_stderr_where_nobody_has_set_logging_up(
 
 
 @pytest.fixture
-def limits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What threadpoolctl is asked for."""
+def forget_pools() -> Iterator[None]:
+    """The pools are looked for anew, in the test and after it."""
+    _thread_pools.cache_clear()
+    yield
+    _thread_pools.cache_clear()
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch, forget_pools: None) -> list[int]:
+    """What threadpoolctl is asked for, and what is given back."""
     asked: list[int] = []
 
-    @contextmanager
-    def threadpool_limits(n: int) -> Iterator[None]:
-        asked.append(n)
-        yield
-        asked.append(-n)
+    class ThreadpoolController:
+        @contextmanager
+        def limit(self, *, limits: int) -> Iterator[None]:
+            asked.append(limits)
+            yield
+            asked.append(-limits)
 
     module = ModuleType("threadpoolctl")
-    module.threadpool_limits = threadpool_limits  # type: ignore[attr-defined]
+    module.ThreadpoolController = ThreadpoolController  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "threadpoolctl", module)
     return asked
 
@@ -102,12 +111,14 @@ def test_threads_of_a_session(limits: list[int], monkeypatch: pytest.MonkeyPatch
     assert limits == [5, -5]
 
 
+@pytest.mark.usefixtures("forget_pools")
 def test_threads_without_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with Env().limit_threads(3):
         pass
 
 
+@pytest.mark.usefixtures("forget_pools")
 def test_real_threads() -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
     if not any(p["user_api"] == "blas" for p in threadpoolctl.threadpool_info()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -115,6 +116,15 @@ def test_what_the_signature_says() -> None:
     assert k.attributes is None and k.on_host and not k.takes_outputs and not k.host
 
 
+def test_a_function_whose_first_arguments_are_given() -> None:
+    def of_version(version: int, xp: Backend, x: Array, shape: Host, *, alpha: float = 1.0) -> Array:
+        return version
+
+    kernel("Partial", domain="tests")(functools.partial(of_version, 7))
+    k = found("tests::Partial", 1)
+    assert k.host == {1} and k.attributes == {"alpha"} and k.function(REFERENCE, None, None) == 7
+
+
 @pytest.mark.parametrize(
     ("op", "version", "host"),
     [
@@ -217,22 +227,23 @@ def test_a_widened_kernel_keeps_its_signature() -> None:
     assert list(inspect.signature(k.function).parameters) == ["xp", "x", "shape", "alpha"]
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize(
     ("op", "version"),
-    [("Softmax", 13), ("ReduceSum", 13), ("MatMul", 13), ("Conv", 22), ("LayerNormalization", 17), ("Gelu", 20)],
+    [("LogSoftmax", 13), ("ReduceSum", 13), ("MatMul", 13), ("Conv", 22), ("LayerNormalization", 17), ("Gelu", 20)],
 )
-def test_half_floats_do_not_add_up_errors(op: str, version: int) -> None:
-    """4096 times 1: in float16 the sum would stay at 2048."""
-    n = 4096
-    x = {"MatMul": np.ones((1, n)), "Conv": np.ones((1, n, 1))}.get(op, np.ones((1, n))).astype(np.float16)
-    more = {"MatMul": [x.T], "Conv": [x], "LayerNormalization": [x[0]], "ReduceSum": [np.array([1])]}.get(op, [])
-    y = found(op, version).function(REFERENCE, x, *more)
-    wide = found(op, version).function(
-        REFERENCE, x.astype(np.float64), *[m.astype(np.float64) if m.dtype == np.float16 else m for m in more]
-    )
-    got, want = (np.asarray(v[0] if isinstance(v, tuple) else v) for v in (y, wide))
-    assert got.dtype == np.float16
-    np.testing.assert_allclose(got.astype(np.float64), want, rtol=1e-3, atol=1e-6)
+def test_narrow_floats_are_rounded_once(op: str, version: int, dtype: Any) -> None:
+    """What comes out is the nearest number of the dtype, but where the exact one lies nearly halfway between two."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(dtype) for s in ((64, 1024), (1024, 8)))
+    every = {"MatMul": [x, w], "Conv": [x[..., None], w.T[..., None]], "LayerNormalization": [x, np.resize(w, 1024)]}
+    inputs, axes = every.get(op, [x]), [np.array([1])] if op == "ReduceSum" else []
+    function = found(op, version).function
+    results = [function(REFERENCE, *arrays, *axes) for arrays in (inputs, [a.astype(np.float64) for a in inputs])]
+    got, want = (np.asarray(v[0] if isinstance(v, tuple) else v) for v in results)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got.astype(np.float64), want, rtol=ml_dtypes.finfo(dtype).eps, atol=1e-3)
+    assert (got == want.astype(dtype)).mean() > 0.98
 
 
 # --------------------------------------------------------------------------------------------------------- the standard
@@ -312,7 +323,7 @@ def check_default(schema: Any, p: inspect.Parameter, attribute: Any) -> None:
 
 def test_other_defaults_are_other() -> None:
     """The list of exceptions has nothing in it that is none."""
-    for name, version, attribute in OTHER_DEFAULTS.keys():
+    for name, version, attribute in OTHER_DEFAULTS:
         (s,) = [s for s in SCHEMAS if (s.name, s.since_version, s.domain) == (name, version, "")]
         (p,) = [p for p in parameters(found(name, version)) if p.name == attribute]
         default = onnx.helper.get_attribute_value(s.attributes[attribute].default_value)
