@@ -81,6 +81,8 @@ class _Builder:
         """Where a value is; a constant that lies outside of what is planned comes in with it."""
         if value not in scope and value.const is not None:
             self.constants[self.new(scope, value)] = value.const.numpy()
+        if value not in scope:
+            raise UnsupportedError(f"'{value.name}' is read by a subgraph that a function takes as an attribute")
         return scope[value]
 
     def add_graph(self, graph: Graph, scope: dict[Value, int], bound: Mapping[str, Any]) -> None:

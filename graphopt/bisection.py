@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +116,6 @@ def bisect(
     """
     if unsuited := {"freeze_inputs", "input_shapes", "verify", "steps"} & options.keys():
         raise ArgumentError(f"bisect compares models with one interface: '{min(unsuited)}' makes no sense here")
-    if not isinstance(model, (str, os.PathLike, bytes, onnx.ModelProto)):
-        model = load(model)
 
     def compared(candidate: Model) -> Verification:
         return verify(model, candidate, on=on, rtol=rtol, seeds=seeds)

@@ -24,7 +24,7 @@ from graphopt.errors import ArgumentError, GraphoptError, ModelError, RewriteLoo
 from graphopt.exec.executors import create, installed, registry
 from graphopt.ir import Model
 from graphopt.passes import common_subexpressions, constant_folding
-from graphopt.rewrite import Ledger, LimitReached, Perm, Rule, Step, op, rule
+from graphopt.rewrite import Const, Ledger, LimitReached, Perm, Rule, Step, op, rule
 from graphopt.verification import Verification, VerificationError
 from tests.property_graphs import models
 
@@ -153,7 +153,7 @@ TEXTS = {
     ),
     "a Reshape that cannot be": (
         sigmoid_of_seven_rows,
-        "(float[n,3] x) => (float[n,3] y) { a = Neg(x) b = Neg(a) s = Sigmoid(b) i = Identity(s) y = Tanh(i) }",
+        "(float[n,3] x) => (float[n,3] y) { a = Neg(x) b = Neg(a) s = Sigmoid(b) i = Tanh(s) p = Neg(i) q = Neg(p) y = Exp(q) }",
         ["Sigmoid"],
     ),
     "an inner value that others read": (
@@ -485,10 +485,14 @@ def test_forms_of_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("whole", [False, True])
 def test_external_data(whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights lie in a file beside the model; what is saved stands on its own, wherever one runs it."""
+
+    @rule
+    def product_is_sum(x, w: Const):
+        yield op.Mul(x, w)
+        yield op.Add(x, w)
+
     k = np.linspace(1, 2, 1000, dtype=np.float32)
-    text = (
-        "(float[n,1000] x) => (float[n,1000] y) { a = Mul(x, k) b = Sigmoid(a) c = Mul(a, b) d = Add(c, e) y = Sin(d) }"
-    )
+    text = "(float[n,1000] x) => (float[n,1000] y) { a = Sin(x) b = Mul(a, k) c = Add(b, e) y = Sin(c) }"
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "m.onnx"
     onnx.save(model(text, k=k, e=k), path, save_as_external_data=True, location="w.bin", size_threshold=0)
@@ -498,10 +502,10 @@ def test_external_data(whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(bisecting, "_cut_out", lambda *args: None)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    found = bisect(path, on=REFERENCE, rules=[swish_is_hard_swish])
-    paths = assert_explained(found, path, swish_is_hard_swish, tmp_path, rules=[swish_is_hard_swish])
-    assert ops(onnx.load(paths[0])) == (["Mul", "Sigmoid", "Mul", "Add", "Sin"] if whole else ["Sigmoid", "Mul"])
-    assert (tmp_path / "small.onnx.data").exists() == whole
+    found = bisect(path, on=REFERENCE, rules=[product_is_sum], only=["product_is_sum"])
+    paths = assert_explained(found, path, product_is_sum, tmp_path, rules=[product_is_sum], only=["product_is_sum"])
+    assert ops(onnx.load(paths[0])) == (["Sin", "Mul", "Add", "Sin"] if whole else ["Mul"])
+    np.testing.assert_array_equal(numpy_helper.to_array(onnx.load(paths[0]).graph.initializer[0]), k)
     assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before
 
 
@@ -647,6 +651,14 @@ def test_steps_of_a_dead_branch() -> None:
         ("dead_code", "dead", 4),
         ("constant_if", "live", 3),
     ]
+
+
+def test_steps_that_copy_to_an_output() -> None:
+    """One shape for two outputs: the copy belongs to the step that made it."""
+    m = model("(float[n,2] x) => (int64[2] a, int64[2] b) { a = Shape(x) b = Shape(x) }", opset=13)
+    assert assert_every_step_is_a_model(m) == 1
+    (step,) = steps_of(optimize(m))
+    assert [n.op for n in step[-1]] == ["Shape", "Identity"]
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5, "3", [1]])

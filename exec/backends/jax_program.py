@@ -23,6 +23,8 @@ from graphopt.exec.plan import Plan, Step, run_step
 
 #: Constants up to this many bytes in all are compiled into the program, where XLA can lay them out anew; more are passed.
 CONSTANTS_LIMIT = 1 << 29
+#: Programs that are kept, for segments and values of the host: the oldest goes first.
+COMPILED_KEPT = 256
 #: Operators of bodies that make it worth while to compile the body of a loop that runs on the host.
 _HEAVY = frozenset("Conv ConvTranspose MatMul Gemm Einsum LSTM GRU RNN Attention Softmax LayerNormalization".split())
 
@@ -142,6 +144,8 @@ class JaxProgram:
         call = self._compiled.get(key)
         if call is None:
             call = self._compiled[key] = self._compile(segment, fixed)
+            if len(self._compiled) > COMPILED_KEPT:
+                del self._compiled[next(iter(self._compiled))]
         for slot, value in zip(segment.writes, call(arguments), strict=True):
             slots[slot] = value
 

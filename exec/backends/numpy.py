@@ -144,8 +144,5 @@ class NumPyBackend(Backend):
         return y
 
 
-REFERENCE = Backend()
-
-
 #: What kernels run on where nothing else is said.
 REFERENCE = NumPyBackend()

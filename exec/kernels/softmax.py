@@ -12,7 +12,7 @@ import numpy as np
 
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axis_of
-from graphopt.exec.kernels.registry import Array, kernel, widened
+from graphopt.exec.kernels.registry import Array, kernel
 
 #: Exponentials below e^this may be summed up as they are: float32 ends at e^88.
 _HIGHEST = 64
@@ -34,17 +34,6 @@ def softmax(xp: Backend, x: Array, axis: int = -1) -> Array:
         y = xp.into(xp.exp, _shifted(xp, x, axis))
     y /= xp.sum(y, axis=axis, keepdims=True)
     return y
-
-
-def softmax_of_halves(xp: Backend, x: Array, axis: int = -1) -> Array:
-    """Softmax of float16, each step of the function's body in the standard rounded, as runtimes that expand it do."""
-    y = _rounded(xp, xp.exp(xp.cast(_shifted(xp, x, axis), np.float32)))
-    y /= _rounded(xp, xp.sum(y, axis=axis, keepdims=True))
-    return xp.cast(y, np.float16)
-
-
-def _rounded(xp: Backend, x: Array) -> Array:
-    return xp.cast(xp.cast(x, np.float16), np.float32)
 
 
 def log_softmax(xp: Backend, x: Array, axis: int = -1) -> Array:
@@ -75,12 +64,9 @@ def _register(op_type: str, function: Callable[[Backend, Array, int], Array]) ->
         rows = math.prod(x.shape[: axis + x.ndim if axis < 0 else axis])
         return function(xp, x.reshape(rows, x.size // max(rows, 1)), -1).reshape(x.shape)
 
-    wide = widened(function)
-
-    @kernel(op_type, since=13)
+    @kernel(op_type, since=13, wide=True)
     def along_axis(xp: Backend, x: Array, *, axis: int = -1) -> Array:
-        halves = function is softmax and x.dtype == np.float16
-        return (softmax_of_halves if halves else wide)(xp, x, axis=axis_of(axis, x.ndim))
+        return function(xp, x, axis_of(axis, x.ndim))
 
 
 for _op_type, _function in (("Softmax", softmax), ("LogSoftmax", log_softmax), ("Hardmax", hardmax)):

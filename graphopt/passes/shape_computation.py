@@ -78,7 +78,7 @@ def _simplify(model: Model, graph: Graph, rewriter: Rewriter) -> int:
     for old in found:
         if old.node is not None and old.node.graph is not None:
             rewriter.erase_if_dead(old.node, removed)
-    after = tuple(record(n) for n, _ in plan.nodes if n.graph is not None)
+    after = (*(record(n) for n, _ in plan.nodes if n.graph is not None), *rewriter.take_copies())
     rewriter.ledger.record(
         Step("shape_computation", "", graph.name, tuple(removed), after, (time.perf_counter() - started) * 1e6)
     )

@@ -288,6 +288,15 @@ def test_openvino_keeps_the_names_of_values_that_are_one(nodes: list[tuple[str, 
         np.testing.assert_array_equal(got[name], want[name])
 
 
+def test_openvino_gets_each_input_its_own() -> None:
+    pytest.importorskip("openvino")
+    x, y, z = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xyz")
+    nodes = [helper.make_node("Dropout", ["y"], ["p"]), helper.make_node("Sub", ["p", "x"], ["z"])]
+    graph = helper.make_graph(nodes, "g", [x, y], [z])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    assert create("openvino", model).run({"y": f32([5, 6]), "x": f32([1, 3])})["z"].tolist() == [4, 3]
+
+
 def test_openvino_takes_no_other_values_for_initializers() -> None:
     pytest.importorskip("openvino")
     x, k, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xky")

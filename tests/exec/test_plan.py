@@ -633,7 +633,8 @@ def run_frozen(steps: Plan, inputs: list[Any]) -> list[Any]:
             freeze(array)
         for step in p.steps:
             step.kernel = dataclasses.replace(step.kernel, function=frozen(step.kernel.function))
-    return steps.run(REFERENCE, inputs)
+    with np.errstate(all="ignore"):
+        return steps.run(REFERENCE, inputs)
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
@@ -644,7 +645,7 @@ def test_kernels_never_write_into_inputs(example: tuple[ModelProto, dict[str, np
     before = [a.copy() for a in arrays]
     with np.errstate(all="ignore"):
         want = planned(model).run(REFERENCE, arrays)
-        got = run_frozen(planned(model), arrays)
+    got = run_frozen(planned(model), arrays)
     assert all(map(same_bits, arrays, before))
     assert all(map(same_bits, want, got))
 
