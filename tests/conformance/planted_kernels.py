@@ -75,11 +75,7 @@ PLANTED: list[tuple[str, str, Bug]] = [
     ("Gemm", "beta is ignored", ignoring("beta")),
     ("Conv", "strides are ignored", ignoring("strides")),
     ("Conv", "padding off by one", changing("pads", _later)),
-    (
-        "Conv",
-        "SAME_UPPER and SAME_LOWER mixed up",
-        changing("auto_pad", lambda v: {"SAME_LOWER": "SAME_UPPER"}.get(v, v)),
-    ),
+    ("Conv", "auto_pad is ignored", ignoring("auto_pad")),
     ("ConvTranspose", "output_padding is ignored", ignoring("output_padding")),
     ("MaxPool", "dilations are ignored", ignoring("dilations")),
     ("MaxPool", "ceil_mode is ignored", ignoring("ceil_mode")),

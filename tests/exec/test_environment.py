@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import warnings
@@ -45,8 +46,10 @@ def test_the_severity_of_the_process(caplog: pytest.LogCaptureFixture, monkeypat
 
 
 def test_messages_go_to_stderr_where_nobody_has_set_logging_up(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    request.addfinalizer(functools.partial(logging.disable, logging.root.manager.disable))
+    logging.disable(logging.NOTSET)  # what other tests import may have silenced all
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr(logger, "handlers", [])
     env = Env()
