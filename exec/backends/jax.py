@@ -26,7 +26,7 @@ except ImportError as e:
 
 from graphopt.exec.backends.jax_convolution import on_accelerator, on_cpu  # it imports jax too
 
-jax.config.update("jax_cpu_enable_async_dispatch", False)  # on the CPU handing work to a thread costs more than it hides
+jax.config.update("jax_cpu_enable_async_dispatch", False)  # on the CPU a thread of its own costs more than it hides
 jax.config.update("jax_enable_x64", True)  # otherwise int64 and float64 silently become 32 bits wide
 
 

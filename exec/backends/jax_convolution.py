@@ -25,7 +25,10 @@ def on_cpu(
     move = windows(x.shape[2:], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair])
     if math.prod(move.kernel) == 1:
         seen = padded(xp, x, move.cover)[(..., *next(move.offsets()))]
-        rows, weights = seen.reshape(x.shape[0], group, w.shape[1], math.prod(move.places)), w.reshape(group, -1, w.shape[1])
+        rows, weights = (
+            seen.reshape(x.shape[0], group, w.shape[1], math.prod(move.places)),
+            w.reshape(group, -1, w.shape[1]),
+        )
         if 0 < x.shape[0] <= _FEW:  # XLA would turn channels and images around, to make one product of them
             y = jnp.stack([jnp.matmul(weights, image) for image in rows])
         else:
