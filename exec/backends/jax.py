@@ -5,7 +5,6 @@ Arrays of the host (NumPy) and of the device mix: what is computed from the host
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,9 +48,9 @@ class JaxBackend(Backend):
         """'cpu', 'gpu', 'tpu': where what is traced will run; JAX's default where nothing else was said."""
         return self._platform or jax.default_backend()
 
-    @functools.cached_property
-    def multiplies_narrow(self) -> bool:  # type: ignore[override]
-        return bool(jax.default_backend() != "cpu")
+    @property
+    def multiplies_narrow(self) -> bool:
+        return self.platform != "cpu"
 
     @staticmethod
     def holds(x: Any) -> bool:
@@ -125,8 +124,6 @@ class JaxBackend(Backend):
             return convolve(self, x, w, strides, dilations, tuple(pads), group, bias)
         given = x.dtype
         if self.platform == "cpu":
-            if is_narrow(given):  # an accelerator adds up in float32 by itself
-                x, w = x.astype(jnp.float32), w.astype(jnp.float32)
             y = on_cpu(self, x, w, strides, dilations, tuple(pads), group)
         else:
             y = on_accelerator(x, w, strides, dilations, tuple(pads), group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -11,12 +12,11 @@ from typing import Any
 import numpy as np
 
 
-class Backend:
+class Backend(ABC):
     """An array namespace. Every function that is not defined here is the namespace's own: `xp.concatenate`, `xp.where`...
 
-    What a backend cannot do otherwise than its library does is here already; the rest its class in `graphopt.exec.backends`
-    has to say. Literals that are no integers go through `number`, which keeps the dtype (and exactness, where elements are
-    exact).
+    What is the same everywhere is here; what is abstract, a backend's class in `graphopt.exec.backends` has to say. Literals
+    that are no integers go through `number`, which keeps the dtype (and exactness, where elements are exact).
 
     Attributes:
         name: as executors are called.
@@ -24,20 +24,23 @@ class Backend:
         exact: elements are objects of exact arithmetic (symbols, rationals) instead of floats.
         lifts: what kernels get and give goes through `lift`, but for the inputs that they need on the host.
         traces: arrays may stand for values that nobody knows yet; arrays of the host are computed with on the host.
-        multiplies_narrow: it has units for products of floats of 16 bits, which add up in float32.
     """
 
     name: str
     namespace: ModuleType
     exact = False
     traces = False
-    multiplies_narrow = False
     lifts = False
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.namespace, name)
         setattr(self, name, value)  # found at once the next time
         return value
+
+    @property
+    def multiplies_narrow(self) -> bool:
+        """Whether it has units for products of floats of 16 bits, which add up in float32."""
+        return False
 
     @staticmethod
     def holds(x: Any) -> bool:
@@ -69,47 +72,48 @@ class Backend:
         """`function(x)` of a temporary that its caller made and needs no more: NumPy writes the result over it."""
         return function(x)
 
+    @abstractmethod
     def saturate(self, x: Any, dtype: Any, zero_point: Any = None) -> Any:
         """A float32 temporary as integers of up to 16 bits: rounded half to even, plus the zero point, clipped.
 
         NumPy writes over `x`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def pad(self, x: Any, widths: Sequence[tuple[int, int]], value: Any = 0, mode: str = "constant") -> Any:
         """`numpy.pad`; the value is cast to the array's dtype."""
-        raise NotImplementedError
 
     # -------------------------------------------------------------------------------------------------- special functions
+    @abstractmethod
     def erf(self, x: Any) -> Any:
         """The error function, to a few units in the last place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def uniform(self, shape: Sequence[int], seed: float | None) -> Any:
         """Random float64 numbers from 0 to before 1, the same for the same seed; None: others each time."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------------ sums and products
+    @abstractmethod
     def sum(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.sum` in the array's own dtype (booleans are counted), exact to a few units in the last place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def max(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.max`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def min(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.min`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prod(self, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
         """`numpy.prod` in the array's own dtype."""
-        raise NotImplementedError
 
+    @abstractmethod
     def matmul(self, a: Any, b: Any, dtype: Any = None) -> Any:
         """`numpy.matmul` of arrays of one dtype, whichever that is; the result's dtype may be a wider one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def convolve(
         self,
         x: Any,
@@ -131,8 +135,8 @@ class Backend:
             group: channels and outputs in so many groups, each by itself.
             bias: a number for each output, which is added.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
         """What a function for which order does not matter makes of the elements in windows; a new array.
 
@@ -142,7 +146,6 @@ class Backend:
             windows: over the spatial dims, a `Windows`.
             nothing: what padding holds, which changes no result.
         """
-        raise NotImplementedError
 
     def unabridged(self) -> Any:
         """A context in which float32 products keep all bits of their factors, which devices may cut otherwise."""
@@ -157,6 +160,7 @@ class Backend:
         """
         return function(x)
 
+    @abstractmethod
     def scan(
         self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False
     ) -> tuple[Any, Any]:
@@ -171,31 +175,30 @@ class Backend:
         Returns:
             The last state, and the ys stacked along a new leading axis (None on NumPy where there were no turns).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:
         """The k largest (or smallest) along the last axis, in order, and where they stand (int64).
 
         Of equal ones the one in front comes first; NaN counts as larger than any number.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def gradient(self, function: Callable[..., Any], inputs: Sequence[Any], count: int) -> tuple[Any, ...]:
         """Derivatives of the sum of a function's elements by the first `count` inputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def differentiable(self) -> Backend:
         """The backend that can differentiate what it computes: JAX's.
 
         Raises:
             MissingDependencyError: it is not installed.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, x: Any, index: Any, values: Any, combine: str = "set") -> Any:
         """A copy of `x` with `values` at `index` (as in x[index] = values).
 
         Args:
             combine: 'set', or what to do with what is there, repeated indices included: 'add', 'mul', 'max', 'min'.
         """
-        raise NotImplementedError

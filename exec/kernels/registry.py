@@ -82,8 +82,7 @@ def kernel(
         since: the version of the operator set from which on the kernel holds, until one of a later version.
         on_host: it runs on NumPy arrays only.
         wide: floats of 16 bits and less are computed with as float32, and the results rounded once at the end.
-        products: what `wide` is for is a product, which a backend that compiles accumulates in float32 by itself: there it
-            gets the floats as they are.
+        products: what `wide` is for is a product: a backend that multiplies narrow floats gets those of 16 bits as they are.
         prepare: called with the attributes when a model is planned; what it gives is passed to the kernel in their place.
             For what is as long as the weights of a model: trees become tables once, not at each call.
     """
@@ -150,7 +149,7 @@ def widened(function: Callable[..., Any], products: bool = False) -> Callable[..
     @functools.wraps(function)
     def wide(xp: Any, *inputs: Any, **attributes: Any) -> Any:
         narrow = next((x.dtype for x in inputs if x is not None and is_narrow(x.dtype)), None)
-        if narrow is None or (products and xp.traces and narrow.itemsize == 2):
+        if narrow is None or (products and xp.multiplies_narrow and narrow.itemsize == 2):
             return function(xp, *inputs, **attributes)
         wider = [x if x is None or not is_narrow(x.dtype) else xp.cast(x, np.float32) for x in inputs]
         result = function(xp, *wider, **attributes)

@@ -129,7 +129,7 @@ class Model:
     @property
     def proto(self) -> ModelProto:
         """The model as a message of its own. External data stays external, relative to `base_dir`."""
-        from graphopt.ir.save import to_proto
+        from graphopt.ir.messages import to_proto
 
         return to_proto(self)
 

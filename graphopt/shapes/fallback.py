@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, TypeProto, shape_inference
 
 from graphopt.ir import Model, Node, OpSchema
-from graphopt.ir.save import node_proto
+from graphopt.ir.messages import node_proto
 from graphopt.shapes.types import UNKNOWN, TypeInfo, type_info, type_proto
 
 #: Constants up to this many bytes are shown to the inference: shapes, axes, pads, scales.

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import AttributeProto
 
-from graphopt.exec.backends.numpy import REFERENCE
+from graphopt.exec.backends.numpy import REFERENCE, NumPyBackend
 from graphopt.exec.kernels import Host, Kernel, kernel, kernel_for, operators, registry
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.registry import Array, Body, widened
@@ -169,8 +169,12 @@ def test_attributes_are_prepared_once() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- widening
-class Traces(Backend):
-    traces = True
+class MultipliesNarrow(NumPyBackend):
+    """As a GPU."""
+
+    @property
+    def multiplies_narrow(self) -> bool:
+        return True
 
 
 def seen_by(*inputs: Any, products: bool = False, xp: Backend = REFERENCE, result: Any = None) -> tuple[list[Any], Any]:
@@ -205,14 +209,14 @@ def test_results_get_the_first_narrow_dtype() -> None:
     assert [None if r is None else r.dtype for r in y] == [ml_dtypes.bfloat16, None, np.int64, np.float64]
 
 
-def test_products_are_left_to_what_compiles() -> None:
+def test_products_are_left_to_what_has_units_for_them() -> None:
     """There they are added up in float32 anyway; elements of a byte are widened everywhere."""
     for dtype in (np.float16, ml_dtypes.bfloat16):
         x = np.array([1.0], dtype)
-        assert seen_by(x, products=True, xp=Traces())[0] == [dtype]
+        assert seen_by(x, products=True, xp=MultipliesNarrow())[0] == [dtype]
         assert seen_by(x, products=True)[0] == [np.float32]
-        assert seen_by(x, xp=Traces())[0] == [np.float32]
-    assert seen_by(np.array([1.0], ml_dtypes.float8_e4m3fn), products=True, xp=Traces())[0] == [np.float32]
+        assert seen_by(x, xp=MultipliesNarrow())[0] == [np.float32]
+    assert seen_by(np.array([1.0], ml_dtypes.float8_e4m3fn), products=True, xp=MultipliesNarrow())[0] == [np.float32]
 
 
 def test_a_widened_kernel_keeps_its_signature() -> None:
