@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphopt.errors import RunError, UnsupportedError
+from graphopt.errors import ModelError, RunError, UnsupportedError
 from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.planning import plan_node
 from graphopt.ir import Model, Node
@@ -30,7 +30,7 @@ def evaluate(model: Model, node: Node, inputs: Sequence[np.ndarray | None]) -> l
     try:
         with np.errstate(all="ignore"):
             results = plan_node(model, node).run(REFERENCE, inputs)
-    except (UnsupportedError, KeyError) as e:
+    except (ModelError, UnsupportedError) as e:
         raise CannotEvaluate(str(e)) from e
     except RunError as e:
         raise CannotEvaluate(str(e.__cause__ or e)) from e

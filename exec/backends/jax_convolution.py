@@ -1,5 +1,6 @@
-"""Convolutions under JAX. XLA's own are the fastest on a GPU; on the CPU that depends on their form (measured, one core):
-a product of matrices beats it for kernels of one element by 3, shifted copies for depthwise ones by 7 to 20.
+"""Convolutions under JAX. XLA's own are the fastest on a GPU; on the CPU that depends on their form (one core, float32):
+a product of matrices takes 0.3 to 0.5 of its time for kernels of one element (256 to 64 channels, 56x56), shifted copies
+0.01 for a depthwise one (144 channels, 56x56), and with channels last it takes 0.17 for a 7x7 stem, the same for most others.
 """
 
 from __future__ import annotations

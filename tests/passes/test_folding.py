@@ -558,3 +558,23 @@ def test_nothing_to_do_leaves_no_trace() -> None:
     m = fold(model)
     assert m.proto.SerializeToString(deterministic=True) == model.SerializeToString(deterministic=True)
     assert not load(m).graph.touched
+
+
+@pytest.mark.parametrize(("dtype", "left"), [("float16", ["Softmax"]), ("float", [])])
+def test_softmax_of_16_bits_is_left_to_the_runtime(dtype: str, left: list[str]) -> None:
+    """How its steps round differs from runtime to runtime, by more than one step."""
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g () => ({dtype}[3] y) <{dtype}[3] x = {{1, 2, 3}}> {{ y = Softmax(x) }}'
+    m = optimize(onnx.parser.parse_model(text), level=2)
+    assert [n.op for n in m.graph if n.op != "Constant"] == left
+
+
+def test_what_a_gradient_names_is_left_alone() -> None:
+    """Folding would leave nothing to differentiate."""
+    training = "ai.onnx.preview.training"
+    text = (
+        f'<ir_version: 8, opset_import: ["" : 17, "{training}" : 1]> g () => (float[1] c, float[1] d) <float[1] a = {{2}}, float[1] b = {{3}}> '
+        f'{{ c = Mul(a, b) d = {training}.Gradient <xs = ["a"], y = "c"> (a) }}'
+    )
+    m = optimize(onnx.parser.parse_model(text), level=2)
+    assert [n.op_type for n in m.graph] == ["Mul", "Gradient"]
+    assert m.report is not None and any("Gradient" in note for note in m.report.notes)
