@@ -1,0 +1,227 @@
+"""Elementwise operators: any shape, or shapes that broadcast together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnx import TensorProto
+
+from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.registry import operands
+from graphopt.testing.operators.site import Shape, Site
+
+_UNARY = (
+    "Abs Neg Relu Sigmoid Tanh Identity Exp Floor Ceil Round Sign Not Erf Sin Cos Softplus Softsign Selu HardSwish Mish "
+    "Atan Asinh Sinh Cosh Tan IsNaN IsInf BitwiseNot"
+).split()
+_POSITIVE = "Log Sqrt Reciprocal Acosh".split()
+_FRACTION = "Asin Acos Atanh".split()
+
+
+@operands(*_UNARY, carries=(0,))
+def unary(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+
+
+@operands(*_POSITIVE, carries=(0,))
+def positive(s: Site) -> None:
+    s.operand(0, s.new_shape(0), "positive")
+
+
+@operands(*_FRACTION, carries=(0,))
+def fraction(s: Site) -> None:
+    s.operand(0, s.new_shape(0), "fraction")
+
+
+@operands("Elu", "LeakyRelu", "Celu", "ThresholdedRelu", carries=(0,))
+def with_alpha(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    s.number("alpha", 0.25, 2.25, s.schema.attributes["alpha"].default)
+
+
+@operands("HardSigmoid", carries=(0,))
+def hard_sigmoid(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    s.number("alpha", 0.0, 1.0, 0.2)
+    s.number("beta", 0.0, 1.0, 0.5)
+
+
+@operands("Swish", carries=(0,))
+def swish(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    s.number("alpha", 0.25, 2.25, 1.0)
+
+
+@operands("Shrink", carries=(0,))
+def shrink(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    s.number("lambd", 0.0, 1.0, 0.5)
+    s.number("bias", 0.0, 1.0, 0.0)
+
+
+@operands("Gelu", carries=(0,))
+def gelu(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    s.text("approximate", ["none", "tanh"], "none")
+
+
+@operands("Cast", carries=(0,))
+def cast(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    s.integer("to", _CASTS)
+    if "saturate" in s.schema.attributes:
+        s.integer("saturate", [1, 0], 1)
+
+
+_CASTS = [TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BOOL]
+
+
+@operands("CastLike", carries=(0,))
+def cast_like(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    s.operand(1, s.new_shape(1))
+
+
+@operands("Clip", carries=(0,))
+def clip(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    dtype = s.dtype(0)
+    if "min" in s.schema.attributes:
+        s.number("min", -2.0, 1.0)
+        s.number("max", 0.0, 6.0)
+        return
+    numbers = [n for n in s.numbers() if n == n and abs(n) < 1e30]
+
+    def bound(low: int, high: int) -> float | int:
+        whole = dtype not in FLOATING
+        tried = [n for n in numbers if low <= n <= high and (not whole or n == int(n))]
+        k = s.choices.one(tried) if tried and s.choices.chance(2) else s.choices.integer(low * 2, high * 2) / 2
+        if dtype in UNSIGNED:
+            k = abs(k)
+        return int(k) if whole else float(k)
+
+    s.parameter("min", lambda: bound(-2, 2), None, dtype)
+    s.parameter("max", lambda: bound(-1, 6), None, dtype)
+
+
+FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+UNSIGNED = frozenset({TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64})
+
+
+@operands("Dropout", carries=(0,))
+def dropout(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    if "ratio" in s.schema.attributes:
+        s.number("ratio", 0.0, 0.75, 0.5)
+        return
+    s.operand(1, ())
+    if s.wants(2):
+        import numpy as np
+
+        s.operand(2, (), array=np.array(False))
+
+
+# ------------------------------------------------------------------------------------------------------ broadcasting
+@operands(
+    *"Add Sub Mul And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual BitwiseAnd BitwiseOr BitwiseXor".split(),
+    carries=(0, 1),
+)
+def binary(s: Site) -> None:
+    broadcasting(s, [0, 1])
+
+
+@operands("Div", "Mod", carries=(0, 1))
+def division(s: Site) -> None:
+    if s.op_type == "Mod":
+        floats = s.dtype(0) in FLOATING
+        s.parameter("fmod", lambda: 1 if floats else s.choices.one([0, 1]), 0)
+    broadcasting(s, [0, 1], {1: "positive"})
+
+
+@operands("Pow", carries=(0, 1))
+def power(s: Site) -> None:
+    broadcasting(s, [0, 1], {0: "positive", 1: "positive"})
+
+
+@operands("BitShift", carries=(0, 1))
+def bit_shift(s: Site) -> None:
+    s.text("direction", ["LEFT", "RIGHT"])
+    broadcasting(s, [0, 1])
+
+
+@operands("PRelu", carries=(0,))
+def prelu(s: Site) -> None:
+    x = s.shape(0) or s.new_shape(0)
+    s.operand(0, x)
+    s.operand(1, narrower(s, x))
+
+
+@operands("Where", carries=(0, 1, 2))
+def where(s: Site) -> None:
+    broadcasting(s, [0, 1, 2])
+
+
+@operands("Max", "Min", "Sum", "Mean", carries=(0, 1, 2, 3))
+def variadic(s: Site) -> None:
+    broadcasting(s, range(s.count))
+
+
+def broadcasting(s: Site, places: Sequence[int], styles: dict[int, str] | None = None) -> None:
+    """Operands that broadcast together, one of them often with the shape of the result."""
+    places = [i for i in places if s.wants(i) or s.given(i)]
+    known = [shape for i in places if (shape := s.shape(i)) is not None]
+    if known:
+        full = _broadcast(known)
+        widest = None
+    else:
+        least = [s.ranks(i)[0] for i in places]
+        widest = places[least.index(max(least))] if any(least) else s.choices.one(places)
+        full = s.new_shape(widest)
+        s.operand(widest, full, (styles or {}).get(widest, "plain"))
+        full = s.shape(widest) or ()
+    same = _old_broadcasting(s)
+    for i in places:
+        if not s.given(i):
+            shape = s.known_shape(i)
+            if shape is None:
+                shape = full if same else _fitting(s, i, full)
+            s.operand(i, shape, (styles or {}).get(i, "plain"))
+
+
+def _fitting(s: Site, i: int, full: Shape) -> Shape:
+    """A shape that broadcasts with another one, of a rank that suits those who read it."""
+    low, high = s.ranks(i)
+    if low > len(full):  # the result gets more dims
+        return (*(s.dim() for _ in range(low - len(full))), *narrower(s, full, len(full)))
+    return narrower(s, full, low, high)
+
+
+def narrower(s: Site, full: Shape, low: int = 0, high: int = 99) -> Shape:
+    """A shape that broadcasts to another one: the same, one element, the last dims, one dim with all others 1..."""
+    if high < low:
+        raise Invalid("no rank suits all who read an operand")
+    rank = len(full)
+    kind = s.choices.weighted(((4, "same"), (3, "one"), (2, "last"), (3, "channel"), (2, "ones")))
+    if kind == "same" and low <= rank <= high:
+        return full
+    ranks = range(min(low, rank), min(rank, high) + 1)
+    if kind == "one":
+        return (1,) * s.choices.one(ranks)
+    if kind == "channel" and rank >= 2:  # [C, 1, 1] beside [N, C, H, W]
+        r = s.choices.one([k for k in (rank - 1, rank) if k in ranks] or [ranks[-1]])
+        kept = s.choices.one([1, *range(rank)])
+        return tuple(full[j] if j == kept else 1 for j in range(rank - r, rank))
+    r = s.choices.one(ranks)
+    tail = full[rank - r :]
+    return tail if kind == "last" else tuple(d if s.choices.integer(0, 1) else 1 for d in tail)
+
+
+def _broadcast(shapes: Sequence[Shape]) -> Shape:
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return tuple(next((d for d in dims if d != 1), 1) for dims in zip(*padded, strict=True))
+
+
+def _old_broadcasting(s: Site) -> bool:
+    """Whether this version broadcasts only where an attribute says so, which nothing here writes."""
+    return "broadcast" in s.schema.attributes or (s.schema.since_version < 8 and s.op_type in ("Max", "Min", "Sum", "Mean"))

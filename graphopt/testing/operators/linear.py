@@ -1,0 +1,87 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.elementwise import narrower
+from graphopt.testing.operators.registry import operands
+from graphopt.testing.operators.site import Shape, Site
+
+
+@operands("MatMul", ranks={0: (1, 4), 1: (1, 4)})
+def matmul(s: Site) -> None:
+    a, b = s.shape(0), s.shape(1)
+    if a is None and b is None:
+        a = s.new_shape(0, 1)
+    if a == () or b == ():
+        raise Invalid("MatMul of a scalar")
+    if b is None:
+        assert a is not None
+        k = a[-1]
+        batch = s.choices.weighted(((4, ()), (2, a[:-2]), (1, (1,) * len(a[:-2])), (1, (2,)))) if len(a) <= 2 or True else ()
+        if len(a) <= 2 and len(batch) and s.ranks(1)[1] < 3:
+            batch = ()
+        low, high = s.ranks(1)
+        b = (k,) if s.choices.chance(8) and low <= 1 else (*batch, k, s.dim())
+        if not low <= len(b) <= high:
+            b = (*(1,) * (low - 2), k, s.dim()) if low > 1 else (k, s.dim())
+    elif a is None:
+        k = b[0] if len(b) == 1 else b[-2]
+        batch = s.choices.one([(), b[:-2], (2,)])
+        low, high = s.ranks(0)
+        a = (k,) if s.choices.chance(8) and low <= 1 else (*batch, s.dim(), k)
+        if not low <= len(a) <= high:
+            a = (*(1,) * (low - 2), s.dim(), k) if low > 1 else (s.dim(), k)
+    s.operand(0, a or ())
+    s.operand(1, b)
+
+
+@operands("Gemm", ranks={0: (2, 2), 1: (2, 2), 2: (0, 2)})
+def gemm(s: Site) -> None:
+    left = s.parameter("transA", lambda: s.choices.one([0, 1]), 0)
+    right = s.parameter("transB", lambda: s.choices.one([0, 1]), 0)
+    a, b = s.shape(0), s.shape(1)
+    if (a is not None and len(a) != 2) or (b is not None and len(b) != 2):
+        raise Invalid("Gemm of what are no matrices")
+    if a is not None:
+        m, k = a[::-1] if left else a
+    else:
+        m, k = s.dim(), s.dim() if b is None else b[1 if right else 0]
+    n = s.dim() if b is None else b[0 if right else 1]
+    s.operand(0, (k, m) if left else (m, k))
+    s.operand(1, (n, k) if right else (k, n))
+    s.operand(2, narrower(s, (m, n)))
+    s.number("alpha", 0.5, 2.5, 1.0)
+    s.number("beta", 0.5, 2.5, 1.0)
+
+
+@operands("MatMulInteger", ranks={0: (2, 3), 1: (2, 2)})
+def matmul_integer(s: Site) -> None:
+    a: Shape = s.shape(0) or s.new_shape(0, 2, 3)
+    s.operand(0, a)
+    s.operand(1, (a[-1], s.dim()))
+    s.operand(2, ())
+    s.operand(3, ())
+
+
+@operands("Einsum")
+def einsum(s: Site) -> None:
+    m, k, n = s.dim(), s.dim(), s.dim()
+    b = s.choices.integer(1, 3)
+    equation, shapes = s.choices.one(
+        [
+            ("ij,jk->ik", [(m, k), (k, n)]),
+            ("bij,bjk->bik", [(b, m, k), (b, k, n)]),
+            ("bij,kj->bik", [(b, m, k), (n, k)]),
+            ("ij->ji", [(m, k)]),
+            ("ij,ij->i", [(m, k), (m, k)]),
+            ("ii->i", [(m, m)]),
+            ("bhid,bhjd->bhij", [(b, 2, m, k), (b, 2, n, k)]),
+        ]
+    )
+    shapes = shapes[: s.count] if s.count else shapes
+    if len(shapes) != equation.partition("->")[0].count(",") + 1:
+        raise Invalid("another number of operands")
+    s.parameter("equation", lambda: equation)
+    for i, shape in enumerate(shapes):
+        s.operand(i, shape)

@@ -1,0 +1,313 @@
+"""Operators that move data about."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.registry import operands
+from graphopt.testing.operators.site import Shape, Site
+
+
+def _first(s: Site, low: int = 0, high: int = 4) -> Shape:
+    """The shape of the first operand, which is made where it is not there."""
+    s.operand(0, s.new_shape(0, low, high))
+    shape = s.shape(0)
+    if shape is None or len(shape) < low:
+        raise Invalid(f"{s.op_type} of {shape}")
+    return shape
+
+
+@operands("Transpose", carries=(0,))
+def transpose(s: Site) -> None:
+    s.perm(len(_first(s, 1)))
+
+
+@operands("Reshape")
+def reshape(s: Site) -> None:
+    x = _first(s)
+    zeros = s.parameter("allowzero", lambda: int(s.choices.chance(8)), 0) if "allowzero" in s.schema.attributes else 0
+
+    def options() -> list[int]:
+        size = math.prod(x)
+        target = list(s.choices.one([_grouped(s, x), list(x), _factors(s, size), [size]]))
+        wanted = s.recent("shape")
+        if wanted and s.choices.chance(2):
+            target = list(s.choices.one(wanted))
+        if math.prod(target) != size:
+            return [-1] if size else list(x)
+        written = [0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)]
+        if size and written and s.choices.integer(0, 1) and (free := [k for k, d in enumerate(written) if d]):
+            written[s.choices.one(free)] = -1
+        return written
+
+    s.parameter("shape", options)
+
+
+def _grouped(s: Site, x: Shape) -> list[int]:
+    """Neighbouring dims multiplied together, and a 1 put in now and then."""
+    out: list[int] = []
+    for d in x:
+        if out and s.choices.integer(0, 1):
+            out[-1] *= d
+        else:
+            out.append(d)
+    if s.choices.chance(3):
+        out.insert(s.choices.integer(0, len(out)), 1)
+    return out
+
+
+def _factors(s: Site, size: int) -> list[int]:
+    """Dims whose product is a size."""
+    if not size:
+        return [0, s.choices.integer(1, 3)]
+    out = []
+    while size > 1 and len(out) < 3:
+        d = s.choices.one([k for k in range(size, 1, -1) if size % k == 0][-4:])
+        out.append(d)
+        size //= d
+    return [*out, size] if size > 1 or not out else out
+
+
+@operands("Flatten")
+def flatten(s: Site) -> None:
+    rank = len(_first(s, 0))
+    s.parameter("axis", lambda: s.choices.integer(0, rank), 1)
+
+
+@operands("Squeeze")
+def squeeze(s: Site) -> None:
+    if s.shape(0) is None:
+        dims = list(s.new_shape(0))
+        if dims:
+            for _ in range(s.choices.integer(1, 2)):
+                dims[s.choices.integer(0, len(dims) - 1)] = 1
+        s.operand(0, dims)
+    x = _first(s)
+    ones = [i for i, d in enumerate(x) if d == 1]
+
+    def options() -> list[int] | None:
+        recent = [a for a in s.recent("axes") if a and all(-len(x) <= i < len(x) and x[i] == 1 for i in a)]
+        if recent and s.choices.chance(2):
+            return list(s.choices.one(recent))
+        if not ones:
+            raise Invalid("nothing to squeeze")
+        chosen = s.choices.some(ones, 1)
+        negative = s.schema.since_version >= 11 and s.choices.chance(3)
+        return [a - len(x) if negative else a for a in chosen]
+
+    s.parameter("axes", options)
+
+
+@operands("Unsqueeze")
+def unsqueeze(s: Site) -> None:
+    x = _first(s, 0, 3)
+
+    def options() -> list[int]:
+        recent = [a for a in s.recent("axes") if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
+        if recent and s.choices.chance(2):
+            return list(s.choices.one(recent))
+        rank = len(x) + s.choices.one([1, 1, 2])
+        chosen: list[int] = []
+        for _ in range(rank - len(x)):
+            chosen.append(s.choices.one([i for i in range(rank) if i not in chosen]))
+        negative = s.schema.since_version >= 11 and s.choices.chance(3)
+        return [a - rank if negative else a for a in sorted(chosen)]
+
+    s.parameter("axes", options)
+
+
+@operands("Expand")
+def expand(s: Site) -> None:
+    x = _first(s)
+
+    def options() -> list[int]:
+        target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
+        if s.choices.chance(3):
+            target.insert(0, s.choices.integer(1, 3))
+        return [1 if s.choices.chance(4) else d for d in target]
+
+    s.parameter("shape", options)
+
+
+@operands("Tile", carries=(0,))
+def tile(s: Site) -> None:
+    x = _first(s, 1)
+    s.parameter("repeats", lambda: [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x])
+
+
+@operands("Concat", carries=(0, 1, 2, 3))
+def concat(s: Site) -> None:
+    there = [i for i in range(s.count) if s.shape(i) is not None]
+    base = s.shape(there[0]) if there else s.new_shape(0, 1)
+    assert base is not None
+    if not base:
+        raise Invalid("Concat of scalars")
+    axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None)
+    if s.pieces(axis):
+        return
+    for i in range(s.count):
+        s.operand(i, (*base[:axis], s.dim() if there or i else base[axis], *base[axis + 1 :]))
+
+
+@operands("Split", carries=(0,))
+def split(s: Site) -> None:
+    x = s.shape(0)
+    n = s.outputs
+    if x is None:
+        x = s.new_shape(0, 1)
+        axis = s.axis(len(x), default=0)
+        s.operand(0, (*x[:axis], n * s.choices.integer(1, 2) + s.choices.one([0, 0, 1]), *x[axis + 1 :]))
+        x = s.shape(0)
+        assert x is not None
+    else:
+        axis = s.axis(len(x), default=0)
+    d = x[axis]
+    even = d % n == 0
+    by_number = "num_outputs" in s.schema.attributes
+
+    def sizes() -> list[int] | None:
+        if (even or by_number) and s.choices.integer(0, 1):
+            return None
+        recent = [list(r) for r in s.recent("sizes") if len(r) == n and sum(r) == d]
+        if recent and s.choices.integer(0, 1):
+            return s.choices.one(recent)
+        cuts = sorted(s.choices.integer(0, d) for _ in range(n - 1))
+        return [b - a for a, b in pairwise([0, *cuts, d])]
+
+    if s.parameter("split", sizes) is None and by_number:
+        s.parameter("num_outputs", lambda: n)
+
+
+@operands("Slice", carries=(0,))
+def slice_(s: Site) -> None:
+    x = _first(s, 1)
+    steps_exist = s.schema.input_index("steps") is not None
+    axes = s.axes(len(x)) if not s.choices.chance(6) else None
+    if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
+        axes = s.array(3).tolist()
+    count = len(x) if axes is None else len(axes)
+    dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
+    backwards = [steps_exist and s.choices.chance(8) for _ in range(count)]
+    starts = [
+        s.choices.one([-1, d, d - 1]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
+        for d, back in zip(dims, backwards, strict=True)
+    ]
+    ends = [
+        s.choices.one([-9, 0, -d]) if back else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
+        for d, back in zip(dims, backwards, strict=True)
+    ]
+    recent = [(a, b) for a, b in s.recent("cut") if len(a) == count]
+    if recent and s.choices.chance(3):
+        starts, ends = map(list, s.choices.one(recent))
+    s.parameter("starts", lambda: starts)
+    s.parameter("ends", lambda: ends)
+    if steps_exist:
+        steps = [-1 if back else s.choices.weighted(((6, 1), (1, 2), (1, 3))) for back in backwards]
+        if any(k < 0 for k in steps):
+            _must(s, "steps", steps)
+        else:
+            s.parameter("steps", lambda: None if set(steps) == {1} and s.choices.integer(0, 1) else steps)
+
+
+def _must(s: Site, name: str, value: list[int]) -> None:
+    if s.parameter(name, lambda: value) is None:
+        raise Invalid(f"{name} is left out")
+
+
+@operands("Gather", carries=())
+def gather(s: Site) -> None:
+    x = _first(s, 1)
+    axis = s.axis(len(x), default=0)
+    d = x[axis]
+    if not d and not s.given(1):
+        raise Invalid("nothing to gather")
+    shape = s.known_shape(1)
+    if shape is None:
+        shape = s.choices.one([(), (1,), (2,), (3,), (2, 2)])
+    size = math.prod(shape)
+    low = -d if s.schema.since_version >= 11 else 0
+    kinds = [np.array([s.choices.integer(low, d - 1) for _ in range(size)]), np.arange(size) % max(d, 1)] if d else []
+    if d and not s.given(1):
+        s.operand(1, shape, array=np.asarray(s.choices.one(kinds), np.int64).reshape(shape).astype(_index(s, 1)))
+
+
+def _index(s: Site, i: int) -> np.dtype:
+    return np.dtype(np.int32 if s.dtype(i) == TensorProto.INT32 else np.int64)
+
+
+@operands("Pad", carries=(0,))
+def pad(s: Site) -> None:
+    x = _first(s, 1, 5)
+    mode = s.text("mode", ["constant", "edge", "reflect"], "constant")
+    if mode != "constant" and 0 in x:
+        raise Invalid("nothing to reflect")
+    axes = s.axes(len(x)) if s.schema.input_index("axes") is not None and not s.choices.chance(2) else None
+    if axes is None and 3 in s.inputs:
+        axes = s.array(3).tolist()
+    count = len(x) if axes is None else len(axes)
+    dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
+    spatial = s.choices.chance(2)  # as convolutions like it: images only, zeros around
+
+    def width(k: int, d: int) -> int:
+        if spatial and axes is None and k < 2:
+            return 0
+        most = 2 if mode == "constant" else min(2, d - 1)
+        least = -1 if mode == "constant" and d > 2 and s.choices.chance(8) else 0
+        return s.choices.integer(least, max(most, 0))
+
+    s.parameter("pads", lambda: [width(k, dims[k]) for _ in range(2) for k in range(count)])
+    if mode == "constant":
+        number = s.choices.one([0.0, 0.0, 0.0, 1.5])
+        if "value" in s.schema.attributes:
+            s.parameter("value", lambda: number, 0.0)
+        elif s.wants(2):
+            s.operand(2, (), array=np.asarray(number if number == 0 else 1).astype(s.builder.arrays[s.inputs[0]].dtype))
+        else:
+            s.parameter("value", lambda: number if number == 0 else 1, None, s.dtype(0))
+
+
+@operands("Shape")
+def shape(s: Site) -> None:
+    x = _first(s)
+    if "start" in s.schema.attributes:
+        s.parameter("start", lambda: s.choices.integer(-len(x), max(len(x) - 1, 0)), 0)
+        if s.choices.chance(2):
+            s.parameter("end", lambda: s.choices.integer(-len(x), len(x)))
+
+
+@operands("Size", "NonZero")
+def size(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+
+
+@operands("ConstantOfShape")
+def constant_of_shape(s: Site) -> None:
+    if not s.given(0):
+        rank = s.choices.integer(0, 3)
+        s.operand(0, (rank,), array=np.array([s.dim() for _ in range(rank)], np.int64))
+
+
+@operands("DepthToSpace", "SpaceToDepth", ranks={0: (4, 4)}, carries=(0,))
+def blocks(s: Site) -> None:
+    b = s.choices.one([2, 1, 3])
+    if s.op_type == "DepthToSpace":
+        x = (s.choices.integer(1, 2), b * b * s.choices.integer(1, 2), s.choices.integer(1, 3), s.choices.integer(1, 3))
+        if "mode" in s.schema.attributes:
+            s.text("mode", ["DCR", "CRD"], "DCR")
+    else:
+        x = (s.choices.integer(1, 2), s.choices.integer(1, 3), b * s.choices.integer(1, 2), b * s.choices.integer(1, 2))
+    s.operand(0, x)
+    s.parameter("blocksize", lambda: b)
+
+
+@operands("Trilu", carries=(0,))
+def trilu(s: Site) -> None:
+    s.operand(0, s.new_shape(0, 2))
+    s.parameter("upper", lambda: s.choices.one([1, 0]), 1)
+    if s.wants(1):
+        s.operand(1, (), array=np.array(s.choices.integer(-2, 2), np.int64))

@@ -1,0 +1,82 @@
+"""Normalizations and softmax."""
+
+from __future__ import annotations
+
+from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.registry import operands
+from graphopt.testing.operators.site import Site
+
+
+@operands("Softmax", "LogSoftmax", "Hardmax", carries=(0,))
+def softmax(s: Site) -> None:
+    s.operand(0, s.new_shape(0, 1, empty=False))
+    x = s.shape(0)
+    if not x or 0 in x:
+        raise Invalid(f"{s.op_type} of {x}")
+    s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1)
+
+
+def _channels(s: Site, low: int = 2) -> tuple[int, ...]:
+    x = s.shape(0) or s.new_shape(0, low, 5, empty=False)
+    s.operand(0, x)
+    x = s.shape(0) or x
+    if len(x) < low or 0 in x:
+        raise Invalid(f"{s.op_type} of {x}")
+    return x
+
+
+@operands("BatchNormalization", ranks={0: (2, 5), **{i: (1, 1) for i in range(1, 5)}}, carries=(0,))
+def batch_normalization(s: Site) -> None:
+    c = _channels(s)[1]
+    for i, style in enumerate(("plain", "plain", "plain", "positive"), 1):
+        s.operand(i, (c,), style)
+    s.number("epsilon", 1e-5, 0.25, 1e-5)
+
+
+@operands("InstanceNormalization", ranks={0: (3, 5), 1: (1, 1), 2: (1, 1)}, carries=(0,))
+def instance_normalization(s: Site) -> None:
+    c = _channels(s, 3)[1]
+    s.operand(1, (c,))
+    s.operand(2, (c,))
+    s.number("epsilon", 1e-5, 0.25, 1e-5)
+
+
+@operands("LayerNormalization", "RMSNormalization", ranks={0: (1, 5)}, carries=(0,))
+def layer_normalization(s: Site) -> None:
+    x = _channels(s, 1)
+    axis = s.axis(len(x), default=-1)
+    shape = s.choices.weighted(((3, x[axis:]), (1, x[-1:]), (1, (1,) * len(x[axis:]))))
+    s.operand(1, shape)
+    if s.op_type == "LayerNormalization":
+        s.operand(2, shape)
+    s.number("epsilon", 1e-5, 0.25, 1e-5)
+
+
+@operands("GroupNormalization", ranks={0: (3, 5)}, carries=(0,))
+def group_normalization(s: Site) -> None:
+    c = _channels(s, 3)[1]
+    groups = s.parameter("num_groups", lambda: s.choices.one([g for g in range(1, c + 1) if c % g == 0]))
+    n = c if s.schema.since_version >= 21 else groups
+    s.operand(1, (n,))
+    s.operand(2, (n,))
+    s.number("epsilon", 1e-5, 0.25, 1e-5)
+
+
+@operands("LRN", ranks={0: (3, 5)}, carries=(0,))
+def lrn(s: Site) -> None:
+    _channels(s, 3)
+    s.parameter("size", lambda: s.choices.one([3, 1, 5]))
+    s.number("bias", 0.5, 2.0, 1.0)
+
+
+@operands("LpNormalization", carries=(0,))
+def lp_normalization(s: Site) -> None:
+    x = _channels(s, 1)
+    s.axis(len(x), default=-1)
+    s.parameter("p", lambda: s.choices.one([2, 1]), 2)
+
+
+@operands("MeanVarianceNormalization", ranks={0: (4, 4)}, carries=(0,))
+def mean_variance(s: Site) -> None:
+    x = _channels(s, 4)
+    s.axes(len(x), default=[0, 2, 3], signed=False)

@@ -1,0 +1,241 @@
+"""A site: one node in the making. How operators like their operands is asked of `operands` functions, what the operands
+are is up to whoever builds: a rule's pattern binds them to its variables, a random model takes values that it has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.ir import OpSchema, Value
+from graphopt.rewrite.matching import input_of
+from graphopt.testing.builder import Builder, Invalid
+from graphopt.testing.values import np_dtype
+
+Shape = tuple[int, ...]
+_ELEMENTS = 160
+
+
+class Site(ABC):
+    """One node in the making.
+
+    Attributes:
+        inputs: operands by position, as far as they are there.
+        attributes: what was decided so far.
+        outputs: how many outputs the node will have.
+        count: how many operands there will be, where the operator takes any number.
+    """
+
+    def __init__(self, builder: Builder, op_type: str, domain: str = "", outputs: int = 1, count: int = 0) -> None:
+        self.builder = builder
+        self.choices = builder.choices
+        self.op_type = op_type
+        self.domain = domain
+        self.schema: OpSchema = builder.schema(op_type, domain)
+        self.outputs = outputs
+        self.count = count
+        self.inputs: dict[int, Value] = {}
+        self.attributes: dict[str, Any] = {}
+
+    # ------------------------------------------------------- up to whoever builds
+    @abstractmethod
+    def wants(self, i: int) -> bool:
+        """Whether there is, or is to be, an operand at this place."""
+
+    @abstractmethod
+    def make(self, i: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
+        """The operand for this place, of this shape; with these values where they are given."""
+
+    @abstractmethod
+    def ranks(self, i: int) -> tuple[int, int]:
+        """The lowest and the highest rank that suit others who will read this operand."""
+
+    @abstractmethod
+    def decide(self, name: str, options: Callable[[], Any], default: Any) -> Any:
+        """The value of a parameter: what stands written, or one of the options, or the default."""
+
+    @abstractmethod
+    def dtype(self, i: int) -> int:
+        """The dtype of an operand that is to be made."""
+
+    def known_shape(self, i: int) -> Shape | None:
+        """A shape that is asked of this operand already."""
+        return None
+
+    def recent(self, kind: str) -> list[Any]:
+        """Values that parameters of this kind ('axis', 'axes', 'perm') have elsewhere."""
+        return []
+
+    def numbers(self) -> list[float]:
+        """Numbers that are worth a try as parameters."""
+        return []
+
+    def pieces(self, axis: int) -> bool:
+        """Let the operands be the parts of one tensor along an axis, if that is thought to be interesting."""
+        return False
+
+    # ------------------------------------------------------------------ operands
+    def given(self, i: int) -> bool:
+        """Whether the operand is there already."""
+        return i in self.inputs
+
+    def shape(self, i: int) -> Shape | None:
+        """Sizes of an operand that is there, or is asked for in this shape; None where it is to be chosen, or a sequence."""
+        if i not in self.inputs:
+            return self.known_shape(i)
+        array = self.builder.arrays[self.inputs[i]]
+        return array.shape if isinstance(array, (np.ndarray, np.generic)) else None
+
+    def array(self, i: int) -> Any:
+        """Value of an operand that is there."""
+        return self.builder.arrays[self.inputs[i]]
+
+    def operand(self, i: int, shape: Sequence[int], style: str = "plain", array: np.ndarray | None = None) -> None:
+        """Have an operand of this shape, unless it is there or left out. `array`: it must have these values."""
+        if i not in self.inputs and self.wants(i):
+            self.inputs[i] = self.make(i, tuple(shape), style, array)
+
+    def dim(self) -> int:
+        """A size: small, seldom 1 or 0."""
+        return self.choices.weighted(((6, 2), (6, 3), (3, 1), (3, 4), (2, 5), (1, 6), (1, 0)))
+
+    def new_shape(self, i: int, low: int = 0, high: int = 4, empty: bool = True) -> Shape:
+        """A shape for an operand that is to be chosen; the rank suits those who read it too."""
+        known = self.shape(i)
+        if known is not None:
+            return known
+        least, most = self.ranks(i)
+        low, high = max(low, least), min(high, most)
+        if low > high:
+            raise Invalid(f"no rank suits all who read operand {i} of {self.op_type}")
+        preferred = [r for r in (2, 3, 4, 1, 5, 0) if low <= r <= high]
+        dims: list[int] = []
+        left = _ELEMENTS
+        for _ in range(self.choices.one(preferred)):
+            d = self.dim()
+            if d > left or (d == 0 and not empty):
+                d = 1
+            left //= max(d, 1)
+            dims.append(d)
+        return tuple(dims)
+
+    # ---------------------------------------------------------------- parameters
+    def parameter(self, name: str, options: Callable[[], Any], default: Any = None, dtype: int = TensorProto.INT64) -> Any:
+        """Decide about a parameter, and put it where this opset keeps it: in an attribute, or in an input.
+
+        Args:
+            options: draws a value.
+            default: where the parameter is left out.
+            dtype: of the input.
+        """
+        i = None if name in self.schema.attributes else input_of(self.schema, name)
+        if i is not None and i in self.inputs:
+            found = self.array(i).tolist()
+            return found[0] if isinstance(found, list) and self.op_type == "TopK" else found
+        if i is None and name not in self.schema.attributes:
+            value = self.decide(name, lambda: default, default)
+            if value is not None and value != default:
+                raise Invalid(f"{self.op_type} has no parameter '{name}' at this opset")
+            return default
+        if i is not None and self.wants(i):  # written as an operand
+            value = options()
+            if value is not None:
+                self.operand(i, np.shape(value), array=np.asarray(value, np_dtype(dtype)))
+            return default if value is None else value
+        value = self.decide(name, options, default)
+        if value is None:
+            return default
+        if i is None:
+            a = self.schema.attributes[name]
+            if a.required or a.default is None or a.default != value or self.choices.chance(4):
+                self.attributes[name] = value
+        else:
+            shaped = [value] if self.op_type == "TopK" else value
+            if default is None or value != default or self.choices.chance(4):
+                self.inputs[i] = self.builder.constant(np.asarray(shaped, np_dtype(dtype)), name)
+        return value
+
+    def number(self, name: str, low: float, high: float, default: float | None = None) -> float:
+        """A float parameter between two bounds (or one of the numbers that are worth a try)."""
+
+        def options() -> float:
+            tried = [n for n in self.numbers() if low <= n <= high]
+            if tried and self.choices.chance(2):
+                return float(self.choices.one(tried))
+            return low + (high - low) * self.choices.integer(0, 16) / 16
+
+        return self.parameter(name, options, default)
+
+    def integer(self, name: str, options: Sequence[int], default: int | None = None) -> int:
+        """An integer parameter."""
+        return self.parameter(name, lambda: self.choices.one(options), default)
+
+    def text(self, name: str, options: Sequence[str], default: str | None = None) -> str:
+        """A parameter that is one of some words."""
+        return self.parameter(name, lambda: self.choices.one(options), default)
+
+    def axis(self, rank: int, name: str = "axis", default: int | None = None, low: int = 0, signed: bool = True) -> int:
+        """An axis of `rank` dims; not negative here, though it may be written so."""
+        if rank <= low:
+            raise Invalid(f"{self.op_type}: no axis to choose")
+
+        def options() -> int:
+            recent = [a for a in self.recent("axis") if low <= a < rank]
+            if recent and self.choices.chance(2):
+                return int(self.choices.one(recent))
+            return self.choices.integer(low, rank - 1)
+
+        value = self.parameter(name, options, default)
+        if value is None:
+            raise Invalid(f"{self.op_type} without {name}")
+        if not -rank <= value < rank:
+            raise Invalid(f"{self.op_type}: axis {value} of {rank} dims")
+        if signed and value >= 0 and name in self.attributes and self.schema.since_version >= 11 and self.choices.chance(4):
+            self.attributes[name] = value - rank
+        return value % rank
+
+    def axes(
+        self, rank: int, name: str = "axes", default: list[int] | None = None, least: int = 1, signed: bool = True
+    ) -> list[int] | None:
+        """Some axes of `rank` dims, as they are written: possibly negative, each once; None where they are left out."""
+
+        def options() -> list[int]:
+            recent = [a for a in self.recent("axes") if all(-rank <= i < rank for i in a) and len(a) >= least]
+            if recent and self.choices.chance(2):
+                return list(self.choices.one(recent))
+            # later ones first: most operators of real models work on the last dims
+            chosen = self.choices.some(range(rank)[::-1], min(least, rank))
+            negative = signed and self.schema.since_version >= 11 and self.choices.chance(3)
+            return [a - rank if negative else a for a in sorted(chosen)]
+
+        value = self.parameter(name, options, default)
+        if value is None:
+            return None
+        if sorted({a % rank for a in value} if rank else set()) != sorted(a % rank for a in value if rank):
+            raise Invalid(f"{self.op_type}: axes {value} of {rank} dims")
+        return [int(a) for a in value]
+
+    def perm(self, rank: int) -> list[int]:
+        """A permutation of `rank` dims; left out, it reverses them."""
+
+        def options() -> list[int]:
+            recent = [p for p in self.recent("perm") if sorted(p) == list(range(rank))]
+            recent += [np.argsort(p).tolist() for p in recent]
+            if recent and self.choices.chance(2):
+                return [int(i) for i in self.choices.one(recent)]
+            return self.choices.order(rank)
+
+        value = self.parameter("perm", options, list(range(rank))[::-1])
+        if sorted(value) != list(range(rank)):
+            raise Invalid(f"perm {value} of {rank} dims")
+        return value
+
+    # -------------------------------------------------------------------- emission
+    def emit(self, hint: str = "") -> list[Value]:
+        """Put the node in; its outputs. Raises Invalid where it cannot be."""
+        positions = max(self.inputs, default=-1) + 1
+        inputs = [self.inputs.get(i) for i in range(positions)]
+        return self.builder.node(self.op_type, inputs, self.attributes, self.outputs, self.domain, hint)

@@ -1,0 +1,106 @@
+"""Convolutions and pooling."""
+
+from __future__ import annotations
+
+from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.registry import operands
+from graphopt.testing.operators.site import Shape, Site
+
+_IMAGE = {0: (3, 5)}
+
+
+def _image(s: Site) -> Shape:
+    """The shape of the first operand: batch, channels, one to three spatial dims large enough for a kernel."""
+    x = s.shape(0)
+    if x is None:
+        rank = s.choices.one([r for r in (4, 3, 5) if s.ranks(0)[0] <= r <= s.ranks(0)[1]] or [0])
+        if not rank:
+            raise Invalid("no rank suits all who read an image")
+        sizes = [s.choices.integer(3, 6 if rank < 5 else 3) for _ in range(rank - 2)]
+        x = (s.choices.one([2, 1, 3]), s.choices.one([2, 4, 3, 1, 6]), *sizes)
+        s.operand(0, x)
+        x = s.shape(0)
+    if x is None or not 3 <= len(x) <= 5:
+        raise Invalid(f"{s.op_type} of {x}")
+    return x
+
+
+def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True) -> None:
+    """Strides, pads, dilations and auto_pad."""
+    n = len(kernel)
+    s.parameter("strides", lambda: [s.choices.weighted(((3, 1), (1, 2))) for _ in range(n)], [1] * n)
+    auto = s.text("auto_pad", ["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"], "NOTSET")
+    if dilated and "dilations" in s.schema.attributes and (auto in ("NOTSET", "VALID")):
+        fits = all((k - 1) * 2 < d for k, d in zip(kernel, x[2:]))
+        s.parameter("dilations", lambda: [2 if fits and s.choices.chance(4) else 1] * n, [1] * n)
+    if auto == "NOTSET":
+        s.parameter("pads", lambda: [s.choices.integer(0, min(1, k - 1)) for k in (*kernel, *kernel)], [0] * 2 * n)
+
+
+def _kernel(s: Site, x: Shape, most: int = 3) -> Shape:
+    return tuple(s.choices.integer(1, max(min(most, d), 1)) for d in x[2:])
+
+
+@operands("Conv", ranks={0: (3, 5), 1: (3, 5), 2: (1, 1)})
+def conv(s: Site) -> None:
+    x = _image(s)
+    w = s.shape(1)
+    channels = x[1]
+    if w is None:
+        group = s.parameter("group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1)
+        kernel = (1,) * (len(x) - 2) if s.choices.chance(3) else _kernel(s, x)
+        w = (group * s.choices.integer(1, 3), channels // group, *kernel)
+        s.operand(1, w)
+        w = s.shape(1)
+        assert w is not None
+    else:
+        group = s.parameter("group", lambda: channels // w[1] if w[1] and channels % w[1] == 0 else 1, 1)
+    if len(w) != len(x):
+        raise Invalid("weights of another rank")
+    s.operand(2, (w[0],))
+    if s.choices.chance(3):
+        s.parameter("kernel_shape", lambda: list(w[2:]))
+    _window(s, x, w[2:])
+
+
+@operands("ConvTranspose", ranks={0: (3, 5), 1: (3, 5), 2: (1, 1)})
+def conv_transpose(s: Site) -> None:
+    x = _image(s)
+    channels = x[1]
+    group = s.parameter("group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1)
+    w = (channels, s.choices.integer(1, 3), *_kernel(s, x, 2))
+    s.operand(1, w)
+    w = s.shape(1) or w
+    s.operand(2, (w[1] * group,))
+    n = len(w) - 2
+    strides = s.parameter("strides", lambda: [s.choices.weighted(((3, 1), (1, 2))) for _ in range(n)], [1] * n)
+    s.parameter("output_padding", lambda: [s.choices.integer(0, k - 1) for k in strides], [0] * n)
+    s.parameter("pads", lambda: [s.choices.integer(0, min(1, k - 1)) for k in (*w[2:], *w[2:])], [0] * 2 * n)
+
+
+@operands("AveragePool", "MaxPool", "LpPool", ranks=_IMAGE, carries=(0,))
+def pool(s: Site) -> None:
+    x = _image(s)
+    one = s.choices.chance(3)
+    kernel = s.parameter("kernel_shape", lambda: [1] * (len(x) - 2) if one else list(_kernel(s, x)))
+    if kernel is None or len(kernel) != len(x) - 2:
+        raise Invalid("a kernel of another rank")
+    _window(s, x, tuple(kernel))
+    if "count_include_pad" in s.schema.attributes:
+        s.integer("count_include_pad", [0, 1], 0)
+    if "ceil_mode" in s.schema.attributes:
+        s.integer("ceil_mode", [0, 0, 1], 0)
+    if "storage_order" in s.schema.attributes and s.outputs > 1:
+        s.integer("storage_order", [0, 1], 0)
+    if s.op_type == "LpPool":
+        s.parameter("p", lambda: s.choices.one([2, 1]), 2)
+
+
+@operands("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", ranks=_IMAGE, carries=(0,))
+def global_pool(s: Site) -> None:
+    if s.shape(0) is None and s.choices.chance(3):
+        least, most = s.ranks(0)
+        s.operand(0, (2, s.choices.integer(1, 3), *(1,) * (max(least, 3) - 2 if most < 4 else 2)))
+    _image(s)
+    if s.op_type == "GlobalLpPool":
+        s.parameter("p", lambda: s.choices.one([2, 1]), 2)

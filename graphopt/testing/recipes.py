@@ -1,0 +1,177 @@
+"""How a value of a wanted dtype and shape may come about, other than as an input: as exporters write it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.ir import Value
+from graphopt.testing.builder import Builder, Invalid
+from graphopt.testing.values import np_dtype
+
+#: Makes an input (or finds a value) of a dtype and shape.
+Source = Callable[[int, tuple[int, ...]], Value]
+Recipe = Callable[[Builder, Source, int, tuple[int, ...]], Value]
+
+
+def derived(
+    builder: Builder, source: Source, dtype: int, shape: tuple[int, ...], wanted: frozenset[str] = frozenset()
+) -> Value | None:
+    """A value of this dtype and shape that some operator computes; None where nothing comes to mind.
+
+    Args:
+        source: where operands come from.
+        wanted: operators to take where one of them can do it.
+    """
+    fitting = [(ops, make) for ops, fits, make in _RECIPES if fits(dtype, shape)]
+    preferred = [make for ops, make in fitting if ops & wanted]
+    options = preferred or [make for _, make in fitting]
+    if not options:
+        return None
+    try:
+        return builder.choices.one(options)(builder, source, dtype, shape)
+    except Invalid:
+        return None
+
+
+def _parameter(b: Builder, op: str, x: Value, name: str, values: list[int], **attributes: object) -> list[Value]:
+    """A node with one list as parameter, in an attribute or in an input."""
+    schema = b.schema(op)
+    if name in schema.attributes:
+        return b.node(op, [x], {name: values, **attributes})
+    return b.node(op, [x, b.constant(np.array(values, np.int64))], dict(attributes))
+
+
+def transposed(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    perm = b.choices.order(len(shape))
+    x = source(dtype, tuple(shape[i] for i in np.argsort(perm)))
+    return b.node("Transpose", [x], {"perm": perm})[0]
+
+
+def reshaped(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    other = b.choices.one([(math.prod(shape),), (*shape, 1), (1, *shape), shape[::-1]])
+    return _parameter(b, "Reshape", source(dtype, other), "shape", list(shape))[0]
+
+
+def squeezed(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    k = b.choices.integer(0, len(shape))
+    return _parameter(b, "Squeeze", source(dtype, (*shape[:k], 1, *shape[k:])), "axes", [k])[0]
+
+
+def unsqueezed(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    k = b.choices.one([i for i, d in enumerate(shape) if d == 1])
+    return _parameter(b, "Unsqueeze", source(dtype, shape[:k] + shape[k + 1 :]), "axes", [k])[0]
+
+
+def flattened(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    m, n = shape
+    x = source(dtype, b.choices.one([(m, 1, n), (m, n, 1)] + [(m, 2, n // 2)] * (n % 2 == 0)))
+    return b.node("Flatten", [x], {"axis": 1})[0]
+
+
+def expanded(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    inner = tuple(1 if b.choices.integer(0, 1) else d for d in shape)
+    return b.node("Expand", [source(dtype, inner), b.constant(np.array(shape, np.int64))])[0]
+
+
+def concatenated(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    axis = b.choices.integer(0, len(shape) - 1)
+    cut = b.choices.integer(0, shape[axis])
+    parts = [source(dtype, (*shape[:axis], n, *shape[axis + 1 :])) for n in (cut, shape[axis] - cut)]
+    return b.node("Concat", parts, {"axis": axis})[0]
+
+
+def sliced(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    axis = b.choices.integer(0, len(shape) - 1)
+    before, after = b.choices.integer(0, 2), b.choices.integer(0, 2)
+    x = source(dtype, (*shape[:axis], before + shape[axis] + after, *shape[axis + 1 :]))
+    if "starts" in b.schema("Slice").attributes:
+        return b.node("Slice", [x], {"starts": [before], "ends": [before + shape[axis]], "axes": [axis]})[0]
+    bounds = [b.constant(np.array([k], np.int64)) for k in (before, before + shape[axis], axis)]
+    return b.node("Slice", [x, *bounds])[0]
+
+
+def of_split(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    axis = b.choices.integer(0, len(shape) - 1)
+    x = source(dtype, (*shape[:axis], 2 * shape[axis], *shape[axis + 1 :]))
+    sizes = [shape[axis]] * 2
+    if "split" in b.schema("Split").attributes:
+        return b.choices.one(b.node("Split", [x], {"axis": axis, "split": sizes}, 2))
+    return b.choices.one(b.node("Split", [x, b.constant(np.array(sizes, np.int64))], {"axis": axis}, 2))
+
+
+def gathered(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    k = b.choices.integer(0, len(shape))
+    x = source(dtype, (*shape[:k], 2, *shape[k:]))
+    index = b.constant(np.array(b.choices.integer(0, 1), np.int64))
+    return b.node("Gather", [x, index], {"axis": k})[0]
+
+
+def rectified(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    return b.node(b.choices.one(["Relu", "Neg", "Abs", "Identity"]), [source(dtype, shape)])[0]
+
+
+def negated(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    return b.node("Not", [source(dtype, shape)])[0]
+
+
+def multiplied(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    k = b.constant(np.asarray(2).astype(np_dtype(dtype)))
+    return b.node(b.choices.one(["Mul", "Add"]), [source(dtype, shape), k])[0]
+
+
+def dims(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    """Sizes of a tensor: all of them, one, or some put together with constants."""
+    n = shape[0] if shape else 0
+    x = source(TensorProto.FLOAT, tuple(b.choices.integer(1, 4) for _ in range(max(n, 2))))
+    sizes = b.node("Shape", [x])[0]
+    if not shape:
+        return b.node("Gather", [sizes, b.constant(np.array(b.choices.integer(0, 1), np.int64))], {"axis": 0})[0]
+    if n == len(b.arrays[x].shape) and not b.choices.chance(2):
+        return sizes
+    parts = []
+    for k in range(n):
+        if b.choices.chance(3):
+            parts.append(b.constant(np.array([b.choices.one([1, -1, 2])], np.int64)))
+            continue
+        index: object = np.array([k], np.int64) if b.choices.chance(2) else np.array(k, np.int64)
+        one = b.node("Gather", [sizes, b.constant(np.asarray(index))], {"axis": 0})[0]
+        parts.append(one if b.arrays[one].ndim else _parameter(b, "Unsqueeze", one, "axes", [0])[0])
+    return b.node("Concat", parts, {"axis": 0})[0] if parts else sizes
+
+
+_FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
+
+
+def _any(dtype: int, shape: tuple[int, ...]) -> bool:
+    return True
+
+
+def _has_dims(dtype: int, shape: tuple[int, ...]) -> bool:
+    return len(shape) > 0
+
+
+#: The operators that a recipe consists of, for which dtypes and shapes it is, and the recipe.
+_RECIPES: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Recipe]] = [
+    (frozenset({"Relu", "Neg", "Abs", "Identity"}), lambda t, s: t in _FLOATING, rectified),
+    (frozenset({"Mul", "Add"}), lambda t, s: t in (*_FLOATING, TensorProto.INT64, TensorProto.INT32), multiplied),
+    (frozenset({"Not"}), lambda t, s: t == TensorProto.BOOL, negated),
+    (frozenset({"Transpose"}), lambda t, s: len(s) > 1, transposed),
+    (frozenset({"Reshape"}), lambda t, s: 0 not in s, reshaped),
+    (frozenset({"Squeeze"}), _any, squeezed),
+    (frozenset({"Unsqueeze"}), lambda t, s: 1 in s, unsqueezed),
+    (frozenset({"Flatten"}), lambda t, s: len(s) == 2, flattened),
+    (frozenset({"Expand"}), _has_dims, expanded),
+    (frozenset({"Concat"}), _has_dims, concatenated),
+    (frozenset({"Slice"}), _has_dims, sliced),
+    (frozenset({"Split"}), _has_dims, of_split),
+    (frozenset({"Gather"}), _any, gathered),
+    (
+        frozenset({"Shape"}),
+        lambda t, s: t == TensorProto.INT64 and len(s) < 2 and (not s or 0 < s[0] < 5),
+        dims,
+    ),
+]
