@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from graphopt.exec.evaluate import CannotEvaluate, evaluate
+from graphopt.exec.evaluate import CannotEvaluate, compute
 from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, op_schema
 from graphopt.rewrite.rewriter import Rewriter
 from graphopt.shapes import infer_node
@@ -155,7 +155,7 @@ class Builder:
             return [node.attributes["value"].numpy()]
         given = [None if v is None else self.arrays[v] for v in node.inputs]
         try:
-            found = evaluate(self.model, node, given)
+            found = compute(self.model, node, given)
         except CannotEvaluate as e:
             raise Invalid(f"{node.op_type}: {e}") from e
         if any(isinstance(a, np.ndarray) and a.size > LARGEST for a in found):

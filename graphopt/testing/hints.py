@@ -7,12 +7,13 @@ was meant that way shows when the rule fires.
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
+
+from onnx import TensorProto
 
 from graphopt.ir import newest_schema
 from graphopt.rewrite import Rule
@@ -20,6 +21,8 @@ from graphopt.rewrite import Rule
 #: Worth a try for every rule.
 _COMMON = (1.0, 0.0, 2.0, -1.0, 0.5)
 _DEEPEST = 4
+_DTYPES = {name: int(code) for name, code in TensorProto.DataType.items() if code}
+_CODES = frozenset(_DTYPES.values())
 
 
 @dataclass(frozen=True)
@@ -27,31 +30,53 @@ class Hints:
     """What the source of a rule and of the functions that it calls mentions.
 
     Attributes:
-        numbers: in the order of their appearance, with their reciprocals.
+        numbers: those of the rule's own body first, with their reciprocals; then those of functions that it calls, and some
+            that are worth a try for every rule.
+        own_numbers: how many of them the rule's own body mentions.
+        lists: of integers, as permutations and axes.
         operators: all of them.
-        own: the operators that the rule's own body mentions.
+        own_operators: those that the rule's own body mentions.
+        dtypes: those that it asks for by name, or in a table.
+        single: it asks for the only element of a constant.
     """
 
     numbers: tuple[float, ...]
+    own_numbers: int
+    lists: tuple[tuple[int, ...], ...]
     operators: frozenset[str]
-    own: frozenset[str]
+    own_operators: frozenset[str]
+    dtypes: frozenset[int]
+    single: bool
 
 
 @cache
 def hints_of(rule: Rule) -> Hints:
     """Read a rule's code; nothing is run."""
-    numbers: dict[float, None] = {}
     operators: set[str] = set()
-    own = frozenset(name for name in _names(rule.fn.__code__) if newest_schema(name) is not None)
-    for constant in _constants(rule.fn, _DEEPEST, set()):
+    own_operators = frozenset(name for name in _names(rule.fn.__code__) if newest_schema(name) is not None)
+    own = _numbers([*_in_code(rule.fn.__code__), *map(_contents, rule.fn.__closure__ or ())])
+    mentioned = list(_constants(rule.fn, _DEEPEST, set()))
+    for constant in mentioned:
         if isinstance(constant, str):
             operators.update(word for word in constant.split() if word.isidentifier() and newest_schema(word) is not None)
-        elif isinstance(constant, (int, float)) and not isinstance(constant, bool) and math.isfinite(constant):
-            if 1e-6 < abs(constant) < 1e4:
-                numbers[float(constant)] = None
-    found = list(numbers)
-    made = [1 / n for n in found if n not in (0.0, 1.0, -1.0)]
-    return Hints(tuple(dict.fromkeys([*_COMMON, *found, *made])), frozenset(operators), own)
+    lists = [c for c in mentioned if isinstance(c, tuple) and c and all(type(i) is int for i in c)]
+    numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
+    tables = [t for t in lists if 0 not in t and len(set(t)) == len(t) and all(i in _CODES for i in t)]
+    dtypes = {i for t in tables for i in t}.union(_DTYPES[c] for c in mentioned if isinstance(c, str) and c in _DTYPES)
+    single = "item" in _constants(rule.fn, 1, set())
+    return Hints(
+        tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single
+    )  # fmt: skip
+
+
+def _numbers(constants: Iterable[Any]) -> list[float]:
+    """The numbers of moderate size among some constants, and their reciprocals."""
+    found: dict[float, None] = {}
+    for c in constants:
+        for n in c if isinstance(c, tuple) else (c,):
+            if isinstance(n, (int, float)) and not isinstance(n, bool) and (n == 0 or 1e-6 < abs(n) < 1e4):
+                found[float(n)] = None
+    return [*found, *(1 / n for n in found if n and 1 / n not in found)]
 
 
 def _constants(function: Any, depth: int, seen: set[Any]) -> Iterator[Any]:
@@ -78,8 +103,11 @@ def _of_value(value: Any, user: FunctionType, depth: int, seen: set[Any]) -> Ite
             yield from _constants(value, depth - 1, seen)
     elif isinstance(value, (int, float, str)):
         yield value
+    elif isinstance(value, dict) and len(value) < 16:
+        yield tuple(value)
     elif isinstance(value, (tuple, list, frozenset)) and len(value) < 16:
         yield from value
+        yield tuple(value)
 
 
 def _in_code(code: CodeType) -> Iterator[Any]:
@@ -88,6 +116,7 @@ def _in_code(code: CodeType) -> Iterator[Any]:
             yield from _in_code(constant)
         elif isinstance(constant, (tuple, frozenset)):
             yield from constant
+            yield tuple(constant)
         else:
             yield constant
 

@@ -22,11 +22,12 @@ from graphopt.testing.choices import Choices, Draw
 from graphopt.testing.hints import Hints, hints_of
 from graphopt.testing.operators import Site, operands_of
 from graphopt.testing.operators.elementwise import FLOATING, broadcasting
-from graphopt.testing.signature import Signature, arguments, opsets_of
+from graphopt.testing.signature import HIGHEST_RANK, Signature, arguments, opsets_of
 from graphopt.testing.values import array as draw_array
 from graphopt.testing.values import np_dtype
 
 Shape = tuple[int, ...]
+_RESHAPING = frozenset("Transpose Split Slice Pad Tile".split())
 _STYLES = ((5, "plain"), (2, "positive"), (1, "large"), (1, "small"), (2, "whole"), (1, "binary"))
 
 
@@ -71,7 +72,7 @@ def _instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str | N
     domains = {c.domain: 1 for c in variant.calls if c.domain}
     builder = Builder(choices, _opset(choices, rule, versions), domains)
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
-        if choices.chance(3):
+        if choices.chance(2):
             builder.names[size] = name
     special = rule.exact and style is None and choices.chance(4)
     style = style or choices.weighted(_STYLES)
@@ -88,7 +89,7 @@ def _instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str | N
 
 def _opset(choices: Choices, rule: Rule, versions: Sequence[int]) -> int:
     """An opset, mostly one that has every operator which the rule's body mentions: it may be going to write it."""
-    all_there = [v for v in versions if all(op_schema(name, v) is not None for name in hints_of(rule).own)]
+    all_there = [v for v in versions if all(op_schema(name, v) is not None for name in hints_of(rule).own_operators)]
     options = all_there if all_there and not choices.chance(8) else versions
     return choices.weighted([(3 if i < 4 else 1, v) for i, v in enumerate(options)])
 
@@ -106,6 +107,8 @@ class LeftSide:
         bound: values and attributes by parameter.
         letters: sizes by the letters of shape annotations.
         made: outputs by call.
+        kinds: what parameters of nodes were, by name; and notes of the operators' functions.
+        wanted: the shape that would suit what stands beside a call.
     """
 
     def __init__(self, builder: Builder, rule: Rule, variant: Variant, style: str, special: bool) -> None:
@@ -123,11 +126,12 @@ class LeftSide:
         for r in variant.roots:
             self.walker.walk(r, found)
         self.signature = Signature(rule, variant, self.walker, builder.model.opsets)
-        self.signature.choose_dtypes(self.choices)
+        self.signature.choose_dtypes(self.choices, self.hints.dtypes)
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
         self.letters: dict[str, int] = {}
         self.made: dict[int, list[Value]] = {}
+        self.wanted: dict[int, Shape] = {}
         self.uses = self._uses()
 
     def build(self) -> list[Value]:
@@ -159,7 +163,7 @@ class LeftSide:
 
     def _sum(self, call: Call, operands: list[Any]) -> Value:
         """A sum or product of several, put together in any order."""
-        site = PatternSite(self, call, operands)
+        site = PatternSite(self, call, operands, bag=True)
         broadcasting(site, range(len(operands)))
         values = [site.inputs[i] for i in range(len(operands))]
         while len(values) > 1:
@@ -207,10 +211,12 @@ class LeftSide:
         return found
 
     def _made(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
-        if var.kind.role == "const" or (array is not None and not self.choices.chance(3)):
+        if var.kind.role == "const" or (array is not None and not self.choices.chance(2)):
             assert array is not None
             return self.builder.constant(array, var.name)
         if array is not None:
+            if array.dtype == np.int64 and array.ndim == 1 and array.size and self.choices.integer(0, 1):
+                return recipes.assembled(self.builder, array)
             return self.builder.input(array, var.name)
         if self.choices.chance(3 if self.hints.operators else 8):
             found = recipes.derived(self.builder, self.source, dtype, shape, self.hints.operators)
@@ -237,11 +243,12 @@ class LeftSide:
         if var.kind.fill is not None:
             return np.full(shape, var.kind.fill).astype(np_dtype(dtype))
         special = self.special and dtype in FLOATING
-        kind = self.choices.weighted(((5, "array"), (3, "number"), (1, "dims")))
+        kind = self.choices.weighted(((5, "array"), (4, "number"), (2, "dims")))
         if kind == "array" or dtype == TensorProto.STRING:
-            return draw_array(self.choices, dtype, shape, self.style if style == "plain" else style, special)
-        options = list(self.hints.numbers) if kind == "number" else self._counts()
-        number = np.asarray(self.choices.one(options))
+            if style == "plain":
+                style = "fraction" if self.choices.chance(6) and self.style == "plain" else self.style
+            return draw_array(self.choices, dtype, shape, style, special)
+        number = np.asarray(self.number() if kind == "number" else self.choices.one(self._counts()))
         if dtype == TensorProto.BOOL:
             return np.full(shape, bool(number))
         if dtype not in FLOATING and number != np.round(number):
@@ -249,15 +256,19 @@ class LeftSide:
         with np.errstate(all="ignore"):
             return np.full(shape, number).astype(np_dtype(dtype))
 
+    def number(self) -> float:
+        """A number that the rule may be waiting for: more often than not one that its own body mentions."""
+        own = self.hints.numbers[: self.hints.own_numbers]
+        return self.choices.one(own if own and not self.choices.chance(3) else self.hints.numbers)
+
     def _counts(self) -> list[float]:
-        """Products of sizes that are around, as means divide by, their reciprocals and their roots."""
-        found: dict[float, None] = {}
-        for array in list(self.builder.arrays.values())[-4:]:
-            for k in range(np.ndim(array)):
-                for n in (array.shape[k], math.prod(array.shape[k:])):
-                    if n:
-                        found.update(dict.fromkeys((float(n), 1 / n, math.sqrt(n), 1 / math.sqrt(n))))
-        return list(found) or [1.0]
+        """How many elements of one tensor there are for one of another, as means divide by; sizes; their roots."""
+        arrays = [a for a in self.builder.arrays.values() if isinstance(a, np.ndarray)][-4:]
+        sizes = [max(a.size, 1) for a in arrays]
+        found = [p / q for p in sizes for q in sizes[::-1] if p > q]
+        found += [float(d) for a in arrays[-1:] for d in a.shape if d]
+        options = [f(n) for n in dict.fromkeys(found) for f in (float, lambda n: 1 / n)]
+        return [*options, *(f(n) for n in found[:2] for f in (math.sqrt, lambda n: 1 / math.sqrt(n)))] or [1.0]
 
     def annotated(self, var: Var, shape: Shape) -> Shape:
         """The shape that a parameter's annotation asks for, as close to a proposed one as can be."""
@@ -283,7 +294,7 @@ class LeftSide:
 class PatternSite(Site):
     """A call of a pattern as a site: operands are the rule's parameters and calls, parameters of the node likewise."""
 
-    def __init__(self, left: LeftSide, call: Call, args: Sequence[Any]) -> None:
+    def __init__(self, left: LeftSide, call: Call, args: Sequence[Any], bag: bool = False) -> None:
         expanded: list[Any] = []
         for a in args:
             if not isinstance(a, Rest):
@@ -292,22 +303,41 @@ class PatternSite(Site):
                 expanded += left.bound[a.var.name]
             else:
                 count = left.choices.weighted(((4, 2), (2, 3), (2, 1), (1, 4))) - (len(args) > 1 and left.choices.integer(0, 1))
+                own = [int(n) for n in left.hints.numbers[: left.hints.own_numbers] if n in (1, 2, 3, 4)]
+                if own and left.choices.integer(0, 1):
+                    count = left.choices.one(own)
                 expanded += [(a.var, k) for k in range(count)]
         super().__init__(left.builder, call.op_type, call.domain, call.outputs, len(expanded))
         self.left = left
         self.call = call
         self.args = expanded
+        self.bag = bag
         self.operators = left.hints.operators
         for i, a in enumerate(expanded):
             if isinstance(a, (Call, Output)):
+                if (beside := self._beside()) is not None:
+                    left.wanted[id(a.call if isinstance(a, Output) else a)] = beside
                 self.inputs[i] = left.value(a)
             elif isinstance(a, Value):
                 self.inputs[i] = a
             elif isinstance(a, Var):
-                if a.kind.optional and a.name not in left.bound and left.choices.chance(3):
+                p = self.schema.input_param(0 if bag else i)
+                if p is None:
+                    if not a.kind.optional:
+                        raise Invalid(f"{call.op} takes no input {i} at this opset")
+                    left.bound.setdefault(a.name, None)
+                if a.kind.optional and a.name not in left.bound and p is not None and p.optional and left.choices.chance(3):
                     left.bound[a.name] = None
                 if isinstance(left.bound.get(a.name), Value):
                     self.inputs[i] = left.bound[a.name]
+
+    def _beside(self) -> Shape | None:
+        """The shape of an operand that is there, where the operator is elementwise and others should fit."""
+        known = operands_of(self.call.op)
+        if known is None or len(known.carries) < 2 or self.call.op == "Concat":
+            return self.wanted if known is not None and known.carries == (0,) and self.call.op not in _RESHAPING else None
+        shapes = [s for i in self.inputs if (s := self.shape(i)) is not None]
+        return max(shapes, key=len) if shapes else self.wanted
 
     def emit(self, hint: str = "") -> list[Value]:
         rest: dict[str, list[Value]] = {}
@@ -316,6 +346,10 @@ class PatternSite(Site):
                 rest.setdefault(a[0].name, []).append(self.inputs[i])
         self.left.bound.update({name: tuple(values) for name, values in rest.items()})
         return super().emit(hint)
+
+    def at_most(self, outputs: int) -> None:
+        if self.outputs > outputs:
+            raise Invalid(f"{self.op_type} has no such output here")
 
     def wants(self, i: int) -> bool:
         if i >= len(self.args) or self.args[i] is None:
@@ -364,16 +398,42 @@ class PatternSite(Site):
         var = a[0] if isinstance(a, tuple) else a
         if isinstance(var, (bool, int, float)):
             return 0, 0
-        return self.left.signature.ranks.get(var.name if isinstance(var, Var) else id(var), (0, 5))
+        return self.left.signature.ranks.get(var.name if isinstance(var, Var) else id(var), (0, HIGHEST_RANK))
+
+    def output_ranks(self) -> tuple[int, int]:
+        return self.left.signature.ranks.get(id(self.call), (0, HIGHEST_RANK))
+
+    @property
+    def wanted(self) -> Shape | None:
+        return self.left.wanted.get(id(self.call))
+
+    def mentions(self, name: str) -> bool:
+        return name in self.call.attrs or any(k.startswith("**") for k in self.call.attrs)
+
+    def decided(self, name: str) -> Any:
+        written = self.call.attrs.get(name)
+        return self.left.bound.get(written.name) if isinstance(written, Var) else written
+
+    def note(self, kind: str, value: Any) -> None:
+        self.left.kinds.setdefault(kind, []).append(value)
 
     def dtype(self, i: int) -> int:
-        return self.left.signature.dtype(self.call, i)
+        return self.left.signature.dtype(self.call, 0 if self.bag else i)
+
+    def single(self, i: int) -> bool:
+        a = self.args[i]
+        return self.left.hints.single and isinstance(a, Var) and a.kind.role == "const"
 
     def recent(self, kind: str) -> list[Any]:
         return self.left.kinds.get(kind, [])
 
+    def hinted(self, length: int) -> list[list[int]]:
+        return [list(found) for found in self.left.hints.lists if len(found) == length]
+
     def numbers(self) -> list[float]:
-        return list(self.left.hints.numbers)
+        hints = self.left.hints
+        own = hints.numbers[: hints.own_numbers]
+        return list(own if own and not self.choices.chance(3) else hints.numbers)
 
     def decide(self, name: str, options: Callable[[], Any], default: Any) -> Any:
         left = self.left
@@ -397,7 +457,7 @@ class PatternSite(Site):
         else:
             return default
         if value is not None:
-            left.kinds.setdefault(name, []).append(value)
+            self.note(name, value)
         return value
 
     def _sometimes(self, options: Callable[[], Any], default: Any) -> Any:
@@ -464,6 +524,11 @@ def _used(builder: Builder, v: Value) -> Value:
     return builder.node(builder.choices.one(["Abs", "Neg"]) if numeric else "Identity", [v])[0]
 
 
+def _nothing(a: np.ndarray) -> np.ndarray:
+    """Zeros, or empty texts."""
+    return np.full(a.shape, "", object) if a.dtype == object else np.zeros_like(a)
+
+
 def _inside_if(left: LeftSide) -> list[Value]:
     """The left side in a branch of an If; what it reads lies around it."""
     builder = left.builder
@@ -473,12 +538,12 @@ def _inside_if(left: LeftSide) -> list[Value]:
         arrays = [builder.arrays[r] for r in roots]
         builder.end_body(then, roots)
     with builder.body("otherwise") as otherwise:
-        zeros = [builder.constant(np.zeros_like(a)) for a in arrays]
+        zeros = [builder.constant(_nothing(a)) for a in arrays]
         builder.end_body(otherwise, zeros)
     node = Node("If", [condition], attributes={"then_branch": then, "else_branch": otherwise})
     node.subgraphs = [then, otherwise]
     made = builder.add(node, len(roots), "y")
-    taken = arrays if bool(builder.arrays[condition]) else [np.zeros_like(a) for a in arrays]
+    taken = arrays if bool(builder.arrays[condition]) else list(map(_nothing, arrays))
     for v, a in zip(made, taken, strict=True):
         builder.settle(v, a)
     return made

@@ -143,6 +143,21 @@ def dims(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Valu
     return b.node("Concat", parts, {"axis": 0})[0] if parts else sizes
 
 
+def assembled(b: Builder, numbers: np.ndarray) -> Value:
+    """A vector of integers put together as exporters do it: sizes of tensors where there are such, and constants."""
+    parts: list[Value] = []
+    for n in numbers.tolist():
+        there = [(v, k) for v, a in b.arrays.items() if v.dtype and v.name for k, d in enumerate(np.shape(a)) if d == n and d]
+        if not there or b.choices.chance(4):
+            parts.append(b.constant(np.array([n], np.int64)))
+            continue
+        v, k = b.choices.one(there[:8])
+        sizes = b.node("Shape", [v])[0]
+        one = b.node("Gather", [sizes, b.constant(np.array(k, np.int64))], {"axis": 0})[0]
+        parts.append(_parameter(b, "Unsqueeze", one, "axes", [0])[0])
+    return b.node("Concat", parts, {"axis": 0})[0]
+
+
 _FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 
 
@@ -170,7 +185,7 @@ _RECIPES: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Rec
     (frozenset({"Split"}), _has_dims, of_split),
     (frozenset({"Gather"}), _any, gathered),
     (
-        frozenset({"Shape"}),
+        frozenset({"Shape", "Gather", "Concat", "Unsqueeze"}),
         lambda t, s: t == TensorProto.INT64 and len(s) < 2 and (not s or 0 < s[0] < 5),
         dims,
     ),

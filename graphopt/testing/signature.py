@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from graphopt.ir import op_schema
 from graphopt.rewrite.rule import Rule, Variant, Walker
-from graphopt.rewrite.terms import Call, Output, Rest, Var
+from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
 from graphopt.testing.builder import Invalid
 from graphopt.testing.choices import Choices
 from graphopt.testing.operators import operands_of
@@ -74,8 +74,12 @@ class Signature:
             self._demand(call)
 
     # ------------------------------------------------------------------- dtypes
-    def choose_dtypes(self, choices: Choices) -> None:
-        """Decide about every dtype. Raises Invalid where the operators have none in common."""
+    def choose_dtypes(self, choices: Choices, asked_for: frozenset[int] = frozenset()) -> None:
+        """Decide about every dtype, mostly for one of those that the rule asks for.
+
+        Raises:
+            Invalid: operators that are to take the same tensor have no dtype in common.
+        """
         chosen: dict[Key, int] = {}
         for key in list(self._parents):
             root = self._find(key)
@@ -84,7 +88,11 @@ class Signature:
                 options = [(w, t) for w, t in DTYPES if allowed is None or t in allowed]
                 if not options:
                     raise Invalid("the operators have no dtype in common")
-                chosen[root] = choices.weighted(options)
+                if asked_for and not choices.chance(3):
+                    options = [(w, t) for w, t in options if t in asked_for] or options
+                before = [t for t in dict.fromkeys(chosen.values()) if any(t == o for _, o in options)]
+                again = before and len(options) > 1 and choices.integer(0, 1)
+                chosen[root] = choices.one(before) if again else choices.weighted(options)
             self.dtypes[key] = chosen[root]
 
     def _read(self, call: Call) -> None:
@@ -94,6 +102,8 @@ class Signature:
         for i, a in enumerate(self._expanded(call)):
             p = schema.input_param(i)
             if p is None:
+                if isinstance(a, Var) and a.kind.optional:
+                    continue  # it will be left out
                 raise Invalid(f"{call.op} takes no input {i} at this opset")
             key = (id(call), p.type_var)
             self._limit(key, p.types)
@@ -164,11 +174,13 @@ class Signature:
     def _demand(self, call: Call) -> None:
         known = operands_of(call.op)
         given = self.ranks.get(id(call), (0, HIGHEST_RANK))
-        for i, a in enumerate(self._expanded(call)):
+        args = list(self._expanded(call))
+        main = next((i for i, a in enumerate(args) if isinstance(a, Term) and not _is_constant(a)), 0)
+        for i, a in enumerate(args):
             low, high = known.ranks.get(i, (0, HIGHEST_RANK)) if known is not None else (0, HIGHEST_RANK)
             if known is not None and i in known.carries:
                 high = min(high, given[1])
-                if i == 0 or len(known.carries) == 1 or call.op == "Concat":
+                if i == main or len(known.carries) == 1 or call.op == "Concat":
                     low = max(low, given[0])
             self._narrow(a, low, high)
 
@@ -178,6 +190,10 @@ class Signature:
             low = high = len(term.kind.dims)
         before = self.ranks.get(key, (0, HIGHEST_RANK))
         self.ranks[key] = max(before[0], low), min(before[1], high)
+
+
+def _is_constant(term: Any) -> bool:
+    return isinstance(term, Var) and term.kind.role == "const"
 
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})

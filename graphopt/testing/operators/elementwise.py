@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from onnx import TensorProto
@@ -69,8 +70,6 @@ def gelu(s: Site) -> None:
 def cast(s: Site) -> None:
     s.operand(0, s.new_shape(0))
     s.integer("to", _CASTS)
-    if "saturate" in s.schema.attributes:
-        s.integer("saturate", [1, 0], 1)
 
 
 _CASTS = [TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BOOL]
@@ -94,6 +93,8 @@ def clip(s: Site) -> None:
 
     def bound(low: int, high: int) -> float | int:
         whole = dtype not in FLOATING
+        if not whole and s.choices.chance(10):
+            return -math.inf if low < -1 else math.inf
         tried = [n for n in numbers if low <= n <= high and (not whole or n == int(n))]
         k = s.choices.one(tried) if tried and s.choices.chance(2) else s.choices.integer(low * 2, high * 2) / 2
         if dtype in UNSIGNED:
@@ -112,9 +113,10 @@ UNSIGNED = frozenset({TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32,
 def dropout(s: Site) -> None:
     s.operand(0, s.new_shape(0))
     if "ratio" in s.schema.attributes:
+        s.at_most(1)  # nobody says what the mask is where nothing is dropped
         s.number("ratio", 0.0, 0.75, 0.5)
         return
-    s.operand(1, ())
+    s.operand(1, (), "fraction")
     if s.wants(2):
         import numpy as np
 
@@ -191,6 +193,8 @@ def broadcasting(s: Site, places: Sequence[int], styles: dict[int, str] | None =
 def _fitting(s: Site, i: int, full: Shape) -> Shape:
     """A shape that broadcasts with another one, of a rank that suits those who read it."""
     low, high = s.ranks(i)
+    if s.single(i) and not s.choices.chance(4):
+        return (1,) * s.choices.weighted(((3, low), (1, min(max(low, len(full)), high))))
     if low > len(full):  # the result gets more dims
         return (*(s.dim() for _ in range(low - len(full))), *narrower(s, full, len(full)))
     return narrower(s, full, low, high)
@@ -201,7 +205,7 @@ def narrower(s: Site, full: Shape, low: int = 0, high: int = 99) -> Shape:
     if high < low:
         raise Invalid("no rank suits all who read an operand")
     rank = len(full)
-    kind = s.choices.weighted(((4, "same"), (3, "one"), (2, "last"), (3, "channel"), (2, "ones")))
+    kind = s.choices.weighted(((4, "same"), (5, "one"), (2, "last"), (4, "channel"), (2, "ones")))
     if kind == "same" and low <= rank <= high:
         return full
     ranks = range(min(low, rank), min(rank, high) + 1)

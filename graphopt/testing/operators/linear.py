@@ -8,7 +8,7 @@ from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
 
-@operands("MatMul", ranks={0: (1, 4), 1: (1, 4)})
+@operands("MatMul", ranks={0: (1, 4), 1: (1, 4)}, carries=(0,))
 def matmul(s: Site) -> None:
     a, b = s.shape(0), s.shape(1)
     if a is None and b is None:
@@ -18,9 +18,7 @@ def matmul(s: Site) -> None:
     if b is None:
         assert a is not None
         k = a[-1]
-        batch = s.choices.weighted(((4, ()), (2, a[:-2]), (1, (1,) * len(a[:-2])), (1, (2,)))) if len(a) <= 2 or True else ()
-        if len(a) <= 2 and len(batch) and s.ranks(1)[1] < 3:
-            batch = ()
+        batch = s.choices.weighted(((4, ()), (2, a[:-2]), (1, (1,) * len(a[:-2])), (1, (2,))))
         low, high = s.ranks(1)
         b = (k,) if s.choices.chance(8) and low <= 1 else (*batch, k, s.dim())
         if not low <= len(b) <= high:

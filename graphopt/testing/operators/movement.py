@@ -8,9 +8,12 @@ from itertools import pairwise
 import numpy as np
 from onnx import TensorProto
 
+from graphopt.rewrite.matching import input_of
 from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.elementwise import FLOATING
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
+from graphopt.testing.values import np_dtype
 
 
 def _first(s: Site, low: int = 0, high: int = 4) -> Shape:
@@ -24,6 +27,17 @@ def _first(s: Site, low: int = 0, high: int = 4) -> Shape:
 
 @operands("Transpose", carries=(0,))
 def transpose(s: Site) -> None:
+    perm = s.decided("perm")
+    wanted = s.wanted
+    if perm is not None:
+        if wanted is not None and len(wanted) == len(perm):
+            s.operand(0, [wanted[i] for i in np.argsort(perm)])
+        else:
+            s.operand(0, s.new_shape(0, len(perm), len(perm)))
+    elif wanted is not None and s.shape(0) is None and s.mentions("perm"):
+        perm = s.perm(len(wanted))
+        s.operand(0, [wanted[i] for i in np.argsort(perm)])
+        return
     s.perm(len(_first(s, 1)))
 
 
@@ -34,10 +48,16 @@ def reshape(s: Site) -> None:
 
     def options() -> list[int]:
         size = math.prod(x)
-        target = list(s.choices.one([_grouped(s, x), list(x), _factors(s, size), [size]]))
-        wanted = s.recent("shape")
-        if wanted and s.choices.chance(2):
-            target = list(s.choices.one(wanted))
+        low, high = s.output_ranks()
+        around = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.size == size]
+        around += [[*d[:-2], d[-1], d[-2]] for d in around if len(d) > 1]
+        shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 1]
+        around += [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
+        if len(x) > 2:
+            around.append([math.prod(x[:-1]), x[-1]])
+        targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:], *around[:1]]
+        fitting = [t for t in targets if low <= len(t) <= high] or [_factors(s, size, low)]
+        target = list(s.choices.one(fitting))
         if math.prod(target) != size:
             return [-1] if size else list(x)
         written = [0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)]
@@ -61,11 +81,16 @@ def _grouped(s: Site, x: Shape) -> list[int]:
     return out
 
 
-def _factors(s: Site, size: int) -> list[int]:
-    """Dims whose product is a size."""
+def _factors(s: Site, size: int, rank: int = 0) -> list[int]:
+    """Dims whose product is a size, `rank` of them or as many as there come."""
     if not size:
         return [0, s.choices.integer(1, 3)]
-    out = []
+    out: list[int] = []
+    if rank:
+        for _ in range(rank - 1):
+            out.append(s.choices.one([k for k in range(size, 0, -1) if size % k == 0][-4:]))
+            size //= out[-1]
+        return [*out, size]
     while size > 1 and len(out) < 3:
         d = s.choices.one([k for k in range(size, 1, -1) if size % k == 0][-4:])
         out.append(d)
@@ -76,15 +101,15 @@ def _factors(s: Site, size: int) -> list[int]:
 @operands("Flatten")
 def flatten(s: Site) -> None:
     rank = len(_first(s, 0))
-    s.parameter("axis", lambda: s.choices.integer(0, rank), 1)
+    s.parameter("axis", lambda: s.choices.one([min(1, rank), *range(rank + 1)]), 1)
 
 
 @operands("Squeeze")
 def squeeze(s: Site) -> None:
-    if s.shape(0) is None:
+    if s.shape(0) is None and s.mentions("axes"):
         dims = list(s.new_shape(0))
         if dims:
-            for _ in range(s.choices.integer(1, 2)):
+            for _ in range(s.choices.integer(1, 3)):
                 dims[s.choices.integer(0, len(dims) - 1)] = 1
         s.operand(0, dims)
     x = _first(s)
@@ -152,6 +177,8 @@ def concat(s: Site) -> None:
         return
     for i in range(s.count):
         s.operand(i, (*base[:axis], s.dim() if there or i else base[axis], *base[axis + 1 :]))
+    shapes = [s.shape(i) for i in range(s.count)]
+    s.note("sizes", [d[axis] for d in shapes if d is not None and len(d) == len(base)])
 
 
 @operands("Split", carries=(0,))
@@ -161,7 +188,9 @@ def split(s: Site) -> None:
     if x is None:
         x = s.new_shape(0, 1)
         axis = s.axis(len(x), default=0)
-        s.operand(0, (*x[:axis], n * s.choices.integer(1, 2) + s.choices.one([0, 0, 1]), *x[axis + 1 :]))
+        i = input_of(s.schema, "split")
+        equal = i is not None and not s.wants(i)
+        s.operand(0, (*x[:axis], n * s.choices.integer(1, 2) + (0 if equal else s.choices.one([0, 0, 1])), *x[axis + 1 :]))
         x = s.shape(0)
         assert x is not None
     else:
@@ -171,16 +200,16 @@ def split(s: Site) -> None:
     by_number = "num_outputs" in s.schema.attributes
 
     def sizes() -> list[int] | None:
-        if (even or by_number) and s.choices.integer(0, 1):
+        if even and s.choices.chance(3):
             return None
         recent = [list(r) for r in s.recent("sizes") if len(r) == n and sum(r) == d]
-        if recent and s.choices.integer(0, 1):
+        if recent and not s.choices.chance(4):
             return s.choices.one(recent)
         cuts = sorted(s.choices.integer(0, d) for _ in range(n - 1))
         return [b - a for a, b in pairwise([0, *cuts, d])]
 
-    if s.parameter("split", sizes) is None and by_number:
-        s.parameter("num_outputs", lambda: n)
+    if s.parameter("split", sizes) is None and by_number and s.parameter("num_outputs", lambda: n) is None:
+        s.attributes["num_outputs"] = n
 
 
 @operands("Slice", carries=(0,))
@@ -192,7 +221,10 @@ def slice_(s: Site) -> None:
         axes = s.array(3).tolist()
     count = len(x) if axes is None else len(axes)
     dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
-    backwards = [steps_exist and s.choices.chance(8) for _ in range(count)]
+    steps = None
+    if steps_exist:
+        steps = s.parameter("steps", lambda: [s.choices.weighted(((7, 1), (1, -1), (1, 2), (1, 3))) for _ in range(count)])
+    backwards = [steps is not None and steps[k] < 0 for k in range(count)]
     starts = [
         s.choices.one([-1, d, d - 1]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
         for d, back in zip(dims, backwards, strict=True)
@@ -201,22 +233,11 @@ def slice_(s: Site) -> None:
         s.choices.one([-9, 0, -d]) if back else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
         for d, back in zip(dims, backwards, strict=True)
     ]
-    recent = [(a, b) for a, b in s.recent("cut") if len(a) == count]
-    if recent and s.choices.chance(3):
-        starts, ends = map(list, s.choices.one(recent))
+    if not any(backwards) and all(dims) and s.choices.chance(3):  # one element
+        starts = [s.choices.integer(0, d - 1) for d in dims]
+        ends = [k + 1 for k in starts]
     s.parameter("starts", lambda: starts)
     s.parameter("ends", lambda: ends)
-    if steps_exist:
-        steps = [-1 if back else s.choices.weighted(((6, 1), (1, 2), (1, 3))) for back in backwards]
-        if any(k < 0 for k in steps):
-            _must(s, "steps", steps)
-        else:
-            s.parameter("steps", lambda: None if set(steps) == {1} and s.choices.integer(0, 1) else steps)
-
-
-def _must(s: Site, name: str, value: list[int]) -> None:
-    if s.parameter(name, lambda: value) is None:
-        raise Invalid(f"{name} is left out")
 
 
 @operands("Gather", carries=())
@@ -228,7 +249,7 @@ def gather(s: Site) -> None:
         raise Invalid("nothing to gather")
     shape = s.known_shape(1)
     if shape is None:
-        shape = s.choices.one([(), (1,), (2,), (3,), (2, 2)])
+        shape = s.choices.one([(), (1,), (2,), (3,), (2, 2), (d,)])
     size = math.prod(shape)
     low = -d if s.schema.since_version >= 11 else 0
     kinds = [np.array([s.choices.integer(low, d - 1) for _ in range(size)]), np.arange(size) % max(d, 1)] if d else []
@@ -251,10 +272,11 @@ def pad(s: Site) -> None:
         axes = s.array(3).tolist()
     count = len(x) if axes is None else len(axes)
     dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
-    spatial = s.choices.chance(2)  # as convolutions like it: images only, zeros around
+    spatial = s.choices.chance(2)  # as convolutions like it: images only
+    nothing = s.choices.chance(6)
 
     def width(k: int, d: int) -> int:
-        if spatial and axes is None and k < 2:
+        if nothing or (spatial and axes is None and k < 2):
             return 0
         most = 2 if mode == "constant" else min(2, d - 1)
         least = -1 if mode == "constant" and d > 2 and s.choices.chance(8) else 0
@@ -262,13 +284,13 @@ def pad(s: Site) -> None:
 
     s.parameter("pads", lambda: [width(k, dims[k]) for _ in range(2) for k in range(count)])
     if mode == "constant":
-        number = s.choices.one([0.0, 0.0, 0.0, 1.5])
+        number = s.choices.weighted(((6, 0.0), (2, 1.5), (2, -math.inf if s.dtype(0) in FLOATING else 0.0)))
         if "value" in s.schema.attributes:
             s.parameter("value", lambda: number, 0.0)
         elif s.wants(2):
-            s.operand(2, (), array=np.asarray(number if number == 0 else 1).astype(s.builder.arrays[s.inputs[0]].dtype))
+            s.operand(2, (), array=np.asarray(number).astype(np_dtype(s.dtype(2))))
         else:
-            s.parameter("value", lambda: number if number == 0 else 1, None, s.dtype(0))
+            s.parameter("value", lambda: number if s.dtype(0) in FLOATING else int(number), None, s.dtype(0))
 
 
 @operands("Shape")
@@ -276,13 +298,13 @@ def shape(s: Site) -> None:
     x = _first(s)
     if "start" in s.schema.attributes:
         s.parameter("start", lambda: s.choices.integer(-len(x), max(len(x) - 1, 0)), 0)
-        if s.choices.chance(2):
+        if s.decided("end") is not None or s.choices.chance(2) or not s.mentions("end") or s.op_type == "Shape":
             s.parameter("end", lambda: s.choices.integer(-len(x), len(x)))
 
 
 @operands("Size", "NonZero")
 def size(s: Site) -> None:
-    s.operand(0, s.new_shape(0))
+    s.operand(0, s.new_shape(0, 1 if s.op_type == "NonZero" else 0))  # runtimes differ about where a scalar is not zero
 
 
 @operands("ConstantOfShape")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onnx import TensorProto
+
 from graphopt.testing.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Site
@@ -27,6 +29,7 @@ def _channels(s: Site, low: int = 2) -> tuple[int, ...]:
 
 @operands("BatchNormalization", ranks={0: (2, 5), **{i: (1, 1) for i in range(1, 5)}}, carries=(0,))
 def batch_normalization(s: Site) -> None:
+    s.at_most(1)  # others are of training
     c = _channels(s)[1]
     for i, style in enumerate(("plain", "plain", "plain", "positive"), 1):
         s.operand(i, (c,), style)
@@ -62,9 +65,9 @@ def group_normalization(s: Site) -> None:
     s.number("epsilon", 1e-5, 0.25, 1e-5)
 
 
-@operands("LRN", ranks={0: (3, 5)}, carries=(0,))
+@operands("LRN", ranks={0: (4, 4)}, carries=(0,))
 def lrn(s: Site) -> None:
-    _channels(s, 3)
+    _channels(s, 4)
     s.parameter("size", lambda: s.choices.one([3, 1, 5]))
     s.number("bias", 0.5, 2.0, 1.0)
 
@@ -76,7 +79,8 @@ def lp_normalization(s: Site) -> None:
     s.parameter("p", lambda: s.choices.one([2, 1]), 2)
 
 
-@operands("MeanVarianceNormalization", ranks={0: (4, 4)}, carries=(0,))
+@operands("MeanVarianceNormalization", ranks={0: (4, 4)}, carries=(0,), dtypes={0: frozenset({TensorProto.FLOAT})})
 def mean_variance(s: Site) -> None:
     x = _channels(s, 4)
-    s.axes(len(x), default=[0, 2, 3], signed=False)
+    # the function in onnx takes float only, and its checker wants to see the axes
+    s.attributes["axes"] = s.axes(len(x), default=[0, 2, 3], signed=False)

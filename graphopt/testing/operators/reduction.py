@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.elementwise import FLOATING
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Site
 
-_SUMS = "ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp ReduceProd".split()
+_SUMS = "ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceSumSquare ReduceProd".split()
 _PICKS = "ReduceMax ReduceMin".split()
 
 
+@operands("ReduceLogSumExp", dtypes={0: FLOATING})
 @operands(*_SUMS, *_PICKS)
 def reduction(s: Site) -> None:
     s.operand(0, s.new_shape(0, empty=s.op_type in ("ReduceSum", "ReduceProd")))
     _reduced(s)
 
 
-@operands("ReduceLogSum")
+@operands("ReduceLogSum", dtypes={0: FLOATING})
 def log_of_sum(s: Site) -> None:
     s.operand(0, s.new_shape(0, empty=False), "positive")
     _reduced(s)

@@ -21,18 +21,24 @@ class Operands:
         choose: fills a site: asks for each operand that is not there, and for the parameters.
         ranks: the lowest and highest rank of operands by position; of those not listed, any.
         carries: operands whose rank is the output's.
+        dtypes: of operands by position: those for which all runtimes mean the same; of those not listed, what the schema says.
     """
 
     choose: Chooser
     ranks: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     carries: tuple[int, ...] = ()
+    dtypes: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
 _TABLE: dict[str, Operands] = {}
 
 
 def operands(
-    *operators: str, ranks: Mapping[int, tuple[int, int]] | None = None, carries: tuple[int, ...] = (), domain: str = ""
+    *operators: str,
+    ranks: Mapping[int, tuple[int, int]] | None = None,
+    carries: tuple[int, ...] = (),
+    dtypes: Mapping[int, frozenset[int]] | None = None,
+    domain: str = "",
 ) -> Callable[[Chooser], Chooser]:
     """Register a function for these operators of a domain."""
 
@@ -40,7 +46,7 @@ def operands(
         for op in operators:
             key = f"{domain}::{op}" if domain else op
             assert key not in _TABLE, key
-            _TABLE[key] = Operands(function, ranks or {}, carries)
+            _TABLE[key] = Operands(function, ranks or {}, carries, dtypes or {})
         return function
 
     return register

@@ -17,6 +17,11 @@ from graphopt.testing.values import np_dtype
 
 Shape = tuple[int, ...]
 _ELEMENTS = 160
+#: Ranks by how often they are drawn: of tensors, and of integers, which are mostly shapes and indices.
+_TENSORS = ((3, 2), (3, 3), (3, 4), (2, 1), (1, 5), (1, 0))
+_VECTORS = ((6, 1), (2, 2), (2, 0), (1, 3), (1, 4), (1, 5))
+#: Operators whose output has the rank, but not the shape of the first operand.
+_MOVING = frozenset("Transpose Split Slice Pad Tile Concat MatMul AveragePool MaxPool LpPool".split())
 
 
 class Site(ABC):
@@ -73,9 +78,41 @@ class Site(ABC):
         """Numbers that are worth a try as parameters."""
         return []
 
+    def hinted(self, length: int) -> list[list[int]]:
+        """Lists of integers of this length that are worth a try as parameters."""
+        return []
+
+    def single(self, i: int) -> bool:
+        """Whether this operand had best be a single number."""
+        return False
+
+    def note(self, kind: str, value: Any) -> None:
+        """Remember something for `recent`."""
+
+    def mentions(self, name: str) -> bool:
+        """Whether a parameter is open to be chosen."""
+        return True
+
+    def decided(self, name: str) -> Any:
+        """The value of a parameter where it is there already."""
+        return None
+
+    def output_ranks(self) -> tuple[int, int]:
+        """The lowest and the highest rank of the output that suit those who will read it."""
+        return 0, 5
+
+    @property
+    def wanted(self) -> Shape | None:
+        """A shape of the output that would suit what stands beside it."""
+        return None
+
     def pieces(self, axis: int) -> bool:
         """Let the operands be the parts of one tensor along an axis, if that is thought to be interesting."""
         return False
+
+    def at_most(self, outputs: int) -> None:
+        """More outputs than these mean something else here, or nothing that is defined: have no more."""
+        self.outputs = min(self.outputs, outputs)
 
     # ------------------------------------------------------------------ operands
     def given(self, i: int) -> bool:
@@ -99,8 +136,8 @@ class Site(ABC):
             self.inputs[i] = self.make(i, tuple(shape), style, array)
 
     def dim(self) -> int:
-        """A size: small, seldom 1 or 0."""
-        return self.choices.weighted(((6, 2), (6, 3), (3, 1), (3, 4), (2, 5), (1, 6), (1, 0)))
+        """A size: small."""
+        return self.choices.weighted(((6, 2), (6, 3), (5, 1), (3, 4), (2, 5), (1, 6)))
 
     def new_shape(self, i: int, low: int = 0, high: int = 4, empty: bool = True) -> Shape:
         """A shape for an operand that is to be chosen; the rank suits those who read it too."""
@@ -111,16 +148,33 @@ class Site(ABC):
         low, high = max(low, least), min(high, most)
         if low > high:
             raise Invalid(f"no rank suits all who read operand {i} of {self.op_type}")
-        preferred = [r for r in (2, 3, 4, 1, 5, 0) if low <= r <= high]
+        if i == 0 and self.wanted is not None and low <= len(self.wanted) <= high and self._carries():
+            return self.wanted
+        weights = _VECTORS if self.dtype(i) in (TensorProto.INT64, TensorProto.INT32) else _TENSORS
+        preferred = [(w, r) for w, r in weights if low <= r <= high]
+        ones = self.choices.chance(8)
         dims: list[int] = []
         left = _ELEMENTS
-        for _ in range(self.choices.one(preferred)):
-            d = self.dim()
-            if d > left or (d == 0 and not empty):
+        for _ in range(self.choices.weighted(preferred)):
+            d = 1 if ones and self.choices.integer(0, 1) else self.dim()
+            if d > left:
                 d = 1
-            left //= max(d, 1)
+            left //= d
             dims.append(d)
+        if dims and empty and self.choices.chance(24):
+            dims[self.choices.integer(0, len(dims) - 1)] = 0
         return tuple(dims)
+
+    def _carries(self) -> bool:
+        """Whether the output has the shape of the first operand."""
+        from graphopt.testing.operators.registry import operands_of
+
+        known = operands_of(self.schema_key)
+        return known is not None and 0 in known.carries and self.op_type not in _MOVING
+
+    @property
+    def schema_key(self) -> str:
+        return f"{self.domain}::{self.op_type}" if self.domain else self.op_type
 
     # ---------------------------------------------------------------- parameters
     def parameter(self, name: str, options: Callable[[], Any], default: Any = None, dtype: int = TensorProto.INT64) -> Any:
@@ -143,7 +197,8 @@ class Site(ABC):
         if i is not None and self.wants(i):  # written as an operand
             value = options()
             if value is not None:
-                self.operand(i, np.shape(value), array=np.asarray(value, np_dtype(dtype)))
+                shaped = np.asarray([value] if self.op_type == "TopK" else value, np_dtype(dtype))
+                self.operand(i, shaped.shape, array=shaped)
             return default if value is None else value
         value = self.decide(name, options, default)
         if value is None:
@@ -163,7 +218,7 @@ class Site(ABC):
 
         def options() -> float:
             tried = [n for n in self.numbers() if low <= n <= high]
-            if tried and self.choices.chance(2):
+            if tried and not self.choices.chance(3):
                 return float(self.choices.one(tried))
             return low + (high - low) * self.choices.integer(0, 16) / 16
 
@@ -184,7 +239,8 @@ class Site(ABC):
 
         def options() -> int:
             recent = [a for a in self.recent("axis") if low <= a < rank]
-            if recent and self.choices.chance(2):
+            recent += [a[0] % rank for a in self.recent("axes") if len(a) == 1 and low <= a[0] % rank]
+            if recent and not self.choices.chance(3):
                 return int(self.choices.one(recent))
             return self.choices.integer(low, rank - 1)
 
@@ -204,8 +260,11 @@ class Site(ABC):
 
         def options() -> list[int]:
             recent = [a for a in self.recent("axes") if all(-rank <= i < rank for i in a) and len(a) >= least]
-            if recent and self.choices.chance(2):
+            recent += [[a] for a in self.recent("axis") if a < rank and least <= 1]
+            if recent and not self.choices.chance(4):
                 return list(self.choices.one(recent))
+            if rank > 2 and self.choices.chance(4):
+                return list(range(2, rank))  # all positions of an image
             # later ones first: most operators of real models work on the last dims
             chosen = self.choices.some(range(rank)[::-1], min(least, rank))
             negative = signed and self.schema.since_version >= 11 and self.choices.chance(3)
@@ -222,7 +281,7 @@ class Site(ABC):
         """A permutation of `rank` dims; left out, it reverses them."""
 
         def options() -> list[int]:
-            recent = [p for p in self.recent("perm") if sorted(p) == list(range(rank))]
+            recent = [p for p in (*self.recent("perm"), *self.hinted(rank)) if sorted(p) == list(range(rank))]
             recent += [np.argsort(p).tolist() for p in recent]
             if recent and self.choices.chance(2):
                 return [int(i) for i in self.choices.one(recent)]

@@ -81,8 +81,8 @@ def conv_transpose(s: Site) -> None:
 @operands("AveragePool", "MaxPool", "LpPool", ranks=_IMAGE, carries=(0,))
 def pool(s: Site) -> None:
     x = _image(s)
-    one = s.choices.chance(3)
-    kernel = s.parameter("kernel_shape", lambda: [1] * (len(x) - 2) if one else list(_kernel(s, x)))
+    sizes = [list(_kernel(s, x)), [1] * (len(x) - 2), list(x[2:])]
+    kernel = s.parameter("kernel_shape", lambda: s.choices.weighted(list(zip((3, 2, 1), sizes, strict=True))))
     if kernel is None or len(kernel) != len(x) - 2:
         raise Invalid("a kernel of another rank")
     _window(s, x, tuple(kernel))

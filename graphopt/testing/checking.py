@@ -1,0 +1,220 @@
+"""`check_rule`: a rule is its own property test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from onnx import ModelProto, printer
+
+from graphopt.errors import GraphoptError
+from graphopt.exec.executors import installed, known
+from graphopt.ir import load
+from graphopt.rewrite import Driver, Ledger, Rewriter, Rule, RuleSet
+from graphopt.shapes import infer_model
+from graphopt.testing.instances import Instance, instances
+from graphopt.testing.judging import Difference, Judge
+from graphopt.testing.profiles import QUICK, Profile
+
+#: Executors that a rule is checked on, where they are installed. JAX compiles every model, so it gets a share of them.
+EXECUTORS = ("reference", "onnxruntime", "jax")
+_SLOW = frozenset({"jax", "openvino"})
+
+
+class RuleFailure(GraphoptError, AssertionError):
+    """A rule does not do what it says.
+
+    Attributes:
+        rule: which.
+        instance: the smallest model that was found in which it does something wrong, None where it hardly ever fires.
+        rewritten: what it made of that model.
+        differences: what is wrong.
+        check: what had been done until then.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        check: RuleCheck,
+        differences: Sequence[Difference] = (),
+        instance: Instance | None = None,
+        rewritten: ModelProto | None = None,
+        reason: str = "",
+    ) -> None:
+        self.rule = rule
+        self.check = check
+        self.differences = tuple(differences)
+        self.instance = instance
+        self.rewritten = rewritten
+        super().__init__("\n".join(_story(self, reason)))
+
+
+@dataclass
+class RuleCheck:
+    """What `check_rule` did.
+
+    Attributes:
+        rule: its name.
+        drawn: models that were drawn, valid or not.
+        invalid: how many were not, by reason.
+        fired: how often the rule fired.
+        refused: how often it did not, by its reason; "no match" where the pattern did not match.
+        variants: the variants that fired, of how many.
+        compared: outputs compared, by executor.
+        left_out: comparisons that could not be made, by executor and reason.
+    """
+
+    rule: str
+    drawn: int = 0
+    invalid: Counter[str] = field(default_factory=Counter)
+    fired: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    variants: set[int] = field(default_factory=set)
+    of_variants: int = 1
+    compared: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        on = ", ".join(f"{name} {n}" for name, n in self.compared.items()) or "nothing"
+        return (
+            f"{self.rule}: fired on {self.fired} of {self.drawn} models ({self.invalid.total()} invalid), "
+            f"{len(self.variants)} of {self.of_variants} variants; outputs compared: {on}"
+        )
+
+
+def apply_rule(rule: Rule, model: ModelProto) -> tuple[ModelProto | None, Ledger]:
+    """Run one rule alone over a model: what it makes of it, None where it does not fire; and the ledger.
+
+    Raises:
+        RuleError, RewriteLoopError: the rule is wrong.
+    """
+    loaded, ledger = load(model), Ledger()
+    infer_model(loaded)
+    Driver(Rewriter(loaded, ledger), RuleSet([rule])).run()
+    return loaded.proto if ledger.steps else None, ledger
+
+
+def check_rule(
+    rule: Rule, profile: Profile = QUICK, on: Sequence[str] | None = None, *, shrink: bool = True
+) -> RuleCheck:
+    """Test a rule from its own declaration.
+
+    Models are drawn that hold the rule's left side: every variant of it, at opsets where its operators exist, with dtypes,
+    ranks, sizes (1 and 0 among them), attributes, constants and operand orders that the declaration allows, and with other
+    things around it. Where the rule fires, the rewritten model must be valid, have the same interface, and compute the same on
+    every executor: the same bits where the rule claims that, otherwise up to what rounding can do.
+
+    Args:
+        rule: which.
+        profile: how many models.
+        on: names of executors; None: the reference, ONNX Runtime and JAX, as far as they are installed.
+        shrink: look for the smallest model that shows a mistake.
+
+    Returns:
+        What was done.
+
+    Raises:
+        RuleFailure: the rule is wrong, with the smallest model found; or it fires too seldom to be called tested.
+    """
+    names = known(list(on)) if on is not None else [n for n in EXECUTORS if n in installed()]
+    check = RuleCheck(rule.name, of_variants=len(rule.variants))
+    fast, slow = [n for n in names if n not in _SLOW], [n for n in names if n in _SLOW]
+    judge = Judge(fast, rule.exact, compared=check.compared, left_out=check.left_out)
+    slow_judge = Judge(slow, rule.exact, compared=check.compared, left_out=check.left_out)
+    phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
+    batch, k = settings(
+        max_examples=profile.batch, phases=phases, database=None, deadline=None, print_blob=False,
+        report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
+    ), 0  # fmt: skip
+    while not _enough(check, profile, slow) and check.drawn < profile.attempts:
+        share = 1 if check.fired and any(check.compared[n] < profile.slow for n in slow) else 9
+
+        @seed(profile.seed + k)
+        @batch
+        @given(instances(rule), st.integers(0, share))
+        def test(instance: Instance | str, dice: int) -> None:
+            _one(rule, instance, judge, slow_judge if dice == share else None, check)
+
+        try:
+            test()
+        except _Found as found:
+            raise RuleFailure(rule, check, found.differences, found.instance, found.rewritten) from None
+        k += 1
+    if check.fired < profile.least:
+        raise RuleFailure(rule, check, reason=f"it fired {check.fired} times on {check.drawn} models, {profile.least} are asked for")
+    return check
+
+
+def _enough(check: RuleCheck, profile: Profile, slow: Sequence[str]) -> bool:
+    seen = all(check.compared[n] + sum(c for (m, _), c in check.left_out.items() if m == n) >= profile.slow for n in slow)
+    return check.fired >= profile.fired and seen
+
+
+class _Found(Exception):
+    """A mistake; what Hypothesis shrinks."""
+
+    def __init__(self, instance: Instance, rewritten: ModelProto | None, differences: Sequence[Difference]) -> None:
+        super().__init__("; ".join(map(str, differences)))
+        self.instance = instance
+        self.rewritten = rewritten
+        self.differences = differences
+
+
+def _one(rule: Rule, instance: Instance | str, judge: Judge, slow: Judge | None, check: RuleCheck) -> None:
+    check.drawn += 1
+    if isinstance(instance, str):
+        check.invalid[instance] += 1
+        return
+    try:
+        rewritten, ledger = apply_rule(rule, instance.model)
+    except GraphoptError as e:
+        raise _Found(instance, None, [Difference("", "", f"{type(e).__name__}: {e}")]) from e
+    if rewritten is None:
+        reasons = [reason for (name, reason) in ledger.declined if name == rule.name]
+        check.refused.update(reasons or ["no match"])
+        return
+    check.fired += 1
+    check.variants.add(instance.variant)
+    try:
+        onnx.checker.check_model(rewritten, full_check=True)
+    except Exception as e:
+        raise _Found(instance, rewritten, [Difference("", "", f"the checker refuses the result: {e}")]) from e
+    numbers = rule.exact or instance.finite
+    for one in filter(None, (judge, slow)):
+        if found := one.differences(instance.model, rewritten, instance.feeds, numbers):
+            raise _Found(instance, rewritten, found)
+
+
+def _story(failure: RuleFailure, reason: str) -> list[str]:
+    rule, instance = failure.rule, failure.instance
+    lines = [f"rule '{rule.name}' ({rule.where})", f"  {rule.equation}"]
+    if instance is None:
+        told = Counter({f"invalid: {k}": n for k, n in failure.check.invalid.items()}) + failure.check.refused
+        return [*lines, f"is not tested: {reason}", *(f"  {n} x {why}" for why, n in told.most_common(8))]
+    claim = "claims that every bit agrees" if rule.exact else "claims equality up to rounding"
+    lines += [claim + ", and is wrong:", *(f"  {d}" for d in failure.differences), "on this model:"]
+    lines += _indented(printer.to_text(instance.model)) + ["with these inputs:"]
+    lines += [f"  {name} = {_shown(value)}" for name, value in instance.feeds.items()]
+    for d in failure.differences:
+        if d.output:
+            lines += [f"{d.executor}, '{d.output}':", f"  original  {_shown(d.want)}", f"  rewritten {_shown(d.got)}"]
+    if failure.rewritten is not None:
+        lines += ["which became:", *_indented(printer.to_text(failure.rewritten))]
+    return lines
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    text = np.array2string(value, separator=", ", threshold=64, max_line_width=110)
+    return f"{value.dtype}{list(value.shape)} {' '.join(text.split())}"
