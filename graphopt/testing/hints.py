@@ -7,6 +7,7 @@ was meant that way shows when the rule fires.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,8 @@ from graphopt.ir import newest_schema
 from graphopt.rewrite import Rule
 
 #: Worth a try for every rule.
-_COMMON = (1.0, 0.0, 2.0, -1.0, 0.5)
+_COMMON = (0.0, 1.0, 2.0, -1.0, 0.5)
+_INFINITE = frozenset({"inf", "isinf", "isneginf", "isposinf"})
 _DEEPEST = 4
 _DTYPES = {name: int(code) for name, code in TensorProto.DataType.items() if code}
 _CODES = frozenset(_DTYPES.values())
@@ -60,10 +62,12 @@ def hints_of(rule: Rule) -> Hints:
         if isinstance(constant, str):
             operators.update(word for word in constant.split() if word.isidentifier() and newest_schema(word) is not None)
     lists = [c for c in mentioned if isinstance(c, tuple) and c and all(type(i) is int for i in c)]
-    numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
     tables = [t for t in lists if 0 not in t and len(set(t)) == len(t) and all(i in _CODES for i in t)]
     dtypes = {i for t in tables for i in t}.union(_DTYPES[c] for c in mentioned if isinstance(c, str) and c in _DTYPES)
+    if _INFINITE.intersection(c for c in mentioned if isinstance(c, str)):
+        own += [-math.inf, math.inf]
     single = "item" in _constants(rule.fn, 1, set())
+    numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single
     )  # fmt: skip

@@ -258,8 +258,21 @@ class LeftSide:
 
     def number(self) -> float:
         """A number that the rule may be waiting for: more often than not one that its own body mentions."""
-        own = self.hints.numbers[: self.hints.own_numbers]
-        return self.choices.one(own if own and not self.choices.chance(3) else self.hints.numbers)
+        around = self.around()
+        if around and self.choices.chance(3):
+            return self.choices.one(around)
+        own = self.hints.numbers[: self.hints.own_numbers or 2]
+        return self.choices.one(self.hints.numbers if self.choices.chance(3) else own)
+
+    def around(self) -> list[float]:
+        """Numbers that parameters stand for already, and their reciprocals: a rule may ask for two that fit together."""
+        found: list[float] = []
+        for v in self.bound.values():
+            if isinstance(v, float):
+                found.append(v)
+            elif isinstance(v, Value) and v.const is not None and v.const.size == 1 and v.dtype in FLOATING:
+                found.append(float(self.builder.arrays[v].reshape(())))
+        return [n for v in found if v and abs(v) < 1e4 for n in (1 / v, v)]
 
     def _counts(self) -> list[float]:
         """How many elements of one tensor there are for one of another, as means divide by; sizes; their roots."""
@@ -432,6 +445,9 @@ class PatternSite(Site):
 
     def numbers(self) -> list[float]:
         hints = self.left.hints
+        around = self.left.around()
+        if around and self.choices.chance(4):
+            return around
         own = hints.numbers[: hints.own_numbers]
         return list(own if own and not self.choices.chance(3) else hints.numbers)
 
@@ -462,7 +478,7 @@ class PatternSite(Site):
 
     def _sometimes(self, options: Callable[[], Any], default: Any) -> Any:
         """Attributes that nobody names are defaults more often than not."""
-        return default if default is not None and self.choices.integer(0, 1) else options()
+        return default if default is not None and not self.choices.chance(3) else options()
 
     def pieces(self, axis: int) -> bool:
         """Parts of one tensor: a Split, Slices next to each other, or elements one by one."""

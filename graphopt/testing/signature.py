@@ -118,6 +118,8 @@ class Signature:
                 self._limit(key, frozenset({TensorProto.BOOL}))
             elif isinstance(a, float) and a != int(a):
                 self._limit(key, _FLOATS)
+        if call.op == "RMSNormalization":  # onnx's checker takes the output's dtype for the input's
+            self._unite((id(call), "T"), (id(call), "V"))
         for i, p in enumerate(schema.outputs):
             self._limit((id(call), p.type_var), p.types)
             if i >= call.outputs:

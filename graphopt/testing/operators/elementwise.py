@@ -136,7 +136,9 @@ def binary(s: Site) -> None:
 def division(s: Site) -> None:
     if s.op_type == "Mod":
         floats = s.dtype(0) in FLOATING
-        s.parameter("fmod", lambda: 1 if floats else s.choices.one([0, 1]), 0)
+        fmod = s.parameter("fmod", lambda: 1 if floats else s.choices.one([0, 1]), 0)
+        if floats and not fmod and s.schema.since_version < 28:
+            s.attributes["fmod"] = 1
     broadcasting(s, [0, 1], {1: "positive"})
 
 

@@ -66,20 +66,21 @@ def matmul_integer(s: Site) -> None:
 def einsum(s: Site) -> None:
     m, k, n = s.dim(), s.dim(), s.dim()
     b = s.choices.integer(1, 3)
-    equation, shapes = s.choices.one(
-        [
-            ("ij,jk->ik", [(m, k), (k, n)]),
-            ("bij,bjk->bik", [(b, m, k), (b, k, n)]),
-            ("bij,kj->bik", [(b, m, k), (n, k)]),
-            ("ij->ji", [(m, k)]),
-            ("ij,ij->i", [(m, k), (m, k)]),
-            ("ii->i", [(m, m)]),
-            ("bhid,bhjd->bhij", [(b, 2, m, k), (b, 2, n, k)]),
-        ]
-    )
-    shapes = shapes[: s.count] if s.count else shapes
-    if len(shapes) != equation.partition("->")[0].count(",") + 1:
-        raise Invalid("another number of operands")
+    known: list[tuple[str, list[Shape]]] = [
+        ("ij,jk->ik", [(m, k), (k, n)]),
+        ("bij,bjk->bik", [(b, m, k), (b, k, n)]),
+        ("bij,kj->bik", [(b, m, k), (n, k)]),
+        ("ij->ji", [(m, k)]),
+        ("ij,ij->i", [(m, k), (m, k)]),
+        ("ii->i", [(m, m)]),
+        ("bhid,bhjd->bhij", [(b, 2, m, k), (b, 2, n, k)]),
+        ("ij,jk,kl->il", [(m, k), (k, n), (n, b)]),
+        ("i,j,k,l->ijkl", [(m,), (k,), (n,), (b,)]),
+    ]
+    options = [e for e in known if s.count in (0, len(e[1]))]
+    if not options:
+        raise Invalid(f"Einsum of {s.count} operands")
+    equation, shapes = s.choices.one(options)
     s.parameter("equation", lambda: equation)
     for i, shape in enumerate(shapes):
         s.operand(i, shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto
@@ -50,14 +51,14 @@ def reshape(s: Site) -> None:
         size = math.prod(x)
         low, high = s.output_ranks()
         around = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.size == size]
-        around += [[*d[:-2], d[-1], d[-2]] for d in around if len(d) > 1]
-        shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 1]
-        around += [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
-        if len(x) > 2:
-            around.append([math.prod(x[:-1]), x[-1]])
-        targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:], *around[:1]]
+        swapped = [[*d[:-2], d[-1], d[-2]] for d in around if len(d) > 1]
+        shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 2]
+        shapes_alike = [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
+        folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x))]  # leading dims made one
+        usual = [t for t in [*folded, *shapes_alike, *swapped] if low <= len(t) <= high]
+        targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
         fitting = [t for t in targets if low <= len(t) <= high] or [_factors(s, size, low)]
-        target = list(s.choices.one(fitting))
+        target = list(s.choices.one(usual if usual and s.choices.integer(0, 1) else fitting))
         if math.prod(target) != size:
             return [-1] if size else list(x)
         written = [0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)]
@@ -240,7 +241,8 @@ def slice_(s: Site) -> None:
     s.parameter("ends", lambda: ends)
 
 
-@operands("Gather", carries=())
+# ONNX Runtime 1.32 copies the first string of each row only
+@operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}})
 def gather(s: Site) -> None:
     x = _first(s, 1)
     axis = s.axis(len(x), default=0)
@@ -284,13 +286,15 @@ def pad(s: Site) -> None:
 
     s.parameter("pads", lambda: [width(k, dims[k]) for _ in range(2) for k in range(count)])
     if mode == "constant":
-        number = s.choices.weighted(((6, 0.0), (2, 1.5), (2, -math.inf if s.dtype(0) in FLOATING else 0.0)))
+        number: Any = s.choices.weighted(((6, 0.0), (2, 1.5), (2, -math.inf)))
+        if s.dtype(0) not in FLOATING:
+            number = "pad" if s.dtype(0) == TensorProto.STRING else int(max(number, 0))
         if "value" in s.schema.attributes:
             s.parameter("value", lambda: number, 0.0)
         elif s.wants(2):
             s.operand(2, (), array=np.asarray(number).astype(np_dtype(s.dtype(2))))
         else:
-            s.parameter("value", lambda: number if s.dtype(0) in FLOATING else int(number), None, s.dtype(0))
+            s.parameter("value", lambda: number, None, s.dtype(0))
 
 
 @operands("Shape")

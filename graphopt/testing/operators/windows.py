@@ -28,8 +28,10 @@ def _image(s: Site) -> Shape:
 def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True) -> None:
     """Strides, pads, dilations and auto_pad."""
     n = len(kernel)
-    s.parameter("strides", lambda: [s.choices.weighted(((3, 1), (1, 2))) for _ in range(n)], [1] * n)
-    auto = s.text("auto_pad", ["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"], "NOTSET")
+    strides = s.parameter("strides", lambda: [s.choices.weighted(((3, 1), (1, 2))) for _ in range(n)], [1] * n)
+    # larger steps than the kernel make for less than no padding, of which ONNX Runtime complains
+    same = ["SAME_UPPER", "SAME_LOWER"] if all(k >= d for k, d in zip(kernel, strides)) else []
+    auto = s.text("auto_pad", ["NOTSET", "NOTSET", *same, "VALID"], "NOTSET")
     if dilated and "dilations" in s.schema.attributes and (auto in ("NOTSET", "VALID")):
         fits = all((k - 1) * 2 < d for k, d in zip(kernel, x[2:]))
         s.parameter("dilations", lambda: [2 if fits and s.choices.chance(4) else 1] * n, [1] * n)

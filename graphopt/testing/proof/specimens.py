@@ -1,0 +1,130 @@
+"""Specimens: small models in which a rule fires, for each of its variants, before and after.
+
+They are drawn as those of the rule's property test are, but by dice instead of Hypothesis: it is known which variant is
+wanted, and nothing has to shrink. What is drawn depends on the rule's name alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from onnx import ModelProto, TensorProto
+
+from graphopt.errors import GraphoptError
+from graphopt.rewrite import Rule
+from graphopt.testing.builder import Invalid
+from graphopt.testing.checking import apply_rule
+from graphopt.testing.choices import Choices
+from graphopt.testing.instances import _instance
+from graphopt.testing.signature import DTYPES
+
+T = TypeVar("T")
+#: Numbers that arithmetic keeps exact, so that what a rule folds is not rounded.
+_STYLES = ("binary", "whole", "plain")
+#: Models drawn for a variant at most, and those in which the rule fires after which the smallest are taken.
+_ATTEMPTS, _ENOUGH = 60, 6
+#: Elements of all inputs and outputs of a specimen together: more take too long to compute with in formulas.
+_LARGEST = 220
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A model in which a rule fires.
+
+    Attributes:
+        variant: of the rule.
+        model: before.
+        rewritten: after.
+        feeds: inputs.
+        outputs: shapes of the outputs.
+        cost: the smaller, the better it suits.
+    """
+
+    variant: int
+    model: ModelProto
+    rewritten: ModelProto
+    feeds: dict[str, Any]
+    cost: tuple[float, ...]
+
+    @property
+    def shapes(self) -> str:
+        """Dtypes and shapes of the inputs."""
+        return ", ".join(f"{np.asarray(a).dtype}{list(np.shape(a))}" for a in self.feeds.values()) or "no inputs"
+
+
+class Dice(Choices):
+    """Choices by a seeded generator of random numbers. Double precision wins where it may, as it rounds constants least."""
+
+    __slots__ = ("_random",)
+
+    def __init__(self, seed: str) -> None:
+        super().__init__(_no_draw)
+        self._random = random.Random(seed)
+
+    def one(self, options: Sequence[T]) -> T:
+        return options[self.integer(0, len(options) - 1)]
+
+    def weighted(self, options: Sequence[tuple[int, T]]) -> T:
+        if options and all(isinstance(o[1], int) and o in DTYPES for o in options):
+            wide = [o for o in options if o[1] == TensorProto.DOUBLE] or [o for o in options if o[1] == TensorProto.FLOAT]
+            if wide and self._random.random() < 0.8:
+                return wide[0][1]
+        (weights, values) = zip(*options, strict=True)
+        return self._random.choices(values, weights)[0]
+
+    def integer(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def chance(self, of: int) -> bool:
+        return self._random.random() * of < 1
+
+
+
+def _no_draw(strategy: Any) -> Any:
+    raise AssertionError("dice draw from no strategy")
+
+
+def specimens(rule: Rule, each: int = 2) -> list[Specimen]:
+    """Models in which a rule fires: the smallest of those that were drawn, `each` for every variant that fires at all."""
+    found: list[Specimen] = []
+    for k in range(len(rule.variants)):
+        mine: dict[str, Specimen] = {}
+        for attempt in range(_ATTEMPTS):
+            specimen = _drawn(rule, k, f"{rule.name}/{k}/{attempt}", _STYLES[attempt % len(_STYLES)])
+            if specimen is not None:
+                mine.setdefault(specimen.shapes, specimen)
+                if sum(s.cost[0] == 0 for s in mine.values()) >= _ENOUGH:
+                    break
+        found += sorted(mine.values(), key=lambda s: s.cost)[:each]
+    return found
+
+
+def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
+    try:
+        instance = _instance(Dice(seed), rule, variant, False, style)
+        rewritten, _ = apply_rule(rule, instance.model)
+    except (Invalid, GraphoptError):
+        return None
+    if rewritten is None or not instance.feeds or not all(isinstance(a, np.ndarray) for a in instance.feeds.values()):
+        return None
+    cost = _cost(instance.model, instance.feeds)
+    return Specimen(variant, instance.model, rewritten, instance.feeds, cost) if cost[1] <= _LARGEST else None
+
+
+def _cost(model: ModelProto, feeds: dict[str, np.ndarray]) -> tuple[float, ...]:
+    """How well a model suits: its tensors have something to mix up, their numbers are real ones, and there are few."""
+    shapes = [a.shape for a in feeds.values()]
+    shapes += [tuple(w.dims) for w in model.graph.initializer if w.data_type in _REAL]
+    says = [sum(d > 1 for d in s) >= min(len(s), 2) and 0 not in s for s in shapes]
+    real = [a for a in feeds.values() if a.dtype.kind == "f"]
+    plain = 0 if any(a.dtype == np.float64 for a in real) else 1 if real else 2
+    size = sum(map(math.prod, shapes))
+    return (float(not (all(says) and real)), float(size), float(plain))
+
+
+_REAL = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
