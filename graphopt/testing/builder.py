@@ -128,7 +128,7 @@ class Builder:
         return schema
 
     def add(self, node: Node, outputs: int = 1, hint: str = "") -> list[Value]:
-        """Put in a node that holds what it needs; its outputs, with their types and values.
+        """Put in a node that holds what it needs; its outputs, with their types and values (where it has no bodies).
 
         Raises:
             Invalid: inference or the kernel refuses it, or what it gives is too large.
@@ -210,28 +210,36 @@ class Builder:
             dims = [d if isinstance(d, int) or (isinstance(d, str) and d in self.names.values()) else None for d in v.shape]
         return helper.make_tensor_value_info(v.name, v.dtype or TensorProto.FLOAT, dims)
 
-    def finish(self) -> ModelProto:
+    def finish(self, tidy: bool = True) -> ModelProto:
         """The model, less what nobody reads.
+
+        Args:
+            tidy: take out nodes and constants that nobody reads.
 
         Raises:
             Invalid: the checker refuses it.
         """
         if not self.model.graph.outputs:
             raise Invalid("no output")
-        rewriter = Rewriter(self.model, _ledger())
-        for graph in list(self.model.graph.subgraphs()):
-            for node in reversed(list(graph)):
-                if node.graph is not None:
-                    rewriter.erase_if_dead(node)
-        for v in list(self.model.graph.initializers):
-            if not v.used:
-                self.model.graph.remove_initializer(v)
+        if tidy:
+            self.tidy()
         proto = self.model.proto
         try:
             onnx.checker.check_model(proto, full_check=True)
         except Exception as e:
             raise Invalid(f"the checker: {e}") from e
         return proto
+
+    def tidy(self) -> None:
+        """Take out nodes and constants that nobody reads."""
+        rewriter = Rewriter(self.model, _ledger())
+        for graph in list(self.model.graph.subgraphs()):
+            for node in reversed(list(graph)):
+                if node.graph is not None:
+                    rewriter.erase_if_dead(node)
+        for v in list(self.model.graph.initializers):
+            if not v.used and v not in self.model.graph.inputs:
+                self.model.graph.remove_initializer(v)
 
 
 def _ledger() -> Any:

@@ -150,12 +150,16 @@ class LeftSide:
             self.made[id(call)] = [self._sum(call, bag)] if bag is not None else self._single(call)
         return self.made[id(call)]
 
+    def site(self, call: Call, args: Sequence[Any], bag: bool = False) -> PatternSite:
+        """Where the node for a call is made."""
+        return PatternSite(self, call, args, bag)
+
     def _single(self, call: Call) -> list[Value]:
         args = arguments(call, self.walker)
         known = operands_of(call.op)
         if known is None:
             raise Invalid(f"how {call.op} likes its operands is not known")
-        site = PatternSite(self, call, args)
+        site = self.site(call, args)
         known.choose(site)
         if call.op in COMMUTATIVE_OPS and len(args) == 2 and set(site.inputs) == {0, 1} and self.choices.integer(0, 1):
             site.inputs = {0: site.inputs[1], 1: site.inputs[0]}
@@ -163,7 +167,7 @@ class LeftSide:
 
     def _sum(self, call: Call, operands: list[Any]) -> Value:
         """A sum or product of several, put together in any order."""
-        site = PatternSite(self, call, operands, bag=True)
+        site = self.site(call, operands, bag=True)
         broadcasting(site, range(len(operands)))
         values = [site.inputs[i] for i in range(len(operands))]
         while len(values) > 1:
@@ -218,7 +222,7 @@ class LeftSide:
             if array.dtype == np.int64 and array.ndim == 1 and array.size and self.choices.integer(0, 1):
                 return recipes.assembled(self.builder, array)
             return self.builder.input(array, var.name)
-        if self.choices.chance(3 if self.hints.operators else 8):
+        if self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8):
             found = recipes.derived(self.builder, self.source, dtype, shape, self.hints.operators)
             if found is not None:
                 return found

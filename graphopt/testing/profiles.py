@@ -28,6 +28,6 @@ class Profile:
     seed: int = 0
 
 
-QUICK = Profile("quick", fired=16, least=8, attempts=600)
+QUICK = Profile("quick", fired=16, least=8, attempts=1000)
 NIGHTLY = Profile("nightly", fired=400, least=100, attempts=8000, batch=100, slow=40)
 PROFILES = {p.name: p for p in (QUICK, NIGHTLY)}

@@ -28,7 +28,7 @@ def derived(
     """
     fitting = [(ops, make) for ops, fits, make in _RECIPES if fits(dtype, shape)]
     preferred = [make for ops, make in fitting if ops & wanted]
-    options = preferred or [make for _, make in fitting]
+    options = preferred if preferred and not builder.choices.chance(3) else [make for _, make in fitting]
     if not options:
         return None
     try:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from graphopt.testing.choices import Choices, Draw
 
 #: What `tensors` can be asked for: how numbers are distributed, beside explicit bounds.
-STYLES = ("plain", "positive", "fraction", "small", "large", "whole", "binary")
+STYLES = ("plain", "positive", "fraction", "small", "large", "whole", "binary", "distinct")
 _SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 0.0)
 _WORDS = ("a", "b", "", "three words here", "Ünïcode")
 
@@ -44,7 +44,7 @@ def tensors(
         shape: of the array.
         style: "plain": multiples of 1/4 up to 2 (integers: up to 4, with a sign where there is one); "positive": the same,
             above 0; "fraction": between 0 and 1; "small": around 1e-3; "large": around 100; "whole": integers; "binary":
-            powers of two.
+            powers of two; "distinct": multiples of 1/4 (integers: of 1), no two the same as far as the dtype has so many.
         special: NaN, infinities and both zeros may be among them.
         numbers: some elements are these.
     """
@@ -70,6 +70,8 @@ def array(
         return rng.integers(0, 2, shape).astype(bool)
     if wanted.kind in "iu" or wanted.name.startswith(("int", "uint")):
         return _integers(rng, wanted, shape, style)
+    if style == "distinct":
+        return _distinct(rng, wanted, shape)
     quarters = rng.integers(1, 9, shape) / 4
     if style in ("plain", "whole", "large", "small", "binary"):
         quarters = quarters * rng.choice([-1, 1], shape)
@@ -91,7 +93,16 @@ def array(
         return np.asarray(values).astype(wanted)
 
 
+def _distinct(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+    size = math.prod(shape)
+    return ((rng.permutation(size) - size // 2) / 4).reshape(shape).astype(dtype)
+
+
 def _integers(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, ...], style: str) -> np.ndarray:
     info: Any = ml_dtypes.iinfo(dtype)
     low = 1 if style in ("positive", "fraction") else max(-4, int(info.min))
+    size = math.prod(shape)
+    if style == "distinct" and size <= int(info.max) - int(info.min):
+        start = max(int(info.min), min(-(size // 2), int(info.max) - size))
+        return (rng.permutation(size) + start).reshape(shape).astype(dtype)
     return rng.integers(low, min(5, int(info.max)) + 1, shape).astype(dtype)

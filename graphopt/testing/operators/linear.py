@@ -55,7 +55,7 @@ def gemm(s: Site) -> None:
 
 @operands("MatMulInteger", ranks={0: (2, 3), 1: (2, 2)})
 def matmul_integer(s: Site) -> None:
-    a: Shape = s.shape(0) or s.new_shape(0, 2, 3)
+    a: Shape = s.shape(0) or s.new_shape(0, 2, 3, empty=False)  # sums of nothing are left undefined
     s.operand(0, a)
     s.operand(1, (a[-1], s.dim()))
     s.operand(2, ())

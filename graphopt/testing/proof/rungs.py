@@ -1,0 +1,220 @@
+"""The rungs of the ladder: ways to prove that both sides of a rule are equal on a specimen, and one to see that they are not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from graphopt.errors import MissingDependencyError, RunError
+from graphopt.exec.backends.digits import Digits, digits, number
+from graphopt.exec.backends.exact import NotExact, field, residues
+from graphopt.testing.proof.formulas import mapped, terms
+from graphopt.testing.proof.normal import Truth, normal_forms
+from graphopt.testing.proof.polynomials import Table
+from graphopt.testing.proof.sides import Sides, Unequal, elements
+from graphopt.testing.proof.smt import Condition, Formulas
+
+#: At how many points of the field two sides must agree. Each misses a difference with a probability of about 1e-16.
+_POINTS = 3
+#: Differences at a point beyond this, relative to the largest element, are none of rounded constants.
+_REFUTES = {True: 5e-2, False: 1e-4}
+#: Numbers that SMT looks at: those that float32 holds.
+_LARGEST = Fraction(float(np.finfo(np.float32).max))
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """Where two sides differ.
+
+    Attributes:
+        point: the inputs.
+        before, after: an element of an output.
+        where: which one.
+    """
+
+    point: dict[str, Any]
+    before: str
+    after: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.where} is {self.before} before and {self.after} after, at {self.point}"
+
+
+# ------------------------------------------------------------------------------------------------------------ refutation
+def refute(s: Sides) -> Counterexample | None:
+    """Look for a point at which the sides differ in 50 digits."""
+    for k, draw in enumerate(_DRAWS):
+        rng = np.random.default_rng(k)
+        point = {n: draw(rng, np.asarray(a)) if s.kinds[n] != "fixed" else a for n, a in s.specimen.feeds.items()}
+        found = differs_at(s, point)
+        if found is not None:
+            return found
+    return None
+
+
+def _as_drawn(rng: np.random.Generator, a: np.ndarray) -> np.ndarray:
+    return a
+
+
+def _drawn(reals: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]) -> Callable[..., np.ndarray]:
+    def draw(rng: np.random.Generator, a: np.ndarray) -> np.ndarray:
+        if a.dtype == bool:
+            return rng.integers(0, 2, a.shape).astype(bool)
+        return rng.permutation(a.reshape(-1)).reshape(a.shape) if a.dtype.kind in "iu" else reals(rng, a.shape)
+
+    return draw
+
+
+_DRAWS: tuple[Callable[[np.random.Generator, np.ndarray], np.ndarray], ...] = (
+    _as_drawn,
+    _drawn(lambda rng, shape: rng.normal(0, 1.5, shape)),
+    _drawn(lambda rng, shape: rng.uniform(0.1, 3, shape)),
+    _drawn(lambda rng, shape: rng.normal(0, 30, shape)),
+    _drawn(lambda rng, shape: rng.integers(-2, 3, shape).astype(float)),
+    _drawn(lambda rng, shape: rng.uniform(-1, 1, shape)),
+)
+
+
+def differs_at(s: Sides, point: dict[str, Any]) -> Counterexample | None:
+    """Whether the sides differ at a point; elements count that are numbers before."""
+    xp = digits()
+    try:
+        pairs = s.run(xp, lambda kind, name, _: mapped(number, _objects(point[name])) if kind == "real" else point[name])
+    except RunError:
+        return None
+    except Unequal as e:
+        return Counterexample(_shown(point), "one thing", "another", str(e))
+    sizes = [abs(float(v)) for a in point.values() if np.asarray(a).dtype.kind in "fO" for v in np.asarray(a).reshape(-1)]
+    largest = max([size for size in sizes if np.isfinite(size)], default=0.0)
+    tolerance = _REFUTES[s.tolerance > 1e-3]
+    for i, (a, b) in enumerate(pairs):
+        if a.dtype != object or not all(isinstance(e, Digits) for e in (*a.reshape(-1), *b.reshape(-1))):
+            continue
+        finite = [abs(float(e)) for e in (*a.reshape(-1), *b.reshape(-1)) if e.finite]
+        scale = tolerance * max([*finite, 1e-2 * (1 + largest)])
+        for at in np.ndindex(a.shape):
+            x, y = a[at], b[at]
+            if x.finite and not (y.finite and abs(float(x - y)) <= scale):
+                return Counterexample(_shown(point), str(x), str(y), f"output {i}{list(at)}")
+    return None
+
+
+def _objects(a: Any) -> np.ndarray:
+    a = np.asarray(a)
+    return a if a.dtype == object else a.astype(np.float64).astype(object)
+
+
+def _shown(point: dict[str, Any]) -> dict[str, Any]:
+    return {name: [float(v) for v in a.reshape(-1)] if a.dtype == object else a.tolist() for name, a in point.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------------- proofs
+def structural(s: Sides, deadline: float) -> str | None:
+    """Both sides give equal formulas as they come."""
+    import sympy
+
+    xp = terms()
+
+    def make(kind: str, name: str, array: np.ndarray) -> np.ndarray:
+        whole = {"integer": True} if kind == "whole" else {"real": True}
+        made = [sympy.Symbol(f"{name}_{i}", **whole) for i in range(array.size)]
+        if kind == "truth":
+            made = [sympy.Gt(v, 0) for v in made]
+        return np.array([*made, None], object)[:-1].reshape(array.shape)
+
+    return "" if all(_is_same(a, b) for a, b in elements(s.run(xp, make))) else None
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return bool(a == b)
+
+
+def normal_form(s: Sides, deadline: float) -> str | None:
+    """The difference has no term left; what was needed of a tolerance."""
+    for tolerance in (0.0, 1e-12, s.tolerance):
+        table = Table(tolerance, deadline)
+
+        def make(kind: str, name: str, array: np.ndarray, table: Table = table) -> np.ndarray:
+            made: list[Any] = [table.symbol(f"{name}_{i}") for i in range(array.size)]
+            if kind == "truth":
+                made = [Truth(v) for v in made]
+            return np.array([*made, None], object)[:-1].reshape(array.shape)
+
+        if all(_is_equal(table, a, b) for a, b in elements(s.run(normal_forms(table), make))):
+            return _rounded(tolerance)
+    return None
+
+
+def _rounded(tolerance: float) -> str:
+    return f"folded constants to {tolerance:g}" if tolerance else ""
+
+
+def _is_equal(table: Table, a: Any, b: Any) -> bool:
+    if isinstance(a, (bool, np.bool_, Truth)) or isinstance(b, (bool, np.bool_, Truth)):
+        return bool(a == b)
+    return table.same(a, b)
+
+
+def finite_field(s: Sides, deadline: float) -> str | None:
+    """Both sides are the same element of a finite field at random points, functions being uninterpreted."""
+    if any(kind == "truth" for kind in s.kinds.values()):
+        return None
+    xp = field()
+    for k in range(_POINTS):
+        seeds = {name: 100 * k + i for i, name in enumerate(s.names)}
+        pairs = s.run(xp, lambda kind, name, array, seeds=seeds: residues(array.shape, seeds[name]))
+        if not all(_is_same(a, b) for a, b in elements(pairs)):
+            return None
+    return "at random points"
+
+
+def smt(s: Sides, deadline: float) -> str | Counterexample | None:
+    """Z3 finds no inputs for which the sides differ; or does, and they do."""
+    try:
+        formulas = Formulas()
+    except MissingDependencyError:
+        return None
+    made: dict[str, list[Any]] = {}
+
+    def make(kind: str, name: str, array: np.ndarray) -> np.ndarray:
+        if kind == "whole":
+            raise NotExact("whole numbers are left to other rungs")
+        symbols = made.setdefault(name, [formulas.symbol(f"{name}_{i}") for i in range(array.size)])
+        items = [Condition(v > 0) for v in symbols] if kind == "truth" else symbols
+        return np.array([*items, None], object)[:-1].reshape(array.shape)
+
+    pairs = list(elements(s.run(formulas.backend, make)))
+    bound = formulas.number(_LARGEST)
+    within = [c for name, symbols in made.items() if s.kinds[name] == "real" for v in symbols for c in (v <= bound, v >= -bound)]
+    for tolerance in (0.0, s.tolerance):
+        found = formulas.differ(pairs, within, tolerance, deadline - time.monotonic())
+        if found is None:
+            return _rounded(tolerance)
+        if found is False:
+            return None
+        if formulas.interpreted:
+            point = dict(s.specimen.feeds)
+            for name, symbols in made.items():
+                values = np.array([*(formulas.value(found, v) for v in symbols), None], object)[:-1]
+                values = values.reshape(np.shape(point[name]))
+                point[name] = values > 0 if s.kinds[name] == "truth" else values
+            if (refuted := differs_at(s, point)) is not None:
+                return refuted
+    return None
+
+
+#: The rungs above "tested", the first one first: its name, how to reach it, and the seconds that one specimen may take.
+RUNGS: tuple[tuple[str, Callable[[Sides, float], str | Counterexample | None], float], ...] = (
+    ("structural", structural, 5.0),
+    ("normal form", normal_form, 2.0),
+    ("finite field", finite_field, 2.0),
+    ("smt", smt, 2.0),
+)
+#: What a rung raises where it has no answer.
+NO_ANSWER = (RunError, NotExact, Unequal, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
