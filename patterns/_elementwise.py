@@ -27,6 +27,8 @@ FLOATS = {
     int(TensorProto.FLOAT): Precision(24, 2.0**-126, (2 - 2.0**-23) * 2.0**127),
     int(TensorProto.DOUBLE): Precision(53, 2.0**-1022, float(np.finfo(np.float64).max)),
 }
+#: Dtypes in which an operator's float32 attributes are precise enough, and for which runtimes have most kernels.
+SINGLE = frozenset({int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)})
 #: Bits and whether there is a sign.
 INTEGERS = {
     int(TensorProto.INT8): (8, True),

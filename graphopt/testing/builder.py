@@ -56,12 +56,17 @@ class Builder:
         self.names: dict[int, str] = {}
         self._made = 0
         self._counts: dict[str, int] = {}
+        self._taken: set[str] = set()
 
     # ------------------------------------------------------------------ values
     def name(self, hint: str) -> str:
         """A name that nothing has yet: x, x1, x2..."""
-        n = self._counts[hint] = self._counts.get(hint, -1) + 1
-        return f"{hint}{n}" if n else hint
+        while True:
+            n = self._counts[hint] = self._counts.get(hint, -1) + 1
+            name = f"{hint}{n}" if n else hint
+            if name not in self._taken:
+                self._taken.add(name)
+                return name
 
     def input(self, array: np.ndarray, hint: str = "x") -> Value:
         """A new input of the model, with its value."""

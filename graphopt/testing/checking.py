@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, printer
 
-from graphopt.errors import GraphoptError
+from graphopt.errors import GraphoptError, RuleError
 from graphopt.exec.executors import installed, known
 from graphopt.ir import load
 from graphopt.rewrite import Driver, Ledger, Rewriter, Rule, RuleSet
@@ -97,6 +97,8 @@ def apply_rule(rule: Rule, model: ModelProto) -> tuple[ModelProto | None, Ledger
     loaded, ledger = load(model), Ledger()
     infer_model(loaded)
     Driver(Rewriter(loaded, ledger), RuleSet([rule])).run()
+    if ledger.warnings:  # a rule of the package that fails is left out, with a warning
+        raise RuleError(ledger.warnings[0])
     return loaded.proto if ledger.steps else None, ledger
 
 
@@ -139,11 +141,11 @@ def check_rule(
         @batch
         @given(instances(rule), st.integers(0, share))
         def test(instance: Instance | str, dice: int) -> None:
-            _one(rule, instance, judge, slow_judge if dice == share else None, check)
+            check_one(rule, instance, judge, slow_judge if dice == share else None, check)
 
         try:
             test()
-        except _Found as found:
+        except Found as found:
             raise RuleFailure(rule, check, found.differences, found.instance, found.rewritten) from None
         k += 1
     if check.fired < profile.least:
@@ -156,7 +158,7 @@ def _enough(check: RuleCheck, profile: Profile, slow: Sequence[str]) -> bool:
     return check.fired >= profile.fired and seen
 
 
-class _Found(Exception):
+class Found(Exception):
     """A mistake; what Hypothesis shrinks."""
 
     def __init__(self, instance: Instance, rewritten: ModelProto | None, differences: Sequence[Difference]) -> None:
@@ -166,7 +168,8 @@ class _Found(Exception):
         self.differences = differences
 
 
-def _one(rule: Rule, instance: Instance | str, judge: Judge, slow: Judge | None, check: RuleCheck) -> None:
+def check_one(rule: Rule, instance: Instance | str, judge: Judge, slow: Judge | None, check: RuleCheck) -> None:
+    """Try a rule on one model, and count; raises Found where it does something wrong."""
     check.drawn += 1
     if isinstance(instance, str):
         check.invalid[instance] += 1
@@ -174,7 +177,7 @@ def _one(rule: Rule, instance: Instance | str, judge: Judge, slow: Judge | None,
     try:
         rewritten, ledger = apply_rule(rule, instance.model)
     except GraphoptError as e:
-        raise _Found(instance, None, [Difference("", "", f"{type(e).__name__}: {e}")]) from e
+        raise Found(instance, None, [Difference("", "", f"{type(e).__name__}: {e}")]) from e
     if rewritten is None:
         reasons = [reason for (name, reason) in ledger.declined if name == rule.name]
         check.refused.update(reasons or ["no match"])
@@ -184,11 +187,11 @@ def _one(rule: Rule, instance: Instance | str, judge: Judge, slow: Judge | None,
     try:
         onnx.checker.check_model(rewritten, full_check=True)
     except Exception as e:
-        raise _Found(instance, rewritten, [Difference("", "", f"the checker refuses the result: {e}")]) from e
+        raise Found(instance, rewritten, [Difference("", "", f"the checker refuses the result: {e}")]) from e
     numbers = rule.exact or instance.finite
     for one in filter(None, (judge, slow)):
         if found := one.differences(instance.model, rewritten, instance.feeds, numbers):
-            raise _Found(instance, rewritten, found)
+            raise Found(instance, rewritten, found)
 
 
 def _story(failure: RuleFailure, reason: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import Graph, Tensor, Value, dtype_name
+from graphopt.ir import Graph, Tensor, Value
 from graphopt.ir.schema import Param
 from graphopt.rewrite import Rule
 from graphopt.rewrite.rule import Variant
@@ -233,8 +233,3 @@ class PoolLeftSide(LeftSide):
             if found is not None:
                 return found
         return super()._made(var, dtype, shape, style, array)
-
-
-def described(v: Value, array: Any) -> str:
-    """A value in few words."""
-    return f"{v.name}: {dtype_name(v.dtype)}{list(np.shape(array))}"

@@ -27,6 +27,8 @@ def derived(
         wanted: operators to take where one of them can do it.
     """
     fitting = [(ops, make) for ops, fits, make in _RECIPES if fits(dtype, shape)]
+    if dtype == TensorProto.INT64 and len(shape) == 1 and wanted & {"Shape", "Gather", "Concat"} and builder.choices.integer(0, 1):
+        fitting = [f for f in fitting if f[1] is dims] or fitting
     preferred = [make for ops, make in fitting if ops & wanted]
     options = preferred if preferred and not builder.choices.chance(3) else [make for _, make in fitting]
     if not options:

@@ -43,10 +43,11 @@ def arguments(call: Call, walker: Walker) -> list[Any]:
 
 def opsets_of(variant: Variant) -> list[int]:
     """Opsets at which every operator of a left side exists with its parameters, usual ones first."""
-    return [v for v in _USUAL if v <= newest_opset() and all(_exists(c, v) for c in variant.calls if not c.domain)]
+    return [v for v in _USUAL if v <= newest_opset() and all(exists(c, v) for c in variant.calls if not c.domain)]
 
 
-def _exists(call: Call, version: int) -> bool:
+def exists(call: Call, version: int) -> bool:
+    """Whether an operator of ONNX's own domain exists at an opset."""
     schema = op_schema(call.op_type, version)
     return schema is not None and not schema.deprecated
 

@@ -8,8 +8,6 @@ from onnx import TensorProto
 
 from graphopt.rewrite import Const, Tensor
 
-#: Dtypes in which an operator's float32 attributes are precise enough.
-SINGLE = frozenset({int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)})
 _CLOSE = {int(TensorProto.FLOAT16): 2e-3, int(TensorProto.BFLOAT16): 8e-3}
 
 

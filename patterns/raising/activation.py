@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.patterns.raising._constants import SINGLE, close, scalar
+from graphopt.patterns._elementwise import SINGLE
+from graphopt.patterns.raising._constants import close, scalar
 from graphopt.rewrite import Const, Float, Int, Ints, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 

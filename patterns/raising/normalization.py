@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from graphopt.patterns.raising._constants import SINGLE, scalar
+from graphopt.patterns._elementwise import SINGLE
+from graphopt.patterns.raising._constants import scalar
 from graphopt.rewrite import Attrs, Const, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 
@@ -252,6 +253,8 @@ def rms_normalization_casts(x, s: Const, attrs: Attrs, t: Int):
     yield op.Cast(op.RMSNormalization(op.Cast(x, to=_FLOAT), s, **attrs), to=t)
     if reason := _refuse_casts(x, t, attrs, s):
         return reason
+    if x.dtype != TensorProto.FLOAT16:
+        return "runtimes have no kernel for this dtype"
     yield op.RMSNormalization(x, _typed(s, x.dtype), **attrs)
 
 

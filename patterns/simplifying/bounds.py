@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from onnx import TensorProto
 
 from graphopt.patterns._elementwise import FLOATS, INTEGERS, chosen, foldable, within, wrapping
 from graphopt.rewrite import Const, Float, Int, Maybe, Tensor, any_of, op, rule
@@ -60,7 +61,7 @@ def min_max_to_clip(x, a: Const, b: Const):
     low, high = _number(a, x), _number(b, x)
     if low is None or high is None:
         return "a bound is no single number, or may broadcast x up"
-    if reason := _unfit(x, low, high):
+    if reason := _unfit(x, low, high) or _unusual(x):
         return reason
     if chosen(outer).op_type == "Min":
         low, high = _both((low, None), (None, high))
@@ -76,7 +77,7 @@ def min_relu_to_clip(x, b: Const):
     high = _number(b, x)
     if high is None:
         return "the bound is no single number, or may broadcast x up"
-    if reason := _unfit(x, high):
+    if reason := _unfit(x, high) or _unusual(x):
         return reason
     first, second = (_RELU, (None, high)) if chosen(outer).op_type == "Min" else ((None, high), _RELU)
     low, high = _both(first, second)
@@ -186,6 +187,13 @@ def _both(first: Interval, then: Interval) -> Interval:
 
     low, high = (bounded(bounded(v, first), then) for v in (-math.inf, math.inf))
     return None if low == -math.inf else low, None if high == math.inf else high
+
+
+def _unusual(x: Tensor) -> str | None:
+    """Why no Clip is put where there was none: before opset 12 runtimes have kernels for single precision only."""
+    if x.dtype != TensorProto.FLOAT and x.value.graph.opsets.get("", 12) < 12:
+        return "a Clip that few runtimes have at this opset"
+    return None
 
 
 def _unfit(x: Tensor, *bounds: float | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.patterns._elementwise import FLOATS
+from graphopt.patterns._elementwise import SINGLE
 from graphopt.patterns._windows import added_pads, along, finite, unpadded
 from graphopt.rewrite import Attrs, Const, Float, Ints, Maybe, any_of, op, rule
 from graphopt.shapes import is_static, same_dims
@@ -74,8 +74,8 @@ def mean_over_positions(x, axes: Ints):
         return "not an image"
     if sorted(a % x.rank for a in axes) != list(range(2, x.rank)):
         return "not all positions, or more"
-    if x.dtype not in FLOATS:
-        return "not floats"
+    if x.dtype not in SINGLE:
+        return "not a float that runtimes have pooling for"
     yield op.GlobalAveragePool(x)
 
 

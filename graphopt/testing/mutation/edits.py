@@ -16,7 +16,9 @@ from graphopt.rewrite.annotations import Kind
 Edit = tuple[str, Any]
 
 #: Functions for which the order of two arguments does not matter.
-_SYMMETRIC = frozenset("same_shape same_dims broadcast any_of close gcd maximum minimum add multiply array_equal".split())
+_SYMMETRIC = frozenset(
+    "same_shape same_dims broadcast any_of close gcd maximum minimum add multiply array_equal".split()
+)
 #: Functions without which an argument is the same number: there is nothing to forget.
 _SAME = frozenset("asarray array ascontiguousarray float64 wide leaf isinstance getattr zip enumerate".split())
 _UNORDERED = frozenset("isinstance getattr zip range enumerate slice pow".split())
@@ -124,8 +126,10 @@ def change_number(p: Place) -> Iterator[Edit]:
         yield f"{number} made {not number} in '{_around(p)}'", ast.Constant(not number)
     elif isinstance(number, (int, float)):
         others = [number + 1]
-        if not any(isinstance(a, ast.Subscript) for a in p.parents[:2]):  # an index of another sign or twice is no wiser
-            others += [number * 2, -number]
+        if not any(
+            isinstance(a, ast.Subscript) for a in p.parents[:2]
+        ):  # an index of another sign or twice is no wiser
+            others += [*([number * 2] if isinstance(number, float) else []), -number]
         for other in dict.fromkeys(o for o in others if o != number):
             yield f"{number} made {other} in '{_around(p)}'", ast.parse(repr(other), mode="eval").body
 
@@ -162,11 +166,25 @@ def swap(p: Place) -> Iterator[Edit]:
             return
         for k in range(len(node.args) - 1):
             a, b = node.args[k : k + 2]
-            if text(a) == text(b):
+            if text(a) == text(b) or (op_type is None and not _alike(a, b, p.kinds)):
                 continue
             new = copy.copy(node)
             new.args = [*node.args[:k], b, a, *node.args[k + 2 :]]
             yield f"{text(a)} and {text(b)} swapped in '{text(node)}'", new
+
+
+def _alike(a: ast.expr, b: ast.expr, kinds: Mapping[str, Kind]) -> bool:
+    """Whether two arguments of a function are likely to be of one type, so that they can be mixed up."""
+    if isinstance(a, ast.Name) and isinstance(b, ast.Name):
+        known = [kinds[n.id] if n.id in kinds else None for n in (a, b)]
+        return (
+            all(k is None for k in known)
+            or all(k is not None for k in known)
+            and len({k and k.role for k in known}) == 1
+        )
+    if isinstance(a, ast.Attribute) and isinstance(b, ast.Attribute):
+        return a.attr == b.attr
+    return type(a) is type(b) and not isinstance(a, ast.Constant)
 
 
 def drop_optional(p: Place) -> Iterator[Edit]:
@@ -220,13 +238,24 @@ def forget_call(p: Place) -> Iterator[Edit]:
     if isinstance(f, ast.Attribute) and f.attr in ("reshape", "transpose", "astype"):
         module = isinstance(f.value, ast.Name) and f.value.id == "np"
         yield f"'{text(node)}' made '{text(node.args[0] if module else f.value)}'", node.args[0] if module else f.value
-    elif isinstance(f, ast.Name) and f.id not in _SAME and len(node.args) > 1 and not isinstance(node.args[0], ast.Starred):
+    elif (
+        isinstance(f, ast.Name)
+        and f.id not in _SAME
+        and len(node.args) > 1
+        and not isinstance(node.args[0], ast.Starred)
+    ):
         if f.id in p.functions:
             yield f"'{text(node)}' made '{text(node.args[0])}'", node.args[0]
 
 
 def _called(call: ast.Call) -> str:
-    return call.func.id if isinstance(call.func, ast.Name) else call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    return (
+        call.func.id
+        if isinstance(call.func, ast.Name)
+        else call.func.attr
+        if isinstance(call.func, ast.Attribute)
+        else ""
+    )
 
 
 #: Every kind of mistake, by name.

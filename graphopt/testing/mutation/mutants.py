@@ -122,7 +122,9 @@ def _operator(value: Any) -> str | None:
     """The operator that a function makes calls of, None where it is none."""
     if not isinstance(value, FunctionType) or value.__module__ != "graphopt.rewrite.terms":
         return None
-    return next((c.cell_contents for c in value.__closure__ or () if isinstance(c.cell_contents, str) and c.cell_contents), "")
+    return next(
+        (c.cell_contents for c in value.__closure__ or () if isinstance(c.cell_contents, str) and c.cell_contents), ""
+    )
 
 
 class _Replace(ast.NodeTransformer):

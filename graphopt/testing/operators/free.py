@@ -84,6 +84,12 @@ class FreeSite(Site):
             self._wanted[i] = not p.optional or self.choices.integer(0, 1) == 1
         return self._wanted[i]
 
+    def insist(self, i: int, there: bool = True) -> None:
+        p = self.schema.input_param(i)
+        if p is not None and p.optional and i not in self.inputs:
+            self._wanted[i] = there
+        super().insist(i, there)
+
     def dtype(self, i: int) -> int:
         p = self.schema.input_param(i)
         if p is None:

@@ -81,7 +81,8 @@ def lp_normalization(s: Site) -> None:
 
 @operands("MeanVarianceNormalization", ranks={0: (4, 4)}, carries=(0,), dtypes={0: frozenset({TensorProto.FLOAT})})
 def mean_variance(s: Site) -> None:
-    s.operand(0, s.new_shape(0, 4, empty=False), "distinct")  # what does not vary is divided by next to nothing
+    # what does not vary is divided by next to nothing
+    s.operand(0, tuple(max(d, 2) for d in s.new_shape(0, 4, empty=False)), "distinct")
     x = _channels(s, 4)
     # the function in onnx takes float only, and its checker wants to see the axes
     s.attributes["axes"] = s.axes(len(x), default=[0, 2, 3], signed=False)

@@ -114,6 +114,11 @@ class Site(ABC):
         """More outputs than these mean something else here, or nothing that is defined: have no more."""
         self.outputs = min(self.outputs, outputs)
 
+    def insist(self, i: int, there: bool = True) -> None:
+        """An operand that may be left out must be there in this case, or must not. Raises Invalid where it is otherwise."""
+        if self.wants(i) != there:
+            raise Invalid(f"{self.op_type} {'without' if there else 'with'} operand {i}")
+
     # ------------------------------------------------------------------ operands
     def given(self, i: int) -> bool:
         """Whether the operand is there already."""

@@ -45,24 +45,31 @@ def _kernel(s: Site, x: Shape, most: int = 3) -> Shape:
 
 @operands("Conv", ranks={0: (3, 5), 1: (3, 5), 2: (1, 1)})
 def conv(s: Site) -> None:
+    convolution(s, 1, 2)
+
+
+def convolution(s: Site, weights: int, bias: int | None) -> Shape:
+    """Operands and parameters of a convolution of the first operand, whose weights and bias stand there; the shape of its weights."""
     x = _image(s)
-    w = s.shape(1)
+    w = s.shape(weights)
     channels = x[1]
     if w is None:
         group = s.parameter("group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1)
         kernel = (1,) * (len(x) - 2) if s.choices.chance(3) else _kernel(s, x)
         w = (group * s.choices.integer(1, 3), channels // group, *kernel)
-        s.operand(1, w)
-        w = s.shape(1)
+        s.operand(weights, w)
+        w = s.shape(weights)
         assert w is not None
     else:
         group = s.parameter("group", lambda: channels // w[1] if w[1] and channels % w[1] == 0 else 1, 1)
     if len(w) != len(x):
         raise Invalid("weights of another rank")
-    s.operand(2, (w[0],))
+    if bias is not None:
+        s.operand(bias, (w[0],))
     if s.choices.chance(3):
         s.parameter("kernel_shape", lambda: list(w[2:]))
     _window(s, x, w[2:])
+    return w
 
 
 @operands("ConvTranspose", ranks={0: (3, 5), 1: (3, 5), 2: (1, 1)})

@@ -84,7 +84,7 @@ def _climb(specimen: Specimen, found: _Findings) -> None:
         found.notes["an operator has no kernel"] = None
     else:
         wrong = refute(sides)
-        if wrong is None and sides.open:
+        if wrong is None:
             rung, wrong = _proved(sides, found)
         if wrong is not None:
             rung, found.refuted = "refuted", f"{wrong}\n{printer.to_text(specimen.model)}"

@@ -184,9 +184,10 @@ def tanh(a: Form) -> Form:
     return (e - 1) / (e + 1)
 
 
-def power(a: Form, b: Form) -> Form:
+def power(a: Form, b: Any) -> Form:
     """A number to the power of another one."""
     table = a.table
+    b = b if isinstance(b, Form) else table.number(b)
     c = b.constant
     if c is None:
         return table.power_of(table.atom("power", a, b))

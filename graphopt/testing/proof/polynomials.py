@@ -243,7 +243,33 @@ class Table:
     def positive(self, p: Polynomial) -> int:
         """1 where a polynomial is certainly not negative, -1 where not positive, 0 where it is not known."""
         signs = {(1 if c > 0 else -1) if self._not_negative(m) else 0 for m, c in p.items()}
+        if len(signs) > 1 and all(sum(e for _, e in m) == 2 and all(e in (1, 2) for _, e in m) for m in p):
+            return next((s for s in (1, -1) if self._sum_of_squares(p, s)), 0)
         return signs.pop() if len(signs) == 1 else 0
+
+    def _sum_of_squares(self, p: Polynomial, sign: int) -> bool:
+        """Whether a quadratic form is one, times a sign: its matrix has no negative pivot, and none of zero with a row beside."""
+        order = sorted({a for m in p for a, _ in m})
+        at = {a: i for i, a in enumerate(order)}
+        zero, half = self.coefficient(0), self.coefficient(sign) / self.coefficient(2)
+        rows = [[zero for _ in order] for _ in order]
+        for m, c in p.items():
+            i, j = at[m[0][0]], at[m[-1][0]]
+            rows[i][j] = rows[i][j] + c * half
+            rows[j][i] = rows[j][i] + c * half
+        for k in range(len(order)):
+            self.tick()
+            pivot = rows[k][k]
+            if self.nothing(pivot):
+                if not all(map(self.nothing, rows[k][k:])):
+                    return False
+                continue
+            if pivot < 0:
+                return False
+            for i in range(k + 1, len(order)):
+                factor = rows[i][k] / pivot
+                rows[i] = [c + -(factor * d) for c, d in zip(rows[i], rows[k], strict=True)]
+        return True
 
     def _not_negative(self, m: Monomial) -> bool:
         return all(self.atoms[a].kind in ("exp", "root", "part", "step") or (e == int(e) and e % 2 == 0) for a, e in m)

@@ -12,11 +12,12 @@ import numpy as np
 
 from graphopt.errors import MissingDependencyError, RunError
 from graphopt.exec.backends.digits import Digits, digits, number
-from graphopt.exec.backends.exact import NotExact, field, residues
+from graphopt.exec.backends.exact import ExactBackend, NotExact, field, residues
 from graphopt.testing.proof.formulas import mapped, terms
 from graphopt.testing.proof.normal import Truth, normal_forms
 from graphopt.testing.proof.polynomials import Table
-from graphopt.testing.proof.sides import Sides, Unequal, elements
+from graphopt.testing.proof.sides import Maker, Sides, Unequal, elements
+from graphopt.testing.proof.sizes import computes_shapes, names_in_outputs
 from graphopt.testing.proof.smt import Condition, Formulas
 
 #: At how many points of the field two sides must agree. Each misses a difference with a probability of about 1e-16.
@@ -128,7 +129,23 @@ def structural(s: Sides, deadline: float) -> str | None:
             made = [sympy.Gt(v, 0) for v in made]
         return np.array([*made, None], object)[:-1].reshape(array.shape)
 
-    return "" if all(_is_same(a, b) for a, b in elements(s.run(xp, make))) else None
+    return "" if all(_is_same(a, b) for a, b in _formulas(s, xp, make)) else None
+
+
+def _formulas(s: Sides, xp: ExactBackend, make: Maker) -> list[tuple[Any, Any]]:
+    """The elements of both sides. What is no formula on either says nothing but of the sizes and inputs that were drawn."""
+    found = list(elements(s.run(xp, make)))
+    if not found:
+        raise NotExact("no formula comes out")
+    return found
+
+
+def for_all_sizes(s: Sides, deadline: float) -> str | None:
+    """Both sides compute shapes, of which inference says that they are the same for all sizes."""
+    if not computes_shapes(s.specimen.model):
+        return None
+    names = names_in_outputs(s.specimen.model, s.specimen.rewritten)
+    return None if names is None else "shapes: for all sizes, by inference"
 
 
 def _is_same(a: Any, b: Any) -> bool:
@@ -146,7 +163,7 @@ def normal_form(s: Sides, deadline: float) -> str | None:
                 made = [Truth(v) for v in made]
             return np.array([*made, None], object)[:-1].reshape(array.shape)
 
-        if all(_is_equal(table, a, b) for a, b in elements(s.run(normal_forms(table), make))):
+        if all(_is_equal(table, a, b) for a, b in _formulas(s, normal_forms(table), make)):
             return _rounded(tolerance)
     return None
 
@@ -168,8 +185,8 @@ def finite_field(s: Sides, deadline: float) -> str | None:
     xp = field()
     for k in range(_POINTS):
         seeds = {name: 100 * k + i for i, name in enumerate(s.names)}
-        pairs = s.run(xp, lambda kind, name, array, seeds=seeds: residues(array.shape, seeds[name]))
-        if not all(_is_same(a, b) for a, b in elements(pairs)):
+        pairs = _formulas(s, xp, lambda kind, name, array, seeds=seeds: residues(array.shape, seeds[name]))
+        if not all(_is_same(a, b) for a, b in pairs):
             return None
     return "at random points"
 
@@ -189,7 +206,7 @@ def smt(s: Sides, deadline: float) -> str | Counterexample | None:
         items = [Condition(v > 0) for v in symbols] if kind == "truth" else symbols
         return np.array([*items, None], object)[:-1].reshape(array.shape)
 
-    pairs = list(elements(s.run(formulas.backend, make)))
+    pairs = _formulas(s, formulas.backend, make)
     bound = formulas.number(_LARGEST)
     within = [c for name, symbols in made.items() if s.kinds[name] == "real" for v in symbols for c in (v <= bound, v >= -bound)]
     for tolerance in (0.0, s.tolerance):
@@ -212,6 +229,7 @@ def smt(s: Sides, deadline: float) -> str | Counterexample | None:
 #: The rungs above "tested", the first one first: its name, how to reach it, and the seconds that one specimen may take.
 RUNGS: tuple[tuple[str, Callable[[Sides, float], str | Counterexample | None], float], ...] = (
     ("structural", structural, 5.0),
+    ("structural", for_all_sizes, 1.0),
     ("normal form", normal_form, 2.0),
     ("finite field", finite_field, 2.0),
     ("smt", smt, 2.0),

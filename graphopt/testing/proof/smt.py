@@ -134,6 +134,7 @@ class Formulas:
         return y
 
     def _power(self, a: Any, b: Any) -> Any:
+        b = self.number(b) if isinstance(b, int) else b
         if self.z3.is_rational_value(b):
             e = b.as_fraction()
             if e.denominator == 1 and abs(e) <= _LARGEST_POWER:

@@ -21,6 +21,7 @@ from graphopt.testing.builder import Invalid
 from graphopt.testing.checking import apply_rule
 from graphopt.testing.choices import Choices
 from graphopt.testing.instances import _instance
+from graphopt.testing.proof.sizes import computes_shapes, names_in_outputs
 from graphopt.testing.signature import DTYPES
 
 T = TypeVar("T")
@@ -100,8 +101,15 @@ def specimens(rule: Rule, each: int = 2) -> list[Specimen]:
                 mine.setdefault(specimen.shapes, specimen)
                 if sum(s.cost[0] == 0 for s in mine.values()) >= _ENOUGH:
                     break
-        found += sorted(mine.values(), key=lambda s: s.cost)[:each]
+        found += _chosen(sorted(mine.values(), key=lambda s: s.cost), each)
     return found
+
+
+def _chosen(sorted_by_cost: list[Specimen], count: int) -> list[Specimen]:
+    """The first ones, of different ranks as far as there are such."""
+    by_ranks = {tuple(np.ndim(a) for a in s.feeds.values()): s for s in reversed(sorted_by_cost) if s.cost[0] == 0}
+    chosen = sorted(by_ranks.values(), key=lambda s: s.cost)[:count]
+    return chosen + [s for s in sorted_by_cost if s not in chosen][: count - len(chosen)]
 
 
 def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
@@ -110,21 +118,28 @@ def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
         rewritten, _ = apply_rule(rule, instance.model)
     except (Invalid, GraphoptError):
         return None
-    if rewritten is None or not instance.feeds or not all(isinstance(a, np.ndarray) for a in instance.feeds.values()):
+    feeds = instance.feeds
+    if rewritten is None or not feeds or not all(isinstance(a, np.ndarray) and a.size for a in feeds.values()):
         return None
-    cost = _cost(instance.model, instance.feeds)
-    return Specimen(variant, instance.model, rewritten, instance.feeds, cost) if cost[1] <= _LARGEST else None
+    cost = _cost(instance.model, rewritten, feeds)
+    return Specimen(variant, instance.model, rewritten, feeds, cost) if cost[1] <= _LARGEST else None
 
 
-def _cost(model: ModelProto, feeds: dict[str, np.ndarray]) -> tuple[float, ...]:
-    """How well a model suits: its tensors have something to mix up, their numbers are real ones, and there are few."""
+def _cost(model: ModelProto, rewritten: ModelProto, feeds: dict[str, np.ndarray]) -> tuple[float, ...]:
+    """How well a model suits: its tensors have something to mix up, their numbers are real ones, and there are few.
+
+    What computes shapes suits where these have dims with names.
+    """
+    if computes_shapes(model) and (names := names_in_outputs(model, rewritten)):
+        return (0.5, float(len(model.graph.node)), float(-len(names)))
     shapes = [a.shape for a in feeds.values()]
     shapes += [tuple(w.dims) for w in model.graph.initializer if w.data_type in _REAL]
-    says = [sum(d > 1 for d in s) >= min(len(s), 2) and 0 not in s for s in shapes]
+    says = all(sum(d > 1 for d in s) >= min(len(s), 2) and 0 not in s for s in shapes)
     real = [a for a in feeds.values() if a.dtype.kind == "f"]
+    several = any(a.ndim for a in real)
     plain = 0 if any(a.dtype == np.float64 for a in real) else 1 if real else 2
     size = sum(map(math.prod, shapes))
-    return (float(not (all(says) and real)), float(size), float(plain))
+    return (float(not (says and several)), float(size), float(plain))
 
 
 _REAL = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})

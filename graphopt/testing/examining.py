@@ -1,0 +1,199 @@
+"""One random model and one optimizer: does what comes out hold, and compute the same?"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+from onnx import ModelProto
+
+from graphopt.errors import ArgumentError, MissingDependencyError
+from graphopt.testing.corpus import nodes_of
+from graphopt.testing.judging import Difference, Judge
+from graphopt.testing.models import Example
+
+Optimizer = Callable[[ModelProto], ModelProto]
+#: Seconds that an optimizer in a process of its own has for one model; the process starts within the first.
+LIMIT = 30.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong.
+
+    Attributes:
+        kind: "crash" (an exception), "hang", "death" (of the process), "invalid" (the checker refuses the result), "refused"
+            (an executor that runs the original does), "interface" or "values".
+        detail: what happened.
+        features: the rules that were applied; of other optimizers: the operators in the model.
+    """
+
+    kind: str
+    detail: str
+    features: tuple[str, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What one model says.
+
+    Attributes:
+        finding: None where nothing is wrong.
+        compared: outputs compared, by executor.
+    """
+
+    finding: Finding | None = None
+    compared: Counter[str] = field(default_factory=Counter)
+
+
+class Examiner:
+    """Has models optimized, and judges the results.
+
+    Args:
+        optimizer: a function, the name of one ("module:function"), or "" for graphopt.
+        level: of graphopt; at level 1 every bit must agree on the reference.
+        on: executors.
+    """
+
+    def __init__(self, optimizer: str | Optimizer = "", level: int = 2, on: Sequence[str] = ("reference", "onnxruntime")) -> None:
+        self.level = level
+        self.function = named(optimizer) if isinstance(optimizer, str) and optimizer else optimizer
+        exact = [n for n in on if n == "reference" and level < 2]
+        self.judges = [Judge(exact, exact=True), Judge([n for n in on if n not in exact])]
+
+    def __call__(self, example: Example) -> Outcome:
+        outcome = Outcome()
+        features = tuple(sorted({n.op_type for n in nodes_of(example.model.graph)}))
+        given = ModelProto()
+        given.CopyFrom(example.model)
+        try:
+            if self.function:
+                assert callable(self.function)
+                candidate = self.function(given)
+            else:
+                from graphopt.pipeline import optimize
+
+                optimized = optimize(given, level=self.level)
+                candidate = optimized.proto
+                assert optimized.report is not None
+                features = tuple(sorted({s.rule for s in optimized.report.ledger.steps}))
+        except MissingDependencyError:
+            raise
+        except Exception as e:
+            outcome.finding = Finding("crash", f"{type(e).__name__}: {' '.join(str(e).split())[:400]}", features)
+            return outcome
+        if not isinstance(candidate, ModelProto):
+            outcome.finding = Finding("crash", f"it gives a {type(candidate).__name__}, not a ModelProto", features)
+            return outcome
+        try:
+            onnx.checker.check_model(candidate, full_check=True)
+        except Exception as e:
+            outcome.finding = Finding("invalid", f"the checker: {' '.join(str(e).split())[:400]}", features)
+            return outcome
+        found: list[Difference] = []
+        for judge in self.judges:
+            judge.compared = outcome.compared
+            found += judge.differences(example.model, candidate, example.feeds, judge.exact or example.finite)
+        if found:
+            outcome.finding = Finding(_kind(found[0]), str(found[0]), features)
+        return outcome
+
+
+def _kind(d: Difference) -> str:
+    if not d.executor:
+        return "interface"
+    return "values" if d.output else "refused"
+
+
+def named(text: str) -> Optimizer:
+    """The function called "module:function".
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    module, colon, name = text.partition(":")
+    if not colon or not name:
+        raise ArgumentError(f"--optimizer {text!r}: write module:function, as graphopt.testing.peers:onnxslim")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as e:
+        raise ArgumentError(f"--optimizer {text!r} cannot be imported: {e}") from e
+    if not callable(function):
+        raise ArgumentError(f"--optimizer {text!r} is no function")
+    return function  # type: ignore[no-any-return]
+
+
+class RemoteExaminer:
+    """An examiner in a process of its own, which is started again when it dies or hangs."""
+
+    def __init__(self, optimizer: str, level: int, on: Sequence[str], limit: float = LIMIT) -> None:
+        self._arguments = (optimizer, level, tuple(on))
+        self.limit = limit
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def __call__(self, example: Example) -> Outcome:
+        if self._process is None:
+            self._start()
+        features = tuple(sorted({n.op_type for n in nodes_of(example.model.graph)}))
+        try:
+            self._pipe.send((example.model.SerializeToString(), example.feeds, example.finite))
+            if not self._pipe.poll(self.limit):
+                self.close()
+                return Outcome(Finding("hang", f"no answer within {self.limit:g} seconds", features))
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join(5)
+            code = self._process.exitcode
+            self.close()
+            return Outcome(Finding("death", f"the process ended with code {code}", features))
+        if isinstance(answer, BaseException):
+            raise answer
+        assert isinstance(answer, Outcome)
+        return answer
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+        ready = self._pipe.recv() if self._pipe.poll(4 * LIMIT) else TimeoutError("the process did not start")
+        if isinstance(ready, BaseException):
+            self.close()
+            raise ready
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._process = self._pipe = None
+
+
+def _serve(pipe: Any, optimizer: str, level: int, on: Sequence[str]) -> None:
+    """What the process does: examine one model after the other. What an optimizer prints goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    try:
+        examine = Examiner(optimizer, level, on)
+    except Exception as e:
+        pipe.send(e)
+        return
+    pipe.send(None)
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            data, feeds, finite = pipe.recv()
+            try:
+                pipe.send(examine(Example(ModelProto.FromString(data), feeds, finite)))
+            except MissingDependencyError as e:
+                pipe.send(e)

@@ -1,0 +1,241 @@
+"""Fuzzing: one random model for each seed; what is found is shrunk, grouped and written down."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.database import InMemoryExampleDatabase
+from hypothesis.errors import HypothesisException
+from onnx import printer
+
+from graphopt.testing.builder import Invalid
+from graphopt.testing.corpus import Corpus, Group, Run, tally
+from graphopt.testing.examining import Examiner, Finding, Optimizer, Outcome, RemoteExaminer
+from graphopt.testing.models import Example, models
+
+#: Bytes that a seed is stretched to; models that would need more count as invalid.
+_BYTES = 8192
+#: So many of a group are shrunk, in case that they are not the same mistake after all.
+_PER_GROUP = 3
+_SAVE_EVERY = 10.0
+
+Examine = Callable[[Example], Outcome]
+Watch = Callable[[Run], None]
+
+
+@dataclass
+class Campaign:
+    """What a call of `fuzz` did.
+
+    Attributes:
+        run: everything from the first seed on, earlier calls included.
+        seeds: those of this call.
+        found: groups that this call met, by name.
+    """
+
+    run: Run
+    seeds: range = range(0)
+    found: dict[str, Group] = field(default_factory=dict)
+
+
+def fuzz(
+    optimizer: str | Optimizer = "",
+    level: int = 2,
+    on: Sequence[str] = ("reference", "onnxruntime"),
+    *,
+    seed: int = 0,
+    seeds: int | None = None,
+    minutes: float | None = None,
+    corpus: Path | None = None,
+    nodes: int = 12,
+    shrink_seconds: float = 30.0,
+    watch: Watch | None = None,
+) -> Campaign:
+    """Let an optimizer loose on random models, and see what it gets wrong.
+
+    Args:
+        optimizer: "" for graphopt; a function from ModelProto to ModelProto; or "module:function", which runs in a process of
+            its own, so that it may hang or die.
+        level: of graphopt. At level 1 all bits must agree on the reference, otherwise outputs up to rounding.
+        on: executors.
+        seed: the first seed; each gives one model, the same one every time.
+        seeds: stop when so many seeds are done, those of earlier calls with this corpus among them.
+        minutes: stop after that.
+        corpus: a folder for what is found; a second call with it goes on where the first stopped.
+        nodes: about how many a model has at most.
+        shrink_seconds: for each finding.
+        watch: told after each seed how far it is.
+    """
+    name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", "optimizer")
+    kept = Corpus(corpus) if corpus is not None else None
+    key = f"{name or 'graphopt'} at level {level} on {', '.join(on)}, {nodes} nodes"
+    run = kept.run(key, seed) if kept is not None else Run(seed)
+    remote = isinstance(optimizer, str) and optimizer != ""
+    examine: Any = RemoteExaminer(str(optimizer), level, on) if remote else Examiner(optimizer, level, on)
+    options = [*(["--optimizer", name] if name else []), "--level", str(level), "--on", ",".join(on)]
+    loop = _Loop(examine, run, kept, options, name or "graphopt", nodes, shrink_seconds)
+    first, started, saved = run.seed + run.done, time.monotonic(), time.monotonic()
+    try:
+        while (seeds is None or run.done < seeds) and (minutes is None or time.monotonic() - started < 60 * minutes):
+            before = time.monotonic()
+            loop.one(run.seed + run.done)
+            run.done += 1
+            run.seconds += time.monotonic() - before
+            if watch is not None:
+                watch(run)
+            if kept is not None and time.monotonic() - saved > _SAVE_EVERY:
+                kept.save()
+                saved = time.monotonic()
+    finally:
+        if remote:
+            examine.close()
+        if kept is not None:
+            kept.save()
+    return Campaign(run, range(first, run.seed + run.done), loop.found)
+
+
+class _Found(Exception):
+    """What Hypothesis shrinks."""
+
+
+class _Enough(BaseException):
+    """The time for shrinking is over."""
+
+
+@dataclass
+class _Loop:
+    """The state of a campaign."""
+
+    examine: Examine
+    run: Run
+    corpus: Corpus | None
+    options: list[str]
+    name: str
+    nodes: int
+    shrink_seconds: float
+    found: dict[str, Group] = field(default_factory=dict)
+
+    def one(self, seed: int) -> None:
+        """Try one seed."""
+        run = self.run
+        example = drawn(seed, self.nodes)
+        if example is None:
+            run.invalid += 1
+            return
+        outcome = self.examine(example)
+        for name, n in outcome.compared.items():
+            run.compared[name] = run.compared.get(name, 0) + n
+        if outcome.finding is None:
+            run.silent += not outcome.compared
+            return
+        self._note(seed, example, outcome.finding)
+
+    def _note(self, seed: int, example: Example, finding: Finding) -> None:
+        run = self.run
+        run.findings[finding.kind] = run.findings.get(finding.kind, 0) + 1
+        known = self._known(finding)
+        if known is None:
+            example, finding = self._shrunk(seed, example, finding)
+            known = _group_name(finding)
+            if known not in run.groups:
+                file = self._written(seed, example, finding)
+                run.groups[known] = Group(finding.kind, list(finding.features), file, finding.detail, 0, 0)
+            run.groups[known].shrunk += 1
+        run.groups[known].count += 1
+        self.found[known] = run.groups[known]
+
+    def _known(self, finding: Finding) -> str | None:
+        """The group that a finding is counted for without another look."""
+        for name, g in self.run.groups.items():
+            if g.kind == finding.kind and g.shrunk >= _PER_GROUP and _text(g.detail, g.kind) == _text(finding.detail, g.kind):
+                if g.kind != "values" or set(g.features) <= set(finding.features):
+                    return name
+        return None
+
+    def _shrunk(self, seed: int, example: Example, finding: Finding) -> tuple[Example, Finding]:
+        """The smallest model that Hypothesis finds in which the same goes wrong."""
+        best = [(_size(example), example, finding)]
+        until = time.monotonic() + self.shrink_seconds
+
+        @settings(
+            phases=[Phase.reuse, Phase.shrink], database=InMemoryExampleDatabase(), deadline=None, print_blob=False,
+            report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(models(self.nodes))
+        def test(smaller: Example) -> None:
+            if time.monotonic() > until:
+                raise _Enough
+            now = self.examine(smaller).finding
+            if now is not None and now.kind == finding.kind and _text(now.detail, now.kind) == _text(finding.detail, now.kind):
+                if _size(smaller) < best[0][0]:
+                    best[0] = (_size(smaller), smaller, now)
+                raise _Found
+
+        for attempt in (lambda: test.hypothesis.fuzz_one_input(_stretched(seed)), test):  # type: ignore[attr-defined]
+            try:
+                attempt()
+            except (_Found, _Enough, Invalid, HypothesisException):
+                continue
+        return best[0][1:]
+
+    def _written(self, seed: int, example: Example, finding: Finding) -> str:
+        if self.corpus is None:
+            return ""
+        by = f" (rules: {', '.join(finding.features)})" if self.name == "graphopt" else ""
+        story = f"{self.name}, seed {seed}: {finding.kind}{by}\n{finding.detail}\n\n{printer.to_text(example.model)}"
+        return self.corpus.add(f"{self.name.rpartition(':')[2]}-{finding.kind}-{seed}", example, story, self.options)
+
+
+def drawn(seed: int, nodes: int = 12) -> Example | None:
+    """The model of a seed; None where there is none."""
+    _DRAWN.clear()
+    try:
+        _draw(nodes)(_stretched(seed))
+    except Invalid:
+        return None
+    return _DRAWN.pop() if _DRAWN else None
+
+
+_DRAWN: list[Example] = []
+_TESTS: dict[int, Any] = {}
+
+
+def _draw(nodes: int) -> Any:
+    """What turns bytes into a model, made once."""
+    if nodes not in _TESTS:
+
+        @settings(database=None, deadline=None)
+        @given(models(nodes))
+        def collect(example: Example) -> None:
+            _DRAWN.append(example)
+
+        _TESTS[nodes] = collect.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+    return _TESTS[nodes]
+
+
+def _stretched(seed: int) -> bytes:
+    return random.Random(seed).randbytes(_BYTES)
+
+
+def _size(example: Example) -> tuple[int, int, int]:
+    feeds = sum(getattr(a, "size", 1) for a in example.feeds.values())
+    return tally(example.model), example.model.ByteSize(), feeds
+
+
+def _text(detail: str, kind: str) -> str:
+    """What findings of one mistake have in common: the message without names and numbers; nothing where values differ."""
+    if kind == "values":
+        return ""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\(.*?\)|[\w.]*\d[\w.]*|\b0x\w+", "_", detail)[:90]
+
+
+def _group_name(finding: Finding) -> str:
+    parts = [finding.kind, _text(finding.detail, finding.kind), ", ".join(finding.features) if finding.kind == "values" else ""]
+    return ": ".join(filter(None, parts))

@@ -1,0 +1,213 @@
+"""Whether the generated test of a rule finds the mistake in a mutant of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from onnx import ModelProto
+
+from graphopt.rewrite import Rule
+from graphopt.testing.checking import Found, RuleCheck, apply_rule, check_one
+from graphopt.testing.instances import Instance, instances
+from graphopt.testing.judging import Judge
+from graphopt.testing.mutation.mutants import Mutant
+from graphopt.testing.profiles import Profile
+
+#: Executors on which mutants are tried; those that compile every model find no more mistakes.
+EXECUTORS = ("reference", "onnxruntime")
+#: Few models for those who wait, and as many as a thorough test takes.
+BRIEF = Profile("mutants, brief", fired=80, least=6, attempts=400, batch=40)
+THOROUGH = Profile("mutants", fired=200, least=8, attempts=2000, batch=100)
+
+
+@dataclass(frozen=True)
+class Killed:
+    """The test failed.
+
+    Attributes:
+        how: "differs", "is invalid", "fails", "loops" or, where only that was noticed, "never fires" or "seldom fires".
+        why: what was found.
+        after: models drawn until then.
+    """
+
+    how: str
+    why: str
+    after: int
+
+
+@dataclass(frozen=True)
+class Survived:
+    """The test passed, or said nothing.
+
+    Attributes:
+        fired: on so many models nothing was found.
+        drawn: of so many.
+        why: what kept it from saying anything, '' where the test passed.
+    """
+
+    fired: int
+    drawn: int
+    why: str = ""
+
+
+class Pool:
+    """Models drawn from a rule's declaration, which serve all of its mutants: they share it.
+
+    A mutant is tested on them as `check_rule` tests a rule, up to the first mistake.
+
+    Attributes:
+        rule: as it should be.
+        drawn: the models; text where what was drawn is none.
+        fires: whether the rule fires on enough of them to be called tested.
+    """
+
+    def __init__(self, original: Rule, profile: Profile = THOROUGH) -> None:
+        self.rule = original
+        self.drawn: list[Instance | str] = []
+        self._ran: dict[tuple[str, int], Any] = {}
+        self._least = profile.least
+        fired, k = 0, 0
+        batch = settings(
+            max_examples=profile.batch, phases=[Phase.generate], database=None, deadline=None, print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        while fired < profile.fired and len(self.drawn) < profile.attempts:
+            before = len(self.drawn)
+
+            @seed(profile.seed + k)
+            @batch
+            @given(instances(original))
+            def draw(instance: Instance | str) -> None:
+                self.drawn.append(instance)
+
+            draw()
+            fired += sum(self._fires(i) for i in self.drawn[before:])
+            k += 1
+        self.fires = fired >= profile.least
+
+    def _fires(self, instance: Instance | str) -> bool:
+        return not isinstance(instance, str) and apply_rule(self.rule, instance.model)[0] is not None
+
+    def kill(self, mutant: Mutant) -> Killed | Survived:
+        """Test a mutant. That it hardly ever fires counts where its rule does fire: the test fails then."""
+        check = RuleCheck(mutant.rule.name)
+        judge = _Remembering(EXECUTORS, mutant.rule.exact, ran=self._ran)
+        try:
+            for instance in self.drawn:
+                check_one(mutant.rule, instance, judge, None, check)
+        except Found as found:
+            told = "; ".join(map(str, found.differences))
+            return Killed(_how(told, bool(found.differences[0].executor)), told[:300], check.drawn)
+        except Exception as e:  # the engine stumbles over what the rule makes; the test fails all the same
+            return Killed("fails", f"{type(e).__name__}: {' '.join(str(e).split())[:300]}", check.drawn)
+        if check.fired < self._least:
+            if not self.fires:
+                return Survived(check.fired, check.drawn, "its rule hardly fires either")
+            return Killed("seldom fires" if check.fired else "never fires", "", check.drawn)
+        return Survived(check.fired, check.drawn)
+
+
+@dataclass
+class _Remembering(Judge):
+    """A judge that runs each model of a pool once."""
+
+    ran: dict[tuple[str, int], Any] = field(default_factory=dict)
+
+    def _original(self, name: str, model: ModelProto, feeds: Mapping[str, Any]) -> dict[str, Any] | str:
+        key = name, id(model)
+        if key not in self.ran:
+            self.ran[key] = super()._original(name, model, feeds)
+        return self.ran[key]
+
+
+def _how(told: str, ran: bool) -> str:
+    if ran:
+        return "differs"
+    if told.startswith("RewriteLoopError"):
+        return "loops"
+    return "fails" if told.startswith("RuleError") else "is invalid"
+
+
+# ------------------------------------------------------------------------------------------------- known survivors
+@dataclass(frozen=True)
+class Known:
+    """Survivors that somebody looked at.
+
+    Attributes:
+        rules: a name, or a pattern of names.
+        what: was done to each of them, as `Mutant.what` says, or a pattern.
+        reason: starts with "equivalent:" where no test can tell, otherwise with "the test lacks:".
+    """
+
+    rules: str
+    what: str
+    reason: str
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether no test can tell."""
+        return self.reason.startswith("equivalent:")
+
+    def matches(self, rule: str, what: str) -> bool:
+        """Whether this is about a mutant."""
+        return fnmatchcase(rule, self.rules) and (what == self.what or fnmatchcase(what, self.what))
+
+
+def known_of(entries: Iterable[Mapping[str, Any]]) -> list[Known]:
+    """Known survivors as they stand in a file: `rules` and `what` may be lists."""
+    return [
+        Known(rules, what, entry["reason"])
+        for entry in entries
+        for rules in _listed(entry["rules"])
+        for what in _listed(entry["what"])
+    ]
+
+
+def _listed(one: Any) -> list[str]:
+    return [one] if isinstance(one, str) else list(one)
+
+
+@dataclass
+class Tally:
+    """Counts of some mutants."""
+
+    mutants: int = 0
+    killed: int = 0
+    equivalent: int = 0
+    lacking: int = 0
+    new: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Share of those killed among those that can be."""
+        able = self.mutants - self.equivalent
+        return self.killed / able if able else 1.0
+
+
+def tally(results: Sequence[tuple[str, str, str, bool]], known: Sequence[Known]) -> dict[str, Tally]:
+    """Counts by family, "" for all, from (family, rule, what, whether it was killed)."""
+    found: dict[str, Tally] = {}
+    for family, rule, what, killed in results:
+        listed = [] if killed else [k for k in known if k.matches(rule, what)]
+        for name in ("", family):
+            t = found.setdefault(name, Tally())
+            t.mutants += 1
+            t.killed += killed
+            t.equivalent += bool(listed and listed[0].equivalent)
+            t.lacking += bool(listed and not listed[0].equivalent)
+            t.new += not killed and not listed
+    return found
+
+
+def by_kind(results: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
+    """Mutants and those killed, by kind of mistake, from (kind, whether it was killed)."""
+    made, killed = Counter[str](), Counter[str]()
+    for kind, dead in results:
+        made[kind] += 1
+        killed[kind] += dead
+    return {kind: (made[kind], killed[kind]) for kind in made}

@@ -1,0 +1,205 @@
+"""Images: resizing, sampling at computed places, regions, and what puts patches together."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.testing.builder import Invalid
+from graphopt.testing.operators.registry import operands
+from graphopt.testing.operators.site import Shape, Site
+from graphopt.testing.values import np_dtype
+
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
+_SCALES = (2.0, 1.0, 0.5, 3.0, 1.5)
+
+
+def _image(s: Site, low: int = 4, high: int = 4) -> Shape:
+    """The shape of the first operand: batch, channels, and dims of 2 to 5."""
+    low, high = max(low, s.ranks(0)[0]), min(high, s.ranks(0)[1])
+    rank = s.choices.integer(low, high) if low <= high else 0
+    x = s.shape(0) or (s.choices.integer(1, 2), s.choices.integer(1, 3), *(s.choices.integer(2, 5) for _ in range(rank - 2)))
+    s.operand(0, x, "distinct")
+    x = s.shape(0) or x
+    if not low <= len(x) <= high or 0 in x:
+        raise Invalid(f"{s.op_type} of {x}")
+    return x
+
+
+def _random(s: Site) -> np.random.Generator:
+    return np.random.default_rng(s.choices.integer(0, 999))
+
+
+def _places(s: Site, i: int, shape: Shape, low: float, high: float) -> None:
+    """An operand of coordinates between two bounds; none lies where rounding decides what is next to it."""
+    values = _random(s).integers(0, 32, shape) / 32 * (high - low) + low + 0.011
+    s.operand(i, shape, array=values.astype(np_dtype(s.dtype(i))))
+
+
+@operands("Resize", ranks={0: (3, 5)}, carries=(0,), dtypes={0: _FLOATS, 1: frozenset({TensorProto.FLOAT})})
+def resize(s: Site) -> None:
+    x = _image(s, 3, 5)
+    mode = s.text("mode", ["nearest", "linear", *(["cubic"] if len(x) == 4 and s.schema.since_version > 10 else [])], "nearest")
+    if s.schema.since_version < 11:
+        _by_scales(s, 1, len(x))
+        return
+    region = _sampling(s, mode)
+    # a subset of axes beside a region is more than runtimes agree about
+    some = "axes" in s.schema.attributes and not region and s.choices.chance(3)
+    axes = s.parameter("axes", lambda: list(range(2, len(x)))) if some else None
+    count = len(x) if axes is None else len(axes)
+    by_size = s.choices.chance(2)
+    if s.schema.since_version < 13:  # what is not used is there, and empty
+        s.insist(3, by_size)
+        if by_size:
+            s.operand(2, (0,), array=np.zeros(0, np.float32))
+        else:
+            _by_scales(s, 2, count)
+    else:
+        s.insist(1, region)
+        s.insist(2, not by_size)
+        s.insist(3, by_size)
+        _by_scales(s, 2, count)
+    corners = np.array([0.0] * len(x) + [1.0] * len(x))
+    if region:
+        corners[[2, -1]] = 0.25, 0.75
+    s.operand(1, corners.shape if region else (0,), array=corners if region else corners[:0])
+    sizes = [*x[: count - len(x) + 2], *(s.choices.integer(1, 8) for _ in x[2:])]
+    s.operand(3, (count,), array=np.array(sizes, np.int64))
+
+
+def _sampling(s: Site, mode: str) -> bool:
+    """How coordinates become values; whether a region is asked for."""
+    places = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "tf_crop_and_resize"]
+    if s.schema.since_version >= 19:
+        places.append("half_pixel_symmetric")
+    region = s.text("coordinate_transformation_mode", places, "half_pixel") == "tf_crop_and_resize"
+    if mode == "nearest":
+        s.text("nearest_mode", ["round_prefer_floor", "floor", "ceil", "round_prefer_ceil"], "round_prefer_floor")
+    elif "antialias" in s.schema.attributes and not region:
+        s.integer("antialias", [0, 0, 0, 1], 0)
+    if mode == "cubic":
+        s.integer("exclude_outside", [0, 1], 0)
+    if region:
+        s.parameter("extrapolation_value", lambda: 1.5, 0.0)
+    return region
+
+
+def _by_scales(s: Site, i: int, count: int) -> None:
+    x = s.shape(0) or ()
+    scales = [1.0] * (count - len(x) + 2) + [s.choices.one(_SCALES) for _ in x[2:]]
+    s.operand(i, (count,), array=np.array(scales, np.float32))
+
+
+@operands("Upsample", ranks={0: (4, 4)}, carries=(0,), dtypes={0: frozenset({TensorProto.FLOAT})})
+def upsample(s: Site) -> None:
+    x = _image(s)
+    s.text("mode", ["nearest", "linear"], "nearest")
+    scales = [1.0, 1.0, *(s.choices.one([2.0, 1.0, 3.0]) for _ in x[2:])]
+    if "scales" in s.schema.attributes:
+        s.parameter("scales", lambda: scales)
+    else:
+        s.operand(1, (4,), array=np.array(scales, np.float32))
+
+
+@operands("GridSample", ranks={0: (4, 5), 1: (4, 5)}, carries=(0, 1), dtypes={0: _FLOATS, 1: _FLOATS})
+def grid_sample(s: Site) -> None:
+    x = _image(s, 4, 4 if s.schema.since_version < 20 else 5)
+    old = s.schema.since_version < 20
+    names = ["bilinear", "nearest", "bicubic"] if old else ["linear", "nearest", "cubic"]
+    s.text("mode", names if len(x) == 4 else names[:2], names[0])
+    s.text("padding_mode", ["zeros", "border", "reflection"], "zeros")
+    s.integer("align_corners", [0, 1], 0)
+    n = len(x) - 2
+    _places(s, 1, (x[0], *(s.choices.integer(1, 4) for _ in range(n)), n), -1.2, 1.2)
+
+
+@operands("AffineGrid", ranks={0: (3, 3), 1: (1, 1)})
+def affine_grid(s: Site) -> None:
+    n = s.choices.one([2, 2, 3])
+    batch = s.choices.integer(1, 2)
+    s.operand(0, (batch, n, n + 1))
+    s.operand(1, (n + 2,), array=np.array([batch, 2, *(s.choices.integer(1, 4) for _ in range(n))], np.int64))
+    s.integer("align_corners", [0, 1], 0)
+
+
+@operands("CenterCropPad", ranks={0: (1, 5)}, carries=(0,))
+def center_crop_pad(s: Site) -> None:
+    s.operand(0, s.new_shape(0, 1, empty=False))
+    x = s.shape(0) or ()
+    axes = s.axes(len(x)) if s.choices.integer(0, 1) else None
+    s.operand(1, (len(x if axes is None else axes),), array=np.array([s.dim() for _ in (x if axes is None else axes)]))
+
+
+@operands("Col2Im", ranks={0: (3, 3)}, dtypes={0: _FLOATS})
+def col2im(s: Site) -> None:
+    n = s.choices.one([2, 2, 1])
+    image = [s.choices.integer(2, 5) for _ in range(n)]
+    block = [s.choices.integer(1, 2) for _ in range(n)]
+    strides = s.parameter("strides", lambda: [s.choices.integer(1, 2) for _ in range(n)], [1] * n)
+    pads = s.parameter("pads", lambda: [s.choices.integer(0, 1) for _ in range(2 * n)], [0] * 2 * n)
+    steps = [(image[k] + pads[k] + pads[n + k] - block[k]) // strides[k] + 1 for k in range(n)]
+    channels = s.choices.integer(1, 2)
+    s.operand(0, (s.choices.integer(1, 2), channels * math.prod(block), math.prod(steps)))
+    s.operand(1, (n,), array=np.array(image))
+    s.operand(2, (n,), array=np.array(block))
+
+
+@operands("MaxRoiPool", ranks={0: (4, 4), 1: (2, 2)})
+def max_roi_pool(s: Site) -> None:
+    x = _image(s)
+    count = s.choices.integer(1, 3)
+    first = _random(s).integers(0, 2, (count, 2))
+    last = first + _random(s).integers(1, 3, (count, 2))
+    images = _random(s).integers(0, x[0], (count, 1))
+    s.operand(1, (count, 5), array=np.concatenate([images, first, last], 1).astype(np_dtype(s.dtype(1))))
+    s.parameter("pooled_shape", lambda: [s.choices.integer(1, 3), s.choices.integer(1, 3)])
+    s.parameter("spatial_scale", lambda: s.choices.one([1.0, 0.5]), 1.0)
+
+
+@operands("RoiAlign", ranks={0: (4, 4), 1: (2, 2), 2: (1, 1)})
+def roi_align(s: Site) -> None:
+    x = _image(s)
+    count = s.choices.integer(1, 3)
+    first = _random(s).integers(0, 6, (count, 2)) / 4
+    corners = np.concatenate([first, first + _random(s).integers(4, 12, (count, 2)) / 4], 1)
+    s.operand(1, (count, 4), array=corners.astype(np_dtype(s.dtype(1))))
+    s.operand(2, (count,), array=_random(s).integers(0, x[0], count))
+    s.integer("output_height", [1, 2, 3], 1)
+    s.integer("output_width", [1, 2, 3], 1)
+    s.integer("sampling_ratio", [0, 1, 2], 0)
+    s.parameter("spatial_scale", lambda: s.choices.one([1.0, 0.5]), 1.0)
+    s.text("mode", ["avg", "max"], "avg")
+    if "coordinate_transformation_mode" in s.schema.attributes:
+        s.text("coordinate_transformation_mode", ["half_pixel", "output_half_pixel"], "half_pixel")
+
+
+@operands("MaxUnpool", ranks={0: (4, 4), 1: (4, 4)}, carries=(0, 1))
+def max_unpool(s: Site) -> None:
+    x = _image(s)
+    kernel = s.parameter("kernel_shape", lambda: [2, s.choices.one([2, 3])])
+    strides = s.parameter("strides", lambda: list(kernel), [1, 1])
+    sizes = [(d - 1) * step + k for d, step, k in zip(x[2:], strides, kernel, strict=True)]
+    random = _random(s)
+    places = random.permuted(np.tile(np.arange(math.prod(sizes)), (*x[:2], 1)), axis=-1)[..., : math.prod(x[2:])]
+    starts = np.arange(x[0] * x[1]).reshape(*x[:2], 1) * math.prod(sizes)
+    s.operand(1, x, array=(places + starts).reshape(x))
+    s.insist(2, False)
+
+
+@operands("DeformConv", ranks={0: (4, 4), 1: (4, 4), 2: (4, 4), 3: (1, 1), 4: (4, 4)})
+def deform_conv(s: Site) -> None:
+    x = _image(s)
+    group = s.parameter("group", lambda: s.choices.one([1, x[1]]), 1)
+    parts = s.parameter("offset_group", lambda: s.choices.one([1, x[1]]), 1)
+    kernel = [s.choices.integer(1, 2), s.choices.integer(1, 2)]
+    w = s.shape(1) or (group * s.choices.integer(1, 2), x[1] // group, *kernel)
+    s.operand(1, w)
+    strides = s.parameter("strides", lambda: [s.choices.integer(1, 2) for _ in range(2)], [1, 1])
+    pads = s.parameter("pads", lambda: [s.choices.integer(0, 1) for _ in range(4)], [0] * 4)
+    sizes = [(x[2 + k] + pads[k] + pads[2 + k] - w[2 + k]) // strides[k] + 1 for k in range(2)]
+    _places(s, 2, (x[0], parts * w[2] * w[3] * 2, *sizes), -1.0, 1.0)
+    s.operand(3, (w[0],))
+    s.operand(4, (x[0], parts * w[2] * w[3], *sizes), "fraction")
