@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli import bisect, demo, explain, inspect, optimize, rules, verify
+from graphopt.cli import bisect, check_rule, demo, explain, inspect, optimize, rules, verify
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
@@ -61,6 +61,7 @@ for command, summary in (
     (inspect.inspect, "Show what a model holds."),
     (explain.explain, "Tell every step of an optimization, and why."),
     (rules.rules, "List all rules as equations."),
+    (check_rule.check_rule, "Test rules from their own declarations."),
     (demo.demo, "A small model before and after; needs no file."),
 ):
     app.command(short_help=summary)(command)

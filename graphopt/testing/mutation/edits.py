@@ -160,7 +160,7 @@ def swap(p: Place) -> Iterator[Edit]:
     if isinstance(node, ast.BinOp) and type(node.op) in _INFIX and not isinstance(node.left, ast.JoinedStr):
         if text(node.left) != text(node.right):
             yield f"operands of '{text(node)}' swapped", ast.BinOp(node.right, node.op, node.left)
-    elif isinstance(node, ast.Call) and not any(isinstance(a, ast.Starred) for a in node.args):
+    elif isinstance(node, ast.Call) and not _starred(node):
         op_type = p.operator()
         if op_type in COMMUTATIVE_OPS or _called(node) in _SYMMETRIC | _UNORDERED:
             return
@@ -176,12 +176,8 @@ def swap(p: Place) -> Iterator[Edit]:
 def _alike(a: ast.expr, b: ast.expr, kinds: Mapping[str, Kind]) -> bool:
     """Whether two arguments of a function are likely to be of one type, so that they can be mixed up."""
     if isinstance(a, ast.Name) and isinstance(b, ast.Name):
-        known = [kinds[n.id] if n.id in kinds else None for n in (a, b)]
-        return (
-            all(k is None for k in known)
-            or all(k is not None for k in known)
-            and len({k and k.role for k in known}) == 1
-        )
+        first, second = (kinds[n.id].role if n.id in kinds else None for n in (a, b))
+        return first == second
     if isinstance(a, ast.Attribute) and isinstance(b, ast.Attribute):
         return a.attr == b.attr
     return type(a) is type(b) and not isinstance(a, ast.Constant)
@@ -190,7 +186,7 @@ def _alike(a: ast.expr, b: ast.expr, kinds: Mapping[str, Kind]) -> bool:
 def drop_optional(p: Place) -> Iterator[Edit]:
     """An operator without an input that it can do without."""
     node, op_type = p.node, p.operator()
-    if not isinstance(node, ast.Call) or op_type is None or any(isinstance(a, ast.Starred) for a in node.args):
+    if not isinstance(node, ast.Call) or op_type is None or _starred(node):
         return
     schema = newest_schema(op_type) if op_type else None
     for k, a in enumerate(node.args):
@@ -238,14 +234,12 @@ def forget_call(p: Place) -> Iterator[Edit]:
     if isinstance(f, ast.Attribute) and f.attr in ("reshape", "transpose", "astype"):
         module = isinstance(f.value, ast.Name) and f.value.id == "np"
         yield f"'{text(node)}' made '{text(node.args[0] if module else f.value)}'", node.args[0] if module else f.value
-    elif (
-        isinstance(f, ast.Name)
-        and f.id not in _SAME
-        and len(node.args) > 1
-        and not isinstance(node.args[0], ast.Starred)
-    ):
-        if f.id in p.functions:
-            yield f"'{text(node)}' made '{text(node.args[0])}'", node.args[0]
+    elif isinstance(f, ast.Name) and f.id in p.functions - _SAME and len(node.args) > 1 and not _starred(node):
+        yield f"'{text(node)}' made '{text(node.args[0])}'", node.args[0]
+
+
+def _starred(call: ast.Call) -> bool:
+    return any(isinstance(a, ast.Starred) for a in call.args)
 
 
 def _called(call: ast.Call) -> str:

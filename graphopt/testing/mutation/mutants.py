@@ -1,6 +1,7 @@
 """From a rule to rules with one mistake each, compiled from its changed syntax tree."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import copy
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
-import __future__
 from graphopt.errors import RuleError
 from graphopt.rewrite import Rule, rule
 from graphopt.testing.mutation.edits import EDITS, Place

@@ -7,6 +7,8 @@ from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
 _IMAGE = {0: (3, 5)}
+#: Sizes of spatial dims, and how often they are drawn.
+_SIZES = ((1, 2), (4, 3), (3, 4), (1, 1), (3, 5), (2, 6))
 
 
 def _image(s: Site) -> Shape:
@@ -16,8 +18,8 @@ def _image(s: Site) -> Shape:
         rank = s.choices.one([r for r in (4, 3, 5) if s.ranks(0)[0] <= r <= s.ranks(0)[1]] or [0])
         if not rank:
             raise Invalid("no rank suits all who read an image")
-        sizes = [s.choices.integer(3, 6 if rank < 5 else 3) for _ in range(rank - 2)]
-        x = (s.choices.one([2, 1, 3]), s.choices.one([2, 4, 3, 1, 6]), *sizes)
+        sizes = [s.choices.weighted(_SIZES[: 4 if rank > 4 else 6]) for _ in range(rank - 2)]
+        x = (s.choices.one([1, 2, 3]), s.choices.one([1, 2, 4, 3, 6]), *sizes)
         s.operand(0, x)
         x = s.shape(0)
     if x is None or not 3 <= len(x) <= 5:

@@ -15,6 +15,7 @@ from graphopt.exec.kernels.dtypes import is_float
 from graphopt.exec.plan import Plan
 from graphopt.exec.planning import plan
 from graphopt.ir import load
+from graphopt.testing.proof.flow import data_slots, host_slots
 from graphopt.testing.proof.specimens import Specimen
 
 #: Makes what stands for an input: "real" numbers, "truth" values or "whole" numbers, its name and the array that was drawn.
@@ -59,8 +60,9 @@ class Sides:
 
     @property
     def fixed(self) -> list[str]:
-        """Inputs that stay as they were drawn."""
-        return [name for name in self.names if self.kinds[name] == "fixed"]
+        """Inputs whose elements reach an output and stay as they were drawn."""
+        data = data_slots(self.before)
+        return [n for n, slot in zip(self.names, self.before.inputs) if slot in data and self.kinds[n] == "fixed"]
 
     @cached_property
     def tolerance(self) -> float:
@@ -115,19 +117,13 @@ def sides_of(specimen: Specimen) -> Sides | None:
         plans = plan(before), plan(load(specimen.rewritten))
     except GraphoptError:
         return None
-    steps = [s for p in plans for s in p.steps]
     names = tuple(v.name for v in before.graph.inputs)
-    host = {
-        name for p in plans for s in p.steps for i, slot in enumerate(s.inputs)
-        if i in s.kernel.host for name, own in zip(names, p.inputs, strict=True) if own == slot
-    }  # fmt: skip
-    integers = all(s.op in _ALSO_OF_INTEGERS for s in steps)
+    host = {name for p in plans for name, slot in zip(names, p.inputs, strict=True) if slot in host_slots(p)}
+    data = {name for name, slot in zip(names, plans[0].inputs, strict=True) if slot in data_slots(plans[0])}
+    integers = all(s.op in _ALSO_OF_INTEGERS for p in plans for s in p.steps)
     kinds = {name: _kind(np.asarray(specimen.feeds[name]), name in host) for name in names}
-    if integers and "real" not in kinds.values():
-        kinds = {
-            name: "whole" if kind == "fixed" and name not in host and specimen.feeds[name].dtype.kind in "iu" else kind
-            for name, kind in kinds.items()
-        }
+    if integers and all(kinds[name] != "real" for name in data):
+        kinds |= {name: "whole" for name in data - host if specimen.feeds[name].dtype.kind in "iu"}
     return Sides(specimen, *plans, names, kinds)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from graphopt.errors import GraphoptError
 from graphopt.rewrite import Rule
@@ -21,6 +21,7 @@ from graphopt.testing.builder import Invalid
 from graphopt.testing.checking import apply_rule
 from graphopt.testing.choices import Choices
 from graphopt.testing.instances import _instance
+from graphopt.testing.proof.flow import data_inputs
 from graphopt.testing.proof.sizes import computes_shapes, names_in_outputs
 from graphopt.testing.signature import DTYPES
 
@@ -99,7 +100,7 @@ def specimens(rule: Rule, each: int = 2) -> list[Specimen]:
             specimen = _drawn(rule, k, f"{rule.name}/{k}/{attempt}", _STYLES[attempt % len(_STYLES)])
             if specimen is not None:
                 mine.setdefault(specimen.shapes, specimen)
-                if sum(s.cost[0] == 0 for s in mine.values()) >= _ENOUGH:
+                if sum(s.cost[0] < 1 for s in mine.values()) >= _ENOUGH:
                     break
         found += _chosen(sorted(mine.values(), key=lambda s: s.cost), each)
     return found
@@ -107,7 +108,7 @@ def specimens(rule: Rule, each: int = 2) -> list[Specimen]:
 
 def _chosen(sorted_by_cost: list[Specimen], count: int) -> list[Specimen]:
     """The first ones, of different ranks as far as there are such."""
-    by_ranks = {tuple(np.ndim(a) for a in s.feeds.values()): s for s in reversed(sorted_by_cost) if s.cost[0] == 0}
+    by_ranks = {tuple(np.ndim(a) for a in s.feeds.values()): s for s in reversed(sorted_by_cost) if s.cost[0] < 2}
     chosen = sorted(by_ranks.values(), key=lambda s: s.cost)[:count]
     return chosen + [s for s in sorted_by_cost if s not in chosen][: count - len(chosen)]
 
@@ -121,25 +122,32 @@ def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
     feeds = instance.feeds
     if rewritten is None or not feeds or not all(isinstance(a, np.ndarray) and a.size for a in feeds.values()):
         return None
+    if any(0 in _dims(o) for o in instance.model.graph.output):
+        return None
     cost = _cost(instance.model, rewritten, feeds)
     return Specimen(variant, instance.model, rewritten, feeds, cost) if cost[1] <= _LARGEST else None
 
 
+def _dims(o: ValueInfoProto) -> list[int | None]:
+    return [d.dim_value if d.HasField("dim_value") else None for d in o.type.tensor_type.shape.dim]
+
+
 def _cost(model: ModelProto, rewritten: ModelProto, feeds: dict[str, np.ndarray]) -> tuple[float, ...]:
-    """How well a model suits: its tensors have something to mix up, their numbers are real ones, and there are few.
+    """How well a model suits: its outputs are made of real numbers, its tensors have something to mix up, and there are few.
 
     What computes shapes suits where these have dims with names.
     """
     if computes_shapes(model) and (names := names_in_outputs(model, rewritten)):
-        return (0.5, float(len(model.graph.node)), float(-len(names)))
+        return (1.0, float(len(model.graph.node)), float(-len(names)))
+    reaching = [feeds[name] for name in data_inputs(model)]
+    kinds = "".join(a.dtype.kind for a in reaching)
+    suits = 0.0 if "f" in kinds else 0.5 if "b" in kinds else 1.0 if "i" in kinds or "u" in kinds else 2.0
     shapes = [a.shape for a in feeds.values()]
     shapes += [tuple(w.dims) for w in model.graph.initializer if w.data_type in _REAL]
     says = all(sum(d > 1 for d in s) >= min(len(s), 2) and 0 not in s for s in shapes)
-    real = [a for a in feeds.values() if a.dtype.kind == "f"]
-    several = any(a.ndim for a in real)
-    plain = 0 if any(a.dtype == np.float64 for a in real) else 1 if real else 2
-    size = sum(map(math.prod, shapes))
-    return (float(not (says and several)), float(size), float(plain))
+    if not says or not any(a.ndim for a in reaching):
+        suits += 3.0
+    return (suits, float(sum(map(math.prod, shapes))), float(all(a.dtype != np.float64 for a in reaching)))
 
 
 _REAL = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})

@@ -1,0 +1,75 @@
+"""Property-based tests for rules and models.
+
+    tensors, models     Hypothesis strategies
+    check_rule          a rule is its own property test
+    assert_equivalent   two models compute the same
+    prove               which form of proof a rule reaches, on small shapes and over the reals
+
+Needs Hypothesis: the extra `graphopt[testing]`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from graphopt.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from graphopt.testing.checking import RuleCheck, RuleFailure, check_rule
+    from graphopt.testing.equivalence import assert_equivalent
+    from graphopt.testing.instances import Instance, instances
+    from graphopt.testing.models import Example, models
+    from graphopt.testing.operators import operands
+    from graphopt.testing.profiles import NIGHTLY, QUICK, Profile
+    from graphopt.testing.proof import Proof, prove
+    from graphopt.testing.values import tensors
+
+if importlib.util.find_spec("hypothesis") is None:
+    raise MissingDependencyError("graphopt.testing needs Hypothesis: pip install 'graphopt[testing]'")
+
+_EXPORTS = {
+    "Example": "models",
+    "Instance": "instances",
+    "NIGHTLY": "profiles",
+    "Profile": "profiles",
+    "Proof": "proof",
+    "QUICK": "profiles",
+    "RuleCheck": "checking",
+    "RuleFailure": "checking",
+    "assert_equivalent": "equivalence",
+    "check_rule": "checking",
+    "instances": "instances",
+    "models": "models",
+    "operands": "operators",
+    "prove": "proof",
+    "tensors": "values",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        value = getattr(importlib.import_module(f"graphopt.testing.{_EXPORTS[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'graphopt.testing' has no attribute {name!r}")
+
+
+__all__ = [
+    "NIGHTLY",
+    "QUICK",
+    "Example",
+    "Instance",
+    "Profile",
+    "Proof",
+    "RuleCheck",
+    "RuleFailure",
+    "assert_equivalent",
+    "check_rule",
+    "instances",
+    "models",
+    "operands",
+    "prove",
+    "tensors",
+]
