@@ -39,6 +39,7 @@ class Builder:
         arrays: the value of each Value of the model (a list: of a sequence).
         feeds: the inputs.
         names: a dim's size to the name that inputs declare for it; sizes without one are declared as numbers.
+        vague: some inputs declare no rank, or not all of their dims.
     """
 
     def __init__(self, choices: Choices, opset: int, domains: dict[str, int] | None = None) -> None:
@@ -54,6 +55,7 @@ class Builder:
         self.arrays: dict[Value, Any] = {}
         self.feeds: dict[str, Any] = {}
         self.names: dict[int, str] = {}
+        self.vague = False
         self._made = 0
         self._counts: dict[str, int] = {}
         self._taken: set[str] = set()
@@ -73,6 +75,8 @@ class Builder:
         v = Value(self.name(hint), self.model.graph)
         v.dtype = Tensor(array=array).dtype
         v.shape = tuple(self.names.get(d, d) for d in array.shape)
+        if self.vague and self.choices.integer(0, 1):
+            v.shape = None if self.choices.chance(3) else tuple(None if self.choices.chance(2) else d for d in v.shape)
         self.model.graph.inputs.append(v)
         self.model.graph.input_infos[v] = helper.make_tensor_value_info(v.name, v.dtype, v.shape)
         self.arrays[v] = self.feeds[v.name] = array

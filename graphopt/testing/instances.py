@@ -28,6 +28,7 @@ from graphopt.testing.values import np_dtype
 
 Shape = tuple[int, ...]
 _RESHAPING = frozenset("Transpose Split Slice Pad Tile".split())
+_KINDS = ((5, "array"), (4, "number"), (2, "dims"))
 _STYLES = ((5, "plain"), (2, "positive"), (1, "large"), (1, "small"), (2, "whole"), (1, "binary"))
 
 
@@ -74,6 +75,7 @@ def _instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str | N
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
         if choices.chance(2):
             builder.names[size] = name
+    builder.vague = choices.chance(12)
     special = rule.exact and style is None and choices.chance(4)
     style = style or choices.weighted(_STYLES)
     left = LeftSide(builder, rule, variant, style, special)
@@ -215,14 +217,15 @@ class LeftSide:
         return found
 
     def _made(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
-        if var.kind.role == "const" or (array is not None and not self.choices.chance(2)):
+        if var.kind.role == "const" or (array is not None and not self.choices.chance(3)):
             assert array is not None
             return self.builder.constant(array, var.name)
         if array is not None:
             if array.dtype == np.int64 and array.ndim == 1 and array.size and self.choices.integer(0, 1):
                 return recipes.assembled(self.builder, array)
             return self.builder.input(array, var.name)
-        if self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8):
+        vector = dtype == TensorProto.INT64 and len(shape) == 1 and bool(self.hints.operators)
+        if vector or self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8):
             found = recipes.derived(self.builder, self.source, dtype, shape, self.hints.operators)
             if found is not None:
                 return found
@@ -247,7 +250,8 @@ class LeftSide:
         if var.kind.fill is not None:
             return np.full(shape, var.kind.fill).astype(np_dtype(dtype))
         special = self.special and dtype in FLOATING
-        kind = self.choices.weighted(((5, "array"), (4, "number"), (2, "dims")))
+        whole = dtype in (TensorProto.INT64, TensorProto.INT32)
+        kind = self.choices.weighted(((3, "array"), (5, "number"), (1, "dims")) if whole else _KINDS)
         if kind == "array" or dtype == TensorProto.STRING:
             if style == "plain":
                 style = "fraction" if self.choices.chance(6) and self.style == "plain" else self.style

@@ -271,7 +271,7 @@ def _shaking(op: str, function: Callable[..., Any], rng: np.random.Generator) ->
         return tuple(moved(y, values) for y in result) if type(result) is tuple else moved(result, values)
 
     def moved(y: Any, values: Sequence[Any]) -> Any:
-        if not isinstance(y, np.ndarray) or y.dtype.name not in CLOSE:
+        if not isinstance(y, (np.ndarray, np.generic)) or y.dtype.name not in CLOSE:
             return y
         size = np.abs(y.astype(np.float64))
         given = [np.abs(v.astype(np.float64)) for v in values if isinstance(v, np.ndarray) and v.dtype.name in CLOSE and v.size]

@@ -365,7 +365,7 @@ def gemm_between_reshapes(x, s, w: Const["_ _"], b: Maybe[Const], t, a: Attrs, r
     if a["alpha"] != 1 or a["beta"] != 1 or a.get("transA") or "broadcast" in a:
         return "Gemm does more than multiply by the weights and add"
     axis = _columns(a)
-    if x.rank is None or x.rank < 3 or not same_dims(rows.shape[1], x.shape[-1]):
+    if x.rank is None or x.rank < 3 or rows.rank != 2 or not same_dims(rows.shape[1], x.shape[-1]):
         return "the rows are not known to be those of the tensor"
     if not same_shape(back.shape, (*x.shape[:-1], w.shape[axis])):
         return "the shape is not known to be the tensor's again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from onnx import TensorProto
@@ -13,7 +14,10 @@ from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
-_SCALES = (2.0, 1.0, 0.5, 3.0, 1.5)
+#: Beside a region no 1: ONNX Runtime shows all of an axis that keeps its size.
+_SCALES = (1.0, 2.0, 0.5, 3.0, 1.5)
+#: Where corners are aligned, others leave it open where the last corner is.
+_WHOLE_SCALES = (1.0, 2.0, 3.0)
 
 
 def _image(s: Site, low: int = 4, high: int = 4) -> Shape:
@@ -43,41 +47,46 @@ def resize(s: Site) -> None:
     x = _image(s, 3, 5)
     mode = s.text("mode", ["nearest", "linear", *(["cubic"] if len(x) == 4 and s.schema.since_version > 10 else [])], "nearest")
     if s.schema.since_version < 11:
-        _by_scales(s, 1, len(x))
+        _by_scales(s, 1, len(x), _SCALES)
         return
-    region = _sampling(s, mode)
+    place = _sampling(s, mode)
+    region = place == "tf_crop_and_resize"
     # a subset of axes beside a region is more than runtimes agree about
     some = "axes" in s.schema.attributes and not region and s.choices.chance(3)
     axes = s.parameter("axes", lambda: list(range(2, len(x)))) if some else None
     count = len(x) if axes is None else len(axes)
     by_size = s.choices.chance(2)
+    scales = _WHOLE_SCALES if place == "align_corners" else _SCALES[region:]
     if s.schema.since_version < 13:  # what is not used is there, and empty
         s.insist(3, by_size)
         if by_size:
             s.operand(2, (0,), array=np.zeros(0, np.float32))
         else:
-            _by_scales(s, 2, count)
+            _by_scales(s, 2, count, scales)
     else:
         s.insist(1, region)
         s.insist(2, not by_size)
         s.insist(3, by_size)
-        _by_scales(s, 2, count)
+        _by_scales(s, 2, count, scales)
     corners = np.array([0.0] * len(x) + [1.0] * len(x))
     if region:
         corners[[2, -1]] = 0.25, 0.75
     s.operand(1, corners.shape if region else (0,), array=corners if region else corners[:0])
-    sizes = [*x[: count - len(x) + 2], *(d * s.choices.integer(1, 3) if mode == "nearest" else s.dim() for d in x[2:])]
+    steps = [s.choices.integer(1 + region, 3) for _ in x[2:]]
+    sizes = [d * k if mode == "nearest" or region else s.dim() for d, k in zip(x[2:], steps, strict=True)]
+    sizes = [*x[: count - len(x) + 2], *sizes]
     s.operand(3, (count,), array=np.array(sizes, np.int64))
 
 
-def _sampling(s: Site, mode: str) -> bool:
-    """How coordinates become values; whether a region is asked for."""
+def _sampling(s: Site, mode: str) -> str:
+    """How coordinates become values; how they are transformed."""
     places = ["half_pixel", "asymmetric", "pytorch_half_pixel"]
     if mode != "nearest":  # these have coordinates of which rounding decides what is nearest
         places += ["align_corners", "tf_crop_and_resize"]
     if s.schema.since_version >= 19:
         places.append("half_pixel_symmetric")
-    region = s.text("coordinate_transformation_mode", places, "half_pixel") == "tf_crop_and_resize"
+    place = s.text("coordinate_transformation_mode", places, "half_pixel")
+    region = place == "tf_crop_and_resize"
     if mode == "nearest":
         s.text("nearest_mode", ["round_prefer_floor", "floor", "ceil", "round_prefer_ceil"], "round_prefer_floor")
     elif "antialias" in s.schema.attributes and not region:
@@ -86,12 +95,12 @@ def _sampling(s: Site, mode: str) -> bool:
         s.integer("exclude_outside", [0, 1], 0)
     if region:
         s.parameter("extrapolation_value", lambda: 1.5, 0.0)
-    return region
+    return place
 
 
-def _by_scales(s: Site, i: int, count: int) -> None:
+def _by_scales(s: Site, i: int, count: int, options: Sequence[float]) -> None:
     x = s.shape(0) or ()
-    scales = [1.0] * (count - len(x) + 2) + [s.choices.one(_SCALES) for _ in x[2:]]
+    scales = [1.0] * (count - len(x) + 2) + [s.choices.one(options) for _ in x[2:]]
     s.operand(i, (count,), array=np.array(scales, np.float32))
 
 

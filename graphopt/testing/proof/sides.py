@@ -12,7 +12,7 @@ import numpy as np
 from graphopt.errors import GraphoptError
 from graphopt.exec.backends.exact import ExactBackend
 from graphopt.exec.kernels.dtypes import is_float
-from graphopt.exec.plan import Plan
+from graphopt.exec.plan import Plan, Step
 from graphopt.exec.planning import plan
 from graphopt.ir import load
 from graphopt.testing.proof.flow import data_slots, host_slots
@@ -120,11 +120,16 @@ def sides_of(specimen: Specimen) -> Sides | None:
     names = tuple(v.name for v in before.graph.inputs)
     host = {name for p in plans for name, slot in zip(names, p.inputs, strict=True) if slot in host_slots(p)}
     data = {name for name, slot in zip(names, plans[0].inputs, strict=True) if slot in data_slots(plans[0])}
-    integers = all(s.op in _ALSO_OF_INTEGERS for p in plans for s in p.steps)
+    integers = all(_also_of_integers(s) for p in plans for s in p.steps)
     kinds = {name: _kind(np.asarray(specimen.feeds[name]), name in host) for name in names}
     if integers and all(kinds[name] != "real" for name in data):
         kinds |= {name: "whole" for name in data - host if specimen.feeds[name].dtype.kind in "iu"}
     return Sides(specimen, *plans, names, kinds)
+
+
+def _also_of_integers(step: Step) -> bool:
+    whole = step.op == "Gemm" and all(step.attributes.get(name, 1) % 1 == 0 for name in ("alpha", "beta"))
+    return whole or step.op in _ALSO_OF_INTEGERS
 
 
 def _kind(array: np.ndarray, on_host: bool) -> str:

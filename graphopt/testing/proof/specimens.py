@@ -30,8 +30,12 @@ T = TypeVar("T")
 _STYLES = ("binary", "whole", "plain")
 #: Models drawn for a variant at most, and those in which the rule fires after which the smallest are taken.
 _ATTEMPTS, _ENOUGH = 60, 6
+#: Models drawn where the rule fired on none of the first ones.
+_MORE_ATTEMPTS = 240
 #: Elements of all inputs and outputs of a specimen together: more take too long to compute with in formulas.
 _LARGEST = 220
+#: Costs from this on are those of models that say little.
+_SUITS = 2.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ def specimens(rule: Rule, each: int = 2) -> list[Specimen]:
     found: list[Specimen] = []
     for k in range(len(rule.variants)):
         mine: dict[str, Specimen] = {}
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_MORE_ATTEMPTS):
+            if mine and attempt >= _ATTEMPTS:
+                break
             specimen = _drawn(rule, k, f"{rule.name}/{k}/{attempt}", _STYLES[attempt % len(_STYLES)])
             if specimen is not None:
                 mine.setdefault(specimen.shapes, specimen)
@@ -106,11 +112,12 @@ def specimens(rule: Rule, each: int = 2) -> list[Specimen]:
     return found
 
 
-def _chosen(sorted_by_cost: list[Specimen], count: int) -> list[Specimen]:
-    """The first ones, of different ranks as far as there are such."""
-    by_ranks = {tuple(np.ndim(a) for a in s.feeds.values()): s for s in reversed(sorted_by_cost) if s.cost[0] < 2}
+def _chosen(found: list[Specimen], count: int) -> list[Specimen]:
+    """The first ones of those that suit, of different ranks as far as there are such."""
+    found = [s for s in found if s.cost[0] < _SUITS] or found
+    by_ranks = {tuple(np.ndim(a) for a in s.feeds.values()): s for s in reversed(found)}
     chosen = sorted(by_ranks.values(), key=lambda s: s.cost)[:count]
-    return chosen + [s for s in sorted_by_cost if s not in chosen][: count - len(chosen)]
+    return chosen + [s for s in found if s not in chosen][: count - len(chosen)]
 
 
 def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
