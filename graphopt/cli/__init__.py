@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli import bisect, check_rule, demo, explain, inspect, optimize, rules, verify
+from graphopt.cli import bisect, check_rule, demo, explain, fuzz, inspect, optimize, rules, verify
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
@@ -58,6 +58,7 @@ for command, summary in (
     (optimize.optimize, "Optimize a model and tell what was done."),
     (verify.verify, "Run two models on the same inputs, compare the outputs."),
     (bisect.bisect, "Find the rewrite that changes the outputs."),
+    (fuzz.fuzz, "Look for mistakes with random models."),
     (inspect.inspect, "Show what a model holds."),
     (explain.explain, "Tell every step of an optimization, and why."),
     (rules.rules, "List all rules as equations."),

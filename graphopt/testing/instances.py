@@ -129,12 +129,22 @@ class LeftSide:
             self.walker.walk(r, found)
         self.signature = Signature(rule, variant, self.walker, builder.model.opsets)
         self.signature.choose_dtypes(self.choices, self.hints.dtypes)
+        self._favour_permutations()
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
         self.letters: dict[str, int] = {}
         self.made: dict[int, list[Value]] = {}
         self.wanted: dict[int, Shape] = {}
         self.uses = self._uses()
+
+    def _favour_permutations(self) -> None:
+        """Ask for the rank of a permutation that the rule mentions."""
+        mentioned = [p for p in self.hints.lists if len(p) > 1 and sorted(p) == list(range(len(p)))]
+        if mentioned and not self.choices.chance(3):
+            rank = len(self.choices.one(mentioned))
+            for call in self.variant.calls:
+                if call.op == "Transpose":
+                    self.signature.narrow(self.walker.resolve(call.args[0]), rank, rank)
 
     def build(self) -> list[Value]:
         """Put everything in; the values that the rule is to replace."""
@@ -217,13 +227,15 @@ class LeftSide:
         return found
 
     def _made(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
-        if var.kind.role == "const" or (array is not None and not self.choices.chance(3)):
+        if var.kind.role == "const":
             assert array is not None
             return self.builder.constant(array, var.name)
         if array is not None:
-            if array.dtype == np.int64 and array.ndim == 1 and array.size and self.choices.integer(0, 1):
+            dims = array.dtype == np.int64 and array.ndim == 1 and array.size > 0
+            if dims and any(d in self.builder.names for d in array.tolist()) and not self.choices.chance(4):
                 return recipes.assembled(self.builder, array)
-            return self.builder.input(array, var.name)
+            make = self.builder.input if self.choices.chance(3) else self.builder.constant
+            return make(array, var.name)
         vector = dtype == TensorProto.INT64 and len(shape) == 1 and bool(self.hints.operators)
         if vector or self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8):
             found = recipes.derived(self.builder, self.source, dtype, shape, self.hints.operators)

@@ -271,10 +271,10 @@ def _shaking(op: str, function: Callable[..., Any], rng: np.random.Generator) ->
         return tuple(moved(y, values) for y in result) if type(result) is tuple else moved(result, values)
 
     def moved(y: Any, values: Sequence[Any]) -> Any:
-        if not isinstance(y, (np.ndarray, np.generic)) or y.dtype.name not in CLOSE:
+        if not _is_rounded(y):
             return y
         size = np.abs(y.astype(np.float64))
-        given = [np.abs(v.astype(np.float64)) for v in values if isinstance(v, np.ndarray) and v.dtype.name in CLOSE and v.size]
+        given = [np.abs(v.astype(np.float64)) for v in values if _is_rounded(v) and v.size]
         if op in ("Add", "Sub"):
             for v in given:
                 size = np.maximum(size, v)
@@ -289,9 +289,14 @@ def _shaking(op: str, function: Callable[..., Any], rng: np.random.Generator) ->
     return call
 
 
+def _is_rounded(value: Any) -> bool:
+    """Whether a value is a tensor of floats; kernels give a number where a tensor has no dims."""
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.name in CLOSE
+
+
 def values_of(op: str, values: Sequence[Any]) -> list[np.ndarray]:
     """The floating inputs of a node, in whose dtypes it may compute."""
-    floats = [v for v in values if isinstance(v, np.ndarray) and v.dtype.name in CLOSE]
+    floats = [v for v in values if _is_rounded(v)]
     return [] if op in ("Cast", "CastLike") else floats
 
 

@@ -185,9 +185,10 @@ class Signature:
                 high = min(high, given[1])
                 if i == main or len(known.carries) == 1 or call.op == "Concat":
                     low = max(low, given[0])
-            self._narrow(a, low, high)
+            self.narrow(a, low, high)
 
-    def _narrow(self, term: Any, low: int, high: int) -> None:
+    def narrow(self, term: Any, low: int, high: int) -> None:
+        """Ask for a rank between two bounds."""
         key: Any = term.name if isinstance(term, Var) else id(term.call if isinstance(term, Output) else term)
         if isinstance(term, Var) and term.kind.dims is not None and term.kind.dims[:1] != ("...",):
             low = high = len(term.kind.dims)

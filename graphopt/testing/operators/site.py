@@ -270,8 +270,9 @@ class Site(ABC):
                 return list(self.choices.one(recent))
             if rank > 2 and self.choices.chance(4):
                 return list(range(2, rank))  # all positions of an image
-            if rank > 1 and self.choices.chance(4):
-                return [a + rank * (not signed or self.schema.since_version < 11) for a in range(-self.choices.integer(2, rank), 0)]  # the last ones, as normalizations do
+            if rank > 1 and self.choices.chance(4):  # the last ones, as normalizations do
+                last = range(self.choices.integer(0, rank - 2), rank)
+                return [a - rank for a in last] if signed and self.schema.since_version >= 11 else list(last)
             # later ones first: most operators of real models work on the last dims
             chosen = self.choices.some(range(rank)[::-1], min(least, rank))
             negative = signed and self.schema.since_version >= 11 and self.choices.chance(3)

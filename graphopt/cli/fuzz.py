@@ -1,0 +1,157 @@
+"""`graphopt fuzz`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphopt.cli import options
+from graphopt.cli.output import DIFFERENT, OK, Screen, err, out
+from graphopt.errors import ArgumentError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from graphopt.testing.corpus import Run
+    from graphopt.testing.fuzzing import Campaign
+
+Minutes = Annotated[
+    float | None, typer.Option(metavar="N", help="Stop after so many minutes. Default: 1.", min=0.0, show_default=False)
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Stop when so many seeds are done instead.", min=1, show_default=False),
+]
+Seed = Annotated[int, typer.Option(metavar="S", help="The first seed; each gives one model, always the same.", min=0)]
+Corpus = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR", help="Where findings are written; a second call goes on where the first with the same options stopped."
+    ),
+]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="Another optimizer, from ModelProto to ModelProto, in a process of its own: graphopt.testing.peers:onnxslim.",
+        show_default=False,
+    ),
+]
+Nodes = Annotated[int, typer.Option(metavar="N", help="About how many nodes a model has at most.", min=1)]
+Replay = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Run one finding again: a .onnx file with a .npz beside it.", show_default=False),
+]
+
+
+def fuzz(
+    minutes: Minutes = None,
+    seeds: Seeds = None,
+    level: options.Level = 2,
+    on: options.On = None,
+    seed: Seed = 0,
+    optimizer: Optimizer = None,
+    corpus: Corpus = Path("fuzz-corpus"),
+    nodes: Nodes = 12,
+    replay: Replay = None,
+    json: options.Json = False,
+) -> int:
+    """Optimize random models, and compare what comes out: exit code 0 if all is well, 1 if something is wrong."""
+    try:
+        import hypothesis  # noqa: F401
+    except ImportError as e:
+        raise MissingDependencyError("hypothesis is not installed: pip install graphopt[testing]") from e
+    from graphopt.exec.executors import DEFAULTS, installed, known
+    from graphopt.pipeline import LEVELS
+
+    if level not in LEVELS:
+        raise ArgumentError(f"--level {level} does not exist; the levels are {', '.join(map(str, LEVELS))}")
+    chosen = known(options.names(on) or [n for n in DEFAULTS if n in installed()])
+    if replay is not None:
+        return _replay(replay, optimizer or "", level, chosen)
+    from graphopt.testing.fuzzing import fuzz as run
+
+    limits: dict[str, Any] = {"seeds": seeds, "minutes": minutes if seeds or minutes is not None else 1.0}
+    with _progress(err(), level, optimizer) as watch:
+        found = run(optimizer or "", level, chosen, seed=seed, corpus=corpus, nodes=nodes, watch=watch, **limits)
+    if json:
+        from dataclasses import asdict
+
+        out().json(asdict(found.run))
+    else:
+        _show(out(), found, corpus)
+    return DIFFERENT if found.run.findings else OK
+
+
+def _replay(path: Path, optimizer: str, level: int, on: list[str]) -> int:
+    from graphopt.testing.corpus import read_example
+    from graphopt.testing.examining import Examiner, RemoteExaminer
+
+    example = read_example(path)
+    remote = RemoteExaminer(optimizer, level, on) if optimizer else None
+    try:
+        outcome = (remote or Examiner("", level, on))(example)
+    finally:
+        if remote is not None:
+            remote.close()
+    if outcome.finding is None:
+        out().line(f"nothing is wrong: {_compared(outcome.compared)}", "green")
+        return OK
+    out().line(f"{outcome.finding.kind}: {outcome.finding.detail}", "bold red")
+    if outcome.finding.features and not optimizer:
+        out().block(f"rules that were applied: {', '.join(outcome.finding.features)}", 2)
+    return DIFFERENT
+
+
+@contextlib.contextmanager
+def _progress(screen: Screen, level: int, optimizer: str | None) -> Iterator[Callable[[Run], None] | None]:
+    """A line that tells how far it is, on a terminal."""
+    if not screen.file.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    what = f"{optimizer or 'graphopt'}, level {level}" if not optimizer else optimizer
+    began, first, told = time.monotonic(), -1, 0.0
+    with Console(file=screen.file, highlight=False, markup=False).status(what) as status:
+
+        def watch(run: Run) -> None:
+            nonlocal first, told
+            first = run.done - 1 if first < 0 else first
+            now = time.monotonic()
+            if now - told > 0.2:
+                told = now
+                rate = (run.done - first) / max(now - began, 1e-9)
+                status.update(f"{what}: seed {run.seed + run.done - 1}, {rate:.1f} models/s; {_counts(run)}")
+
+        yield watch
+
+
+def _counts(run: Run) -> str:
+    found = ", ".join(f"{n} {kind}" for kind, n in run.findings.items()) or "nothing found"
+    return f"{found}; {run.invalid} seeds without a model, {run.silent} said nothing"
+
+
+def _compared(compared: Any) -> str:
+    return ", ".join(f"{n} outputs compared on {name}" for name, n in compared.items()) or "nothing could be compared"
+
+
+def _show(screen: Screen, found: Campaign, corpus: Path) -> None:
+    run = found.run
+    screen.line(f"seeds      {run.seed} to {run.seed + run.done - 1}" if run.done else "seeds      none")
+    if found.seeds and found.seeds.start != run.seed:
+        screen.line(f"           {len(found.seeds)} of them now, from {found.seeds.start} on")
+    screen.line(f"models     {run.done - run.invalid} in {run.seconds:.0f} s, {run.invalid} seeds gave none")
+    screen.line(f"outputs    {_compared(run.compared)}; {run.silent} models said nothing")
+    if not run.findings:
+        screen.line("found      nothing", "green")
+        return
+    screen.line(f"found      {', '.join(f'{n} {kind}' for kind, n in run.findings.items())}", "bold red")
+    screen.line()
+    rows = sorted(run.groups.items(), key=lambda item: -item[1].count)
+    screen.table(("findings", "what", "smallest model"), [(g.count, name, str(corpus / g.file)) for name, g in rows])
+    screen.line()
+    screen.line("the .txt file beside each model has the command that runs it again")
