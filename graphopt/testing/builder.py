@@ -20,6 +20,7 @@ from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, op_schema
 from graphopt.rewrite.rewriter import Rewriter
 from graphopt.shapes import infer_node
 from graphopt.testing.choices import Choices
+from graphopt.testing.schemas import schema_of
 
 #: Values with more elements are not built.
 LARGEST = 4096
@@ -131,7 +132,7 @@ class Builder:
 
     def schema(self, op_type: str, domain: str = "") -> OpSchema:
         """The schema of an operator here. Raises Invalid where it does not exist."""
-        schema = op_schema(op_type, self.model.opsets.get(domain, 1), domain)
+        schema = schema_of(op_type, self.model.opsets.get(domain, 1), domain)
         if schema is None or schema.deprecated:
             raise Invalid(f"{op_type} does not exist at opset {self.model.opsets.get(domain)}")
         return schema
@@ -174,7 +175,7 @@ class Builder:
     def settle(self, v: Value, array: Any) -> None:
         """Note the value of a Value; where inference does not know a dtype or rank, it is taken from there."""
         self.arrays[v] = array
-        if isinstance(array, np.ndarray):
+        if isinstance(array, np.ndarray) and v.type is None:  # an optional that holds a tensor is none
             v.dtype = v.dtype or Tensor(array=array).dtype
 
     # ------------------------------------------------------------------ bodies

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 from onnx import ModelProto, printer
 
 from graphopt.errors import GraphoptError, RuleError
@@ -21,6 +19,7 @@ from graphopt.shapes import infer_model
 from graphopt.testing.instances import Instance, instances
 from graphopt.testing.judging import Difference, Judge
 from graphopt.testing.profiles import QUICK, Profile
+from graphopt.testing.seeds import Seeded
 
 #: Executors that a rule is checked on, where they are installed. JAX compiles every model, so it gets a share of them.
 EXECUTORS = ("reference", "onnxruntime", "jax")
@@ -126,36 +125,53 @@ def check_rule(
     """
     names = known(list(on)) if on is not None else [n for n in EXECUTORS if n in installed()]
     check = RuleCheck(rule.name, of_variants=len(rule.variants))
-    fast, slow = [n for n in names if n not in _SLOW], [n for n in names if n in _SLOW]
-    judge = Judge(fast, rule.exact, compared=check.compared, left_out=check.left_out)
-    slow_judge = Judge(slow, rule.exact, compared=check.compared, left_out=check.left_out)
-    phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
-    batch, k = settings(
-        max_examples=profile.batch, phases=phases, database=None, deadline=None, print_blob=False,
-        report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
-    ), 0  # fmt: skip
-    while not _enough(check, profile, slow) and check.drawn < profile.attempts:
-        share = 1 if check.fired and any(check.compared[n] < profile.slow for n in slow) else 9
-
-        @seed(profile.seed + k)
-        @batch
-        @given(instances(rule), st.integers(0, share))
-        def test(instance: Instance | str, dice: int) -> None:
-            check_one(rule, instance, judge, slow_judge if dice == share else None, check)
-
+    fast, slow = ([n for n in names if (n in _SLOW) is late] for late in (False, True))
+    judges = [Judge(some, rule.exact, compared=check.compared, left_out=check.left_out) for some in (fast, slow)]
+    draw = variants_by_seed(rule)
+    for seed in range(profile.seed, profile.seed + profile.attempts):
+        lacking = [n for n in slow if _seen(check, n) < profile.slow]
+        if check.fired >= profile.fired and not lacking:
+            break
+        used = judges if lacking else judges[:1]
+        drawn = draw[seed % len(draw)]
         try:
-            test()
-        except Found as found:
-            raise RuleFailure(rule, check, found.differences, found.instance, found.rewritten) from None
-        k += 1
+            check_one(rule, drawn(seed), used, check)
+        except Found as first:
+            raise _smallest(rule, drawn, seed, used, check, first, shrink) from None
     if check.fired < profile.least:
-        raise RuleFailure(rule, check, reason=f"it fired {check.fired} times on {check.drawn} models, {profile.least} are asked for")
+        reason = f"it fired {check.fired} times on {check.drawn} models, {profile.least} are asked for"
+        raise RuleFailure(rule, check, reason=reason)
     return check
 
 
-def _enough(check: RuleCheck, profile: Profile, slow: Sequence[str]) -> bool:
-    seen = all(check.compared[n] + sum(c for (m, _), c in check.left_out.items() if m == n) >= profile.slow for n in slow)
-    return check.fired >= profile.fired and seen
+def variants_by_seed(rule: Rule) -> list[Seeded[Instance | str]]:
+    """For each variant of a rule its instances by number."""
+    return [Seeded(instances(rule, variant=k)) for k in range(len(rule.variants))]
+
+
+def _seen(check: RuleCheck, executor: str) -> int:
+    """How often something was compared, or could not be, on an executor."""
+    return check.compared[executor] + sum(n for (name, _), n in check.left_out.items() if name == executor)
+
+
+def _smallest(
+    rule: Rule,
+    drawn: Seeded[Instance | str],
+    seed: int,
+    judges: Sequence[Judge],
+    check: RuleCheck,
+    first: Found,
+    shrink: bool,
+) -> RuleFailure:
+    """What to tell of a mistake."""
+    found = first
+    if shrink:
+        aside = RuleCheck(rule.name)
+        try:
+            drawn.shrink(seed, lambda instance: check_one(rule, instance, judges, aside), Found)
+        except Found as smaller:
+            found = smaller
+    return RuleFailure(rule, check, found.differences, found.instance, found.rewritten)
 
 
 class Found(Exception):
@@ -168,11 +184,15 @@ class Found(Exception):
         self.differences = differences
 
 
-def check_one(rule: Rule, instance: Instance | str, judge: Judge, slow: Judge | None, check: RuleCheck) -> None:
-    """Try a rule on one model, and count; raises Found where it does something wrong."""
+def check_one(rule: Rule, instance: Instance | str | None, judges: Sequence[Judge], check: RuleCheck) -> None:
+    """Try a rule on one model, and count.
+
+    Raises:
+        Found: it does something wrong.
+    """
     check.drawn += 1
-    if isinstance(instance, str):
-        check.invalid[instance] += 1
+    if instance is None or isinstance(instance, str):
+        check.invalid[instance or "too many decisions"] += 1
         return
     try:
         rewritten, ledger = apply_rule(rule, instance.model)
@@ -189,8 +209,8 @@ def check_one(rule: Rule, instance: Instance | str, judge: Judge, slow: Judge | 
     except Exception as e:
         raise Found(instance, rewritten, [Difference("", "", f"the checker refuses the result: {e}")]) from e
     numbers = rule.exact or instance.finite
-    for one in filter(None, (judge, slow)):
-        if found := one.differences(instance.model, rewritten, instance.feeds, numbers):
+    for judge in judges:
+        if found := judge.differences(instance.model, rewritten, instance.feeds, numbers):
             raise Found(instance, rewritten, found)
 
 

@@ -50,15 +50,18 @@ class Instance:
 
 
 @st.composite
-def instances(draw: Draw, rule: Rule, decoys: bool = True, style: str | None = None) -> Instance | str:
+def instances(
+    draw: Draw, rule: Rule, decoys: bool = True, style: str | None = None, variant: int | None = None
+) -> Instance | str:
     """A strategy for instances of a rule; text where what was drawn is no valid model, which says why.
 
     Args:
         decoys: put something around the left side: inner values that escape, other users, an If with the same inside.
+        variant: which of the rule's variants; None: any.
         style: of all numbers (see `tensors`); None: now this, now that, and NaN and infinities where the rule is exact.
     """
     choices = Choices(draw)
-    k = choices.integer(0, len(rule.variants) - 1)
+    k = choices.integer(0, len(rule.variants) - 1) if variant is None else variant
     try:
         return _instance(choices, rule, k, decoys, style)
     except Invalid as e:
@@ -76,7 +79,7 @@ def _instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str | N
         if choices.chance(2):
             builder.names[size] = name
     builder.vague = choices.chance(12)
-    special = rule.exact and style is None and choices.chance(4)
+    special = rule.exact and style is None and choices.chance(3)
     style = style or choices.weighted(_STYLES)
     left = LeftSide(builder, rule, variant, style, special)
     if decoys and choices.chance(8):

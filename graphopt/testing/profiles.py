@@ -14,20 +14,18 @@ class Profile:
         fired: so many on which it fires are wanted.
         least: with fewer, after all attempts, the rule counts as not tested.
         attempts: models to draw in all.
-        batch: drawn with one seed.
         slow: comparisons wanted on each executor that compiles.
-        seed: of the first batch.
+        seed: of the first model.
     """
 
     name: str
     fired: int
     least: int
     attempts: int
-    batch: int = 20
     slow: int = 2
     seed: int = 0
 
 
-QUICK = Profile("quick", fired=16, least=8, attempts=1000)
-NIGHTLY = Profile("nightly", fired=400, least=100, attempts=8000, batch=100, slow=40)
+QUICK = Profile("quick", fired=16, least=8, attempts=1200)
+NIGHTLY = Profile("nightly", fired=400, least=100, attempts=40_000, slow=40)
 PROFILES = {p.name: p for p in (QUICK, NIGHTLY)}

@@ -8,12 +8,12 @@ from typing import Any
 
 from onnx import TensorProto
 
-from graphopt.ir import op_schema
 from graphopt.rewrite.rule import Rule, Variant, Walker
 from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
 from graphopt.testing.builder import Invalid
 from graphopt.testing.choices import Choices
 from graphopt.testing.operators import operands_of
+from graphopt.testing.schemas import schema_of
 
 #: Dtypes by how often they are drawn, among those that the operators take.
 DTYPES = (
@@ -48,7 +48,7 @@ def opsets_of(variant: Variant) -> list[int]:
 
 def exists(call: Call, version: int) -> bool:
     """Whether an operator of ONNX's own domain exists at an opset."""
-    schema = op_schema(call.op_type, version)
+    schema = schema_of(call.op_type, version)
     return schema is not None and not schema.deprecated
 
 
@@ -97,7 +97,7 @@ class Signature:
             self.dtypes[key] = chosen[root]
 
     def _read(self, call: Call) -> None:
-        schema = op_schema(call.op_type, self.versions.get(call.domain, 1), call.domain)
+        schema = schema_of(call.op_type, self.versions.get(call.domain, 1), call.domain)
         if schema is None:
             raise Invalid(f"{call.op} does not exist at opset {self.versions}")
         for i, a in enumerate(self._expanded(call)):
@@ -134,7 +134,7 @@ class Signature:
             yield a.var if isinstance(a, Rest) else a
 
     def _output_key(self, call: Call, index: int) -> Key:
-        schema = op_schema(call.op_type, self.versions.get(call.domain, 1), call.domain)
+        schema = schema_of(call.op_type, self.versions.get(call.domain, 1), call.domain)
         if schema is None:
             raise Invalid(f"{call.op} does not exist at opset {self.versions}")
         p = schema.outputs[min(index, len(schema.outputs) - 1)]
@@ -146,7 +146,7 @@ class Signature:
 
     def dtype(self, call: Call, i: int) -> int:
         """The dtype of a call's operand."""
-        schema = op_schema(call.op_type, self.versions.get(call.domain, 1), call.domain)
+        schema = schema_of(call.op_type, self.versions.get(call.domain, 1), call.domain)
         p = schema.input_param(i) if schema is not None else None
         if p is None:
             return TensorProto.FLOAT

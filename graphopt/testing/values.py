@@ -85,8 +85,9 @@ def array(
     values = np.asarray(values, np.float64)
     if size and numbers and choices.chance(2):
         values.flat[rng.integers(0, size, (size + 1) // 2)] = choices.one(list(numbers))
-    if size and special and choices.chance(2):
-        values.flat[rng.integers(0, size, (size + 2) // 3)] = choices.one(_SPECIAL)
+    if size and special:
+        some = _SPECIAL if choices.integer(0, 1) else [choices.one(_SPECIAL)]
+        values.flat[rng.integers(0, size, (size + 1) // 2)] = rng.permutation(np.resize(some, (size + 1) // 2))
     if wanted.kind == "c":
         values = values + 1j * rng.permutation(values.ravel()).reshape(shape)
     with np.errstate(all="ignore"):

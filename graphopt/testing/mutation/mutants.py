@@ -32,7 +32,7 @@ class Mutant:
         what: was done, unique among the mutants of a rule.
         line: where, in the file of the rule.
         rule: what came of it.
-        source: its body.
+        tree: its body.
     """
 
     original: Rule
@@ -40,12 +40,17 @@ class Mutant:
     what: str
     line: int
     rule: Rule
-    source: str
+    tree: ast.FunctionDef
 
     @property
     def description(self) -> str:
         """What was done, and where."""
         return f"line {self.line}: {self.what}"
+
+    @property
+    def source(self) -> str:
+        """Its body as text."""
+        return ast.unparse(self.tree)
 
     @property
     def digest(self) -> str:
@@ -81,7 +86,7 @@ def mutants_of(original: Rule) -> list[Mutant]:
             continue
         names[what] += 1
         what += f" ({names[what]})" if names[what] > 1 else ""
-        found.append(Mutant(original, kind, what, _line(place, tree), mutated, ast.unparse(changed)))
+        found.append(Mutant(original, kind, what, _line(place.node, tree), mutated, changed))
     return found
 
 
@@ -93,12 +98,10 @@ def _definition(fn: Any) -> ast.FunctionDef:
     assert isinstance(definition, ast.FunctionDef)
     ast.increment_lineno(module, first - 1)
     definition.decorator_list = []
-    for k, node in enumerate(ast.walk(definition)):
-        node._k = k  # type: ignore[attr-defined]  # by this a node is found again in a copy
     return definition
 
 
-def _edits(tree: ast.FunctionDef, original: Rule) -> Iterator[tuple[str, str, ast.AST, Any]]:
+def _edits(tree: ast.FunctionDef, original: Rule) -> Iterator[tuple[str, str, Place, Any]]:
     fn: Any = original.fn
     pattern = next(i for i, s in enumerate(tree.body) if any(isinstance(n, ast.Yield) for n in ast.walk(s)))
     functions = frozenset(n for n, v in fn.__globals__.items() if callable(v))
@@ -109,7 +112,7 @@ def _edits(tree: ast.FunctionDef, original: Rule) -> Iterator[tuple[str, str, as
             place = Place(node, parents, original.kinds, operators, functions)
             for kind, edit in EDITS.items():
                 for what, new in edit(place):
-                    yield kind, what, node, new
+                    yield kind, what, place, new
 
 
 def _walk(node: ast.AST, parents: tuple[ast.AST, ...]) -> Iterator[tuple[ast.AST, tuple[ast.AST, ...]]]:
@@ -127,20 +130,20 @@ def _operator(value: Any) -> str | None:
     )
 
 
-class _Replace(ast.NodeTransformer):
-    def __init__(self, k: int, new: Any) -> None:
-        self.k = k
-        self.new = new
-
-    def visit(self, node: ast.AST) -> Any:
-        return self.new if getattr(node, "_k", None) == self.k else self.generic_visit(node)
-
-
-def _replaced(tree: ast.FunctionDef, place: ast.AST, new: Any) -> ast.FunctionDef:
-    number: int = place._k  # type: ignore[attr-defined]
-    changed = _Replace(number, copy.deepcopy(new)).visit(copy.deepcopy(tree))
-    assert isinstance(changed, ast.FunctionDef)
-    return ast.fix_missing_locations(changed)
+def _replaced(tree: ast.FunctionDef, place: Place, new: Any) -> ast.FunctionDef:
+    """The tree with another node (or several) in the place of one; what lies on the way to it is copied."""
+    old: ast.AST = place.node
+    for parent in (*place.parents, tree):
+        changed = copy.copy(parent)
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(changed, name, new)
+            elif isinstance(value, list) and any(v is old for v in value):
+                k = next(k for k, v in enumerate(value) if v is old)
+                setattr(changed, name, [*value[:k], *(new if isinstance(new, list) else [new]), *value[k + 1 :]])
+        old, new = parent, changed
+    assert isinstance(new, ast.FunctionDef)
+    return ast.fix_missing_locations(new)
 
 
 def _code(definition: ast.FunctionDef, fn: Any) -> CodeType | None:

@@ -102,7 +102,7 @@ def clip(s: Site) -> None:
         return int(k) if whole else float(k)
 
     s.parameter("min", lambda: bound(-2, 2), None, dtype)
-    s.parameter("max", lambda: bound(-1, 6), None, dtype)
+    s.parameter("max", lambda: bound(-2, 5), None, dtype)
 
 
 FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})

@@ -18,7 +18,7 @@ def softmax(s: Site) -> None:
     s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1)
 
 
-def _channels(s: Site, low: int = 2) -> tuple[int, ...]:
+def channels(s: Site, low: int = 2) -> tuple[int, ...]:
     x = s.shape(0) or s.new_shape(0, low, 5, empty=False)
     s.operand(0, x)
     x = s.shape(0) or x
@@ -30,7 +30,7 @@ def _channels(s: Site, low: int = 2) -> tuple[int, ...]:
 @operands("BatchNormalization", ranks={0: (2, 5), **{i: (1, 1) for i in range(1, 5)}}, carries=(0,))
 def batch_normalization(s: Site) -> None:
     s.at_most(1)  # others are of training
-    c = _channels(s)[1]
+    c = channels(s)[1]
     for i, style in enumerate(("plain", "plain", "plain", "positive"), 1):
         s.operand(i, (c,), style)
     s.number("epsilon", 1e-5, 0.25, 1e-5)
@@ -38,7 +38,7 @@ def batch_normalization(s: Site) -> None:
 
 @operands("InstanceNormalization", ranks={0: (3, 5), 1: (1, 1), 2: (1, 1)}, carries=(0,))
 def instance_normalization(s: Site) -> None:
-    c = _channels(s, 3)[1]
+    c = channels(s, 3)[1]
     s.operand(1, (c,))
     s.operand(2, (c,))
     s.number("epsilon", 1e-5, 0.25, 1e-5)
@@ -46,7 +46,7 @@ def instance_normalization(s: Site) -> None:
 
 @operands("LayerNormalization", "RMSNormalization", ranks={0: (1, 5)}, carries=(0,))
 def layer_normalization(s: Site) -> None:
-    x = _channels(s, 1)
+    x = channels(s, 1)
     axis = s.axis(len(x), default=-1)
     shape = s.choices.weighted(((3, x[axis:]), (1, x[-1:]), (1, (1,) * len(x[axis:]))))
     s.operand(1, shape)
@@ -57,7 +57,7 @@ def layer_normalization(s: Site) -> None:
 
 @operands("GroupNormalization", ranks={0: (3, 5)}, carries=(0,))
 def group_normalization(s: Site) -> None:
-    c = _channels(s, 3)[1]
+    c = channels(s, 3)[1]
     groups = s.parameter("num_groups", lambda: s.choices.one([g for g in range(1, c + 1) if c % g == 0]))
     n = c if s.schema.since_version >= 21 else groups
     s.operand(1, (n,))
@@ -67,14 +67,14 @@ def group_normalization(s: Site) -> None:
 
 @operands("LRN", ranks={0: (4, 4)}, carries=(0,))
 def lrn(s: Site) -> None:
-    _channels(s, 4)
+    channels(s, 4)
     s.parameter("size", lambda: s.choices.one([3, 1, 5]))
     s.number("bias", 0.5, 2.0, 1.0)
 
 
 @operands("LpNormalization", carries=(0,))
 def lp_normalization(s: Site) -> None:
-    x = _channels(s, 1)
+    x = channels(s, 1)
     s.axis(len(x), default=-1)
     s.parameter("p", lambda: s.choices.one([2, 1]), 2)
 
@@ -83,6 +83,6 @@ def lp_normalization(s: Site) -> None:
 def mean_variance(s: Site) -> None:
     # what does not vary is divided by next to nothing
     s.operand(0, tuple(max(d, 2) for d in s.new_shape(0, 4, empty=False)), "distinct")
-    x = _channels(s, 4)
+    x = channels(s, 4)
     # the function in onnx takes float only, and its checker wants to see the axes
     s.attributes["axes"] = s.axes(len(x), default=[0, 2, 3], signed=False)

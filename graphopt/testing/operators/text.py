@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
+from onnx import TensorProto
 
 from graphopt.testing.operators.elementwise import broadcasting
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Site
-
-_MAILS = ("a@b.c", "no mail", "", "x.y@z.org", "A@B.C", "a@b")
-
 
 @operands("StringConcat", carries=(0, 1))
 def string_concat(s: Site) -> None:
     broadcasting(s, [0, 1])
 
 
+def _texts(s: Site, options: Sequence[str]) -> None:
+    """The first operand: some of these."""
+    shape = s.new_shape(0, 0, 3)
+    texts = [s.choices.one(options) for _ in range(math.prod(shape))]
+    s.operand(0, shape, array=np.array([*texts, None], object)[:-1].reshape(shape))
+
+
 @operands("StringSplit")
 def string_split(s: Site) -> None:
-    s.operand(0, s.new_shape(0, 0, 3))
+    _texts(s, ["b", "three words here", "Ünïcode", " a  b "])  # in how many parts nothing is cut, nobody says
     s.text("delimiter", [" ", "", "e", "re"])
     if s.choices.integer(0, 1):
         s.parameter("maxsplit", lambda: s.choices.integer(1, 2))
@@ -26,10 +34,10 @@ def string_split(s: Site) -> None:
 
 @operands("RegexFullMatch", carries=(0,))
 def regex_full_match(s: Site) -> None:
-    shape = s.new_shape(0, 0, 3)
-    words = [s.choices.one(_MAILS) for _ in range(int(np.prod(shape)))]
-    s.operand(0, shape, array=np.array([*words, None], object)[:-1].reshape(shape))
-    s.text("pattern", [r"[\w.]+@[\w.]+\.\w+", "a.*", ".*", "[^@]*"])
+    _texts(s, ["a@b.c", "no mail", "", "x.y@z.org", "A@B.C", "a@b"])
+    options = [r"[\w.]+@[\w.]+\.\w+", "a.*", ".*", "[^@]*"]
+    if s.text("pattern", options) is None:
+        s.attributes["pattern"] = s.choices.one(options)  # no runtime is content without
 
 
 @operands("StringNormalizer", ranks={0: (1, 2)})
@@ -45,7 +53,7 @@ def string_normalizer(s: Site) -> None:
 @operands("TfIdfVectorizer", ranks={0: (1, 2)})
 def tf_idf(s: Site) -> None:
     """Over the vocabulary 1, 2, 3; (1, 2), (2, 3)."""
-    text = s.dtype(0) == 8
+    text = s.dtype(0) == TensorProto.STRING
     shape = s.choices.one([(6,), (2, 4)])
     numbers = np.random.default_rng(s.choices.integer(0, 999)).integers(1, 5, shape)
     s.operand(0, shape, array=np.vectorize(str, otypes=[object])(numbers) if text else numbers)

@@ -35,7 +35,7 @@ class FormulaBackend(ExactBackend):
             return mapped(lambda e: functions["choose"](e, one, zero), x)
         if is_float(dtype) or dtype.kind == "O":
             return super().cast(x, dtype)
-        if dtype == bool:
+        if dtype.kind == "b":
             raise NotExact("a cast of formulas to bool")
         return mapped(lambda e: functions["unknown"](f"cast to {dtype}", e), x)
 
@@ -68,7 +68,9 @@ def terms() -> FormulaBackend:
     from sympy.logic.boolalg import Boolean, BooleanAtom
 
     def is_truth(e: Any) -> bool:
-        return isinstance(e, (bool, np.bool_, BooleanAtom)) or (isinstance(e, Boolean) and not isinstance(e, sympy.Symbol))
+        return isinstance(e, (bool, np.bool_, BooleanAtom)) or (
+            isinstance(e, Boolean) and not isinstance(e, sympy.Symbol)
+        )
 
     def unknown(name: str, *elements: Any) -> Any:
         return _function(name)(*elements)
@@ -84,7 +86,7 @@ def terms() -> FormulaBackend:
         return sympy.Piecewise((a, condition), (b, True))
 
     base = symbolic().algebra
-    functions = {
+    functions: dict[str, Callable[..., Any]] = {
         **base.functions, "truth": is_truth, "unknown": unknown, "equal": equal, "choose": choose,
         "rint": functools.partial(unknown, "round"),
     }  # fmt: skip
@@ -99,7 +101,7 @@ def _function(name: str) -> Any:
     if name != "round":
         return sympy.Function(name.replace(" ", "_"), real=True)
 
-    class Round(sympy.Function):  # type: ignore[misc]
+    class Round(sympy.Function):
         is_integer = True
 
         @classmethod

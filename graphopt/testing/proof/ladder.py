@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from onnx import printer
 
 from graphopt.rewrite import Rule
-from graphopt.testing.proof.rungs import NO_ANSWER, RUNGS, Counterexample, refute
+from graphopt.testing.proof.rungs import NO_ANSWER, RUNGS, Counterexample, Proved, refute
 from graphopt.testing.proof.sides import Sides, sides_of
 from graphopt.testing.proof.specimens import Specimen, specimens
 
-#: From the lowest rung to the highest.
+#: From the lowest to the highest.
 ORDER = ("refuted", "no instance", "tested", "smt", "finite field", "normal form", "structural")
+#: How a rung shows that two sides are equal.
+_BY = {
+    "structural": "they give the same formulas",
+    "normal form": "they give the same quotients of polynomials in functions",
+    "finite field": "they agree at random points of a finite field",
+    "smt": "Z3 finds no inputs that tell them apart",
+}
 
 
 @dataclass(frozen=True)
@@ -23,75 +30,100 @@ class Proof:
 
     Attributes:
         rule: its name.
-        rung: "structural", "normal form", "finite field" or "smt", the first one by which every specimen was proved; "tested"
-            where some were not; "no instance" where the rule never fired; "refuted" where it is wrong.
+        rung: "structural", "normal form", "finite field" or "smt", the lowest of those by which the specimens were proved, each
+            by the first one that could; "tested" where some were not; "no instance" where the rule never fired; "refuted" where
+            it is wrong.
         specimens: what was looked at: variant, dtypes and shapes of the inputs, and the rung that it reached.
         variants: how many of the rule's variants are among them, and how many there are.
-        note: what the claim is about, and what stands against it.
-        counterexample: for a rule that is refuted: a model, a point, and what both sides give.
+        tolerance: relative, of constants that the rule computes; 0: they were exact.
+        remarks: what else limits the claim.
+        counterexample: for a rule that is refuted: a point, what both sides give there, and the model.
     """
 
     rule: str
     rung: str
     specimens: tuple[str, ...] = ()
     variants: tuple[int, int] = (0, 1)
-    note: str = ""
+    tolerance: float = 0.0
+    remarks: tuple[str, ...] = ()
     counterexample: str = ""
 
     @property
     def proved(self) -> bool:
         """Whether the rung is one above "tested"."""
-        return ORDER.index(self.rung) > ORDER.index("tested")
+        return self.rung in _BY
+
+    @property
+    def note(self) -> str:
+        """What the claim is about, in short."""
+        parts = [f"{len(self.specimens)} model{'s' * (len(self.specimens) != 1)}"]
+        reached = Counter(line.rpartition(": ")[2] for line in self.specimens)
+        if len(reached) > 1:
+            parts.append(", ".join(f"{n} {rung}" for rung, n in reached.most_common()))
+        if self.variants[0] < self.variants[1]:
+            parts.append(f"{self.variants[0]} of {self.variants[1]} variants")
+        if self.tolerance:
+            parts.append(f"folded constants to {self.tolerance:g}")
+        return "; ".join([*parts, *self.remarks])
+
+    @property
+    def claim(self) -> str:
+        """What is claimed, in a sentence."""
+        if not self.proved:
+            return {
+                "refuted": "It is wrong.",
+                "no instance": "It fired on no model that was drawn for it.",
+            }.get(self.rung, "It is tested; not all models that were drawn for it could be proved.")
+        return (
+            f"On {len(self.specimens)} small models of fixed sizes, with constants and attributes as drawn, both sides are equal "
+            f"over the real numbers wherever both are defined: {_BY[self.rung]} ({self.note})."
+        )
 
 
 @dataclass
 class _Findings:
     rungs: list[str] = field(default_factory=list)
-    notes: dict[str, None] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    tolerance: float = 0.0
+    remarks: dict[str, None] = field(default_factory=dict)
     refuted: str = ""
 
 
 def prove(rule: Rule, each: int = 2) -> Proof:
-    """The highest rung of the proof ladder that a rule reaches.
+    """The rung of the proof ladder that a rule reaches.
 
-    What is claimed is small: on models of fixed sizes in which the rule fires, two for each variant of it, both sides are
+    What is claimed is small: on models of fixed sizes in which the rule fires, `each` for every variant of it, both sides are
     equal over the real numbers, not in floats, wherever both are defined; for all values of the inputs, with constants and
     attributes as they were drawn.
-
-    Args:
-        rule: which.
-        each: specimens for each variant.
     """
     drawn = specimens(rule, each)
-    count = len({s.variant for s in drawn}), len(rule.variants)
-    if not drawn:
-        return Proof(rule.name, "no instance", variants=count, note="the rule fired on none of the models drawn for it")
+    variants = len({s.variant for s in drawn}), len(rule.variants)
     found = _Findings()
     for specimen in drawn:
         _climb(specimen, found)
         if found.refuted:
-            return Proof(rule.name, "refuted", tuple(found.lines), count, "", found.refuted)
-    lowest = min(found.rungs, key=ORDER.index)
-    return Proof(rule.name, lowest, tuple(found.lines), count, _note(found, count))
+            break
+    rung = min(found.rungs, key=ORDER.index, default="no instance")
+    return Proof(
+        rule.name, rung, tuple(found.lines), variants, found.tolerance, tuple(sorted(found.remarks)), found.refuted
+    )
+
+
+def catalogue(rules: Iterable[Rule]) -> dict[str, Proof]:
+    """The proofs of rules by name."""
+    return {r.name: prove(r) for r in rules}
 
 
 def _climb(specimen: Specimen, found: _Findings) -> None:
     """Refute a specimen, or prove it by the first rung that does."""
     sides = sides_of(specimen)
-    rung = "tested"
+    rung, answer = "tested", None if sides is None else refute(sides)
     if sides is None:
-        found.notes["an operator has no kernel"] = None
-    else:
-        wrong = refute(sides)
-        if wrong is None:
-            rung, wrong = _proved(sides, found)
-        if wrong is not None:
-            rung, found.refuted = "refuted", f"{wrong}\n{printer.to_text(specimen.model)}"
-        elif sides.fixed and rung != "tested":
-            found.notes["integers as drawn"] = None
-        if "whole" in sides.kinds.values():
-            found.notes["integers without overflow"] = None
+        found.remarks["an operator has no kernel"] = None
+    elif answer is None:
+        rung, answer = _proved(sides, found)
+    if answer is not None:
+        rung, found.refuted = "refuted", f"{answer}\n{printer.to_text(specimen.model)}"
     found.rungs.append(rung)
     found.lines.append(f"variant {specimen.variant}: {specimen.shapes}: {rung}")
 
@@ -99,23 +131,15 @@ def _climb(specimen: Specimen, found: _Findings) -> None:
 def _proved(sides: Sides, found: _Findings) -> tuple[str, Counterexample | None]:
     for name, rung, seconds in RUNGS:
         try:
-            answer = rung(sides, time.monotonic() + seconds)
+            answer = rung(sides, seconds)
         except NO_ANSWER:
             continue
         if isinstance(answer, Counterexample):
             return "refuted", answer
-        if answer is not None:
-            if answer:
-                found.notes[answer] = None
+        if isinstance(answer, Proved):
+            found.tolerance = max(found.tolerance, answer.tolerance)
+            remarks = [answer.remark, "integers as drawn" if sides.fixed else ""]
+            remarks.append("integers without overflow" if "whole" in sides.kinds.values() else "")
+            found.remarks.update(dict.fromkeys(filter(None, remarks)))
             return name, None
     return "tested", None
-
-
-def _note(found: _Findings, count: tuple[int, int]) -> str:
-    parts = list(found.notes)
-    rungs = Counter(found.rungs)
-    if len(rungs) > 1:
-        parts.insert(0, ", ".join(f"{n} {rung}" for rung, n in rungs.most_common()))
-    if count[0] < count[1]:
-        parts.append(f"{count[0]} of {count[1]} variants")
-    return "; ".join(parts)

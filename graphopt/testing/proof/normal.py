@@ -7,7 +7,6 @@ likewise. Everything else is uninterpreted. All of it holds wherever both sides 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -129,11 +128,8 @@ def exp(a: Form) -> Form:
     """The product of the exponentials of the terms."""
     table = a.table
     if not a.plain:
-        for i, atom in enumerate(table.atoms):
-            if atom.kind == "exp" and isinstance(atom.arguments[0], Form):
-                if table.same(atom.arguments[0], a) or table.same(atom.arguments[0], -a):
-                    return table.power_of(i, 1 if table.same(atom.arguments[0], a) else -1)
-        return table.power_of(table.atom("exp", a))
+        inverse = table.found("exp", -a)
+        return table.power_of(table.atom("exp", a)) if inverse is None else table.power_of(inverse, -1)
     out = table.number(1)
     for m, c in a.top.items():
         if m == ONE and table.tolerance:
@@ -296,7 +292,7 @@ def choose(condition: Any, a: Any, b: Any) -> Any:
     d, f = a - b, condition.form
     if not d.top:
         return a
-    ratio = functools.reduce(lambda x, y: x or y, [_ratio(d, f, m) for m in f.top], None)
+    ratio = _ratio(d, f, f.first[0])
     return b + (part(f).scaled(ratio) if ratio is not None else step(f) * d)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.exec.backends.exact import NotExact
+from graphopt.testing.proof.rough import Rough
 
 #: Powers of atoms, by the atoms' numbers, in order.
 Monomial = tuple[tuple[int, Any], ...]
@@ -29,43 +30,6 @@ ONE: Monomial = ()
 
 class TimeIsUp(NotExact):
     """A proof took longer than it may."""
-
-
-class Rough:
-    """A coefficient that was rounded on the way, and the sum of the magnitudes that it was made of."""
-
-    __slots__ = ("mass", "value")
-
-    def __init__(self, value: float, mass: float | None = None) -> None:
-        self.value = value
-        self.mass = abs(value) if mass is None else mass
-
-    def __add__(self, other: Rough) -> Rough:
-        return Rough(self.value + other.value, self.mass + other.mass)
-
-    def __mul__(self, other: Rough) -> Rough:
-        return Rough(self.value * other.value, self.mass * other.mass)
-
-    def __truediv__(self, other: Rough) -> Rough:
-        return Rough(self.value / other.value, self.mass / abs(other.value))
-
-    def __neg__(self) -> Rough:
-        return Rough(-self.value, self.mass)
-
-    def __abs__(self) -> Rough:
-        return Rough(abs(self.value), self.mass)
-
-    def __gt__(self, other: float) -> bool:
-        return self.value > other
-
-    def __lt__(self, other: float) -> bool:
-        return self.value < other
-
-    def __float__(self) -> float:
-        return self.value
-
-    def __repr__(self) -> str:
-        return f"{self.value:.6g}"
 
 
 @dataclass(frozen=True)
@@ -127,15 +91,22 @@ class Table:
     # -------------------------------------------------------------------------------------------------------- atoms
     def atom(self, kind: str, *arguments: Any) -> int:
         """The number of an atom: of one that is there already with equal arguments, or of a new one."""
-        known = self._by_kind.setdefault((kind, len(arguments)), [])
-        for i in known:
+        known = self.found(kind, *arguments)
+        if known is not None:
+            return known
+        i = len(self.atoms)
+        self.atoms.append(Atom(kind, arguments))
+        self._by_kind.setdefault((kind, len(arguments)), []).append(i)
+        if kind in ("root", "part", "step"):
+            self._special.add(i)
+        return i
+
+    def found(self, kind: str, *arguments: Any) -> int | None:
+        """The number of an atom that is there already, else None."""
+        for i in self._by_kind.get((kind, len(arguments)), ()):
             if all(map(self.same, self.atoms[i].arguments, arguments)):
                 return i
-        self.atoms.append(Atom(kind, arguments))
-        known.append(len(self.atoms) - 1)
-        if kind in ("root", "part", "step"):
-            self._special.add(known[-1])
-        return known[-1]
+        return None
 
     def same(self, a: Any, b: Any) -> bool:
         """Whether two arguments are equal."""
@@ -181,16 +152,13 @@ class Table:
             if kind == "step":
                 if e > 1:
                     return self.monomial({**powers, a: 1})
-                part = self._found("part", arguments[0])
+                part = self.found("part", arguments[0])
                 if part in powers and powers[part] > 0:
                     powers.pop(a)
                     return self.monomial(powers)
-                if self._found("step", -arguments[0]) in powers:
+                if self.found("step", -arguments[0]) in powers:
                     return self.number(0)
         return None
-
-    def _found(self, kind: str, argument: Form) -> int | None:
-        return next((i for i in self._by_kind.get((kind, 1), ()) if self.same(self.atoms[i].arguments[0], argument)), None)
 
     def monomial(self, powers: dict[int, Any]) -> Form:
         """A product of powers."""

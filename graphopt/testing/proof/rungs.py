@@ -84,15 +84,19 @@ _DRAWS: tuple[Callable[[np.random.Generator, np.ndarray], np.ndarray], ...] = (
 
 def differs_at(s: Sides, point: dict[str, Any]) -> Counterexample | None:
     """Whether the sides differ at a point; elements count that are numbers before."""
-    xp = digits()
+
+
+    def make(kind: str, name: str, array: np.ndarray) -> np.ndarray:
+        return mapped(number, _objects(point[name])) if kind == "real" else np.asarray(point[name])
+
     try:
-        pairs = s.run(xp, lambda kind, name, _: mapped(number, _objects(point[name])) if kind == "real" else point[name])
+        pairs = s.run(digits(), make)
     except RunError:
         return None
     except Unequal as e:
         return Counterexample(_shown(point), "one thing", "another", str(e))
-    sizes = [abs(float(v)) for a in point.values() if np.asarray(a).dtype.kind in "fO" for v in np.asarray(a).reshape(-1)]
-    largest = max([size for size in sizes if np.isfinite(size)], default=0.0)
+    reals = [np.abs(np.asarray(a, np.float64)).reshape(-1) for name, a in point.items() if s.kinds[name] == "real"]
+    largest = float(max([r.max(initial=0.0, where=np.isfinite(r)) for r in reals], default=0.0))
     tolerance = _REFUTES[s.tolerance > 1e-3]
     for i, (a, b) in enumerate(pairs):
         if a.dtype != object or not all(isinstance(e, Digits) for e in (*a.reshape(-1), *b.reshape(-1))):
@@ -100,7 +104,8 @@ def differs_at(s: Sides, point: dict[str, Any]) -> Counterexample | None:
         finite = [abs(float(e)) for e in (*a.reshape(-1), *b.reshape(-1)) if e.finite]
         scale = tolerance * max([*finite, 1e-2 * (1 + largest)])
         for at in np.ndindex(a.shape):
-            x, y = a[at], b[at]
+            x: Any = a[at]
+            y: Any = b[at]
             if x.finite and not (y.finite and abs(float(x - y)) <= scale):
                 return Counterexample(_shown(point), str(x), str(y), f"output {i}{list(at)}")
     return None
@@ -116,7 +121,20 @@ def _shown(point: dict[str, Any]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------- proofs
-def structural(s: Sides, deadline: float) -> str | None:
+@dataclass(frozen=True)
+class Proved:
+    """Both sides are equal.
+
+    Attributes:
+        tolerance: relative, of constants that the rule computed; 0: none was needed.
+        remark: what else is to be said of the proof.
+    """
+
+    tolerance: float = 0.0
+    remark: str = ""
+
+
+def structural(s: Sides, seconds: float) -> Proved | None:
     """Both sides give equal formulas as they come."""
     import sympy
 
@@ -129,7 +147,7 @@ def structural(s: Sides, deadline: float) -> str | None:
             made = [sympy.Gt(v, 0) for v in made]
         return np.array([*made, None], object)[:-1].reshape(array.shape)
 
-    return "" if all(_is_same(a, b) for a, b in _formulas(s, xp, make)) else None
+    return Proved() if all(_is_same(a, b) for a, b in _formulas(s, xp, make)) else None
 
 
 def _formulas(s: Sides, xp: ExactBackend, make: Maker) -> list[tuple[Any, Any]]:
@@ -140,20 +158,21 @@ def _formulas(s: Sides, xp: ExactBackend, make: Maker) -> list[tuple[Any, Any]]:
     return found
 
 
-def for_all_sizes(s: Sides, deadline: float) -> str | None:
+def for_all_sizes(s: Sides, seconds: float) -> Proved | None:
     """Both sides compute shapes, of which inference says that they are the same for all sizes."""
     if not computes_shapes(s.specimen.model):
         return None
     names = names_in_outputs(s.specimen.model, s.specimen.rewritten)
-    return None if names is None else "shapes: for all sizes, by inference"
+    return None if names is None else Proved(remark="for all sizes, by shape inference")
 
 
 def _is_same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def normal_form(s: Sides, deadline: float) -> str | None:
-    """The difference has no term left; what was needed of a tolerance."""
+def normal_form(s: Sides, seconds: float) -> Proved | None:
+    """The difference of the two sides has no term left."""
+    deadline = time.monotonic() + seconds
     for tolerance in (0.0, 1e-12, s.tolerance):
         table = Table(tolerance, deadline)
 
@@ -164,12 +183,8 @@ def normal_form(s: Sides, deadline: float) -> str | None:
             return np.array([*made, None], object)[:-1].reshape(array.shape)
 
         if all(_is_equal(table, a, b) for a, b in _formulas(s, normal_forms(table), make)):
-            return _rounded(tolerance)
+            return Proved(tolerance)
     return None
-
-
-def _rounded(tolerance: float) -> str:
-    return f"folded constants to {tolerance:g}" if tolerance else ""
 
 
 def _is_equal(table: Table, a: Any, b: Any) -> bool:
@@ -178,21 +193,25 @@ def _is_equal(table: Table, a: Any, b: Any) -> bool:
     return table.same(a, b)
 
 
-def finite_field(s: Sides, deadline: float) -> str | None:
+def finite_field(s: Sides, seconds: float) -> Proved | None:
     """Both sides are the same element of a finite field at random points, functions being uninterpreted."""
     if any(kind == "truth" for kind in s.kinds.values()):
         return None
-    xp = field()
     for k in range(_POINTS):
         seeds = {name: 100 * k + i for i, name in enumerate(s.names)}
-        pairs = _formulas(s, xp, lambda kind, name, array, seeds=seeds: residues(array.shape, seeds[name]))
+
+        def make(kind: str, name: str, array: np.ndarray, seeds: dict[str, int] = seeds) -> np.ndarray:
+            return residues(array.shape, seeds[name])
+
+        pairs = _formulas(s, field(), make)
         if not all(_is_same(a, b) for a, b in pairs):
             return None
-    return "at random points"
+    return Proved(remark=f"at {_POINTS} random points of the field")
 
 
-def smt(s: Sides, deadline: float) -> str | Counterexample | None:
-    """Z3 finds no inputs for which the sides differ; or does, and they do."""
+def smt(s: Sides, seconds: float) -> Proved | Counterexample | None:
+    """Z3 shows that there are no inputs for which the sides differ; or finds some, and 50 digits agree."""
+    deadline = time.monotonic() + seconds
     try:
         formulas = Formulas()
     except MissingDependencyError:
@@ -208,11 +227,17 @@ def smt(s: Sides, deadline: float) -> str | Counterexample | None:
 
     pairs = _formulas(s, formulas.backend, make)
     bound = formulas.number(_LARGEST)
-    within = [c for name, symbols in made.items() if s.kinds[name] == "real" for v in symbols for c in (v <= bound, v >= -bound)]
+    within = [
+        c
+        for name, symbols in made.items()
+        if s.kinds[name] == "real"
+        for v in symbols
+        for c in (v <= bound, v >= -bound)
+    ]
     for tolerance in (0.0, s.tolerance):
         found = formulas.differ(pairs, within, tolerance, deadline - time.monotonic())
         if found is None:
-            return _rounded(tolerance)
+            return Proved(tolerance)
         if found is False:
             return None
         if formulas.interpreted:
@@ -226,13 +251,14 @@ def smt(s: Sides, deadline: float) -> str | Counterexample | None:
     return None
 
 
-#: The rungs above "tested", the first one first: its name, how to reach it, and the seconds that one specimen may take.
-RUNGS: tuple[tuple[str, Callable[[Sides, float], str | Counterexample | None], float], ...] = (
+Rung = Callable[[Sides, float], "Proved | Counterexample | None"]
+#: The rungs above "tested", the first one first: its name, how to reach it, and about how many seconds a specimen may take.
+RUNGS: tuple[tuple[str, Rung, float], ...] = (
     ("structural", structural, 5.0),
-    ("structural", for_all_sizes, 1.0),
-    ("normal form", normal_form, 2.0),
-    ("finite field", finite_field, 2.0),
-    ("smt", smt, 2.0),
+    ("structural", for_all_sizes, 5.0),
+    ("normal form", normal_form, 5.0),
+    ("finite field", finite_field, 5.0),
+    ("smt", smt, 5.0),
 )
 #: What a rung raises where it has no answer.
 NO_ANSWER = (RunError, NotExact, Unequal, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)

@@ -77,7 +77,9 @@ class Dice(Choices):
 
     def weighted(self, options: Sequence[tuple[int, T]]) -> T:
         if options and all(isinstance(o[1], int) and o in DTYPES for o in options):
-            wide = [o for o in options if o[1] == TensorProto.DOUBLE] or [o for o in options if o[1] == TensorProto.FLOAT]
+            wide = [o for o in options if o[1] == TensorProto.DOUBLE] or [
+                o for o in options if o[1] == TensorProto.FLOAT
+            ]
             if wide and self._random.random() < 0.8:
                 return wide[0][1]
         (weights, values) = zip(*options, strict=True)
@@ -88,7 +90,6 @@ class Dice(Choices):
 
     def chance(self, of: int) -> bool:
         return self._random.random() * of < 1
-
 
 
 def _no_draw(strategy: Any) -> Any:

@@ -1,0 +1,103 @@
+"""Attention, and what models put around it: rotations of positions, gates, linear attention, convolutions with a state."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.testing.operators.registry import operands
+from graphopt.testing.operators.site import Site
+
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
+_MASKS = frozenset({TensorProto.BOOL, *_FLOATS})
+
+
+def _random(s: Site) -> np.random.Generator:
+    return np.random.default_rng(s.choices.integer(0, 999))
+
+
+@operands("Attention", ranks={0: (3, 4), 1: (3, 4), 2: (3, 4), 3: (2, 4), 4: (4, 4), 5: (4, 4)}, dtypes={0: _FLOATS, 2: _FLOATS, 3: _MASKS})
+def attention(s: Site) -> None:
+    batch, heads, size = s.choices.integer(1, 2), s.choices.integer(1, 2), s.choices.one([2, 4])
+    queries, keys, groups = s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.integer(1, 2)
+    past = s.choices.integer(1, 2) if s.wants(4) else 0
+    s.insist(5, bool(past))
+    if s.schema.max_inputs > 6:
+        s.insist(6, False)  # lengths are for caches that are written outside
+    if past:
+        s.at_most(3)
+    else:
+        s.at_most(1)
+    if s.choices.integer(0, 1):
+        shapes = [(batch, heads * groups, queries, size), (batch, heads, keys, size), (batch, heads, keys, size)]
+    else:
+        shapes = [(batch, queries, heads * groups * size), (batch, keys, heads * size), (batch, keys, heads * size)]
+        s.attributes["q_num_heads"], s.attributes["kv_num_heads"] = heads * groups, heads
+    for i, shape in enumerate(shapes):
+        s.operand(i, shape)
+    s.operand(4, (batch, heads, past, size))
+    s.operand(5, (batch, heads, past, size))
+    total = keys + past
+    mask = s.choices.one([(queries, total), (1, 1, queries, total), (batch, heads * groups, queries, total)])
+    if s.wants(3):
+        shown = _random(s).integers(0, 3, mask) > 0
+        shown[..., 0] = True  # where nothing is seen, nobody says what comes out
+        hidden = np.where(shown, _random(s).integers(-4, 5, mask) / 4, -np.inf)
+        s.operand(3, mask, array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
+    elif past == 0 or s.choices.integer(0, 1):
+        s.integer("is_causal", [0, 1], 0)
+    s.parameter("scale", lambda: s.choices.one([0.5, 0.25, 1.0]))
+    s.parameter("softcap", lambda: s.choices.one([0.0, 0.0, 2.0]), 0.0)
+
+
+@operands("RotaryEmbedding", ranks={0: (3, 4), 1: (2, 3), 2: (2, 3), 3: (2, 2)}, carries=(0,))
+def rotary_embedding(s: Site) -> None:
+    batch, heads, length, size = s.choices.integer(1, 2), s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.one([4, 8])
+    if s.choices.integer(0, 1):
+        s.operand(0, (batch, heads, length, size))
+    else:
+        s.operand(0, (batch, length, heads * size))
+        s.attributes["num_heads"] = heads
+    turned = s.parameter("rotary_embedding_dim", lambda: size // 2, 0) or size
+    positions = length + 2
+    shape = (positions, turned // 2) if s.wants(3) else (batch, length, turned // 2)
+    s.operand(1, shape, "fraction")
+    s.operand(2, shape, "fraction")
+    s.operand(3, (batch, length), array=_random(s).integers(0, positions, (batch, length)))
+    s.integer("interleaved", [0, 1], 0)
+
+
+@operands("SwiGLU", carries=(0, 1))
+def swiglu(s: Site) -> None:
+    shape = s.shape(0) or s.shape(1) or s.new_shape(0)
+    s.operand(0, shape)
+    s.operand(1, shape)
+    s.number("alpha", 0.25, 2.0, 1.0)
+
+
+@operands("LinearAttention", ranks={i: (3, 4) for i in range(6)})
+def linear_attention(s: Site) -> None:
+    batch, heads, length, groups = (s.choices.integer(1, 2) for _ in range(4))
+    size, wide = s.choices.one([2, 4]), s.choices.one([2, 3])
+    rule = s.text("update_rule", ["gated_delta", "linear", "gated", "delta"], "gated_delta")
+    s.insist(4, "gated" in rule)
+    s.insist(5, "delta" in rule)
+    s.operand(0, (batch, length, heads * groups * size), "fraction")
+    s.operand(1, (batch, length, heads * size), "fraction")
+    s.operand(2, (batch, length, heads * wide), "fraction")
+    s.operand(3, (batch, heads, size, wide), "fraction")
+    decay = -_random(s).integers(1, 5, (batch, length, heads * s.choices.one([1, size]))) / 4  # logarithms
+    s.operand(4, decay.shape, array=decay)
+    s.operand(5, (batch, length, s.choices.one([1, heads])), "fraction")
+    s.attributes["q_num_heads"], s.attributes["kv_num_heads"] = heads * groups, heads
+    s.parameter("scale", lambda: s.choices.one([0.5, 1.0]), 0.0)
+
+
+@operands("CausalConvWithState", ranks={0: (3, 3), 1: (3, 3), 2: (1, 1), 3: (3, 3)})
+def causal_conv(s: Site) -> None:
+    batch, channels, length, k = (s.choices.integer(1, n) for n in (2, 3, 4, 3))
+    s.operand(0, (batch, channels, length))
+    s.operand(1, (channels, 1, k))
+    s.operand(2, (channels,))
+    s.operand(3, (batch, channels, k - 1))
+    s.text("activation", ["none", "silu", "swish"], "none")
