@@ -63,7 +63,7 @@ def hard_sigmoid_scaled(x, a: Const, d: Const, b: Const, c: Const, top: Float, k
         return "slope, offset and scale are not single numbers"
     if x.dtype not in SINGLE:
         return "not a single precision float"
-    if not close(scale * top, 1, x.dtype):
+    if top <= 0 or not close(scale * top, 1, x.dtype):
         return "the upper bound does not become 1"
     yield op.HardSigmoid(x, alpha=line[0] * scale, beta=line[1] * scale)
 
@@ -78,7 +78,7 @@ def hard_swish_spelled_out(x, c: Const, top: Float, k: Const, q: Const):
         return "offset and scale are not single numbers"
     if x.dtype not in SINGLE:
         return "not a single precision float"
-    if not close(scale * top, 1, x.dtype):
+    if top <= 0 or not close(scale * top, 1, x.dtype):
         return "the upper bound does not become 1"
     if close(scale, 1 / 6, x.dtype) and close(offset, 3, x.dtype):
         yield op.HardSwish(x)
@@ -89,6 +89,8 @@ def hard_swish_spelled_out(x, c: Const, top: Float, k: Const, q: Const):
 def hard_swish(x, a: Float, b: Float):
     """x times its hard sigmoid of slope 1/6 is a hard swish."""
     yield x * op.HardSigmoid(x, alpha=a, beta=b)
+    if x.dtype not in SINGLE:
+        return "not a single precision float, and the attributes are"
     if not (close(a, 1 / 6, x.dtype) and close(b, 0.5, x.dtype)):
         return "the slope is not 1/6 or the offset not 1/2"
     yield op.HardSwish(x)
@@ -205,8 +207,8 @@ def selu(x, a: Float, k: Const):
     """A scaled ELU is SELU."""
     yield op.Elu(x, alpha=a) * k
     scale = scalar(k, x)
-    if scale is None:
-        return "the scale is not a single number"
+    if scale is None or x.dtype not in SINGLE:
+        return "the scale is not a single number of single precision"
     yield op.Selu(x, alpha=a, gamma=scale)
 
 

@@ -50,7 +50,7 @@ def _same_axes(a: list[int] | None, b: list[int], rank: int | None) -> bool:
     """Whether both surely name the same axes of a tensor of this rank."""
     p, q = _positions(a, rank), _positions(b, rank)
     if p is not None and q is not None:
-        return p == q
+        return p == q and len(q) == len(b)  # Unsqueeze may put in more dims than were there
     return a is not None and len(a) > 0 and set(a) == set(b)
 
 
