@@ -29,7 +29,8 @@ Seed = Annotated[int, typer.Option(metavar="S", help="The first seed; each gives
 Corpus = Annotated[
     Path,
     typer.Option(
-        metavar="DIR", help="Where findings are written; a second call goes on where the first with the same options stopped."
+        metavar="DIR",
+        help="Where findings are written; a second call goes on where the first with the same options stopped.",
     ),
 ]
 Optimizer = Annotated[
@@ -63,7 +64,7 @@ def fuzz(
     try:
         import hypothesis  # noqa: F401
     except ImportError as e:
-        raise MissingDependencyError("hypothesis is not installed: pip install graphopt[testing]") from e
+        raise MissingDependencyError("hypothesis is not installed: pip install 'graphopt[testing]'") from e
     from graphopt.exec.executors import DEFAULTS, installed, known
     from graphopt.pipeline import LEVELS
 

@@ -93,9 +93,13 @@ class OpSchema:
 def op_schema(op_type: str, version: int, domain: str = "") -> OpSchema | None:
     """The schema in force at `version` of `domain`, or None where the installed onnx knows no such operator."""
     try:
-        s = defs.get_schema(op_type, version, domain)
+        return read_schema(defs.get_schema(op_type, version, domain))
     except defs.SchemaError:
         return None
+
+
+def read_schema(s: defs.OpSchema) -> OpSchema:
+    """A schema of onnx in the form that is used here; it need not be one that the installed onnx knows."""
     constraints = {
         c.type_param_str: frozenset(filter(None, map(_tensor_type, c.allowed_type_strs))) for c in s.type_constraints
     }
@@ -118,7 +122,7 @@ def op_schema(op_type: str, version: int, domain: str = "") -> OpSchema | None:
     graphs = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
     described: Any = s  # node_determinism is missing in onnx's type stubs
     return OpSchema(
-        op_type, domain, s.since_version, params(s.inputs), params(s.outputs), attributes,
+        s.name, s.domain, s.since_version, params(s.inputs), params(s.outputs), attributes,
         s.min_input, s.max_input, s.min_output, s.max_output, s.deprecated,
         any(a.type in graphs for a in attributes.values()),
         described.node_determinism == defs.OpSchema.NodeDeterminism.NonDeterministic, s,

@@ -59,6 +59,8 @@ class ConstantFolding:
         if self.exact and node.op == "Transpose" and tensors[0] is not None and _lies_otherwise(node, tensors[0]):
             return self._refuse(node, rewriter, "products with a transposed matrix add up in another order")
         _infer(node, rewriter.model)
+        if any(v is not None and v.type is not None for v in node.outputs):
+            return self._refuse(node, rewriter, "the result is no tensor")  # an optional that holds one has its value
         inputs = dict(zip(node.inputs, tensors, strict=True))
         freed = sum(t.nbytes for v, t in inputs.items() if t is not None and _only_use(v, node))
         too_large = f"the result is larger than what folding may add ({self.allowance} bytes in all)"

@@ -127,7 +127,9 @@ def read_example(path: Path) -> Example:
         with np.load(feeds_path) as saved:
             arrays = {name: saved[name] for name in saved.files}
     except FileNotFoundError as e:
-        raise ModelError(f"'{e.filename}' does not exist; a replay needs a model and, beside it, its inputs as .npz") from e
+        raise ModelError(
+            f"'{e.filename}' does not exist; a replay needs a model and, beside it, its inputs as .npz"
+        ) from e
     except Exception as e:  # whatever protobuf and zip files raise
         raise ModelError(f"'{path}' cannot be replayed: {e}") from e
     finite = bool(arrays.pop(_FINITE, np.array(True)))

@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
+from graphopt.compare import interface_differences
 from graphopt.errors import ArgumentError, MissingDependencyError
 from graphopt.testing.corpus import nodes_of
 from graphopt.testing.judging import CLOSE, Difference, Judge, differ, runs, shaken
@@ -64,7 +65,9 @@ class Examiner:
         on: executors.
     """
 
-    def __init__(self, optimizer: str | Optimizer = "", level: int = 2, on: Sequence[str] = ("reference", "onnxruntime")) -> None:
+    def __init__(
+        self, optimizer: str | Optimizer = "", level: int = 2, on: Sequence[str] = ("reference", "onnxruntime")
+    ) -> None:
         self.level = level
         self.function = named(optimizer) if isinstance(optimizer, str) and optimizer else optimizer
         exact = [n for n in on if n == "reference" and level < 2]
@@ -99,14 +102,35 @@ class Examiner:
         except Exception as e:
             outcome.finding = Finding("invalid", f"the checker: {' '.join(str(e).split())[:400]}", features)
             return outcome
+        changed = [
+            Difference("", "", f"the interface: {told}") for told in interface_differences(example.model, candidate)
+        ]
+        if changed:
+            candidate = _with_interface(candidate, example.model)
         found: list[Difference] = []
         for judge in self.judges:
             judge.compared = outcome.compared
             found += judge.differences(example.model, candidate, example.feeds, judge.exact or example.finite)
         found = [d for d in found if not d.output or d.executor == "reference" or _credible(d, example)]
+        found = [d for d in found if d.executor] + changed
         if found:
             outcome.finding = Finding(_kind(found[0]), str(found[0]), features)
         return outcome
+
+
+def _with_interface(candidate: ModelProto, original: ModelProto) -> ModelProto:
+    """A model with the inputs of another one and what that declares of its outputs, so that both can be compared."""
+    patched = ModelProto()
+    patched.CopyFrom(candidate)
+    graph = patched.graph
+    del graph.input[:]
+    graph.input.extend(original.graph.input)
+    inputs, there = {i.name for i in graph.input}, {t.name for t in graph.initializer}
+    graph.initializer.extend([t for t in original.graph.initializer if t.name in inputs and t.name not in there])
+    if {o.name for o in graph.output} == {o.name for o in original.graph.output}:
+        del graph.output[:]
+        graph.output.extend(original.graph.output)
+    return patched
 
 
 def _credible(d: Difference, example: Example) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import time
@@ -19,11 +20,14 @@ from graphopt.testing.builder import Invalid
 from graphopt.testing.corpus import Corpus, Group, Run, tally
 from graphopt.testing.examining import Examiner, Finding, Optimizer, Outcome, RemoteExaminer
 from graphopt.testing.models import Example, models
+from graphopt.testing.reducing import reduced
 
 #: Bytes that a seed is stretched to; models that would need more count as invalid.
 _BYTES = 8192
 #: So many of a group are shrunk, in case that they are not the same mistake after all.
 _PER_GROUP = 3
+#: After so many a call has half the time for each of the next, then a third...
+_MANY = 8
 _SAVE_EVERY = 10.0
 
 Examine = Callable[[Example], Outcome]
@@ -121,6 +125,7 @@ class _Loop:
     nodes: int
     shrink_seconds: float
     found: dict[str, Group] = field(default_factory=dict)
+    shrinks: int = 0
 
     def one(self, seed: int) -> None:
         """Try one seed."""
@@ -142,6 +147,7 @@ class _Loop:
         run.findings[finding.kind] = run.findings.get(finding.kind, 0) + 1
         known = self._known(finding)
         if known is None:
+            self.shrinks += 1
             example, finding = self._shrunk(seed, example, finding)
             known = _group_name(finding)
             if known not in run.groups:
@@ -154,7 +160,11 @@ class _Loop:
     def _known(self, finding: Finding) -> str | None:
         """The group that a finding is counted for without another look."""
         for name, g in self.run.groups.items():
-            if g.kind == finding.kind and g.shrunk >= _PER_GROUP and _text(g.detail, g.kind) == _text(finding.detail, g.kind):
+            if (
+                g.kind == finding.kind
+                and g.shrunk >= _PER_GROUP
+                and _text(g.detail, g.kind) == _text(finding.detail, g.kind)
+            ):
                 if g.kind != "values" or set(g.features) <= set(finding.features):
                     return name
         return None
@@ -162,7 +172,22 @@ class _Loop:
     def _shrunk(self, seed: int, example: Example, finding: Finding) -> tuple[Example, Finding]:
         """The smallest model that Hypothesis finds in which the same goes wrong."""
         best = [(_size(example), example, finding)]
-        until = time.monotonic() + self.shrink_seconds
+        until = time.monotonic() + self.shrink_seconds / (1 + self.shrinks // _MANY)
+
+        def still(smaller: Example) -> bool:
+            """Whether the same goes wrong."""
+            if time.monotonic() > until:
+                raise _Enough
+            now = self.examine(smaller).finding
+            if (
+                now is None
+                or now.kind != finding.kind
+                or _text(now.detail, now.kind) != _text(finding.detail, now.kind)
+            ):
+                return False
+            if _size(smaller) < best[0][0]:
+                best[0] = (_size(smaller), smaller, now)
+            return True
 
         @settings(
             phases=[Phase.reuse, Phase.shrink], database=InMemoryExampleDatabase(), deadline=None, print_blob=False,
@@ -170,12 +195,7 @@ class _Loop:
         )  # fmt: skip
         @given(models(self.nodes))
         def test(smaller: Example) -> None:
-            if time.monotonic() > until:
-                raise _Enough
-            now = self.examine(smaller).finding
-            if now is not None and now.kind == finding.kind and _text(now.detail, now.kind) == _text(finding.detail, now.kind):
-                if _size(smaller) < best[0][0]:
-                    best[0] = (_size(smaller), smaller, now)
+            if still(smaller):
                 raise _Found
 
         for attempt in (lambda: test.hypothesis.fuzz_one_input(_stretched(seed)), test):  # type: ignore[attr-defined]
@@ -183,6 +203,9 @@ class _Loop:
                 attempt()
             except (_Found, _Enough, Invalid, HypothesisException):
                 continue
+        until += self.shrink_seconds / 4
+        with contextlib.suppress(_Enough):
+            reduced(best[0][1], still)
         return best[0][1:]
 
     def _written(self, seed: int, example: Example, finding: Finding) -> str:
@@ -233,9 +256,14 @@ def _text(detail: str, kind: str) -> str:
     """What findings of one mistake have in common: the message without names and numbers; nothing where values differ."""
     if kind == "values":
         return ""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\(.*?\)|[\w.]*\d[\w.]*|\b0x\w+", "_", detail)[:90]
+    told = re.sub(r"'[^']*'|\"[^\"]*\"|\(.*?\)|\[.*?\]|[\w.]*\d[\w.]*", "_", detail)
+    return re.sub(r"_(?:[, ]*_)+", "_", told)[:90]
 
 
 def _group_name(finding: Finding) -> str:
-    parts = [finding.kind, _text(finding.detail, finding.kind), ", ".join(finding.features) if finding.kind == "values" else ""]
+    parts = [
+        finding.kind,
+        _text(finding.detail, finding.kind),
+        ", ".join(finding.features) if finding.kind == "values" else "",
+    ]
     return ": ".join(filter(None, parts))

@@ -263,7 +263,8 @@ class LeftSide:
     def _constant(self, var: Var, dtype: int, shape: Shape, style: str) -> np.ndarray:
         """Values of a constant: any, or one number everywhere, which the rule may be waiting for."""
         if var.kind.fill is not None:
-            return np.full(shape, var.kind.fill).astype(np_dtype(dtype))
+            signed = not var.kind.fill and dtype in FLOATING and self.choices.chance(3)
+            return np.full(shape, -0.0 if signed else var.kind.fill).astype(np_dtype(dtype))
         special = self.special and dtype in FLOATING
         whole = dtype in (TensorProto.INT64, TensorProto.INT32)
         kind = self.choices.weighted(((3, "array"), (5, "number"), (1, "dims")) if whole else _KINDS)

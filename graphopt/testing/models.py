@@ -37,7 +37,19 @@ _COMMON = (
     "Add Mul Sub Div Relu Identity Cast MatMul Gemm Reshape Transpose Concat Slice Gather Squeeze Unsqueeze Split Where "
     "ReduceMean ReduceSum Softmax Clip Pad Expand Conv Flatten Sqrt Pow Sigmoid"
 ).split()
-_SHAPES: tuple[tuple[int, ...], ...] = ((2, 3), (3,), (2, 3, 4), (1, 3), (4,), (), (2, 1, 3), (2, 4, 5, 5), (1,), (3, 3), (0, 3))
+_SHAPES: tuple[tuple[int, ...], ...] = (
+    (2, 3),
+    (3,),
+    (2, 3, 4),
+    (1, 3),
+    (4,),
+    (),
+    (2, 1, 3),
+    (2, 4, 5, 5),
+    (1,),
+    (3, 3),
+    (0, 3),
+)
 _INPUT_DTYPES = (
     (10, TensorProto.FLOAT), (2, TensorProto.INT64), (2, TensorProto.DOUBLE), (1, TensorProto.BOOL), (1, TensorProto.INT32),
     (1, TensorProto.FLOAT16),
@@ -197,7 +209,9 @@ def _sizes(b: ModelBuilder) -> list[Value]:
         return b.node("Cast", [sizes], {"to": b.choices.one([TensorProto.FLOAT, TensorProto.INT32])})
     if kind == "flat":
         return b.node("Reshape", [x, b.node("Concat", [b.constant(np.array([-1], np.int64))], {"axis": 0})[0]])
-    index = b.constant(np.array(b.choices.integer(-len(shape) if b.model.opsets[""] > 10 else 0, len(shape) - 1), np.int64))
+    index = b.constant(
+        np.array(b.choices.integer(-len(shape) if b.model.opsets[""] > 10 else 0, len(shape) - 1), np.int64)
+    )
     one = b.node("Gather", [sizes, index], {"axis": 0})[0]
     other = b.constant(np.array(b.choices.integer(1, 3), np.int64))
     return b.node(b.choices.one(["Mul", "Add", "Sub", "Div"]), [one, other])
@@ -238,7 +252,9 @@ def _end(b: ModelBuilder) -> None:
     made = [v for v in b.arrays if v.node is not None and v.graph is b.model.graph and v.node.op != "Constant"]
     ends = [v for v in made if not v.uses][-4:]
     if not ends:
-        ends = made[-1:] or [b.node("Identity", [b.model.graph.inputs[0]])[0] if b.model.graph.inputs else _constant_result(b)]
+        ends = made[-1:] or [
+            b.node("Identity", [b.model.graph.inputs[0]])[0] if b.model.graph.inputs else _constant_result(b)
+        ]
     for v in ends[::-1]:
         b.output(v)
     inner = [v for v in made if v.uses]

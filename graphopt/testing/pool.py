@@ -52,14 +52,18 @@ class ModelBuilder(Builder):
     # ------------------------------------------------------------------ values
     def values(self) -> list[Value]:
         """Tensors that a node put in here may read, the newest first."""
-        return [v for v, a in reversed(self.arrays.items()) if isinstance(a, np.ndarray) and v.graph.encloses(self.graph)]
+        return [
+            v for v, a in reversed(self.arrays.items()) if isinstance(a, np.ndarray) and v.graph.encloses(self.graph)
+        ]
 
     def fitting(self, dtype: int, shape: Shape | None = None, style: str = "plain") -> list[Value]:
         """Tensors of this dtype and shape whose numbers are of a style."""
         return [
             v
             for v in self.values()
-            if v.dtype == dtype and (shape is None or self.arrays[v].shape == shape) and _has_style(self.arrays[v], style)
+            if v.dtype == dtype
+            and (shape is None or self.arrays[v].shape == shape)
+            and _has_style(self.arrays[v], style)
         ]
 
     def taken(self, dtype: int, shape: Shape, style: str = "plain") -> Value | None:
@@ -166,7 +170,9 @@ def _shape_like(site: Site, builder: ModelBuilder, i: int, low: int, high: int, 
     least, most = site.ranks(i)
     low, high = max(low, least), min(high, most)
     shapes = [builder.arrays[v].shape for v in builder.fitting(site.dtype(i))[:_SHOWN]]
-    shapes = [s for s in dict.fromkeys(shapes) if low <= len(s) <= high and (empty or 0 not in s) and math.prod(s) <= 160]
+    shapes = [
+        s for s in dict.fromkeys(shapes) if low <= len(s) <= high and (empty or 0 not in s) and math.prod(s) <= 160
+    ]
     return builder.choices.one(shapes) if shapes else None
 
 

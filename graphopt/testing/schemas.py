@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from functools import cache
 from typing import Any
 
@@ -13,9 +14,6 @@ from graphopt.ir.schema import read_schema
 #: The operators' own declarations (docs/ContribOperators.md of ONNX Runtime), each in one line: inputs -> outputs, type
 #: variables, attributes with their defaults ('!': required). '?' follows what may be left out, '*' what may be repeated.
 _WRITTEN = {
-    "": """
-        SimplifiedLayerNormalization X:T scale:T -> Y:T inv_std_var?:float; T=floats; axis=-1 epsilon=1e-5 stash_type=1
-    """,
     "com.microsoft": """
         BiasGelu A:T B:T -> C:T; T=floats;
         BiasSoftmax data:T bias:T -> output:T; T=floats; axis=1 is_inner_broadcast!
@@ -63,9 +61,16 @@ def schema_of(op_type: str, version: int, domain: str = "") -> OpSchema | None:
     return op_schema(op_type, version, domain) or _written().get((domain, op_type))
 
 
+def written_schemas() -> list[OpSchema]:
+    """The schemas that are written down here."""
+    return list(_written().values())
+
+
 @cache
 def _written() -> dict[tuple[str, str], OpSchema]:
-    read = [read_schema(_parsed(line, domain)) for domain, text in _WRITTEN.items() for line in text.strip().splitlines()]
+    read = [
+        read_schema(_parsed(line, domain)) for domain, text in _WRITTEN.items() for line in text.strip().splitlines()
+    ]
     return {(s.domain, s.op_type): s for s in read}
 
 
@@ -105,6 +110,8 @@ def _attribute(text: str) -> defs.OpSchema.Attribute:
         return defs.OpSchema.Attribute(text[:-1], kinds.INT, "", required=True)
     name, _, written = text.partition("=")
     if written == "[]":  # integers without a default, but for one
-        return defs.OpSchema.Attribute(name, kinds.FLOATS if name == "activation_params" else kinds.INTS, "", required=False)
-    value: Any = written[1:-1] if written.startswith("'") else float(written) if "." in written or "e" in written else int(written)
+        return defs.OpSchema.Attribute(
+            name, kinds.FLOATS if name == "activation_params" else kinds.INTS, "", required=False
+        )
+    value: Any = ast.literal_eval(written)
     return defs.OpSchema.Attribute(name, helper.make_attribute(name, value))

@@ -43,7 +43,8 @@ def tensors(
         dtype: NumPy's or ml_dtypes', or a TensorProto.DataType.
         shape: of the array.
         style: "plain": multiples of 1/4 up to 2 (integers: up to 4, with a sign where there is one); "positive": the same,
-            above 0; "fraction": between 0 and 1; "small": around 1e-3; "large": around 100; "whole": integers; "binary":
+            above 0; "fraction": between 0 and 1; "small": around 1e-3; "large": around 100 (integers of 16 bits and fewer: the
+            smallest and the largest are among them); "whole": integers; "binary":
             powers of two; "distinct": multiples of 1/4 (integers: of 1), no two the same as far as the dtype has so many.
         special: NaN, infinities and both zeros may be among them.
         numbers: some elements are these.
@@ -106,4 +107,11 @@ def _integers(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, 
     if style == "distinct" and size <= int(info.max) - int(info.min):
         start = max(int(info.min), min(-(size // 2), int(info.max) - size))
         return (rng.permutation(size) + start).reshape(shape).astype(dtype)
-    return rng.integers(low, min(5, int(info.max)) + 1, shape).astype(dtype)
+    values = rng.integers(low, min(5, int(info.max)) + 1, shape)
+    if (
+        style == "large" and size and dtype.itemsize <= 2
+    ):  # larger ones are sizes, and some kernels die of their overflow
+        values.flat[rng.integers(0, size, (size + 1) // 2)] = rng.choice(
+            [int(info.min), int(info.max)], (size + 1) // 2
+        )
+    return values.astype(dtype)

@@ -524,3 +524,34 @@ def test_symbols() -> None:
     assert [str(s) for s in x.reshape(-1)] == ["x_0", "x_1", "x_2", "x_3"]
     assert x[0, 0].is_real and x[0, 0].is_positive is None and symbols("x", (1,), positive=True)[0].is_positive
     assert symbols("x", ()).shape == () and symbols("x", (0, 3)).shape == (0, 3)
+
+
+# ------------------------------------------------------------------------------------------------------- equality, rank 0
+def test_equal_elements() -> None:
+    """Whether symbols are equal is a relation; of fractions it is known; of residues, only that equal ones are."""
+    x, y = symbols("x", (2,)), symbols("y", (2,))
+    (found,) = run("Equal", 13, symbolic(), [x, y], {})
+    assert found.tolist() == [sympy.Eq(a, b) for a, b in zip(x, y)]
+    assert run("Equal", 13, rational(), [exact(1, 2), exact(1, 3)], {})[0].tolist() == [True, False]
+    a, b = residues((2,), 0), residues((2,), 1)
+    assert run("Equal", 13, field(), [a, a], {})[0].tolist() == [True, True]
+    with pytest.raises(NotExact, match="whether residues are equal"):
+        run("Equal", 13, field(), [a, b], {})
+
+
+def test_negated_relations() -> None:
+    x, y = symbols("x", (1,)), symbols("y", (1,))
+    (less,) = run("Less", 13, symbolic(), [x, y], {})
+    assert run("Not", 1, symbolic(), [less], {})[0].tolist() == [x[0] >= y[0]]
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_arrays_of_rank_0_stay_arrays(algebra: Callable[[], ExactBackend]) -> None:
+    """NumPy makes elements of them, which have neither a shape nor a dtype."""
+    model = parse(
+        "g (float[2] x) => (float y) { s = ReduceSum<keepdims = 0>(x) t = ReduceMean<keepdims = 0>(s) u = Add(t, t) y = PRelu(u, t) }"
+    )
+    xp = algebra()
+    x = xp.lift(np.array([0.5, 1.5]))
+    (y,) = plan(load(model)).run(xp, [x])
+    assert y.shape == () and (algebra is field or y[()] == xp.number(4, x))

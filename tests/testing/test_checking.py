@@ -7,14 +7,17 @@ import onnx
 import pytest
 
 from graphopt.rewrite import Const, Rule, op, rule
-from graphopt.testing import QUICK, RuleFailure, check_rule, instances
+from graphopt.testing import QUICK, RuleFailure, check_rule
 from graphopt.testing.checking import apply_rule
+from graphopt.testing.instances import Instance, instances
+from graphopt.testing.seeds import Seeded
 from tests.testing import wrong_rules
 
 WRONG = {name: r for name, r in vars(wrong_rules).items() if isinstance(r, Rule)}
 FAST = ["reference", "onnxruntime"]
 
 
+@pytest.mark.contradicts  # what a wrong rule writes may have another shape than what was there
 @pytest.mark.parametrize("name", WRONG)
 def test_a_planted_mistake_is_found(name: str) -> None:
     with pytest.raises(RuleFailure) as found:
@@ -77,19 +80,11 @@ def rule_of_two() -> Rule:
 
 
 def test_instances_are_valid_and_hold_the_left_side() -> None:
-    from hypothesis import HealthCheck, given, settings
-
-    right, seen = rule_of_two(), []
-
-    @settings(max_examples=40, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(instances(right))
-    def look(instance: object) -> None:
-        if isinstance(instance, str):
-            return
+    right = rule_of_two()
+    draw = Seeded(instances(right))
+    seen = [i for i in map(draw, range(40)) if isinstance(i, Instance)]
+    for instance in seen:
         onnx.checker.check_model(instance.model, full_check=True)
-        seen.append(instance)
-
-    look()
     assert len(seen) > 30
     assert sum(apply_rule(right, i.model)[0] is not None for i in seen) > 20
     assert len({i.model.graph.input[0].type.tensor_type.elem_type for i in seen}) > 2  # dtypes

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from onnx import ModelProto
 
 from graphopt.rewrite import Rule
-from graphopt.testing.checking import Found, RuleCheck, apply_rule, check_one
-from graphopt.testing.instances import Instance, instances
+from graphopt.testing.checking import Found, RuleCheck, apply_rule, check_one, variants_by_seed
+from graphopt.testing.instances import Instance
 from graphopt.testing.judging import Judge
 from graphopt.testing.mutation.mutants import Mutant
 from graphopt.testing.profiles import Profile
@@ -21,8 +20,8 @@ from graphopt.testing.profiles import Profile
 #: Executors on which mutants are tried; those that compile every model find no more mistakes.
 EXECUTORS = ("reference", "onnxruntime")
 #: Few models for those who wait, and as many as a thorough test takes.
-BRIEF = Profile("mutants, brief", fired=80, least=6, attempts=400, batch=40)
-THOROUGH = Profile("mutants", fired=200, least=8, attempts=2000, batch=100)
+BRIEF = Profile("mutants, brief", fired=48, least=5, attempts=300)
+THOROUGH = Profile("mutants", fired=200, least=8, attempts=2000)
 
 
 @dataclass(frozen=True)
@@ -68,30 +67,17 @@ class Pool:
 
     def __init__(self, original: Rule, profile: Profile = THOROUGH) -> None:
         self.rule = original
-        self.drawn: list[Instance | str] = []
+        self.drawn: list[Instance | str | None] = []
         self._ran: dict[tuple[str, int], Any] = {}
         self._least = profile.least
-        fired, k = 0, 0
-        batch = settings(
-            max_examples=profile.batch, phases=[Phase.generate], database=None, deadline=None, print_blob=False,
-            suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
-        while fired < profile.fired and len(self.drawn) < profile.attempts:
-            before = len(self.drawn)
-
-            @seed(profile.seed + k)
-            @batch
-            @given(instances(original))
-            def draw(instance: Instance | str) -> None:
-                self.drawn.append(instance)
-
-            draw()
-            fired += sum(self._fires(i) for i in self.drawn[before:])
-            k += 1
+        fired, draw = 0, variants_by_seed(original)
+        for seed in range(profile.seed, profile.seed + profile.attempts):
+            if fired >= profile.fired:
+                break
+            instance = draw[seed % len(draw)](seed)
+            self.drawn.append(instance)
+            fired += isinstance(instance, Instance) and apply_rule(original, instance.model)[0] is not None
         self.fires = fired >= profile.least
-
-    def _fires(self, instance: Instance | str) -> bool:
-        return not isinstance(instance, str) and apply_rule(self.rule, instance.model)[0] is not None
 
     def kill(self, mutant: Mutant) -> Killed | Survived:
         """Test a mutant. That it hardly ever fires counts where its rule does fire: the test fails then."""
@@ -99,7 +85,7 @@ class Pool:
         judge = _Remembering(EXECUTORS, mutant.rule.exact, ran=self._ran)
         try:
             for instance in self.drawn:
-                check_one(mutant.rule, instance, judge, None, check)
+                check_one(mutant.rule, instance, [judge], check)
         except Found as found:
             told = "; ".join(map(str, found.differences))
             return Killed(_how(told, bool(found.differences[0].executor)), told[:300], check.drawn)

@@ -6,17 +6,17 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.operators.registry import operands
-from graphopt.testing.operators.site import Site
+from graphopt.testing.operators.site import Shape, Site
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 _MASKS = frozenset({TensorProto.BOOL, *_FLOATS})
 
 
-def _random(s: Site) -> np.random.Generator:
-    return np.random.default_rng(s.choices.integer(0, 999))
-
-
-@operands("Attention", ranks={0: (3, 4), 1: (3, 4), 2: (3, 4), 3: (2, 4), 4: (4, 4), 5: (4, 4)}, dtypes={0: _FLOATS, 2: _FLOATS, 3: _MASKS})
+@operands(
+    "Attention",
+    ranks={**dict.fromkeys(range(3), (3, 4)), 3: (2, 4), 4: (4, 4), 5: (4, 4)},
+    dtypes={0: _FLOATS, 2: _FLOATS, 3: _MASKS},
+)
 def attention(s: Site) -> None:
     batch, heads, size = s.choices.integer(1, 2), s.choices.integer(1, 2), s.choices.one([2, 4])
     queries, keys, groups = s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.integer(1, 2)
@@ -28,6 +28,7 @@ def attention(s: Site) -> None:
         s.at_most(3)
     else:
         s.at_most(1)
+    shapes: list[Shape]
     if s.choices.integer(0, 1):
         shapes = [(batch, heads * groups, queries, size), (batch, heads, keys, size), (batch, heads, keys, size)]
     else:
@@ -40,9 +41,9 @@ def attention(s: Site) -> None:
     total = keys + past
     mask = s.choices.one([(queries, total), (1, 1, queries, total), (batch, heads * groups, queries, total)])
     if s.wants(3):
-        shown = _random(s).integers(0, 3, mask) > 0
+        shown = s.random().integers(0, 3, mask) > 0
         shown[..., 0] = True  # where nothing is seen, nobody says what comes out
-        hidden = np.where(shown, _random(s).integers(-4, 5, mask) / 4, -np.inf)
+        hidden = np.where(shown, s.random().integers(-4, 5, mask) / 4, -np.inf)
         s.operand(3, mask, array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
     elif past == 0 or s.choices.integer(0, 1):
         s.integer("is_causal", [0, 1], 0)
@@ -52,7 +53,12 @@ def attention(s: Site) -> None:
 
 @operands("RotaryEmbedding", ranks={0: (3, 4), 1: (2, 3), 2: (2, 3), 3: (2, 2)}, carries=(0,))
 def rotary_embedding(s: Site) -> None:
-    batch, heads, length, size = s.choices.integer(1, 2), s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.one([4, 8])
+    batch, heads, length, size = (
+        s.choices.integer(1, 2),
+        s.choices.integer(1, 3),
+        s.choices.integer(1, 4),
+        s.choices.one([4, 8]),
+    )
     if s.choices.integer(0, 1):
         s.operand(0, (batch, heads, length, size))
     else:
@@ -63,7 +69,7 @@ def rotary_embedding(s: Site) -> None:
     shape = (positions, turned // 2) if s.wants(3) else (batch, length, turned // 2)
     s.operand(1, shape, "fraction")
     s.operand(2, shape, "fraction")
-    s.operand(3, (batch, length), array=_random(s).integers(0, positions, (batch, length)))
+    s.operand(3, (batch, length), array=s.random().integers(0, positions, (batch, length)))
     s.integer("interleaved", [0, 1], 0)
 
 
@@ -75,7 +81,7 @@ def swiglu(s: Site) -> None:
     s.number("alpha", 0.25, 2.0, 1.0)
 
 
-@operands("LinearAttention", ranks={i: (3, 4) for i in range(6)})
+@operands("LinearAttention", ranks=dict.fromkeys(range(6), (3, 4)))
 def linear_attention(s: Site) -> None:
     batch, heads, length, groups = (s.choices.integer(1, 2) for _ in range(4))
     size, wide = s.choices.one([2, 4]), s.choices.one([2, 3])
@@ -86,7 +92,7 @@ def linear_attention(s: Site) -> None:
     s.operand(1, (batch, length, heads * size), "fraction")
     s.operand(2, (batch, length, heads * wide), "fraction")
     s.operand(3, (batch, heads, size, wide), "fraction")
-    decay = -_random(s).integers(1, 5, (batch, length, heads * s.choices.one([1, size]))) / 4  # logarithms
+    decay = -s.random().integers(1, 5, (batch, length, heads * s.choices.one([1, size]))) / 4  # logarithms
     s.operand(4, decay.shape, array=decay)
     s.operand(5, (batch, length, s.choices.one([1, heads])), "fraction")
     s.attributes["q_num_heads"], s.attributes["kv_num_heads"] = heads * groups, heads

@@ -72,7 +72,14 @@ def cast(s: Site) -> None:
     s.integer("to", _CASTS)
 
 
-_CASTS = [TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BOOL]
+_CASTS = [
+    TensorProto.FLOAT,
+    TensorProto.INT64,
+    TensorProto.INT32,
+    TensorProto.DOUBLE,
+    TensorProto.FLOAT16,
+    TensorProto.BOOL,
+]
 
 
 @operands("CastLike", carries=(0,))
@@ -230,4 +237,6 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
 
 def _old_broadcasting(s: Site) -> bool:
     """Whether this version broadcasts only where an attribute says so, which nothing here writes."""
-    return "broadcast" in s.schema.attributes or (s.schema.since_version < 8 and s.op_type in ("Max", "Min", "Sum", "Mean"))
+    return "broadcast" in s.schema.attributes or (
+        s.schema.since_version < 8 and s.op_type in ("Max", "Min", "Sum", "Mean")
+    )

@@ -24,7 +24,11 @@ def _image(s: Site, low: int = 4, high: int = 4) -> Shape:
     """The shape of the first operand: batch, channels, and dims of 2 to 5."""
     low, high = max(low, s.ranks(0)[0]), min(high, s.ranks(0)[1])
     rank = s.choices.integer(low, high) if low <= high else 0
-    x = s.shape(0) or (s.choices.integer(1, 2), s.choices.integer(1, 3), *(s.choices.integer(2, 5) for _ in range(rank - 2)))
+    x = s.shape(0) or (
+        s.choices.integer(1, 2),
+        s.choices.integer(1, 3),
+        *(s.choices.integer(2, 5) for _ in range(rank - 2)),
+    )
     s.operand(0, x, "distinct")
     x = s.shape(0) or x
     if not low <= len(x) <= high or 0 in x:
@@ -32,20 +36,18 @@ def _image(s: Site, low: int = 4, high: int = 4) -> Shape:
     return x
 
 
-def _random(s: Site) -> np.random.Generator:
-    return np.random.default_rng(s.choices.integer(0, 999))
-
-
 def _places(s: Site, i: int, shape: Shape, low: float, high: float) -> None:
     """An operand of coordinates between two bounds; none lies where rounding decides what is next to it."""
-    values = _random(s).integers(0, 32, shape) / 32 * (high - low) + low + 0.011
+    values = s.random().integers(0, 32, shape) / 32 * (high - low) + low + 0.011
     s.operand(i, shape, array=values.astype(np_dtype(s.dtype(i))))
 
 
 @operands("Resize", ranks={0: (3, 5)}, carries=(0,), dtypes={0: _FLOATS, 1: frozenset({TensorProto.FLOAT})})
 def resize(s: Site) -> None:
     x = _image(s, 3, 5)
-    mode = s.text("mode", ["nearest", "linear", *(["cubic"] if len(x) == 4 and s.schema.since_version > 10 else [])], "nearest")
+    mode = s.text(
+        "mode", ["nearest", "linear", *(["cubic"] if len(x) == 4 and s.schema.since_version > 10 else [])], "nearest"
+    )
     if s.schema.since_version < 11:
         _by_scales(s, 1, len(x), _SCALES)
         return
@@ -163,9 +165,9 @@ def col2im(s: Site) -> None:
 def max_roi_pool(s: Site) -> None:
     x = _image(s)
     count = s.choices.integer(1, 3)
-    first = _random(s).integers(0, 2, (count, 2))
-    last = first + _random(s).integers(1, 3, (count, 2))
-    images = _random(s).integers(0, x[0], (count, 1))
+    first = s.random().integers(0, 2, (count, 2))
+    last = first + s.random().integers(1, 3, (count, 2))
+    images = s.random().integers(0, x[0], (count, 1))
     s.operand(1, (count, 5), array=np.concatenate([images, first, last], 1).astype(np_dtype(s.dtype(1))))
     s.parameter("pooled_shape", lambda: [s.choices.integer(1, 3), s.choices.integer(1, 3)])
     s.parameter("spatial_scale", lambda: s.choices.one([1.0, 0.5]), 1.0)
@@ -175,10 +177,10 @@ def max_roi_pool(s: Site) -> None:
 def roi_align(s: Site) -> None:
     x = _image(s)
     count = s.choices.integer(1, 3)
-    first = _random(s).integers(0, 6, (count, 2)) / 4
-    corners = np.concatenate([first, first + _random(s).integers(4, 12, (count, 2)) / 4], 1)
+    first = s.random().integers(0, 6, (count, 2)) / 4
+    corners = np.concatenate([first, first + s.random().integers(4, 12, (count, 2)) / 4], 1)
     s.operand(1, (count, 4), array=corners.astype(np_dtype(s.dtype(1))))
-    s.operand(2, (count,), array=_random(s).integers(0, x[0], count))
+    s.operand(2, (count,), array=s.random().integers(0, x[0], count))
     s.integer("output_height", [1, 2, 3], 1)
     s.integer("output_width", [1, 2, 3], 1)
     samples = s.integer("sampling_ratio", [0, 1, 2], 0)
@@ -195,7 +197,7 @@ def max_unpool(s: Site) -> None:
     kernel = s.parameter("kernel_shape", lambda: [2, s.choices.one([2, 3])])
     strides = s.parameter("strides", lambda: list(kernel), [1, 1])
     sizes = [(d - 1) * step + k for d, step, k in zip(x[2:], strides, kernel, strict=True)]
-    random = _random(s)
+    random = s.random()
     places = random.permuted(np.tile(np.arange(math.prod(sizes)), (*x[:2], 1)), axis=-1)[..., : math.prod(x[2:])]
     starts = np.arange(x[0] * x[1]).reshape(*x[:2], 1) * math.prod(sizes)
     s.operand(1, x, array=(places + starts).reshape(x))

@@ -13,7 +13,14 @@ from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
 _NUMBERS = frozenset(
-    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8}
+    {
+        TensorProto.FLOAT,
+        TensorProto.DOUBLE,
+        TensorProto.FLOAT16,
+        TensorProto.INT64,
+        TensorProto.INT32,
+        TensorProto.UINT8,
+    }
 )
 _INDICES = frozenset({TensorProto.INT64, TensorProto.INT32})
 
@@ -30,12 +37,7 @@ def _data(s: Site, low: int = 1, high: int = 4) -> Shape:
 def _indices(s: Site, shape: Sequence[int], size: int) -> np.ndarray:
     """Indices into so many elements, some counted from the end."""
     low = -size if s.schema.since_version >= 11 else 0
-    return _random(s).integers(low, size, tuple(shape))
-
-
-def _random(s: Site) -> np.random.Generator:
-    """For arrays that no style describes."""
-    return np.random.default_rng(s.choices.integer(0, 999))
+    return s.random().integers(low, size, tuple(shape))
 
 
 @operands("GatherElements", carries=(0, 1))
@@ -67,7 +69,9 @@ def scatter_elements(s: Site) -> None:
         raise Invalid(f"indices {shape} into {x}")
     reduction = _reduction(s)
     if reduction == "none":  # whoever comes last wins: let each come once
-        free = _random(s).permuted(np.broadcast_to(np.arange(x[axis]), (*shape[:axis], *shape[axis + 1 :], x[axis])), axis=-1)
+        free = s.random().permuted(
+            np.broadcast_to(np.arange(x[axis]), (*shape[:axis], *shape[axis + 1 :], x[axis])), axis=-1
+        )
         indices = np.moveaxis(free[..., : shape[axis]], -1, axis)
         if s.schema.since_version >= 11 and s.choices.chance(3):
             indices = indices - x[axis]
@@ -84,9 +88,9 @@ def scatter_nd(s: Site) -> None:
     places = math.prod(x[:k])
     reduction = _reduction(s)
     if reduction == "none":
-        flat = _random(s).permutation(places)[: s.choices.integer(1, min(places, 4))]
+        flat = s.random().permutation(places)[: s.choices.integer(1, min(places, 4))]
     else:
-        flat = _random(s).integers(0, places, s.choices.integer(1, 4))
+        flat = s.random().integers(0, places, s.choices.integer(1, 4))
     indices = np.stack(np.unravel_index(flat, x[:k]), -1).astype(np.int64)
     if s.choices.chance(3):
         indices -= np.array(x[:k])
@@ -135,7 +139,7 @@ def reverse_sequence(s: Site) -> None:
     batch = s.parameter("batch_axis", lambda: 1 - time, 1)
     if batch == time:
         s.attributes["batch_axis"] = batch = 1 - time
-    s.operand(1, (x[batch],), array=_random(s).integers(1, x[time] + 1, x[batch]))
+    s.operand(1, (x[batch],), array=s.random().integers(1, x[time] + 1, x[batch]))
 
 
 @operands("EyeLike", ranks={0: (2, 2)}, carries=(0,))
@@ -164,7 +168,7 @@ def tensor_scatter(s: Site) -> None:
     circular = s.text("mode", ["linear", "circular"], "linear") == "circular"
     s.operand(1, (*x[:axis], n, *x[axis + 1 :]))
     most = x[axis] - 1 if circular else x[axis] - n
-    s.operand(2, (x[0],), array=_random(s).integers(0, most + 1, x[0]))
+    s.operand(2, (x[0],), array=s.random().integers(0, most + 1, x[0]))
 
 
 _WIDTHS = (
@@ -184,7 +188,7 @@ def bit_cast(s: Site) -> None:
 @operands("NonMaxSuppression", ranks={0: (3, 3), 1: (3, 3)})
 def non_max_suppression(s: Site) -> None:
     batch, classes, n = s.choices.integer(1, 2), s.choices.integer(1, 3), s.choices.integer(1, 6)
-    random = _random(s)
+    random = s.random()
     centers, sizes = random.integers(0, 9, (batch, n, 2)) / 4, random.integers(1, 9, (batch, n, 2)) / 4
     by_center = s.integer("center_point_box", [0, 1], 0)
     corners = [centers - sizes / 2, centers + sizes / 2]

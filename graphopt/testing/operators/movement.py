@@ -61,7 +61,9 @@ def reshape(s: Site) -> None:
         target = list(s.choices.one(usual if usual and s.choices.integer(0, 1) else fitting))
         if math.prod(target) != size:
             return [-1] if size else list(x)
-        written = [0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)]
+        written = [
+            0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)
+        ]
         if size and written and s.choices.integer(0, 1) and (free := [k for k, d in enumerate(written) if d]):
             written[s.choices.one(free)] = -1
         return written
@@ -191,7 +193,9 @@ def split(s: Site) -> None:
         axis = s.axis(len(x), default=0)
         i = input_of(s.schema, "split")
         equal = i is not None and not s.wants(i)
-        s.operand(0, (*x[:axis], n * s.choices.integer(1, 2) + (0 if equal else s.choices.one([0, 0, 1])), *x[axis + 1 :]))
+        s.operand(
+            0, (*x[:axis], n * s.choices.integer(1, 2) + (0 if equal else s.choices.one([0, 0, 1])), *x[axis + 1 :])
+        )
         x = s.shape(0)
         assert x is not None
     else:
@@ -224,14 +228,18 @@ def slice_(s: Site) -> None:
     dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
     steps = None
     if steps_exist:
-        steps = s.parameter("steps", lambda: [s.choices.weighted(((7, 1), (1, -1), (1, 2), (1, 3))) for _ in range(count)])
+        steps = s.parameter(
+            "steps", lambda: [s.choices.weighted(((7, 1), (1, -1), (1, 2), (1, 3))) for _ in range(count)]
+        )
     backwards = [steps is not None and steps[k] < 0 for k in range(count)]
     starts = [
         s.choices.one([-1, d, d - 1]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
         for d, back in zip(dims, backwards, strict=True)
     ]
     ends = [
-        s.choices.one([-9, 0, -d]) if back else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
+        s.choices.one([-9, 0, -d])
+        if back
+        else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
         for d, back in zip(dims, backwards, strict=True)
     ]
     if not any(backwards) and all(dims) and s.choices.chance(3):  # one element

@@ -27,7 +27,7 @@ def channels(s: Site, low: int = 2) -> tuple[int, ...]:
     return x
 
 
-@operands("BatchNormalization", ranks={0: (2, 5), **{i: (1, 1) for i in range(1, 5)}}, carries=(0,))
+@operands("BatchNormalization", ranks={0: (2, 5), **dict.fromkeys(range(1, 5), (1, 1))}, carries=(0,))
 def batch_normalization(s: Site) -> None:
     s.at_most(1)  # others are of training
     c = channels(s)[1]

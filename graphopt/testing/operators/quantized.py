@@ -57,7 +57,9 @@ def _granularity(s: Site, x: Shape) -> Shape:
     axis = s.axis(len(x), default=1)
     if kind == 2:
         return (x[axis],)
-    size = s.parameter("block_size", lambda: s.choices.one([b for b in (2, 1, 3, x[axis]) if b and x[axis] % b == 0] or [1]), 0)
+    size = s.parameter(
+        "block_size", lambda: s.choices.one([b for b in (2, 1, 3, x[axis]) if b and x[axis] % b == 0] or [1]), 0
+    )
     return (*x[:axis], x[axis] // size, *x[axis + 1 :]) if size else (x[axis],)
 
 

@@ -17,7 +17,9 @@ _FUNCTIONS = {
 }
 
 
-@operands("RNN", "GRU", "LSTM", ranks={0: (3, 3), 1: (3, 3), 2: (3, 3), 3: (2, 2), 4: (1, 1), 5: (3, 3), 6: (3, 3), 7: (2, 2)})
+@operands(
+    "RNN", "GRU", "LSTM", ranks={0: (3, 3), 1: (3, 3), 2: (3, 3), 3: (2, 2), 4: (1, 1), 5: (3, 3), 6: (3, 3), 7: (2, 2)}
+)
 def recurrent(s: Site) -> None:
     x: Shape = s.shape(0) or (s.choices.integer(1, 4), s.choices.integer(1, 3), s.choices.integer(1, 4))
     s.operand(0, x)

@@ -53,7 +53,7 @@ def window(s: Site) -> None:
     s.integer("output_datatype", [TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16], TensorProto.FLOAT)
 
 
-@operands("MelWeightMatrix", ranks={i: (0, 0) for i in range(5)}, dtypes={3: _FLOATS})
+@operands("MelWeightMatrix", ranks=dict.fromkeys(range(5), (0, 0)), dtypes={3: _FLOATS})
 def mel_weights(s: Site) -> None:
     rate = s.choices.one([8000, 16000])
     for i, number in enumerate((s.choices.integer(1, 6), s.choices.one([16, 8, 32]), rate)):
@@ -66,11 +66,13 @@ def mel_weights(s: Site) -> None:
 # ------------------------------------------------------------------------------------------------------------- losses
 @operands("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", ranks={0: (2, 4), 1: (1, 3), 2: (1, 1)})
 def loss(s: Site) -> None:
-    x = s.shape(0) or (s.choices.integer(1, 3), s.choices.integer(1, 4), *(s.choices.integer(1, 3) for _ in range(s.choices.integer(0, 2))))
+    more = s.choices.integer(0, 2)
+    sizes = tuple(s.choices.integer(1, n) for n in (3, 4, 3, 3)[: 2 + more])
+    x = s.shape(0) or sizes
     s.operand(0, x)
     if len(x) < 2 or 0 in x:
         raise Invalid(f"{s.op_type} of {x}")
-    classes = np.random.default_rng(s.choices.integer(0, 999)).integers(0, x[1], (x[0], *x[2:]))
+    classes = s.random().integers(0, x[1], (x[0], *x[2:]))
     if s.choices.chance(3):
         ignored = s.parameter("ignore_index", lambda: s.choices.one([-1, 0]))
         if ignored is not None:

@@ -86,7 +86,7 @@ class Site(ABC):
         """Whether this operand had best be a single number."""
         return False
 
-    def note(self, kind: str, value: Any) -> None:
+    def note(self, kind: str, value: Any) -> None:  # noqa: B027 - most sites remember nothing
         """Remember something for `recent`."""
 
     def mentions(self, name: str) -> bool:
@@ -144,6 +144,10 @@ class Site(ABC):
         """A size: small."""
         return self.choices.weighted(((6, 2), (6, 3), (5, 1), (3, 4), (2, 5), (1, 6)))
 
+    def random(self) -> np.random.Generator:
+        """Where arrays come from that no style describes."""
+        return np.random.default_rng(self.choices.integer(0, 999))
+
     def new_shape(self, i: int, low: int = 0, high: int = 4, empty: bool = True) -> Shape:
         """A shape for an operand that is to be chosen; the rank suits those who read it too."""
         known = self.shape(i)
@@ -182,7 +186,9 @@ class Site(ABC):
         return f"{self.domain}::{self.op_type}" if self.domain else self.op_type
 
     # ---------------------------------------------------------------- parameters
-    def parameter(self, name: str, options: Callable[[], Any], default: Any = None, dtype: int = TensorProto.INT64) -> Any:
+    def parameter(
+        self, name: str, options: Callable[[], Any], default: Any = None, dtype: int = TensorProto.INT64
+    ) -> Any:
         """Decide about a parameter, and put it where this opset keeps it: in an attribute, or in an input.
 
         Args:
@@ -202,8 +208,8 @@ class Site(ABC):
         if i is not None and self.wants(i):  # written as an operand
             value = options()
             if value is not None:
-                shaped = np.asarray([value] if self.op_type == "TopK" else value, np_dtype(dtype))
-                self.operand(i, shaped.shape, array=shaped)
+                array = np.asarray([value] if self.op_type == "TopK" else value, np_dtype(dtype))
+                self.operand(i, array.shape, array=array)
             return default if value is None else value
         value = self.decide(name, options, default)
         if value is None:
@@ -254,7 +260,13 @@ class Site(ABC):
             raise Invalid(f"{self.op_type} without {name}")
         if not -rank <= value < rank:
             raise Invalid(f"{self.op_type}: axis {value} of {rank} dims")
-        if signed and value >= 0 and name in self.attributes and self.schema.since_version >= 11 and self.choices.chance(4):
+        if (
+            signed
+            and value >= 0
+            and name in self.attributes
+            and self.schema.since_version >= 11
+            and self.choices.chance(4)
+        ):
             self.attributes[name] = value - rank
         return value % rank
 

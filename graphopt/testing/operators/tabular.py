@@ -17,13 +17,9 @@ DOMAIN = "ai.onnx.ml"
 _POST = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"]
 
 
-def _random(s: Site) -> np.random.Generator:
-    return np.random.default_rng(s.choices.integer(0, 999))
-
-
 def _quarters(s: Site, n: int) -> list[float]:
     """Numbers for an attribute, none of them 0."""
-    random = _random(s)
+    random = s.random()
     return (random.integers(1, 9, n) * random.choice([-1, 1], n) / 4).tolist()
 
 
@@ -41,7 +37,7 @@ def extract(s: Site) -> None:
     s.operand(0, s.new_shape(0, 1, 3, empty=False))
     x = s.shape(0) or (1,)
     n = s.choices.integer(1, 3)
-    s.operand(1, (n,), array=_random(s).integers(0, x[-1], n))
+    s.operand(1, (n,), array=s.random().integers(0, x[-1], n))
 
 
 @operands("Binarizer", domain=DOMAIN, ranks={0: (1, 3)}, carries=(0,))
@@ -71,10 +67,10 @@ def impute(s: Site) -> None:
     if s.dtype(0) in (TensorProto.FLOAT, TensorProto.DOUBLE):
         s.attributes.update(imputed_value_floats=_quarters(s, n), replaced_value_float=s.choices.one([0.25, 1.0]))
     else:
-        s.attributes.update(imputed_value_int64s=_random(s).integers(-9, 9, n).tolist(), replaced_value_int64=1)
+        s.attributes.update(imputed_value_int64s=s.random().integers(-9, 9, n).tolist(), replaced_value_int64=1)
 
 
-@operands("FeatureVectorizer", domain=DOMAIN, ranks={i: (2, 2) for i in range(4)})
+@operands("FeatureVectorizer", domain=DOMAIN, ranks=dict.fromkeys(range(4), (2, 2)))
 def vectorize(s: Site) -> None:
     rows = s.choices.integer(1, 3)
     sizes = [s.choices.integer(1, 3) for _ in range(s.count)]
@@ -83,7 +79,9 @@ def vectorize(s: Site) -> None:
     s.attributes["inputdimensions"] = sizes
 
 
-@operands("OneHotEncoder", domain=DOMAIN, dtypes={0: frozenset({TensorProto.INT64, TensorProto.STRING, TensorProto.FLOAT})})
+@operands(
+    "OneHotEncoder", domain=DOMAIN, dtypes={0: frozenset({TensorProto.INT64, TensorProto.STRING, TensorProto.FLOAT})}
+)
 def one_hot(s: Site) -> None:
     text = s.dtype(0) == TensorProto.STRING
     s.operand(0, s.new_shape(0, 1, 2, empty=False), "whole")
@@ -130,9 +128,15 @@ def linear_regressor(s: Site) -> None:
 def linear_classifier(s: Site) -> None:
     n = _table(s)[1]
     classes = s.choices.integer(2, 4)
-    labels = {"classlabels_ints": [7, 5, 6, 9][:classes]} if s.choices.integer(0, 1) else {"classlabels_strings": list("dabc")[:classes]}
+    if s.choices.integer(0, 1):
+        s.attributes["classlabels_ints"] = [7, 5, 6, 9][:classes]
+    else:
+        s.attributes["classlabels_strings"] = list("dabc")[:classes]
     rows = classes if classes > 2 or s.choices.integer(0, 1) else 1
-    s.attributes.update(coefficients=_quarters(s, n * rows), intercepts=[q + k / 64 for k, q in enumerate(_quarters(s, rows))], **labels)
+    s.attributes["coefficients"] = _quarters(s, n * rows)
+    s.attributes["intercepts"] = [
+        q + k / 64 for k, q in enumerate(_quarters(s, rows))
+    ]  # no two classes come out the same
     s.text("post_transform", _POST if rows > 1 else ["NONE"], "NONE")
 
 
@@ -158,7 +162,9 @@ def svm_classifier(s: Site) -> None:
     )  # fmt: skip
 
 
-@operands("TreeEnsemble", domain=DOMAIN, ranks={0: (2, 2)}, dtypes={0: frozenset({TensorProto.FLOAT, TensorProto.DOUBLE})})
+@operands(
+    "TreeEnsemble", domain=DOMAIN, ranks={0: (2, 2)}, dtypes={0: frozenset({TensorProto.FLOAT, TensorProto.DOUBLE})}
+)
 def trees(s: Site) -> None:
     """Trees of one question and two answers each."""
     n = _table(s)[1]

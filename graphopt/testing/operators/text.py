@@ -12,6 +12,7 @@ from graphopt.testing.operators.elementwise import broadcasting
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Site
 
+
 @operands("StringConcat", carries=(0, 1))
 def string_concat(s: Site) -> None:
     broadcasting(s, [0, 1])
@@ -55,7 +56,7 @@ def tf_idf(s: Site) -> None:
     """Over the vocabulary 1, 2, 3; (1, 2), (2, 3)."""
     text = s.dtype(0) == TensorProto.STRING
     shape = s.choices.one([(6,), (2, 4)])
-    numbers = np.random.default_rng(s.choices.integer(0, 999)).integers(1, 5, shape)
+    numbers = s.random().integers(1, 5, shape)
     s.operand(0, shape, array=np.vectorize(str, otypes=[object])(numbers) if text else numbers)
     vocabulary = [1, 2, 3, 1, 2, 2, 3]
     least = s.choices.integer(1, 2)

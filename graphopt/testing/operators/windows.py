@@ -51,12 +51,14 @@ def conv(s: Site) -> None:
 
 
 def convolution(s: Site, weights: int, bias: int | None) -> Shape:
-    """Operands and parameters of a convolution of the first operand, whose weights and bias stand there; the shape of its weights."""
+    """A convolution of the first operand, whose weights and bias stand at these places; the shape of its weights."""
     x = _image(s)
     w = s.shape(weights)
     channels = x[1]
     if w is None:
-        group = s.parameter("group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1)
+        group = s.parameter(
+            "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
+        )
         kernel = (1,) * (len(x) - 2) if s.choices.chance(3) else _kernel(s, x)
         w = (group * s.choices.integer(1, 3), channels // group, *kernel)
         s.operand(weights, w)
@@ -78,7 +80,9 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
 def conv_transpose(s: Site) -> None:
     x = _image(s)
     channels = x[1]
-    group = s.parameter("group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1)
+    group = s.parameter(
+        "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
+    )
     w = (channels, s.choices.integer(1, 3), *_kernel(s, x, 2))
     s.operand(1, w)
     w = s.shape(1) or w

@@ -7,6 +7,8 @@ that are equal for all functions are equal for the one that was meant.
 from __future__ import annotations
 
 import functools
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,10 @@ import numpy as np
 
 from graphopt.exec.backends.exact import Algebra, ExactBackend, NotExact, symbolic
 from graphopt.exec.kernels.dtypes import is_float
+
+
+class TimeIsUp(NotExact):
+    """A proof took longer than it may."""
 
 
 class FormulaBackend(ExactBackend):
@@ -61,9 +67,12 @@ def mapped(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
     return np.array([*(function(e) for e in x.reshape(-1)), None], object)[:-1].reshape(x.shape)
 
 
-@functools.cache
-def terms() -> FormulaBackend:
-    """SymPy's formulas, as `graphopt.exec.backends.exact.symbolic` has them."""
+def terms(deadline: float = math.inf) -> FormulaBackend:
+    """SymPy's formulas, as `graphopt.exec.backends.exact.symbolic` has them.
+
+    Args:
+        deadline: when to give up, as `time.monotonic` tells it; SymPy may be slow to see which of two formulas is larger.
+    """
     import sympy
     from sympy.logic.boolalg import Boolean, BooleanAtom
 
@@ -85,11 +94,20 @@ def terms() -> FormulaBackend:
             return sympy.ITE(condition, a, b)
         return sympy.Piecewise((a, condition), (b, True))
 
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def apply(*elements: Any) -> Any:
+            if time.monotonic() > deadline:
+                raise TimeIsUp("SymPy takes too long")
+            return function(*elements)
+
+        return apply
+
     base = symbolic().algebra
     functions: dict[str, Callable[..., Any]] = {
         **base.functions, "truth": is_truth, "unknown": unknown, "equal": equal, "choose": choose,
         "rint": functools.partial(unknown, "round"),
     }  # fmt: skip
+    functions |= {name: timed(functions[name]) for name in ("maximum", "minimum", "choose")}
     return FormulaBackend(Algebra(base.name, base.number, functions))
 
 

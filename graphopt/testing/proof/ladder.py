@@ -11,7 +11,7 @@ from onnx import printer
 from graphopt.rewrite import Rule
 from graphopt.testing.proof.rungs import NO_ANSWER, RUNGS, Counterexample, Proved, refute
 from graphopt.testing.proof.sides import Sides, sides_of
-from graphopt.testing.proof.specimens import Specimen, specimens
+from graphopt.testing.proof.specimens import Specimen, chosen, specimens
 
 #: From the lowest to the highest.
 ORDER = ("refuted", "no instance", "tested", "smt", "finite field", "normal form", "structural")
@@ -88,25 +88,51 @@ class _Findings:
     remarks: dict[str, None] = field(default_factory=dict)
     refuted: str = ""
 
+    def note(self, specimen: Specimen, rung: str) -> None:
+        """A specimen and the rung that it reached."""
+        self.rungs.append(rung)
+        self.lines.append(f"variant {specimen.variant}: {specimen.shapes}: {rung}")
 
-def prove(rule: Rule, each: int = 2) -> Proof:
+    def refute(self, specimen: Specimen, answer: Counterexample) -> None:
+        """A specimen that shows that the rule is wrong."""
+        self.note(specimen, "refuted")
+        self.refuted = f"{answer}\n{printer.to_text(specimen.model)}"
+
+
+def prove(rule: Rule, each: int | None = None) -> Proof:
     """The rung of the proof ladder that a rule reaches.
 
     What is claimed is small: on models of fixed sizes in which the rule fires, `each` for every variant of it, both sides are
     equal over the real numbers, not in floats, wherever both are defined; for all values of the inputs, with constants and
-    attributes as they were drawn.
+    attributes as they were drawn. A counterexample is looked for on many more.
+
+    Args:
+        each: None: four for a rule of one variant, two for one of many.
     """
-    drawn = specimens(rule, each)
-    variants = len({s.variant for s in drawn}), len(rule.variants)
+    drawn = specimens(rule)
+    variants = sum(map(bool, drawn)), len(drawn)
+    count = each or max(4 - len(drawn) // 2, 2)
     found = _Findings()
-    for specimen in drawn:
-        _climb(specimen, found)
-        if found.refuted:
-            break
+    for mine in drawn:
+        ready = [(s, sides_of(s)) for s in mine]
+        for specimen, sides in ready:
+            answer = None if sides is None else refute(sides)
+            if answer is not None:
+                found.refute(specimen, answer)
+                return _proof(rule, found, variants)
+        best = chosen(mine, count)
+        for specimen, sides in ready:
+            if any(specimen is s for s in best):
+                _climb(specimen, sides, found)
+                if found.refuted:
+                    return _proof(rule, found, variants)
+    return _proof(rule, found, variants)
+
+
+def _proof(rule: Rule, found: _Findings, variants: tuple[int, int]) -> Proof:
     rung = min(found.rungs, key=ORDER.index, default="no instance")
-    return Proof(
-        rule.name, rung, tuple(found.lines), variants, found.tolerance, tuple(sorted(found.remarks)), found.refuted
-    )
+    remarks = tuple(sorted(found.remarks))
+    return Proof(rule.name, rung, tuple(found.lines), variants, found.tolerance, remarks, found.refuted)
 
 
 def catalogue(rules: Iterable[Rule]) -> dict[str, Proof]:
@@ -114,18 +140,17 @@ def catalogue(rules: Iterable[Rule]) -> dict[str, Proof]:
     return {r.name: prove(r) for r in rules}
 
 
-def _climb(specimen: Specimen, found: _Findings) -> None:
-    """Refute a specimen, or prove it by the first rung that does."""
-    sides = sides_of(specimen)
-    rung, answer = "tested", None if sides is None else refute(sides)
+def _climb(specimen: Specimen, sides: Sides | None, found: _Findings) -> None:
+    """Prove a specimen by the first rung that does."""
     if sides is None:
         found.remarks["an operator has no kernel"] = None
-    elif answer is None:
-        rung, answer = _proved(sides, found)
+        found.note(specimen, "tested")
+        return
+    rung, answer = _proved(sides, found)
     if answer is not None:
-        rung, found.refuted = "refuted", f"{answer}\n{printer.to_text(specimen.model)}"
-    found.rungs.append(rung)
-    found.lines.append(f"variant {specimen.variant}: {specimen.shapes}: {rung}")
+        found.refute(specimen, answer)
+    else:
+        found.note(specimen, rung)
 
 
 def _proved(sides: Sides, found: _Findings) -> tuple[str, Counterexample | None]:

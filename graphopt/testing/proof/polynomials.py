@@ -20,16 +20,13 @@ from typing import Any
 import numpy as np
 
 from graphopt.exec.backends.exact import NotExact
+from graphopt.testing.proof.formulas import TimeIsUp
 from graphopt.testing.proof.rough import Rough
 
 #: Powers of atoms, by the atoms' numbers, in order.
 Monomial = tuple[tuple[int, Any], ...]
 Polynomial = dict[Monomial, Any]
 ONE: Monomial = ()
-
-
-class TimeIsUp(NotExact):
-    """A proof took longer than it may."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,6 @@ _DRAWS: tuple[Callable[[np.random.Generator, np.ndarray], np.ndarray], ...] = (
 def differs_at(s: Sides, point: dict[str, Any]) -> Counterexample | None:
     """Whether the sides differ at a point; elements count that are numbers before."""
 
-
     def make(kind: str, name: str, array: np.ndarray) -> np.ndarray:
         return mapped(number, _objects(point[name])) if kind == "real" else np.asarray(point[name])
 
@@ -138,7 +137,7 @@ def structural(s: Sides, seconds: float) -> Proved | None:
     """Both sides give equal formulas as they come."""
     import sympy
 
-    xp = terms()
+    xp = terms(time.monotonic() + seconds)
 
     def make(kind: str, name: str, array: np.ndarray) -> np.ndarray:
         whole = {"integer": True} if kind == "whole" else {"real": True}
@@ -254,7 +253,7 @@ def smt(s: Sides, seconds: float) -> Proved | Counterexample | None:
 Rung = Callable[[Sides, float], "Proved | Counterexample | None"]
 #: The rungs above "tested", the first one first: its name, how to reach it, and about how many seconds a specimen may take.
 RUNGS: tuple[tuple[str, Rung, float], ...] = (
-    ("structural", structural, 5.0),
+    ("structural", structural, 2.0),
     ("structural", for_all_sizes, 5.0),
     ("normal form", normal_form, 5.0),
     ("finite field", finite_field, 5.0),

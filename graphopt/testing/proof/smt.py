@@ -86,7 +86,7 @@ class Formulas:
             "less": lambda a, b: Condition(a < b), "greater": lambda a, b: Condition(a > b),
             "less_equal": lambda a, b: Condition(a <= b), "greater_equal": lambda a, b: Condition(a >= b),
             "equal": self._equal, "logical_not": lambda a: ~a if isinstance(a, Condition) else not a,
-            "choose": self._choose, "truth": lambda e: isinstance(e, (bool, np.bool_, Condition)),
+            "choose": self._choose, "truth": self._is_truth,
             "unknown": lambda name, *elements: self._unknown(name)(*elements),
             "isnan": lambda a: False, "isinf": lambda a: False,
         }  # fmt: skip
@@ -161,15 +161,25 @@ class Formulas:
         return self.z3.If(a <= b, a, b)
 
     def _equal(self, a: Any, b: Any) -> Condition:
-        a, b = (e.holds if isinstance(e, Condition) else e for e in (a, b))
-        return Condition(a == b if not isinstance(a, (bool, np.bool_)) else b == bool(a))
+        if self._is_truth(a) or self._is_truth(b):
+            a, b = self._holds(a), self._holds(b)
+        return Condition(a == b)
 
     def _choose(self, condition: Any, a: Any, b: Any) -> Any:
         if isinstance(condition, (bool, np.bool_)):
             return a if condition else b
-        if not isinstance(condition, Condition) or any(isinstance(e, (bool, float, Condition)) for e in (a, b)):
-            raise NotExact("a choice of other things than numbers")
+        if not isinstance(condition, Condition) or isinstance(a, float) or isinstance(b, float):
+            raise NotExact("a choice of other things than numbers and truth values")
+        if self._is_truth(a) and self._is_truth(b):
+            return Condition(self.z3.If(condition.holds, self._holds(a), self._holds(b)))
         return self.z3.If(condition.holds, a, b)
+
+    @staticmethod
+    def _is_truth(e: Any) -> bool:
+        return isinstance(e, (bool, np.bool_, Condition))
+
+    def _holds(self, e: Any) -> Any:
+        return e.holds if isinstance(e, Condition) else self.z3.BoolVal(bool(e))
 
     # ---------------------------------------------------------------------------------------------------- proofs
     def differ(
@@ -190,9 +200,8 @@ class Formulas:
 
     def _apart(self, a: Any, b: Any, tolerance: float) -> Any:
         z3 = self.z3
-        if isinstance(a, (bool, np.bool_, Condition)) or isinstance(b, (bool, np.bool_, Condition)):
-            a, b = (e.holds if isinstance(e, Condition) else z3.BoolVal(bool(e)) for e in (a, b))
-            return a != b
+        if self._is_truth(a) or self._is_truth(b):
+            return self._holds(a) != self._holds(b)
         if isinstance(a, float) or isinstance(b, float):
             return z3.BoolVal(not (isinstance(a, float) and isinstance(b, float) and a == b))
         if not tolerance:

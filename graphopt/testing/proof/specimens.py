@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from graphopt.errors import GraphoptError
 from graphopt.rewrite import Rule
@@ -28,12 +28,16 @@ from graphopt.testing.signature import DTYPES
 T = TypeVar("T")
 #: Numbers that arithmetic keeps exact, so that what a rule folds is not rounded.
 _STYLES = ("binary", "whole", "plain")
-#: Models drawn for a variant at most, and those in which the rule fires after which the smallest are taken.
-_ATTEMPTS, _ENOUGH = 60, 6
+#: Models drawn for a variant at most.
+_ATTEMPTS = 60
+#: Models wanted in which a rule fires, all its variants together, and for each of these at least.
+_WANTED, _AT_LEAST = 24, 4
 #: Models drawn where the rule fired on none of the first ones.
 _MORE_ATTEMPTS = 240
 #: Elements of all inputs and outputs of a specimen together: more take too long to compute with in formulas.
-_LARGEST = 220
+_LARGEST = 160
+#: So many elements more are worth one feature that others have not.
+_WORTH = 20.0
 #: Costs from this on are those of models that say little.
 _SUITS = 2.0
 
@@ -47,8 +51,8 @@ class Specimen:
         model: before.
         rewritten: after.
         feeds: inputs.
-        outputs: shapes of the outputs.
         cost: the smaller, the better it suits.
+        features: what is special about it.
     """
 
     variant: int
@@ -56,6 +60,7 @@ class Specimen:
     rewritten: ModelProto
     feeds: dict[str, Any]
     cost: tuple[float, ...]
+    features: frozenset[str]
 
     @property
     def shapes(self) -> str:
@@ -96,29 +101,33 @@ def _no_draw(strategy: Any) -> Any:
     raise AssertionError("dice draw from no strategy")
 
 
-def specimens(rule: Rule, each: int = 2) -> list[Specimen]:
-    """Models in which a rule fires: the smallest of those that were drawn, `each` for every variant that fires at all."""
-    found: list[Specimen] = []
+def specimens(rule: Rule) -> list[list[Specimen]]:
+    """Models in which a rule fires, for each of its variants; the fewest for those that hardly ever do."""
+    wanted = max(_WANTED // len(rule.variants), _AT_LEAST)
+    found: list[list[Specimen]] = []
     for k in range(len(rule.variants)):
-        mine: dict[str, Specimen] = {}
+        mine: dict[Any, Specimen] = {}
         for attempt in range(_MORE_ATTEMPTS):
-            if mine and attempt >= _ATTEMPTS:
+            if len(mine) >= wanted or (mine and attempt >= _ATTEMPTS):
                 break
             specimen = _drawn(rule, k, f"{rule.name}/{k}/{attempt}", _STYLES[attempt % len(_STYLES)])
             if specimen is not None:
-                mine.setdefault(specimen.shapes, specimen)
-                if sum(s.cost[0] < 1 for s in mine.values()) >= _ENOUGH:
-                    break
-        found += _chosen(sorted(mine.values(), key=lambda s: s.cost), each)
+                mine.setdefault((specimen.shapes, specimen.features), specimen)
+        found.append(list(mine.values()))
     return found
 
 
-def _chosen(found: list[Specimen], count: int) -> list[Specimen]:
-    """The first ones of those that suit, of different ranks as far as there are such."""
-    found = [s for s in found if s.cost[0] < _SUITS] or found
-    by_ranks = {tuple(np.ndim(a) for a in s.feeds.values()): s for s in reversed(found)}
-    chosen = sorted(by_ranks.values(), key=lambda s: s.cost)[:count]
-    return chosen + [s for s in found if s not in chosen][: count - len(chosen)]
+def chosen(found: Sequence[Specimen], count: int) -> list[Specimen]:
+    """Some that suit, small ones that have what the others have not: ranks, inputs that are left out, attributes."""
+    left = sorted([s for s in found if s.cost[0] < _SUITS] or found, key=lambda s: s.cost)
+    taken: list[Specimen] = []
+    seen: set[str] = set()
+    while left and len(taken) < count:
+        best = min(left, key=lambda s: (s.cost[0], s.cost[1] / _WORTH - len(s.features - seen)))
+        left.remove(best)
+        taken.append(best)
+        seen |= best.features
+    return taken
 
 
 def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
@@ -133,7 +142,21 @@ def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
     if any(0 in _dims(o) for o in instance.model.graph.output):
         return None
     cost = _cost(instance.model, rewritten, feeds)
-    return Specimen(variant, instance.model, rewritten, feeds, cost) if cost[1] <= _LARGEST else None
+    if cost[1] > _LARGEST:
+        return None
+    return Specimen(variant, instance.model, rewritten, feeds, cost, _features(instance.model, feeds))
+
+
+def _features(model: ModelProto, feeds: dict[str, np.ndarray]) -> frozenset[str]:
+    """Ranks, which inputs operators have, their attributes, and the ranks of constants."""
+    found = {f"ranks {[a.ndim for a in feeds.values()]}"}
+    found.update(f"constant {len(w.dims)}" for w in model.graph.initializer)
+    for node in model.graph.node:
+        found.add(f"{node.op_type} {[bool(name) for name in node.input]}")
+        found.update(
+            f"{node.op_type} {helper.printable_attribute(a)}" for a in node.attribute if node.op_type != "Constant"
+        )
+    return frozenset(found)
 
 
 def _dims(o: ValueInfoProto) -> list[int | None]:
