@@ -26,7 +26,7 @@ from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.rewrite import Rule, op, rule
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("optimize", "verify", "bisect", "inspect", "explain", "rules", "demo")
+COMMANDS = ("optimize", "verify", "bisect", "inspect", "explain", "rules", "check-rule", "demo")
 
 
 class Result(NamedTuple):

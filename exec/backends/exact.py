@@ -29,6 +29,13 @@ class NotExact(Exception):
     """The algebra has no exact value for what was asked."""
 
 
+class ExactArray(np.ndarray[Any, np.dtype[Any]]):
+    """An array of exact elements: what is computed with one of rank 0 is an array too, where NumPy would give its element."""
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array.view(ExactArray) if array.dtype == object else array
+
+
 @dataclass(frozen=True)
 class Algebra:
     """Elements and what can be done with them beside + - * /.
@@ -74,8 +81,13 @@ class ExactBackend(NumPyBackend):
         """A value with its floats (`always`: its integers and booleans too) made exact; arrays of text stay."""
         if isinstance(value, list):
             return [self.lift(v) for v in value]
-        if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind == "O":
+        if value is None or isinstance(value, (str, dict)):
             return value
+        if not isinstance(value, (np.ndarray, np.generic)):  # an element
+            value = _alone(value)
+        if value.dtype.kind == "O":
+            text = value.size > 0 and isinstance(value.flat[0], str)
+            return value if text or isinstance(value, ExactArray) else value.view(ExactArray)
         if is_float(value.dtype) or always:
             wide = value.astype(np.float64) if is_float(value.dtype) else np.asarray(value)
             return _elementwise(lambda v: self.algebra.number(v.item() if hasattr(v, "item") else v), None)(wide)
@@ -148,6 +160,13 @@ class ExactBackend(NumPyBackend):
         return np.einsum(equation, *operands)
 
 
+def _alone(element: Any) -> np.ndarray:
+    """An element as an array of rank 0."""
+    array = np.empty((), object)
+    array[()] = element
+    return array
+
+
 class _Lowest:
     """What no element is below; all that can be done with it is to take a maximum."""
 
@@ -165,7 +184,7 @@ def _elementwise(function: Callable[..., Any], numeric: Any) -> Callable[..., An
         if numeric is not None and all(hasattr(a, "dtype") and a.dtype.kind != "O" for a in arrays):
             return numeric(*arrays)
         broadcast = np.broadcast_arrays(*[np.asarray(a, object) for a in arrays])
-        out = np.empty(broadcast[0].shape, object)
+        out = np.empty(broadcast[0].shape, object).view(ExactArray)
         flat = out.reshape(-1)
         for i, elements in enumerate(zip(*(b.reshape(-1) for b in broadcast), strict=True)):
             flat[i] = function(*elements)
@@ -203,6 +222,7 @@ def symbolic() -> ExactBackend:
         "maximum": _bounded(sympy.Max), "minimum": sympy.Min, "power": lambda a, b: a**b,
         "less": lambda a, b: sympy.Lt(a, b), "greater": lambda a, b: sympy.Gt(a, b),
         "less_equal": lambda a, b: sympy.Le(a, b), "greater_equal": lambda a, b: sympy.Ge(a, b),
+        "equal": lambda a, b: sympy.Eq(a, b), "logical_not": lambda a: sympy.Not(a),
         "choose": lambda c, a, b: sympy.Piecewise((a, c), (b, True)) if isinstance(c, sympy.Basic) else a if c else b,
         "isnan": lambda a: False, "isinf": lambda a: False,
     }  # fmt: skip
@@ -330,6 +350,13 @@ def field() -> ExactBackend:
         "maximum": _bounded(symmetric("maximum")), "minimum": symmetric("minimum"),
         "power": lambda a, b: a**b, "isnan": lambda a: False, "isinf": lambda a: False,
     }  # fmt: skip
+
+    def equal(a: Any, b: Any) -> bool:
+        if a == b:
+            return True
+        raise NotExact("whether residues are equal: those of other points may be")
+
+    functions["equal"] = equal
 
     def number(value: Any) -> Residue:
         exact = _fraction(value)

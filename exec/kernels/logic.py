@@ -24,7 +24,7 @@ def _named(name: str) -> Callable[..., Array]:
 #: Operators of the first version, which broadcast one way only before opset 7.
 _FIRST = {
     "And": infix(operator.and_),
-    "Equal": infix(operator.eq),
+    "Equal": _named("equal"),
     "Greater": _named("greater"),
     "Less": _named("less"),
     "Or": infix(operator.or_),

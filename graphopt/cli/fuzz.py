@@ -115,7 +115,7 @@ def _progress(screen: Screen, level: int, optimizer: str | None) -> Iterator[Cal
         return
     from rich.console import Console
 
-    what = f"{optimizer or 'graphopt'}, level {level}" if not optimizer else optimizer
+    what = optimizer or f"graphopt, level {level}"
     began, first, told = time.monotonic(), -1, 0.0
     with Console(file=screen.file, highlight=False, markup=False).status(what) as status:
 

@@ -217,7 +217,9 @@ class Builder:
         if v.shape is None:
             dims = [None] * np.ndim(self.arrays[v])
         if named and v.shape is not None:
-            dims = [d if isinstance(d, int) or (isinstance(d, str) and d in self.names.values()) else None for d in v.shape]
+            dims = [
+                d if isinstance(d, int) or (isinstance(d, str) and d in self.names.values()) else None for d in v.shape
+            ]
         return helper.make_tensor_value_info(v.name, v.dtype or TensorProto.FLOAT, dims)
 
     def finish(self, tidy: bool = True) -> ModelProto:

@@ -159,14 +159,11 @@ class _Loop:
 
     def _known(self, finding: Finding) -> str | None:
         """The group that a finding is counted for without another look."""
+        text = _text(finding.detail, finding.kind)
         for name, g in self.run.groups.items():
-            if (
-                g.kind == finding.kind
-                and g.shrunk >= _PER_GROUP
-                and _text(g.detail, g.kind) == _text(finding.detail, g.kind)
-            ):
-                if g.kind != "values" or set(g.features) <= set(finding.features):
-                    return name
+            same = g.kind == finding.kind and _text(g.detail, g.kind) == text and g.shrunk >= _PER_GROUP
+            if same and (g.kind != "values" or set(g.features) <= set(finding.features)):
+                return name
         return None
 
     def _shrunk(self, seed: int, example: Example, finding: Finding) -> tuple[Example, Finding]:

@@ -83,8 +83,10 @@ def _cut(example: Example, outputs: Sequence[str], cuts: set[str], values: dict[
     graph = model.graph
     kept_outputs = [o for o in source.output if o.name in outputs]
     kept_inputs = [i for i in source.input if i.name in needed]
-    for name in sorted(cuts & needed):
-        kept_inputs.append(helper.make_tensor_value_info(name, Tensor(array=values[name]).dtype, values[name].shape))
+    kept_inputs += [
+        helper.make_tensor_value_info(name, Tensor(array=values[name]).dtype, values[name].shape)
+        for name in sorted(cuts & needed)
+    ]
     for field, kept in (
         (graph.node, nodes[::-1]), (graph.output, kept_outputs), (graph.input, kept_inputs),
         (graph.initializer, [t for t in source.initializer if t.name in needed]),

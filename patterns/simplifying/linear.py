@@ -266,6 +266,8 @@ def gemm_plus_tensor(x, w, t, a: Attrs):
     yield y + t
     if not within(t.shape, y.shape):
         return "may broadcast the product up"
+    if x.dtype not in FLOATS and a["alpha"] % 1:
+        return "integers are cut off after the product is scaled, not after the sum"
     yield op.Gemm(x, w, t, **{**a, "beta": 1.0})
 
 

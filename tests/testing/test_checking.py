@@ -87,6 +87,6 @@ def test_instances_are_valid_and_hold_the_left_side() -> None:
         onnx.checker.check_model(instance.model, full_check=True)
     assert len(seen) > 30
     assert sum(apply_rule(right, i.model)[0] is not None for i in seen) > 20
-    assert len({i.model.graph.input[0].type.tensor_type.elem_type for i in seen}) > 2  # dtypes
+    assert len({i.model.graph.input[0].type.tensor_type.elem_type for i in seen if i.model.graph.input}) > 2  # dtypes
     assert any(n.op_type == "If" for i in seen for n in i.model.graph.node)  # decoys
     assert len({i.model.opset_import[0].version for i in seen}) > 2

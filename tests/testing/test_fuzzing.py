@@ -29,14 +29,14 @@ PLANTED = "tests.testing.planted_optimizers"
         (planted.lost_node, "invalid", 60),
         (planted.no_such_attribute, "invalid", 60),
         (planted.raises, "crash", 40),
-        (planted.renamed_output, "interface", 120),
+        (planted.renamed_output, "interface", 60),
         (planted.folded_default, "interface", 40),
     ],
 )
 def test_planted_mistakes_are_found_and_shrunk(
     optimizer: Callable[[ModelProto], ModelProto], kind: str, seeds: int, tmp_path: Path
 ) -> None:
-    found = fuzz(optimizer, on=["reference"], seeds=seeds, corpus=tmp_path, shrink_seconds=3)
+    found = fuzz(optimizer, on=["reference"], seeds=seeds, corpus=tmp_path, shrink_seconds=2)
     groups = [g for g in found.found.values() if g.kind == kind]
     assert groups
     smallest = min((read_example(tmp_path / g.file) for g in groups), key=lambda e: tally(e.model))

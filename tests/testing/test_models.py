@@ -17,10 +17,10 @@ from graphopt.testing.fuzzing import drawn
 from graphopt.testing.models import Example, _operators, models
 from graphopt.testing.reducing import reduced
 
-_SEEDS = 500
+_SEEDS = 250
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(models())
 def test_models_are_valid_and_run(example: Example) -> None:
     onnx.checker.check_model(example.model, full_check=True)
@@ -51,7 +51,7 @@ def test_a_seed_gives_the_same_model_each_time() -> None:
 def test_nearly_all_operators_are_drawn(many: list[Example]) -> None:
     table = {op for v in range(7, 24) for op in _operators(v, ml=False)}
     seen = {n.op_type for e in many for n in nodes_of(e.model.graph) if not n.domain}
-    assert len(seen & table) > 0.7 * len(table), sorted(table - seen)
+    assert len(seen & table) > 0.5 * len(table), sorted(table - seen)
 
 
 def test_most_models_are_finite_and_of_moderate_size(many: list[Example]) -> None:
@@ -85,7 +85,7 @@ def test_rules_fire_on_what_is_drawn(many: list[Example]) -> None:
         report = graphopt.optimize(e.model).report
         assert report is not None
         fired.update(s.rule for s in report.ledger.steps)
-    assert len(fired & set(all_rules())) > 0.4 * len(all_rules())
+    assert len(fired & set(all_rules())) > 0.25 * len(all_rules())
 
 
 def test_a_model_is_cut_down_to_what_is_wrong() -> None:
