@@ -29,14 +29,16 @@ SECONDS = 120.0
 class Killer:
     """Makes the mutants of rules and tests them, in a process of its own."""
 
-    def __init__(self, profile: str, seed: int) -> None:
+    def __init__(self, profile: str, seed: int | None) -> None:
         import dataclasses
 
         from graphopt.patterns import all_rules
         from graphopt.testing.mutation import killing
 
         self.rules = all_rules()
-        self.profile = dataclasses.replace(getattr(killing, profile.upper()), seed=seed)
+        self.profile = getattr(killing, profile.upper())
+        if seed is not None:
+            self.profile = dataclasses.replace(self.profile, seed=seed)
         self._made: dict[str, list[Any]] = {}
         self._pools: dict[str, Any] = {}
 
@@ -126,7 +128,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="test survivors of the cache again")
     parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--profile", choices=("brief", "thorough"), default="thorough")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="of the first model (default: the profile's)")
     parser.add_argument("--survivors", action="store_true", help="show those that are listed, too")
     parser.add_argument("--goal", type=float, default=0.98)
     args = parser.parse_args()
@@ -138,7 +140,7 @@ def main() -> int:
         n for n, r in all_rules().items()
         if any(fnmatch.fnmatchcase(n, p) for p in args.rules) and args.family in (None, r.family)
     ]  # fmt: skip
-    known = known_of(json.loads(KNOWN.read_text(encoding="utf-8"))) if KNOWN.exists() else []
+    known = known_of(json.loads(KNOWN.read_text(encoding="utf-8"))) if KNOWN.exists() else {}
     told = list(results(args, names))
     table = tally([(r["family"], r["rule"], r["what"], bool(r["how"])) for r in told], known)
     for family in sorted(table, key=lambda f: (not f, f)):
@@ -158,9 +160,9 @@ def main() -> int:
     for r in told:
         if r["how"]:
             continue
-        listed = next((k for k in known if k.matches(r["rule"], r["what"])), None)
+        listed = known.get((r["rule"], r["what"]))
         if listed is None or args.survivors:
-            seen = listed.reason if listed else r["why"] or f"fired {r['fired']} times on {r['drawn']} models"
+            seen = listed or r["why"] or f"fired {r['fired']} times on {r['drawn']} models"
             print(f"{r['rule']}, line {r['line']}: {r['what']}\n    {seen}")
     total = table.get("")
     return int(total is None or total.rate < args.goal or total.new > 0)

@@ -213,7 +213,7 @@ class Builder:
         """What a declaration says of a value: its dtype and rank, of its dims those that inference knows."""
         if v.type is not None:
             return ValueInfoProto(name=v.name, type=v.type)
-        dims = [d if isinstance(d, int) and not isinstance(d, bool) else None for d in v.shape or ()]
+        dims: list[Any] = [d if isinstance(d, int) and not isinstance(d, bool) else None for d in v.shape or ()]
         if v.shape is None:
             dims = [None] * np.ndim(self.arrays[v])
         if named and v.shape is not None:

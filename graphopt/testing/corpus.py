@@ -102,9 +102,10 @@ class Corpus:
         name = re.sub(r"[^\w.-]+", "-", name)
         path = self.folder / f"{name}.onnx"
         onnx.save(example.model, path)
-        feeds = {n: _savable(a) for n, a in example.feeds.items()}
+        feeds: dict[str, Any] = {n: _savable(a) for n, a in example.feeds.items()}
+        feeds[_FINITE] = np.array(example.finite)
         with open(path.with_suffix(".npz"), "wb") as f:
-            np.savez(f, **feeds, **{_FINITE: np.array(example.finite)})
+            np.savez(f, **feeds)
         command = shlex.join(["graphopt", "fuzz", "--replay", str(path), *options])
         path.with_suffix(".txt").write_text(f"{story}\n\n{command}\n")
         return path.name

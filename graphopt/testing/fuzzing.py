@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.database import InMemoryExampleDatabase
-from hypothesis.errors import HypothesisException
 from onnx import printer
 
-from graphopt.testing.builder import Invalid
 from graphopt.testing.corpus import Corpus, Group, Run, tally
 from graphopt.testing.examining import Examiner, Finding, Optimizer, Outcome, RemoteExaminer
 from graphopt.testing.models import Example, models
 from graphopt.testing.reducing import reduced
+from graphopt.testing.seeds import Seeded
 
-#: Bytes that a seed is stretched to; models that would need more count as invalid.
-_BYTES = 8192
 #: So many of a group are shrunk, in case that they are not the same mistake after all.
 _PER_GROUP = 3
 #: After so many a call has half the time for each of the next, then a third...
@@ -186,20 +181,12 @@ class _Loop:
                 best[0] = (_size(smaller), smaller, now)
             return True
 
-        @settings(
-            phases=[Phase.reuse, Phase.shrink], database=InMemoryExampleDatabase(), deadline=None, print_blob=False,
-            report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
-        @given(models(self.nodes))
         def test(smaller: Example) -> None:
             if still(smaller):
                 raise _Found
 
-        for attempt in (lambda: test.hypothesis.fuzz_one_input(_stretched(seed)), test):  # type: ignore[attr-defined]
-            try:
-                attempt()
-            except (_Found, _Enough, Invalid, HypothesisException):
-                continue
+        with contextlib.suppress(_Found, _Enough):
+            _seeded(self.nodes).shrink(seed, test, _Found)
         until += self.shrink_seconds / 4
         with contextlib.suppress(_Enough):
             reduced(best[0][1], still)
@@ -215,33 +202,12 @@ class _Loop:
 
 def drawn(seed: int, nodes: int = 12) -> Example | None:
     """The model of a seed; None where there is none."""
-    _DRAWN.clear()
-    try:
-        _draw(nodes)(_stretched(seed))
-    except Invalid:
-        return None
-    return _DRAWN.pop() if _DRAWN else None
+    return _seeded(nodes)(seed)
 
 
-_DRAWN: list[Example] = []
-_TESTS: dict[int, Any] = {}
-
-
-def _draw(nodes: int) -> Any:
-    """What turns bytes into a model, made once."""
-    if nodes not in _TESTS:
-
-        @settings(database=None, deadline=None)
-        @given(models(nodes))
-        def collect(example: Example) -> None:
-            _DRAWN.append(example)
-
-        _TESTS[nodes] = collect.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
-    return _TESTS[nodes]
-
-
-def _stretched(seed: int) -> bytes:
-    return random.Random(seed).randbytes(_BYTES)
+@cache
+def _seeded(nodes: int) -> Seeded[Example]:
+    return Seeded(models(nodes))
 
 
 def _size(example: Example) -> tuple[int, int, int]:

@@ -78,7 +78,7 @@ def _instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str | N
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
         if choices.chance(2):
             builder.names[size] = name
-    builder.vague = choices.chance(12)
+    builder.vague = choices.chance(8)
     special = rule.exact and style is None and choices.chance(3)
     style = style or choices.weighted(_STYLES)
     left = LeftSide(builder, rule, variant, style, special)

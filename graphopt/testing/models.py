@@ -12,10 +12,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto
 
-from graphopt.ir import Node, Value, op_schema
+from graphopt.ir import Node, Value
 from graphopt.patterns import all_rules
 from graphopt.rewrite import Rule
 from graphopt.rewrite.rule import Variant
@@ -24,14 +25,15 @@ from graphopt.testing.builder import Invalid
 from graphopt.testing.choices import Choices, Draw
 from graphopt.testing.operators import known_operators, operands_of
 from graphopt.testing.pool import ModelBuilder, PoolLeftSide, PoolSite, moderate
+from graphopt.testing.schemas import schema_of
 from graphopt.testing.signature import exists, newest_opset
 from graphopt.testing.values import array
 
 _LOWEST_OPSET = 7
 #: Opsets by how often they are drawn; the first ones are what exporters write.
 _USUAL = (17, 18, 20, 13, 21, 11, 14, 16)
-_ML_VERSION = 5
-_ML = "ai.onnx.ml"
+#: Other domains that a model may import, with their versions.
+_DOMAINS = {"ai.onnx.ml": 5, "com.microsoft": 1}
 #: What real models consist of, beside the table's full breadth.
 _COMMON = (
     "Add Mul Sub Div Relu Identity Cast MatMul Gemm Reshape Transpose Concat Slice Gather Squeeze Unsqueeze Split Where "
@@ -84,8 +86,11 @@ def models(draw: Draw, nodes: int = 12, rules: bool = True) -> Example:
     b = _begin(choices)
     while len(b.graph) < nodes and draw(_steps(b, rules)):
         pass
-    _end(b)
-    model = b.finish(tidy=not choices.chance(6))
+    try:
+        _end(b)
+        model = b.finish(tidy=not choices.chance(6))
+    except Invalid:
+        reject()
     computed = [a for v, a in b.arrays.items() if v.name in b.feeds or (v.node is not None and v.node.op != "Constant")]
     finite = all(map(moderate, computed))
     return Example(model, b.feeds, finite)
@@ -94,7 +99,9 @@ def models(draw: Draw, nodes: int = 12, rules: bool = True) -> Example:
 def _begin(choices: Choices) -> ModelBuilder:
     versions = range(_LOWEST_OPSET, newest_opset() + 1)
     opset = choices.weighted([(4, v) for v in _USUAL if v in versions] + [(1, v) for v in versions if v not in _USUAL])
-    b = ModelBuilder(choices, opset, {_ML: _ML_VERSION} if choices.chance(10) else None, wild=choices.chance(12))
+    domain = choices.weighted(((12, None), *((1, d) for d in _DOMAINS)))
+    domains = {domain: _DOMAINS[domain]} if domain is not None else None
+    b = ModelBuilder(choices, opset, domains, wild=choices.chance(12))
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
         if choices.chance(2):
             b.names[size] = name
@@ -137,14 +144,14 @@ def _step(b: ModelBuilder, rules: bool = True, depth: int = 0) -> None:
 
 # ------------------------------------------------------------------------------------------------------------ steps
 @cache
-def _operators(opset: int, ml: bool) -> list[str]:
-    """Operators of the table that exist, and give the same each time they are asked."""
+def _operators(opset: int, domain: str = "") -> list[str]:
+    """Operators of a domain in the table that exist, and give the same each time they are asked."""
     out = []
     for key in known_operators():
-        domain, _, op_type = key.rpartition("::")
-        if domain not in ("", _ML) or (domain and not ml):
+        domain_of, _, op_type = key.rpartition("::")
+        if domain_of != domain:
             continue
-        schema = op_schema(op_type, _ML_VERSION if domain else opset, domain)
+        schema = schema_of(op_type, _DOMAINS.get(domain, opset), domain)
         if schema is not None and not schema.deprecated and not schema.random and not schema.has_subgraphs:
             out.append(key)
     return out
@@ -152,11 +159,10 @@ def _operators(opset: int, ml: bool) -> list[str]:
 
 def _operator(b: ModelBuilder, key: str | None = None) -> list[Value]:
     """Any operator of the table."""
-    ml = _ML in b.model.opsets
-    options = _operators(b.model.opsets[""], ml)
-    if key is None and ml and b.choices.chance(3):
-        options = [o for o in options if o.startswith(_ML)] or options
-    key = key or b.choices.one(options)
+    if key is None:
+        others = [d for d in b.model.opsets if d]
+        domain = others[0] if others and b.choices.chance(3) else ""
+        key = b.choices.one(_operators(b.model.opsets[""], domain))
     domain, _, op_type = key.rpartition("::")
     known = operands_of(key)
     assert known is not None
@@ -167,7 +173,7 @@ def _operator(b: ModelBuilder, key: str | None = None) -> list[Value]:
 
 def _common(b: ModelBuilder) -> list[Value]:
     """An operator that real models are full of."""
-    return _operator(b, b.choices.one([op for op in _COMMON if op in _operators(b.model.opsets[""], False)]))
+    return _operator(b, b.choices.one([op for op in _COMMON if op in _operators(b.model.opsets[""])]))
 
 
 def _again(b: ModelBuilder) -> list[Value]:

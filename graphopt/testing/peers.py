@@ -10,7 +10,8 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from graphopt.errors import MissingDependencyError
+from graphopt.errors import MissingDependencyError, UnsupportedError
+from graphopt.exec.executors.onnxruntime import OnnxRuntime
 
 
 def _package(name: str) -> Any:
@@ -24,22 +25,22 @@ def _package(name: str) -> Any:
 def onnxsim(model: ModelProto) -> ModelProto:
     """onnx-simplifier, without its own comparison on random inputs."""
     simplified, _ = _package("onnxsim").simplify(model, check_n=0)
-    return simplified  # type: ignore[no-any-return]
+    return simplified
 
 
 def onnxslim(model: ModelProto) -> ModelProto:
     """OnnxSlim."""
-    return _package("onnxslim").slim(model)  # type: ignore[no-any-return]
+    return _package("onnxslim").slim(model)
 
 
 def onnxoptimizer(model: ModelProto) -> ModelProto:
     """onnxoptimizer with its default passes."""
-    return _package("onnxoptimizer").optimize(model)  # type: ignore[no-any-return]
+    return _package("onnxoptimizer").optimize(model)
 
 
 def onnxscript(model: ModelProto) -> ModelProto:
     """onnxscript's optimizer."""
-    return _package("onnxscript.optimizer").optimize(model)  # type: ignore[no-any-return]
+    return _package("onnxscript.optimizer").optimize(model)
 
 
 def onnxruntime_basic(model: ModelProto) -> ModelProto:
@@ -58,6 +59,10 @@ def _onnxruntime(model: ModelProto, level: str) -> ModelProto:
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    try:
+        OnnxRuntime(model.SerializeToString())
+    except Exception as e:
+        raise UnsupportedError(f"onnxruntime does not run it unoptimized either: {e}") from e
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(path)

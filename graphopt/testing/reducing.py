@@ -91,8 +91,8 @@ def _cut(example: Example, outputs: Sequence[str], cuts: set[str], values: dict[
         (graph.node, nodes[::-1]), (graph.output, kept_outputs), (graph.input, kept_inputs),
         (graph.initializer, [t for t in source.initializer if t.name in needed]),
     ):  # fmt: skip
-        del field[:]  # type: ignore[attr-defined]
-        field.extend(kept)  # type: ignore[attr-defined]
+        del field[:]
+        field.extend(kept)
     feeds: dict[str, Any] = {i.name: example.feeds.get(i.name, values.get(i.name)) for i in graph.input}
     return Example(model, feeds, example.finite)
 

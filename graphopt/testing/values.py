@@ -44,7 +44,7 @@ def tensors(
         shape: of the array.
         style: "plain": multiples of 1/4 up to 2 (integers: up to 4, with a sign where there is one); "positive": the same,
             above 0; "fraction": between 0 and 1; "small": around 1e-3; "large": around 100 (integers of 16 bits and fewer: the
-            smallest and the largest are among them); "whole": integers; "binary":
+            smallest and the largest are among them, as now and then in "plain"); "whole": integers; "binary":
             powers of two; "distinct": multiples of 1/4 (integers: of 1), no two the same as far as the dtype has so many.
         special: NaN, infinities and both zeros may be among them.
         numbers: some elements are these.
@@ -70,7 +70,10 @@ def array(
     if wanted == np.bool_:
         return rng.integers(0, 2, shape).astype(bool)
     if wanted.kind in "iu" or wanted.name.startswith(("int", "uint")):
-        return _integers(rng, wanted, shape, style)
+        few = size and wanted.itemsize <= 2  # those of more bits are sizes, and some kernels die of their overflow
+        return _integers(
+            rng, wanted, shape, style, bool(few and (style == "large" or (style == "plain" and choices.chance(4))))
+        )
     if style == "distinct":
         return _distinct(rng, wanted, shape)
     quarters = rng.integers(1, 9, shape) / 4
@@ -100,7 +103,9 @@ def _distinct(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, 
     return ((rng.permutation(size) - size // 2) / 4).reshape(shape).astype(dtype)
 
 
-def _integers(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, ...], style: str) -> np.ndarray:
+def _integers(
+    rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, ...], style: str, ends: bool
+) -> np.ndarray:
     info: Any = ml_dtypes.iinfo(dtype)
     low = 1 if style in ("positive", "fraction") else max(-4, int(info.min))
     size = math.prod(shape)
@@ -108,10 +113,7 @@ def _integers(rng: np.random.Generator, dtype: np.dtype[Any], shape: tuple[int, 
         start = max(int(info.min), min(-(size // 2), int(info.max) - size))
         return (rng.permutation(size) + start).reshape(shape).astype(dtype)
     values = rng.integers(low, min(5, int(info.max)) + 1, shape)
-    if (
-        style == "large" and size and dtype.itemsize <= 2
-    ):  # larger ones are sizes, and some kernels die of their overflow
-        values.flat[rng.integers(0, size, (size + 1) // 2)] = rng.choice(
-            [int(info.min), int(info.max)], (size + 1) // 2
-        )
+    if ends:
+        n = (size + 1) // 2
+        values.flat[rng.integers(0, size, n)] = rng.choice([int(info.min), int(info.max)], n)
     return values.astype(dtype)

@@ -104,7 +104,7 @@ def average_of_sum(x, c: Const, a: Attrs):
 
 def _per_channel(k: Any, x: Any) -> np.ndarray | None:
     """A constant beside `x` as one finite number per channel; None where it is none, or broadcasts `x` up."""
-    if x.rank is None or (k.size > 1 and not same_dims(x.shape[1], k.size)):
+    if x.rank is None or x.rank < 2 or (k.size > 1 and not same_dims(x.shape[1], k.size)):
         return None
     f = along(k, 1, x.rank, k.size)
     return f if f is not None and finite(f) else None

@@ -156,6 +156,14 @@ def test_peers_optimize(peer: str) -> None:
     assert len(getattr(peers, peer)(example.model).graph.node) == 1
 
 
+def test_a_model_that_a_peer_cannot_run_at_all_is_no_finding() -> None:
+    pytest.importorskip("onnxruntime")
+    example = _model("y = Conv (x, x)", "double[1,1,2] x", "double[1,1,N] y")
+    example.feeds["x"] = np.ones((1, 1, 2))
+    outcome = Examiner(peers.onnxruntime_basic, on=["onnxruntime"])(example)
+    assert outcome.finding is None and not outcome.compared
+
+
 def test_a_peer_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxslim", None)
     with pytest.raises(MissingDependencyError, match="pip install onnxslim"):

@@ -49,7 +49,7 @@ def test_a_seed_gives_the_same_model_each_time() -> None:
 
 
 def test_nearly_all_operators_are_drawn(many: list[Example]) -> None:
-    table = {op for v in range(7, 24) for op in _operators(v, ml=False)}
+    table = {op for v in range(7, 24) for op in _operators(v)}
     seen = {n.op_type for e in many for n in nodes_of(e.model.graph) if not n.domain}
     assert len(seen & table) > 0.5 * len(table), sorted(table - seen)
 

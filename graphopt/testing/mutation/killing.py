@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from onnx import ModelProto
@@ -21,7 +20,7 @@ from graphopt.testing.profiles import Profile
 EXECUTORS = ("reference", "onnxruntime")
 #: Few models for those who wait, and as many as a thorough test takes.
 BRIEF = Profile("mutants, brief", fired=48, least=5, attempts=300)
-THOROUGH = Profile("mutants", fired=200, least=8, attempts=2000)
+THOROUGH = Profile("mutants", fired=120, least=8, attempts=900, seed=1000)
 
 
 @dataclass(frozen=True)
@@ -120,42 +119,16 @@ def _how(told: str, ran: bool) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- known survivors
-@dataclass(frozen=True)
-class Known:
-    """Survivors that somebody looked at.
-
-    Attributes:
-        rules: a name, or a pattern of names.
-        what: was done to each of them, as `Mutant.what` says, or a pattern.
-        reason: starts with "equivalent:" where no test can tell, otherwise with "the test lacks:".
-    """
-
-    rules: str
-    what: str
-    reason: str
-
-    @property
-    def equivalent(self) -> bool:
-        """Whether no test can tell."""
-        return self.reason.startswith("equivalent:")
-
-    def matches(self, rule: str, what: str) -> bool:
-        """Whether this is about a mutant."""
-        return fnmatchcase(rule, self.rules) and (what == self.what or fnmatchcase(what, self.what))
+#: Why a mutant survives, by rule and what was done to it. A reason starts with "equivalent:" where no test can tell, otherwise
+#: with "the test lacks:".
+Known = Mapping[tuple[str, str], str]
 
 
-def known_of(entries: Iterable[Mapping[str, Any]]) -> list[Known]:
-    """Known survivors as they stand in a file: `rules` and `what` may be lists."""
-    return [
-        Known(rules, what, entry["reason"])
-        for entry in entries
-        for rules in _listed(entry["rules"])
-        for what in _listed(entry["what"])
-    ]
-
-
-def _listed(one: Any) -> list[str]:
-    return [one] if isinstance(one, str) else list(one)
+def known_of(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Survivors that somebody looked at, as they stand in a file: reasons, and for each what was done to which rules."""
+    return {
+        (rule, what): entry["reason"] for entry in entries for what, rules in entry["mutants"].items() for rule in rules
+    }
 
 
 @dataclass
@@ -175,18 +148,18 @@ class Tally:
         return self.killed / able if able else 1.0
 
 
-def tally(results: Sequence[tuple[str, str, str, bool]], known: Sequence[Known]) -> dict[str, Tally]:
+def tally(results: Iterable[tuple[str, str, str, bool]], known: Known) -> dict[str, Tally]:
     """Counts by family, "" for all, from (family, rule, what, whether it was killed)."""
     found: dict[str, Tally] = {}
     for family, rule, what, killed in results:
-        listed = [] if killed else [k for k in known if k.matches(rule, what)]
+        reason = known.get((rule, what), "")
         for name in ("", family):
             t = found.setdefault(name, Tally())
             t.mutants += 1
             t.killed += killed
-            t.equivalent += bool(listed and listed[0].equivalent)
-            t.lacking += bool(listed and not listed[0].equivalent)
-            t.new += not killed and not listed
+            t.equivalent += not killed and reason.startswith("equivalent:")
+            t.lacking += not killed and reason.startswith("the test lacks:")
+            t.new += not killed and not reason
     return found
 
 

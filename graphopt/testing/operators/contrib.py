@@ -169,7 +169,7 @@ def quantized_binary(s: Site) -> None:
     _with_zero_points(s, 2, 5, 7)
     broadcasting(s, [0, 3])
     for i in (1, 4, 6):
-        scale(s, i, i + 1)
+        scale(s, i, i + 1, result=i == 6)
 
 
 @operands("QLinearSigmoid", "QLinearLeakyRelu", carries=(0,), domain=DOMAIN)
@@ -177,7 +177,7 @@ def quantized_unary(s: Site) -> None:
     _with_zero_points(s, 2, 4)
     s.operand(0, s.new_shape(0))
     scale(s, 1, 2)
-    scale(s, 3, 4)
+    scale(s, 3, 4, result=True)
     if s.op_type == "QLinearLeakyRelu":
         s.number("alpha", 0.0, 1.0, 0.01)
 
@@ -186,7 +186,7 @@ def quantized_unary(s: Site) -> None:
 def quantized_pool(s: Site) -> None:
     s.operand(0, tuple(max(d, 1) for d in s.new_shape(0, 4, 4)))
     scale(s, 1, 2)
-    scale(s, 3, 4)
+    scale(s, 3, 4, result=True)
     s.integer("channels_last", [0, 1], 0)
 
 

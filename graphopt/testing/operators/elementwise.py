@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import ml_dtypes
 from onnx import TensorProto
 
 from graphopt.testing.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
+from graphopt.testing.values import np_dtype
 
 _UNARY = (
     "Abs Neg Relu Sigmoid Tanh Identity Exp Floor Ceil Round Sign Not Erf Sin Cos Softplus Softsign Selu HardSwish Mish "
@@ -98,18 +101,25 @@ def clip(s: Site) -> None:
         return
     numbers = [n for n in s.numbers() if n == n and abs(n) < 1e30]
 
-    def bound(low: int, high: int) -> float | int:
+    def bound(low: int, high: int, least: bool) -> float | int:
         whole = dtype not in FLOATING
         if not whole and s.choices.chance(10):
             return -math.inf if low < -1 else math.inf
+        if whole and s.choices.chance(4):  # the ends of the dtype's range, and what lies close to them
+            info: Any = ml_dtypes.iinfo(np_dtype(dtype))
+            return int(
+                s.choices.one(
+                    [info.min, info.min + 1, info.min // 2] if least else [info.max, info.max - 1, info.max // 2]
+                )
+            )
         tried = [n for n in numbers if low <= n <= high and (not whole or n == int(n))]
         k = s.choices.one(tried) if tried and s.choices.chance(2) else s.choices.integer(low * 2, high * 2) / 2
         if dtype in UNSIGNED:
             k = abs(k)
         return int(k) if whole else float(k)
 
-    s.parameter("min", lambda: bound(-2, 2), None, dtype)
-    s.parameter("max", lambda: bound(-2, 5), None, dtype)
+    s.parameter("min", lambda: bound(-2, 2, True), None, dtype)
+    s.parameter("max", lambda: bound(-2, 5, False), None, dtype)
 
 
 FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
@@ -204,6 +214,8 @@ def _fitting(s: Site, i: int, full: Shape) -> Shape:
     low, high = s.ranks(i)
     if s.single(i) and not s.choices.chance(4):
         return (1,) * s.choices.weighted(((3, low), (1, min(max(low, len(full)), high))))
+    if len(full) < min(high, s.output_ranks()[1]) and full and s.choices.chance(16):  # the result gets another dim
+        return (s.choices.one([1, 1, 2]), *narrower(s, full, len(full)))
     if low > len(full):  # the result gets more dims
         return (*(s.dim() for _ in range(low - len(full))), *narrower(s, full, len(full)))
     return narrower(s, full, low, high)

@@ -9,6 +9,7 @@ from graphopt.testing.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.operators.windows import convolution
+from graphopt.testing.values import array as draw_array
 from graphopt.testing.values import np_dtype
 
 _REAL = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
@@ -37,10 +38,10 @@ def dequantize(s: Site) -> None:
     scale(s, 1, 2, _granularity(s, x))
 
 
-def scale(s: Site, factor: int, zero: int, shape: Shape = (), single: bool = True) -> None:
-    """A scale and a zero point of this shape (or, where that is one number, now and then with the dim 1)."""
-    if not single and not shape and s.choices.chance(4):
-        shape = (1,)
+def scale(s: Site, factor: int, zero: int, shape: Shape = (), result: bool = False) -> None:
+    """A scale and a zero point of this shape. `result`: they are that of a result, of which nothing lies between two levels."""
+    if result:  # else it would be up to rounding, of which runtimes do more or less on the way, which of them it is
+        s.operand(factor, shape, array=draw_array(s.choices, np.float32, shape, "positive") * np.float32(1.0137))
     s.operand(factor, shape, "positive")
     known = s.shape(factor)
     wide = s.wants(zero) and s.dtype(zero) == TensorProto.INT32
@@ -76,7 +77,7 @@ def product(s: Site) -> None:
     b = s.shape(3) or (a[-1], s.dim())
     s.operand(3, b)
     scale(s, 4, 5, (b[-1],) if s.choices.chance(3) else ())
-    scale(s, 6, 7)
+    scale(s, 6, 7, result=True)
 
 
 @operands("QLinearConv", ranks={0: (3, 5), 3: (3, 5), 8: (1, 1)})
@@ -88,7 +89,7 @@ def quantized_conv(s: Site) -> None:
     zero = np_dtype(s.dtype(5))
     # zero points that differ between the channels, or are none in unsigned weights, are beyond some runtimes
     s.operand(5, each, array=np.zeros(each, zero) if zero == np.int8 else np.full(each, s.choices.integer(0, 5), zero))
-    scale(s, 6, 7)
+    scale(s, 6, 7, result=True)
 
 
 @operands("ConvInteger", ranks={0: (3, 5), 1: (3, 5)})

@@ -153,7 +153,7 @@ class Table:
                 if part in powers and powers[part] > 0:
                     powers.pop(a)
                     return self.monomial(powers)
-                if self.found("step", -arguments[0]) in powers:
+                if any(self.found(other, -arguments[0]) in powers for other in ("step", "part")):
                     return self.number(0)
         return None
 

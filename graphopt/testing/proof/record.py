@@ -52,7 +52,7 @@ def outdated(entries: Mapping[str, Mapping[str, str]], rules: Mapping[str, Rule]
 
 def source_hash(rule: Rule) -> str:
     """A hash of a rule's source, of the functions of the rules' package that it calls, and of the constants that they read."""
-    told = hashlib.blake2b(digest_size=8)
+    told = hashlib.blake2b(f"{rule.name}: {rule.equation}".encode(), digest_size=8)
     for part in _sources(rule.fn, set()):
         told.update(part.encode())
     return told.hexdigest()

@@ -38,8 +38,8 @@ _MORE_ATTEMPTS = 240
 _LARGEST = 160
 #: So many elements more are worth one feature that others have not.
 _WORTH = 20.0
-#: Costs from this on are those of models that say little.
-_SUITS = 2.0
+#: Costs below the first number are those of models of real numbers and truth values, below the second of integers and shapes.
+_SUITS = (1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def specimens(rule: Rule) -> list[list[Specimen]]:
 
 def chosen(found: Sequence[Specimen], count: int) -> list[Specimen]:
     """Some that suit, small ones that have what the others have not: ranks, inputs that are left out, attributes."""
-    left = sorted([s for s in found if s.cost[0] < _SUITS] or found, key=lambda s: s.cost)
+    good = next(filter(None, ([s for s in found if s.cost[0] < limit] for limit in _SUITS)), found)
+    left = sorted(good, key=lambda s: s.cost)
     taken: list[Specimen] = []
     seen: set[str] = set()
     while left and len(taken) < count:
@@ -174,8 +175,9 @@ def _cost(model: ModelProto, rewritten: ModelProto, feeds: dict[str, np.ndarray]
     kinds = "".join(a.dtype.kind for a in reaching)
     suits = 0.0 if "f" in kinds else 0.5 if "b" in kinds else 1.0 if "i" in kinds or "u" in kinds else 2.0
     shapes = [a.shape for a in feeds.values()]
+    says = all(sum(d > 1 for d in s) >= min(len(s), 2) for s in shapes)
     shapes += [tuple(w.dims) for w in model.graph.initializer if w.data_type in _REAL]
-    says = all(sum(d > 1 for d in s) >= min(len(s), 2) and 0 not in s for s in shapes)
+    says = says and all(0 not in s for s in shapes)
     if not says or not any(a.ndim for a in reaching):
         suits += 3.0
     return (suits, float(sum(map(math.prod, shapes))), float(all(a.dtype != np.float64 for a in reaching)))
