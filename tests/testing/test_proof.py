@@ -328,6 +328,19 @@ def test_truth_values_of_all_inputs() -> None:
     assert proofs_of(wrong) == [] and isinstance(refute(wrong), Counterexample)
 
 
+def test_integers_are_bounded() -> None:
+    """Those that a dtype holds; of unsigned ones it is known that they are not negative."""
+    text = "g (int8[2] x) => (int8[2] y) <int8 low = {LOW}> { n = Identity(x) y = Max(n, low) }"
+    after = "g (int8[2] x) => (int8[2] y) { y = Identity(x) }"
+    x = np.array([1, 2], np.int8)
+    pytest.importorskip("z3")
+    assert proofs_of(sides(text.replace("LOW", "-128"), after, x=x)) == ["smt"]
+    assert proofs_of(sides(text.replace("LOW", "-127"), after, x=x)) == []
+    unsigned = [t.replace("int8", "uint8") for t in (text, after)]
+    assert "structural" in proofs_of(sides(unsigned[0].replace("LOW", "0"), unsigned[1], x=x.astype(np.uint8)))
+    assert proofs_of(sides(unsigned[0].replace("LOW", "1"), unsigned[1], x=x.astype(np.uint8))) == []
+
+
 def test_finite_field() -> None:
     a, b, c = (np.ones((2, 2), np.float32) for _ in range(3))
     product = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from graphopt.errors import MissingDependencyError, RunError
@@ -22,10 +22,8 @@ from graphopt.testing.proof.smt import Condition, Formulas
 
 #: At how many points of the field two sides must agree. Each misses a difference with a probability of about 1e-16.
 _POINTS = 3
-#: Differences at a point beyond this, relative to the largest element, are none of rounded constants.
-_REFUTES = {True: 5e-2, False: 1e-4}
-#: Numbers that SMT looks at: those that float32 holds.
-_LARGEST = Fraction(float(np.finfo(np.float32).max))
+#: Differences at a point beyond so many tolerances, relative to the largest element, are none of rounded constants.
+_REFUTES = 5.0
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,11 @@ def differs_at(s: Sides, point: dict[str, Any]) -> Counterexample | None:
         return Counterexample(_shown(point), "one thing", "another", str(e))
     reals = [np.abs(np.asarray(a, np.float64)).reshape(-1) for name, a in point.items() if s.kinds[name] == "real"]
     largest = float(max([r.max(initial=0.0, where=np.isfinite(r)) for r in reals], default=0.0))
-    tolerance = _REFUTES[s.tolerance > 1e-3]
     for i, (a, b) in enumerate(pairs):
         if a.dtype != object or not all(isinstance(e, Digits) for e in (*a.reshape(-1), *b.reshape(-1))):
             continue
         finite = [abs(float(e)) for e in (*a.reshape(-1), *b.reshape(-1)) if e.finite]
-        scale = tolerance * max([*finite, 1e-2 * (1 + largest)])
+        scale = _REFUTES * s.tolerance * max([*finite, 1e-2 * (1 + largest)])
         for at in np.ndindex(a.shape):
             x: Any = a[at]
             y: Any = b[at]
@@ -140,8 +137,8 @@ def structural(s: Sides, seconds: float) -> Proved | None:
     xp = terms(time.monotonic() + seconds)
 
     def make(kind: str, name: str, array: np.ndarray) -> np.ndarray:
-        whole = {"integer": True} if kind == "whole" else {"real": True}
-        made = [sympy.Symbol(f"{name}_{i}", **whole) for i in range(array.size)]
+        known = {"integer": True, "nonnegative": array.dtype.kind == "u" or None} if kind == "whole" else {"real": True}
+        made = [sympy.Symbol(f"{name}_{i}", **known) for i in range(array.size)]
         if kind == "truth":
             made = [sympy.Gt(v, 0) for v in made]
         return np.array([*made, None], object)[:-1].reshape(array.shape)
@@ -172,7 +169,7 @@ def _is_same(a: Any, b: Any) -> bool:
 def normal_form(s: Sides, seconds: float) -> Proved | None:
     """The difference of the two sides has no term left."""
     deadline = time.monotonic() + seconds
-    for tolerance in (0.0, 1e-12, s.tolerance):
+    for tolerance in sorted({0.0, 1e-12, 2e-6, s.tolerance}):
         table = Table(tolerance, deadline)
 
         def make(kind: str, name: str, array: np.ndarray, table: Table = table) -> np.ndarray:
@@ -218,28 +215,22 @@ def smt(s: Sides, seconds: float) -> Proved | Counterexample | None:
     made: dict[str, list[Any]] = {}
 
     def make(kind: str, name: str, array: np.ndarray) -> np.ndarray:
-        if kind == "whole":
-            raise NotExact("whole numbers are left to other rungs")
         symbols = made.setdefault(name, [formulas.symbol(f"{name}_{i}") for i in range(array.size)])
         items = [Condition(v > 0) for v in symbols] if kind == "truth" else symbols
         return np.array([*items, None], object)[:-1].reshape(array.shape)
 
     pairs = _formulas(s, formulas.backend, make)
-    bound = formulas.number(_LARGEST)
-    within = [
-        c
-        for name, symbols in made.items()
-        if s.kinds[name] == "real"
-        for v in symbols
-        for c in (v <= bound, v >= -bound)
-    ]
+    within = []
+    for name, symbols in made.items():
+        low, high = (formulas.number(v) for v in _bounds(s.kinds[name], np.asarray(s.specimen.feeds[name]).dtype))
+        within += [c for v in symbols for c in (v >= low, v <= high)]
     for tolerance in (0.0, s.tolerance):
         found = formulas.differ(pairs, within, tolerance, deadline - time.monotonic())
         if found is None:
             return Proved(tolerance)
         if found is False:
             return None
-        if formulas.interpreted:
+        if formulas.interpreted and "whole" not in s.kinds.values():
             point = dict(s.specimen.feeds)
             for name, symbols in made.items():
                 values = np.array([*(formulas.value(found, v) for v in symbols), None], object)[:-1]
@@ -248,6 +239,14 @@ def smt(s: Sides, seconds: float) -> Proved | Counterexample | None:
             if (refuted := differs_at(s, point)) is not None:
                 return refuted
     return None
+
+
+def _bounds(kind: str, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """The numbers that SMT looks at: those that a dtype holds; of floats, those that float32 holds."""
+    if kind == "whole":
+        return int(ml_dtypes.iinfo(dtype).min), int(ml_dtypes.iinfo(dtype).max)
+    largest = float(np.finfo(np.float32).max)
+    return -largest, largest
 
 
 Rung = Callable[[Sides, float], "Proved | Counterexample | None"]

@@ -32,6 +32,10 @@ _ALSO_OF_INTEGERS = frozenset(
 )
 
 
+#: A few roundings in a dtype, relatively. Attributes are float32 in any model.
+_ROUNDED = {"float32": 2e-6, "float16": 4e-3, "bfloat16": 3e-2}
+
+
 class Unequal(Exception):
     """The sides differ in dtypes, shapes, or in what no formula is about; the message says how."""
 
@@ -68,8 +72,7 @@ class Sides:
     def tolerance(self) -> float:
         """How far constants may be off that the rule computed, relative to themselves."""
         dtypes = {np.asarray(a).dtype for a in (*self.before.constants.values(), *self.specimen.feeds.values())}
-        narrow = any(is_float(t) and t.itemsize <= 2 for t in dtypes)
-        return 4e-2 if narrow else 2e-6
+        return max(_ROUNDED.get(t.name, 0.0) for t in (np.dtype(np.float32), *dtypes))
 
     def run(self, backend: ExactBackend, make: Maker) -> list[tuple[np.ndarray, np.ndarray]]:
         """The outputs of both sides on a back end.
