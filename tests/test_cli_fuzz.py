@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from graphopt.cli import main
-from graphopt.testing.fuzzing import fuzz
+from graphopt.testing.fuzzing.campaign import fuzz
 from tests.testing import planted_optimizers as planted
 
 RAISES = "tests.testing.planted_optimizers:raises"

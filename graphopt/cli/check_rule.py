@@ -23,7 +23,11 @@ Target = Annotated[
 ProfileName = Annotated[str, typer.Option("--profile", metavar="quick|nightly", help="How much to try.")]
 Save = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Save the smallest model that shows a mistake there, with its inputs.", show_default=False),
+    typer.Option(
+        metavar="FOLDER",
+        help="Save the smallest model that shows a mistake there, with its inputs.",
+        show_default=False,
+    ),
 ]
 Proofs = Annotated[bool, typer.Option("--prove", help="Look for a proof too, on small shapes and over the reals.")]
 

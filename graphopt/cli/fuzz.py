@@ -15,8 +15,8 @@ from graphopt.cli.output import DIFFERENT, OK, Screen, err, out
 from graphopt.errors import ArgumentError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from graphopt.testing.corpus import Run
-    from graphopt.testing.fuzzing import Campaign
+    from graphopt.testing.fuzzing.campaign import Campaign
+    from graphopt.testing.fuzzing.corpus import Run
 
 Minutes = Annotated[
     float | None, typer.Option(metavar="N", help="Stop after so many minutes. Default: 1.", min=0.0, show_default=False)
@@ -73,7 +73,7 @@ def fuzz(
     chosen = known(options.names(on) or [n for n in DEFAULTS if n in installed()])
     if replay is not None:
         return _replay(replay, optimizer or "", level, chosen)
-    from graphopt.testing.fuzzing import fuzz as run
+    from graphopt.testing.fuzzing.campaign import fuzz as run
 
     limits: dict[str, Any] = {"seeds": seeds, "minutes": minutes if seeds or minutes is not None else 1.0}
     with _progress(err(), level, optimizer) as watch:
@@ -88,8 +88,8 @@ def fuzz(
 
 
 def _replay(path: Path, optimizer: str, level: int, on: list[str]) -> int:
-    from graphopt.testing.corpus import read_example
-    from graphopt.testing.examining import Examiner, RemoteExaminer
+    from graphopt.testing.fuzzing.corpus import read_example
+    from graphopt.testing.fuzzing.examining import Examiner, RemoteExaminer
 
     example = read_example(path)
     remote = RemoteExaminer(optimizer, level, on) if optimizer else None

@@ -23,8 +23,9 @@ Match = tuple[tuple[Any, ...], tuple[Node | None, ...], tuple[Node, ...]]
 
 #: Stands for "a constant" among the operators that produce a root's inputs.
 CONST = "<const>"
-_BAG_OPS = frozenset({"Add", "Mul"})
-_BAG_LIMIT = 5
+#: Operators of which nested calls match as bags, in rules that are not exact, and how many operands a bag has at most.
+BAG_OPS = frozenset({"Add", "Mul"})
+BAG_LIMIT = 5
 
 
 class Compiled:
@@ -383,7 +384,7 @@ class _Compiler:
 
     def _operands(self, call: Call) -> list[Any] | None:
         """The operands of a sum or product of three or more, None for anything else."""
-        if call.op not in _BAG_OPS or self.rule.exact or len(call.args) != 2:
+        if call.op not in BAG_OPS or self.rule.exact or len(call.args) != 2:
             return None
         out: list[Any] = []
 
@@ -402,7 +403,7 @@ class _Compiler:
                     out.append(a)
 
         flatten(call)
-        return out if 3 <= len(out) <= _BAG_LIMIT else None
+        return out if 3 <= len(out) <= BAG_LIMIT else None
 
     def _effort(self, arg: Any) -> int:
         if arg is None or (isinstance(arg, (Call, Output)) and id(_call_of(arg)) in self.matched):

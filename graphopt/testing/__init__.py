@@ -18,20 +18,20 @@ from graphopt.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from graphopt.testing.checking import RuleCheck, RuleFailure, check_rule
+    from graphopt.testing.declarations.instances import Instance, instances
     from graphopt.testing.equivalence import assert_equivalent
-    from graphopt.testing.instances import Instance, instances
-    from graphopt.testing.models import Example, models
     from graphopt.testing.operators import operands
     from graphopt.testing.profiles import NIGHTLY, QUICK, Profile
     from graphopt.testing.proof import Proof, prove
+    from graphopt.testing.random_models.graphs import Example, models
     from graphopt.testing.values import tensors
 
 if importlib.util.find_spec("hypothesis") is None:
     raise MissingDependencyError("graphopt.testing needs Hypothesis: pip install 'graphopt[testing]'")
 
 _EXPORTS = {
-    "Example": "models",
-    "Instance": "instances",
+    "Example": "random_models.graphs",
+    "Instance": "declarations.instances",
     "NIGHTLY": "profiles",
     "Profile": "profiles",
     "Proof": "proof",
@@ -40,8 +40,8 @@ _EXPORTS = {
     "RuleFailure": "checking",
     "assert_equivalent": "equivalence",
     "check_rule": "checking",
-    "instances": "instances",
-    "models": "models",
+    "instances": "declarations.instances",
+    "models": "random_models.graphs",
     "operands": "operators",
     "prove": "proof",
     "tensors": "values",

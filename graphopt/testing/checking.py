@@ -16,7 +16,7 @@ from graphopt.exec.executors import installed, known
 from graphopt.ir import load
 from graphopt.rewrite import Driver, Ledger, Rewriter, Rule, RuleSet
 from graphopt.shapes import facts_of, infer_model
-from graphopt.testing.instances import Instance, instances
+from graphopt.testing.declarations.instances import Instance, instances
 from graphopt.testing.judging import Difference, Judge
 from graphopt.testing.profiles import QUICK, Profile
 from graphopt.testing.seeds import Seeded
@@ -227,7 +227,7 @@ def _story(failure: RuleFailure, reason: str) -> list[str]:
         return [*lines, f"is not tested: {reason}", *(f"  {n} x {why}" for why, n in told.most_common(8))]
     claim = "claims that every bit agrees" if rule.exact else "claims equality up to rounding"
     lines += [claim + ", and is wrong:", *(f"  {d}" for d in failure.differences), "on this model:"]
-    lines += _indented(printer.to_text(instance.model)) + ["with these inputs:"]
+    lines += [*_indented(printer.to_text(instance.model)), "with these inputs:"]
     lines += [f"  {name} = {_shown(value)}" for name, value in instance.feeds.items()]
     for d in failure.differences:
         if d.output:

@@ -1,9 +1,9 @@
 """The pytest plugin: `pytest --graphopt-rules[=TARGET]` runs one test a rule, generated from its declaration.
 
-    pytest --graphopt-rules                        the package's own rules
-    pytest --graphopt-rules=my_rules.py            those of a file (or of a module)
-    pytest --graphopt-rules=my_rules.py::my_rule   one
-    pytest --graphopt-rules --graphopt-profile=nightly --graphopt-on=reference,jax
+pytest --graphopt-rules                        the package's own rules
+pytest --graphopt-rules=my_rules.py            those of a file (or of a module)
+pytest --graphopt-rules=my_rules.py::my_rule   one
+pytest --graphopt-rules --graphopt-profile=nightly --graphopt-on=reference,jax
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--graphopt-profile", default="quick", metavar="NAME", help="how much to try: quick (the default) or nightly"
     )
     group.addoption(
-        "--graphopt-on", metavar="NAMES", help="executors, with commas between; the reference, ONNX Runtime and JAX by default"
+        "--graphopt-on",
+        metavar="NAMES",
+        help="executors, with commas between; the reference, ONNX Runtime and JAX by default",
     )
 
 

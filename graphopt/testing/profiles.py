@@ -26,6 +26,6 @@ class Profile:
     seed: int = 0
 
 
-QUICK = Profile("quick", fired=16, least=8, attempts=1200)
+QUICK = Profile("quick", fired=32, least=8, attempts=1200)
 NIGHTLY = Profile("nightly", fired=400, least=100, attempts=40_000, slow=40)
 PROFILES = {p.name: p for p in (QUICK, NIGHTLY)}

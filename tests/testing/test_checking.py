@@ -9,7 +9,7 @@ import pytest
 from graphopt.rewrite import Const, Rule, op, rule
 from graphopt.testing import QUICK, RuleFailure, check_rule
 from graphopt.testing.checking import apply_rule
-from graphopt.testing.instances import Instance, instances
+from graphopt.testing.declarations.instances import Instance, instances
 from graphopt.testing.seeds import Seeded
 from tests.testing import wrong_rules
 
@@ -73,7 +73,7 @@ def rule_of_two() -> Rule:
     @rule(exact=True)
     def double_negation(x):
         """Twice the other way round."""
-        yield -(-x)
+        yield op.Neg(op.Neg(x))
         yield x
 
     return double_negation

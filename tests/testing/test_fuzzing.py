@@ -13,10 +13,10 @@ from onnx import ModelProto
 
 from graphopt.errors import ArgumentError, MissingDependencyError, ModelError
 from graphopt.testing import peers
-from graphopt.testing.corpus import Corpus, read_example, tally
-from graphopt.testing.examining import Examiner, RemoteExaminer, named
-from graphopt.testing.fuzzing import drawn, fuzz
-from graphopt.testing.models import Example
+from graphopt.testing.fuzzing.campaign import drawn, fuzz
+from graphopt.testing.fuzzing.corpus import Corpus, read_example, tally
+from graphopt.testing.fuzzing.examining import Examiner, RemoteExaminer, named
+from graphopt.testing.random_models.graphs import Example
 from tests.testing import planted_optimizers as planted
 
 PLANTED = "tests.testing.planted_optimizers"

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 import graphopt
 from graphopt.exec.executors import create
 from graphopt.patterns import all_rules
-from graphopt.testing.corpus import nodes_of
-from graphopt.testing.fuzzing import drawn
-from graphopt.testing.models import Example, _operators, models
-from graphopt.testing.reducing import reduced
+from graphopt.testing.fuzzing.campaign import drawn
+from graphopt.testing.fuzzing.corpus import nodes_of
+from graphopt.testing.fuzzing.reducing import reduced
+from graphopt.testing.random_models.graphs import Example, _operators, models
 
 _SEEDS = 250
 

@@ -41,7 +41,7 @@ def along(k, rank):
 @rule
 def scaled_difference(x, y, c: Const):
     yield op.Identity((x - y) * c)
-    if x.dtype != 1 or c.size != 1:
+    if x.dtype != 1 or c.ndim > 0:
         return "not float, or several factors"
     yield (x - y) * along(c, 1).reshape(())
 
@@ -87,14 +87,14 @@ def whats(r: Rule) -> dict[str, set[str]]:
 
 def test_guards_and_numbers_are_changed():
     found = whats(scaled_difference)
-    test = "x.dtype != 1 or c.size != 1"
+    test = "x.dtype != 1 or c.ndim > 0"
     assert found["guard dropped"] == {f"guard '{test}' dropped"}
     assert found["operand of a condition dropped"] == {
         f"'x.dtype != 1' dropped from '{test}'",
-        f"'c.size != 1' dropped from '{test}'",
+        f"'c.ndim > 0' dropped from '{test}'",
     }
     assert found["condition negated"] == {f"'{test}' negated"}
-    assert {"1 made 2 in 'x.dtype != 1'", "1 made -1 in 'c.size != 1'"} <= found["number changed"]
+    assert {"1 made 2 in 'x.dtype != 1'", "0 made 1 in 'c.ndim > 0'"} <= found["number changed"]
 
 
 def test_operands_are_changed():
@@ -218,7 +218,7 @@ def test_a_sample_over_all_families_is_killed(made):
     told, strange = [], []
     for rules in by_family.values():
         r = max(rules[:: max(len(rules) // 3, 1)], key=lambda r: len(made[r.name]))
-        pool = Pool(r, SHORT)
+        pool = Pool(r, BRIEF)
         for m in made[r.name][:: max(len(made[r.name]) // 3, 1)][:3]:
             found = pool.kill(m)
             told.append(isinstance(found, Killed) or (r.name, m.what) in KNOWN)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-RULES = '''
+RULES = """
 from graphopt.rewrite import op, rule
 
 
@@ -20,7 +20,7 @@ def right(x):
 def wrong(x, y):
     yield -(x - y)
     yield x - y
-'''
+"""
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:

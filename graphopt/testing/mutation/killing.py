@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 from graphopt.rewrite import Rule
 from graphopt.testing.checking import Found, RuleCheck, apply_rule, check_one, variants_by_seed
-from graphopt.testing.instances import Instance
+from graphopt.testing.declarations.instances import Instance
 from graphopt.testing.judging import Judge
 from graphopt.testing.mutation.mutants import Mutant
 from graphopt.testing.profiles import Profile

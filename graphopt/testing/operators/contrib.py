@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import broadcasting
 from graphopt.testing.operators.linear import gemm
 from graphopt.testing.operators.movement import trilu
@@ -55,13 +55,14 @@ def fused_matmul(s: Site) -> None:
     batch = s.choices.one([(), (), (2,), (2, 3)])
     left, right = s.integer("transA", [0, 1], 0), s.integer("transB", [0, 1], 0)
     a, b = ((k, m) if left else (m, k)), ((n, k) if right else (k, n))
-    if s.op_type == "FusedMatMul" and batch and s.choices.chance(3):  # the rows are the first dim of all
+    front = s.op_type == "FusedMatMul" and bool(batch) and s.choices.chance(3)
+    if front:  # the rows are the first dim of all
         if s.integer("transBatchA", [0, 1], 0) == 1:
             s.operand(0, (a[0], *batch, a[1]))
         if s.integer("transBatchB", [0, 1], 0) == 1:
             s.operand(1, (b[0], *batch, b[1]))
     s.operand(0, (*batch, *a))
-    s.operand(1, (*(s.choices.one([batch, ()]) if not right else batch), *b))
+    s.operand(1, (*(batch if front or right or s.choices.integer(0, 1) else ()), *b))
     s.number("alpha", 0.5, 2.0, 1.0)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import ml_dtypes
 from onnx import TensorProto
 
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
 
+_NUMBERS = frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}
 _UNARY = (
     "Abs Neg Relu Sigmoid Tanh Identity Exp Floor Ceil Round Sign Not Erf Sin Cos Softplus Softsign Selu HardSwish Mish "
     "Atan Asinh Sinh Cosh Tan IsNaN IsInf BitwiseNot"
@@ -85,7 +86,7 @@ _CASTS = [
 ]
 
 
-@operands("CastLike", carries=(0,))
+@operands("CastLike", carries=(0,), dtypes={0: _NUMBERS, 1: _NUMBERS})  # numbers are written in more than one way
 def cast_like(s: Site) -> None:
     s.operand(0, s.new_shape(0))
     s.operand(1, s.new_shape(1))

@@ -12,11 +12,11 @@ from onnx import ModelProto, TensorProto, defs
 
 from graphopt.ir import Value
 from graphopt.ir.schema import Param
-from graphopt.testing.builder import Builder, Invalid
+from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.choices import Choices, Draw
+from graphopt.testing.declarations.signature import DTYPES, HIGHEST_RANK
 from graphopt.testing.operators.registry import operands_of
 from graphopt.testing.operators.site import Shape, Site
-from graphopt.testing.signature import DTYPES, HIGHEST_RANK
 from graphopt.testing.values import array as draw_array
 from graphopt.testing.values import np_dtype
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import narrower
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site

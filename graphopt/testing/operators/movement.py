@@ -10,7 +10,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.rewrite.matching import input_of
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Site
 

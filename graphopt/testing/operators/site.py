@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from graphopt.ir import OpSchema, Value
 from graphopt.rewrite.matching import input_of
-from graphopt.testing.builder import Builder, Invalid
+from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.values import np_dtype
 
 Shape = tuple[int, ...]

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import Tensor
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -38,7 +38,9 @@ def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True) -> None:
         fits = all((k - 1) * 2 < d for k, d in zip(kernel, x[2:]))
         s.parameter("dilations", lambda: [2 if fits and s.choices.chance(4) else 1] * n, [1] * n)
     if auto == "NOTSET":
-        s.parameter("pads", lambda: [s.choices.integer(0, max(min(1, k - 1), 0)) for k in (*kernel, *kernel)], [0] * 2 * n)
+        s.parameter(
+            "pads", lambda: [s.choices.integer(0, max(min(1, k - 1), 0)) for k in (*kernel, *kernel)], [0] * 2 * n
+        )
 
 
 def _kernel(s: Site, x: Shape, most: int = 3) -> Shape:

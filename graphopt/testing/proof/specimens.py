@@ -18,13 +18,13 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 from graphopt.errors import GraphoptError
 from graphopt.exec.kernels.dtypes import is_float, is_integer
 from graphopt.rewrite import Rule
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.checking import apply_rule
 from graphopt.testing.choices import Choices
-from graphopt.testing.instances import _instance
+from graphopt.testing.declarations.instances import draw_instance
+from graphopt.testing.declarations.signature import DTYPES
 from graphopt.testing.proof.flow import data_inputs
 from graphopt.testing.proof.sizes import computes_shapes, names_in_outputs
-from graphopt.testing.signature import DTYPES
 
 T = TypeVar("T")
 #: Numbers that arithmetic keeps exact, so that what a rule folds is not rounded.
@@ -134,7 +134,7 @@ def chosen(found: Sequence[Specimen], count: int) -> list[Specimen]:
 
 def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
     try:
-        instance = _instance(Dice(seed), rule, variant, False, style)
+        instance = draw_instance(Dice(seed), rule, variant, False, style)
         rewritten, _ = apply_rule(rule, instance.model)
     except (Invalid, GraphoptError):
         return None

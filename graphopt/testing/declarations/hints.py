@@ -60,7 +60,9 @@ def hints_of(rule: Rule) -> Hints:
     mentioned = list(_constants(rule.fn, _DEEPEST, set()))
     for constant in mentioned:
         if isinstance(constant, str):
-            operators.update(word for word in constant.split() if word.isidentifier() and newest_schema(word) is not None)
+            operators.update(
+                word for word in constant.split() if word.isidentifier() and newest_schema(word) is not None
+            )
     lists = [c for c in mentioned if isinstance(c, tuple) and c and all(type(i) is int for i in c)]
     tables = [t for t in lists if 0 not in t and len(set(t)) == len(t) and all(i in _CODES for i in t)]
     dtypes = {i for t in tables for i in t}.union(_DTYPES[c] for c in mentioned if isinstance(c, str) and c in _DTYPES)
@@ -102,7 +104,9 @@ def _constants(function: Any, depth: int, seen: set[Any]) -> Iterator[Any]:
 
 def _of_value(value: Any, user: FunctionType, depth: int, seen: set[Any]) -> Iterator[Any]:
     if isinstance(value, FunctionType):
-        package = user.__module__.rpartition(".")[0] if user.__module__.startswith("graphopt.patterns") else user.__module__
+        package = (
+            user.__module__.rpartition(".")[0] if user.__module__.startswith("graphopt.patterns") else user.__module__
+        )
         if depth and value.__module__.startswith(package.removesuffix(".simplifying").removesuffix(".raising")):
             yield from _constants(value, depth - 1, seen)
     elif isinstance(value, (int, float, str)):

@@ -20,13 +20,14 @@ from graphopt.ir import Node, Value
 from graphopt.patterns import all_rules
 from graphopt.rewrite import Rule
 from graphopt.rewrite.rule import Variant
-from graphopt.testing import control_flow, recipes
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building import recipes
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.choices import Choices, Draw
+from graphopt.testing.declarations.signature import exists, newest_opset
 from graphopt.testing.operators import known_operators, operands_of
-from graphopt.testing.pool import ModelBuilder, PoolLeftSide, PoolSite, moderate
+from graphopt.testing.random_models import control_flow
+from graphopt.testing.random_models.pool import ModelBuilder, PoolLeftSide, PoolSite, moderate
 from graphopt.testing.schemas import schema_of
-from graphopt.testing.signature import exists, newest_opset
 from graphopt.testing.values import array
 
 _LOWEST_OPSET = 7

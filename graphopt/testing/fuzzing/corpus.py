@@ -16,7 +16,7 @@ import onnx
 from onnx import ModelProto
 
 from graphopt.errors import ArgumentError, ModelError
-from graphopt.testing.models import Example
+from graphopt.testing.random_models.graphs import Example
 from graphopt.testing.values import np_dtype
 
 _STATE = "corpus.json"

@@ -13,10 +13,10 @@ from typing import Any
 
 from onnx import printer
 
-from graphopt.testing.corpus import Corpus, Group, Run, tally
-from graphopt.testing.examining import Examiner, Finding, Optimizer, Outcome, RemoteExaminer
-from graphopt.testing.models import Example, models
-from graphopt.testing.reducing import reduced
+from graphopt.testing.fuzzing.corpus import Corpus, Group, Run, tally
+from graphopt.testing.fuzzing.examining import Examiner, Finding, Optimizer, Outcome, RemoteExaminer
+from graphopt.testing.fuzzing.reducing import reduced
+from graphopt.testing.random_models.graphs import Example, models
 from graphopt.testing.seeds import Seeded
 
 #: So many of a group are shrunk, in case that they are not the same mistake after all.

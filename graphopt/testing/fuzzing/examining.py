@@ -16,9 +16,9 @@ from onnx import ModelProto
 
 from graphopt.compare import interface_differences
 from graphopt.errors import ArgumentError, MissingDependencyError, UnsupportedError
-from graphopt.testing.corpus import nodes_of
+from graphopt.testing.fuzzing.corpus import nodes_of
 from graphopt.testing.judging import CLOSE, Difference, Judge, differ, runs, shaken
-from graphopt.testing.models import Example
+from graphopt.testing.random_models.graphs import Example
 
 Optimizer = Callable[[ModelProto], ModelProto]
 #: Seconds that an optimizer in a process of its own has for one model; the process starts within the first.

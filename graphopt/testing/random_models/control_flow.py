@@ -12,9 +12,9 @@ from graphopt.errors import ModelError, RunError, UnsupportedError
 from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.planning import plan
 from graphopt.ir import Graph, Node, Value
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
-from graphopt.testing.pool import ModelBuilder, moderate
+from graphopt.testing.random_models.pool import ModelBuilder, moderate
 
 #: Puts a few nodes into the graph that is being built.
 Fill = Callable[[ModelBuilder], None]

@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from graphopt.rewrite.rule import Rule, Variant, Walker
 from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
-from graphopt.testing.builder import Invalid
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.choices import Choices
 from graphopt.testing.operators import operands_of
 from graphopt.testing.schemas import schema_of

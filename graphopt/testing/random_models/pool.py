@@ -15,10 +15,11 @@ from graphopt.ir.schema import Param
 from graphopt.rewrite import Rule
 from graphopt.rewrite.rule import Variant
 from graphopt.rewrite.terms import Call, Var
-from graphopt.testing import recipes
-from graphopt.testing.builder import Builder, Invalid
+from graphopt.testing.building import recipes
+from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.choices import Choices
-from graphopt.testing.instances import LeftSide, PatternSite
+from graphopt.testing.declarations.left_side import LeftSide
+from graphopt.testing.declarations.pattern_site import PatternSite
 from graphopt.testing.operators.free import FreeSite
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import array as draw_array

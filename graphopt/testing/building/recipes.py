@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import Value
-from graphopt.testing.builder import Builder, Invalid
+from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.values import np_dtype
 
 #: Makes an input (or finds a value) of a dtype and shape.
@@ -27,7 +27,12 @@ def derived(
         wanted: operators to take where one of them can do it.
     """
     fitting = [(ops, make) for ops, fits, make in _RECIPES if fits(dtype, shape)]
-    if dtype == TensorProto.INT64 and len(shape) == 1 and wanted & {"Shape", "Gather", "Concat"} and builder.choices.integer(0, 1):
+    if (
+        dtype == TensorProto.INT64
+        and len(shape) == 1
+        and wanted & {"Shape", "Gather", "Concat"}
+        and builder.choices.integer(0, 1)
+    ):
         fitting = [f for f in fitting if f[1] is dims] or fitting
     preferred = [make for ops, make in fitting if ops & wanted]
     options = preferred if preferred and not builder.choices.chance(3) else [make for _, make in fitting]
@@ -149,7 +154,9 @@ def assembled(b: Builder, numbers: np.ndarray) -> Value:
     """A vector of integers put together as exporters do it: sizes of tensors where there are such, and constants."""
     parts: list[Value] = []
     for n in numbers.tolist():
-        there = [(v, k) for v, a in b.arrays.items() if v.dtype and v.name for k, d in enumerate(np.shape(a)) if d == n and d]
+        there = [
+            (v, k) for v, a in b.arrays.items() if v.dtype and v.name for k, d in enumerate(np.shape(a)) if d == n and d
+        ]
         if not there or b.choices.chance(4):
             parts.append(b.constant(np.array([n], np.int64)))
             continue

@@ -12,7 +12,7 @@ from graphopt.errors import GraphoptError
 from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.planning import plan
 from graphopt.ir import Tensor, load
-from graphopt.testing.models import Example
+from graphopt.testing.random_models.graphs import Example
 
 Still = Callable[[Example], bool]
 

@@ -1,0 +1,1 @@
+"""From a rule's declaration to models in which it should fire."""

@@ -1,0 +1,151 @@
+"""From a rule's declaration to models in which it should fire: its left side, built, with something around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from onnx import ModelProto, TensorProto
+
+from graphopt.ir import Node, Value, op_schema
+from graphopt.rewrite import Rule
+from graphopt.testing.building.builder import Builder, Invalid
+from graphopt.testing.choices import Choices, Draw
+from graphopt.testing.declarations.hints import hints_of
+from graphopt.testing.declarations.left_side import LeftSide
+from graphopt.testing.declarations.signature import opsets_of
+
+_STYLES = ((5, "plain"), (2, "positive"), (1, "large"), (1, "small"), (2, "whole"), (1, "binary"))
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A model in which a rule should fire.
+
+    Attributes:
+        model: it is valid.
+        feeds: inputs for it.
+        variant: which of the rule's variants it was made from.
+        finite: whether all values in it are numbers of moderate size.
+    """
+
+    model: ModelProto
+    feeds: dict[str, Any]
+    variant: int
+    finite: bool
+
+
+@st.composite
+def instances(
+    draw: Draw, rule: Rule, decoys: bool = True, style: str | None = None, variant: int | None = None
+) -> Instance | str:
+    """A strategy for instances of a rule; text where what was drawn is no valid model, which says why.
+
+    Args:
+        decoys: put something around the left side: inner values that escape, other users, an If with the same inside.
+        variant: which of the rule's variants; None: any.
+        style: of all numbers (see `tensors`); None: now this, now that, and NaN and infinities where the rule is exact.
+    """
+    choices = Choices(draw)
+    k = choices.integer(0, len(rule.variants) - 1) if variant is None else variant
+    try:
+        return draw_instance(choices, rule, k, decoys, style)
+    except Invalid as e:
+        return str(e)
+
+
+def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str | None) -> Instance:
+    """An instance of a rule's variant `k`, by any choices.
+
+    Raises:
+        Invalid: what was drawn is no valid model.
+    """
+    variant = rule.variants[k]
+    versions = opsets_of(variant)
+    if not versions:
+        raise Invalid("no opset has all these operators")
+    domains = {c.domain: 1 for c in variant.calls if c.domain}
+    builder = Builder(choices, _opset(choices, rule, versions), domains)
+    for size, name in ((2, "N"), (3, "M"), (4, "K")):
+        if choices.chance(2):
+            builder.names[size] = name
+    builder.vague = choices.chance(8)
+    special = rule.exact and style is None and choices.chance(2)
+    style = style or choices.weighted(_STYLES)
+    left = LeftSide(builder, rule, variant, style, special)
+    if decoys and choices.chance(8):
+        roots = _inside_if(left)
+    else:
+        roots = left.build()
+    _surround(builder, left, roots, decoys)
+    model = builder.finish()
+    arrays = [a for v, a in builder.arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind in "fV" and v.dtype]
+    return Instance(model, builder.feeds, k, all(map(_moderate, arrays)))
+
+
+def _opset(choices: Choices, rule: Rule, versions: Sequence[int]) -> int:
+    """An opset, mostly one that has every operator which the rule's body mentions: it may be going to write it."""
+    all_there = [v for v in versions if all(op_schema(name, v) is not None for name in hints_of(rule).own_operators)]
+    options = all_there if all_there and not choices.chance(8) else versions
+    return choices.weighted([(3 if i < 4 else 1, v) for i, v in enumerate(options)])
+
+
+def _moderate(array: np.ndarray) -> bool:
+    wide = np.abs(array.astype(np.float64))
+    return bool((wide < (1e3 if array.dtype.itemsize == 2 else 1e6)).all())
+
+
+# ------------------------------------------------------------------------------------------------------------- around it
+def _surround(builder: Builder, left: LeftSide, roots: Sequence[Value], decoys: bool) -> None:
+    """Outputs, and other users of what is there."""
+    choices = builder.choices
+    for root in roots:
+        shown = root
+        if decoys and choices.chance(3):
+            shown = _used(builder, root)
+            if choices.chance(3):
+                builder.output(root)
+        builder.output(shown)
+    if not decoys:
+        return
+    inner = [v for values in left.made.values() for v in values if v not in roots and v.graph is builder.model.graph]
+    if inner and choices.chance(5):  # it escapes
+        v = choices.one(inner)
+        builder.output(v if choices.integer(0, 1) else _used(builder, v))
+    given = [v for v in left.bound.values() if isinstance(v, Value) and v.graph is builder.model.graph]
+    if given and choices.chance(4):
+        builder.output(_used(builder, choices.one(given)))
+
+
+def _used(builder: Builder, v: Value) -> Value:
+    """Something that reads a value."""
+    numeric = v.dtype in (TensorProto.FLOAT, TensorProto.DOUBLE)
+    return builder.node(builder.choices.one(["Abs", "Neg"]) if numeric else "Identity", [v])[0]
+
+
+def _nothing(a: np.ndarray) -> np.ndarray:
+    """Zeros, or empty texts."""
+    return np.full(a.shape, "", object) if a.dtype == object else np.zeros_like(a)
+
+
+def _inside_if(left: LeftSide) -> list[Value]:
+    """The left side in a branch of an If; what it reads lies around it."""
+    builder = left.builder
+    condition = builder.input(np.array(not builder.choices.chance(6)), "condition")
+    with builder.body("then") as then:
+        roots = left.build()
+        arrays = [builder.arrays[r] for r in roots]
+        builder.end_body(then, roots)
+    with builder.body("otherwise") as otherwise:
+        zeros = [builder.constant(_nothing(a)) for a in arrays]
+        builder.end_body(otherwise, zeros)
+    node = Node("If", [condition], attributes={"then_branch": then, "else_branch": otherwise})
+    node.subgraphs = [then, otherwise]
+    made = builder.add(node, len(roots), "y")
+    taken = arrays if bool(builder.arrays[condition]) else list(map(_nothing, arrays))
+    for v, a in zip(made, taken, strict=True):
+        builder.settle(v, a)
+    return made

@@ -1,0 +1,258 @@
+"""The left side of a rule, built: its calls become nodes, its parameters what they stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.ir import COMMUTATIVE_OPS, Value
+from graphopt.rewrite import Rule
+from graphopt.rewrite.compile import BAG_LIMIT, BAG_OPS
+from graphopt.rewrite.rule import Variant, Walker
+from graphopt.rewrite.terms import Call, Output, Var
+from graphopt.testing.building import recipes
+from graphopt.testing.building.builder import Builder, Invalid
+from graphopt.testing.declarations.hints import Hints, hints_of
+from graphopt.testing.declarations.pattern_site import PatternSite, Shape
+from graphopt.testing.declarations.signature import Signature, arguments
+from graphopt.testing.operators import operands_of
+from graphopt.testing.operators.elementwise import FLOATING, broadcasting
+from graphopt.testing.values import array as draw_array
+from graphopt.testing.values import np_dtype
+
+#: How often a constant is any array, one number everywhere, or a number of elements; and one of integers.
+_KINDS = ((5, "array"), (4, "number"), (2, "dims"))
+_WHOLE_KINDS = ((3, "array"), (5, "number"), (1, "dims"))
+
+
+class LeftSide:
+    """Builds a variant of a rule's left side, and binds its parameters on the way.
+
+    Attributes:
+        bound: values and attributes by parameter.
+        letters: sizes by the letters of shape annotations.
+        made: outputs by call.
+        kinds: what parameters of nodes were, by name; and notes of the operators' functions.
+        wanted: the shape that would suit what stands beside a call.
+        generic: constants are any numbers, none that the rule may be waiting for: where there are many, each special one hides
+            something.
+    """
+
+    def __init__(self, builder: Builder, rule: Rule, variant: Variant, style: str, special: bool) -> None:
+        self.builder = builder
+        self.choices = builder.choices
+        self.rule = rule
+        self.variant = variant
+        self.style = style
+        self.special = special
+        self.hints: Hints = hints_of(rule)
+        self.walker = Walker(variant.choices)
+        for r in rule.left:
+            self.walker.resolve(r)
+        found: list[Call] = []
+        for r in variant.roots:
+            self.walker.walk(r, found)
+        self.signature = Signature(rule, variant, self.walker, builder.model.opsets)
+        self.signature.choose_dtypes(self.choices, self.hints.dtypes)
+        self._favour_permutations()
+        constants = sum(k.role == "const" for k in rule.kinds.values())
+        self.generic = self.choices.chance(2 if constants > 2 else 5)
+        self.bound: dict[str, Any] = {}
+        self.kinds: dict[str, list[Any]] = {}
+        self.letters: dict[str, int] = {}
+        self.made: dict[int, list[Value]] = {}
+        self.wanted: dict[int, Shape] = {}
+        self.uses = self._uses()
+
+    def _favour_permutations(self) -> None:
+        """Ask for the rank of a permutation that the rule mentions."""
+        mentioned = [p for p in self.hints.lists if len(p) > 1 and sorted(p) == list(range(len(p)))]
+        if mentioned and not self.choices.chance(3):
+            rank = len(self.choices.one(mentioned))
+            for call in self.variant.calls:
+                if call.op == "Transpose":
+                    self.signature.narrow(self.walker.resolve(call.args[0]), rank, rank)
+
+    def build(self) -> list[Value]:
+        """Put everything in; the values that the rule is to replace."""
+        return [self.value(root) for root in self.variant.roots]
+
+    def value(self, term: Any) -> Value:
+        """The value of a call, or of an output of one."""
+        if isinstance(term, Output):
+            return self.call(term.call)[term.index]
+        return self.call(term)[0]
+
+    def call(self, call: Call) -> list[Value]:
+        if id(call) not in self.made:
+            bag = self._operands(call)
+            self.made[id(call)] = [self._sum(call, bag)] if bag is not None else self._single(call)
+        return self.made[id(call)]
+
+    def site(self, call: Call, args: Sequence[Any], bag: bool = False) -> PatternSite:
+        """Where the node for a call is made."""
+        return PatternSite(self, call, args, bag)
+
+    def _single(self, call: Call) -> list[Value]:
+        args = arguments(call, self.walker)
+        known = operands_of(call.op)
+        if known is None:
+            raise Invalid(f"how {call.op} likes its operands is not known")
+        site = self.site(call, args)
+        known.choose(site)
+        if call.op in COMMUTATIVE_OPS and len(args) == 2 and set(site.inputs) == {0, 1} and self.choices.integer(0, 1):
+            site.inputs = {0: site.inputs[1], 1: site.inputs[0]}
+        return site.emit()
+
+    def _sum(self, call: Call, operands: list[Any]) -> Value:
+        """A sum or product of several, put together in any order."""
+        site = self.site(call, operands, bag=True)
+        broadcasting(site, range(len(operands)))
+        values = [site.inputs[i] for i in range(len(operands))]
+        while len(values) > 1:
+            a = values.pop(self.choices.integer(0, len(values) - 1))
+            b = values.pop(self.choices.integer(0, len(values) - 1))
+            values.insert(0, self.builder.node(call.op_type, [a, b])[0])
+        return values[0]
+
+    def _operands(self, call: Call) -> list[Any] | None:
+        """The operands of a sum or product of three or more, where the rule takes them in any order."""
+        if call.op not in BAG_OPS or self.rule.exact or len(call.args) != 2:
+            return None
+        out: list[Any] = []
+
+        def flatten(c: Call) -> None:
+            for a in arguments(c, self.walker):
+                if isinstance(a, Call) and a.op == call.op and len(a.args) == 2 and self.uses[id(a)] == 1:
+                    flatten(a)
+                else:
+                    out.append(a)
+
+        flatten(call)
+        return out if 3 <= len(out) <= BAG_LIMIT else None
+
+    def _uses(self) -> dict[int, int]:
+        uses: dict[int, int] = {}
+        for term in [a for c in self.variant.calls for a in arguments(c, self.walker)] + list(self.variant.roots):
+            if isinstance(term, (Call, Output)):
+                key = id(term.call if isinstance(term, Output) else term)
+                uses[key] = uses.get(key, 0) + 1
+        return uses
+
+    # ---------------------------------------------------------------- variables
+    def tensor(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
+        """What a parameter that is a tensor or a constant stands for, made when it is first asked for."""
+        if var.name not in self.bound:
+            if array is None:
+                shape = self.annotated(var, shape)
+                array = self._constant(var, dtype, shape, style) if var.kind.role == "const" else None
+            elif var.kind.dims is not None and self.annotated(var, array.shape) != array.shape:
+                raise Invalid(f"'{var.name}' has another shape")
+            self.bound[var.name] = self._made(var, dtype, shape, style, array)
+        found = self.bound[var.name]
+        assert isinstance(found, Value)
+        return found
+
+    def _made(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
+        if var.kind.role == "const":
+            assert array is not None
+            return self.builder.constant(array, var.name)
+        if array is not None:
+            dims = array.dtype == np.int64 and array.ndim == 1 and array.size > 0
+            if dims and any(d in self.builder.names for d in array.tolist()) and not self.choices.chance(4):
+                return recipes.assembled(self.builder, array)
+            make = self.builder.input if self.choices.chance(3) else self.builder.constant
+            return make(array, var.name)
+        vector = dtype == TensorProto.INT64 and len(shape) == 1 and bool(self.hints.operators)
+        if vector or self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8):
+            found = recipes.derived(self.builder, self.source, dtype, shape, self.hints.operators)
+            if found is not None:
+                return found
+        if self.choices.chance(12):
+            return self.builder.constant(self.numbers(dtype, shape, style), var.name)
+        return self.builder.input(self.numbers(dtype, shape, style), var.name)
+
+    def source(self, dtype: int, shape: Shape) -> Value:
+        """An input, or one that is there already."""
+        same = [
+            v for v in self.builder.model.graph.inputs if v.dtype == dtype and self.builder.arrays[v].shape == shape
+        ]
+        if same and self.choices.chance(2):
+            return self.choices.one(same)
+        return self.builder.input(self.numbers(dtype, shape, "plain"))
+
+    def numbers(self, dtype: int, shape: Shape, style: str) -> np.ndarray:
+        """Values of a tensor that is no constant."""
+        style = self.style if style == "plain" else style
+        return draw_array(self.choices, dtype, shape, style, self.special and dtype in FLOATING)
+
+    def _constant(self, var: Var, dtype: int, shape: Shape, style: str) -> np.ndarray:
+        """Values of a constant: any, or one number everywhere, which the rule may be waiting for."""
+        if var.kind.fill is not None:
+            signed = not var.kind.fill and dtype in FLOATING and self.choices.chance(3)
+            return np.full(shape, -0.0 if signed else var.kind.fill).astype(np_dtype(dtype))
+        special = self.special and dtype in FLOATING
+        whole = dtype in (TensorProto.INT64, TensorProto.INT32)
+        kind = "array" if self.generic else self.choices.weighted(_WHOLE_KINDS if whole else _KINDS)
+        if kind == "array" or dtype == TensorProto.STRING:
+            if style == "plain":
+                style = "fraction" if self.choices.chance(6) and self.style == "plain" else self.style
+            return draw_array(self.choices, dtype, shape, style, special)
+        number = np.asarray(self.number() if kind == "number" else self.choices.one(self._counts()))
+        if dtype == TensorProto.BOOL:
+            return np.full(shape, bool(number))
+        if dtype not in FLOATING and number != np.round(number):
+            number = np.asarray(1)
+        with np.errstate(all="ignore"):
+            return np.full(shape, number).astype(np_dtype(dtype))
+
+    def number(self) -> float:
+        """A number that the rule may be waiting for: more often than not one that its own body mentions."""
+        around = self.around()
+        if around and self.choices.chance(3):
+            return self.choices.one(around)
+        own = self.hints.numbers[: self.hints.own_numbers or 2]
+        return self.choices.one(self.hints.numbers if self.choices.chance(3) else own)
+
+    def around(self) -> list[float]:
+        """Numbers that parameters stand for already, and their reciprocals: a rule may ask for two that fit together."""
+        found: list[float] = []
+        for v in self.bound.values():
+            if isinstance(v, float):
+                found.append(v)
+            elif isinstance(v, Value) and v.const is not None and v.const.size == 1 and v.dtype in FLOATING:
+                found.append(float(self.builder.arrays[v].reshape(())))
+        return [n for v in found if v and abs(v) < 1e4 for n in (1 / v, v)]
+
+    def _counts(self) -> list[float]:
+        """How many elements of one tensor there are for one of another, as means divide by; sizes; their roots."""
+        arrays = [a for a in self.builder.arrays.values() if isinstance(a, np.ndarray)][-4:]
+        sizes = [max(a.size, 1) for a in arrays]
+        found = [p / q for p in sizes for q in sizes[::-1] if p > q]
+        found += [float(d) for a in arrays[-1:] for d in a.shape if d]
+        options = [f(n) for n in dict.fromkeys(found) for f in (float, lambda n: 1 / n)]
+        return [*options, *(f(n) for n in found[:2] for f in (math.sqrt, lambda n: 1 / math.sqrt(n)))] or [1.0]
+
+    def annotated(self, var: Var, shape: Shape) -> Shape:
+        """The shape that a parameter's annotation asks for, as close to a proposed one as can be."""
+        dims = var.kind.dims
+        if dims is None:
+            return shape
+        lead: Shape = ()
+        if dims[:1] == ("...",):
+            dims = dims[1:]
+            lead = shape[: max(len(shape) - len(dims), 0)]
+        proposed = (*shape[len(lead) :], *[2] * len(dims))
+        out = []
+        for letter, d in zip(dims, proposed):
+            if letter.isdigit():
+                out.append(int(letter))
+            elif letter == "_":
+                out.append(d)
+            else:
+                out.append(self.letters.setdefault(letter, d))
+        return (*lead, *out)

@@ -1,0 +1,245 @@
+"""A call of a pattern as a site: operands are the rule's parameters and calls, the node's parameters likewise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphopt.ir import Value
+from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
+from graphopt.testing.building import recipes
+from graphopt.testing.building.builder import Invalid
+from graphopt.testing.declarations.signature import HIGHEST_RANK
+from graphopt.testing.operators import Site, operands_of
+from graphopt.testing.operators.elementwise import FLOATING
+from graphopt.testing.values import np_dtype
+
+if TYPE_CHECKING:
+    from graphopt.testing.declarations.left_side import LeftSide
+
+Shape = tuple[int, ...]
+_RESHAPING = frozenset("Transpose Split Slice Pad Tile".split())
+
+
+class PatternSite(Site):
+    """A call of a pattern as a site: operands are the rule's parameters and calls, parameters of the node likewise."""
+
+    def __init__(self, left: LeftSide, call: Call, args: Sequence[Any], bag: bool = False) -> None:
+        expanded: list[Any] = []
+        for a in args:
+            if not isinstance(a, Rest):
+                expanded.append(a)
+            elif a.var.name in left.bound:
+                expanded += left.bound[a.var.name]
+            else:
+                count = left.choices.weighted(((4, 2), (2, 3), (2, 1), (1, 4))) - (
+                    len(args) > 1 and left.choices.integer(0, 1)
+                )
+                own = [int(n) for n in left.hints.numbers[: left.hints.own_numbers] if n in (1, 2, 3, 4)]
+                if own and left.choices.integer(0, 1):
+                    count = left.choices.one(own)
+                expanded += [(a.var, k) for k in range(count)]
+        super().__init__(left.builder, call.op_type, call.domain, call.outputs, len(expanded))
+        self.left = left
+        self.call = call
+        self.args = expanded
+        self.bag = bag
+        self.operators = left.hints.operators
+        for i, a in enumerate(expanded):
+            if isinstance(a, (Call, Output)):
+                if (beside := self._beside()) is not None:
+                    left.wanted[id(a.call if isinstance(a, Output) else a)] = beside
+                self.inputs[i] = left.value(a)
+            elif isinstance(a, Value):
+                self.inputs[i] = a
+            elif isinstance(a, Var):
+                p = self.schema.input_param(0 if bag else i)
+                if p is None:
+                    if not a.kind.optional:
+                        raise Invalid(f"{call.op} takes no input {i} at this opset")
+                    left.bound.setdefault(a.name, None)
+                if (
+                    a.kind.optional
+                    and a.name not in left.bound
+                    and p is not None
+                    and p.optional
+                    and left.choices.chance(3)
+                ):
+                    left.bound[a.name] = None
+                if isinstance(left.bound.get(a.name), Value):
+                    self.inputs[i] = left.bound[a.name]
+
+    def _beside(self) -> Shape | None:
+        """The shape of an operand that is there, where the operator is elementwise and others should fit."""
+        known = operands_of(self.call.op)
+        if known is None or len(known.carries) < 2 or self.call.op == "Concat":
+            return (
+                self.wanted if known is not None and known.carries == (0,) and self.call.op not in _RESHAPING else None
+            )
+        shapes = [s for i in self.inputs if (s := self.shape(i)) is not None]
+        return max(shapes, key=len) if shapes else self.wanted
+
+    def emit(self, hint: str = "") -> list[Value]:
+        rest: dict[str, list[Value]] = {}
+        for i, a in enumerate(self.args):
+            if isinstance(a, tuple):
+                rest.setdefault(a[0].name, []).append(self.inputs[i])
+        self.left.bound.update({name: tuple(values) for name, values in rest.items()})
+        return super().emit(hint)
+
+    def at_most(self, outputs: int) -> None:
+        if self.outputs > outputs:
+            raise Invalid(f"{self.op_type} has no such output here")
+
+    def wants(self, i: int) -> bool:
+        if i >= len(self.args) or self.args[i] is None:
+            return False
+        a = self.args[i]
+        return not (isinstance(a, Var) and a.name in self.left.bound and self.left.bound[a.name] is None)
+
+    def known_shape(self, i: int) -> Shape | None:
+        a = self.args[i] if i < len(self.args) else None
+        dims = a.kind.dims if isinstance(a, Var) else None
+        if dims is not None and all(d.isdigit() or d in self.left.letters for d in dims):
+            return self.left.annotated(a, ())
+        if isinstance(a, (Term, tuple, type(None))):
+            return None
+        return None if isinstance(a, (bool, int, float)) else np.shape(a)
+
+    def make(self, i: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
+        a = self.args[i]
+        dtype = self.dtype(i)
+        if isinstance(a, Var):
+            return self.left.tensor(a, dtype, shape, style, array)
+        if isinstance(a, tuple):
+            if array is None and self.choices.chance(2 if self.operators else 6):
+                found = recipes.derived(self.builder, self.left.source, dtype, shape, self.operators)
+                if found is not None:
+                    return found
+            return self.builder.input(self.left.numbers(dtype, shape, style) if array is None else array, a[0].name)
+        if isinstance(a, Term):
+            raise Invalid(f"{a!r} cannot stand here")
+        return self._literal(i, a, dtype)
+
+    def _literal(self, i: int, written: Any, dtype: int) -> Value:
+        """A constant that the rule writes as a number or an array; a number may have any rank that adds no dims."""
+        value = np.asarray(written)
+        with np.errstate(all="ignore"):
+            cast = value.astype(np_dtype(dtype))
+        if dtype not in FLOATING and cast.astype(value.dtype) != value:
+            raise Invalid(f"{written} is no number of this dtype")
+        if not value.ndim:
+            others = [len(s) for k in range(len(self.args)) if k != i and (s := self.shape(k)) is not None]
+            cast = cast.reshape(
+                (1,) * self.choices.weighted(((3, 0), (1, self.choices.integer(0, max(others, default=0)))))
+            )
+        return self.builder.constant(cast)
+
+    def ranks(self, i: int) -> tuple[int, int]:
+        a = self.args[i]
+        var = a[0] if isinstance(a, tuple) else a
+        if isinstance(var, (bool, int, float)):
+            return 0, 0
+        return self.left.signature.ranks.get(var.name if isinstance(var, Var) else id(var), (0, HIGHEST_RANK))
+
+    def output_ranks(self) -> tuple[int, int]:
+        return self.left.signature.ranks.get(id(self.call), (0, HIGHEST_RANK))
+
+    @property
+    def wanted(self) -> Shape | None:
+        return self.left.wanted.get(id(self.call))
+
+    def mentions(self, name: str) -> bool:
+        return name in self.call.attrs or any(k.startswith("**") for k in self.call.attrs)
+
+    def decided(self, name: str) -> Any:
+        written = self.call.attrs.get(name)
+        return self.left.bound.get(written.name) if isinstance(written, Var) else written
+
+    def note(self, kind: str, value: Any) -> None:
+        self.left.kinds.setdefault(kind, []).append(value)
+
+    def dtype(self, i: int) -> int:
+        return self.left.signature.dtype(self.call, 0 if self.bag else i)
+
+    def single(self, i: int) -> bool:
+        a = self.args[i]
+        return self.left.hints.single and isinstance(a, Var) and a.kind.role == "const"
+
+    def recent(self, kind: str) -> list[Any]:
+        return self.left.kinds.get(kind, [])
+
+    def hinted(self, length: int) -> list[list[int]]:
+        return [list(found) for found in self.left.hints.lists if len(found) == length]
+
+    def numbers(self) -> list[float]:
+        hints = self.left.hints
+        around = self.left.around()
+        if around and self.choices.chance(4):
+            return around
+        own = hints.numbers[: hints.own_numbers]
+        return list(own if own and not self.choices.chance(3) else hints.numbers)
+
+    def decide(self, name: str, options: Callable[[], Any], default: Any) -> Any:
+        left = self.left
+        written = self.call.attrs.get(name)
+        if isinstance(written, Var):
+            key = written.name
+            if key not in left.bound:
+                if written.kind.optional and self.choices.chance(3):
+                    left.bound[key] = None
+                else:
+                    value = left.signature.output_dtype(self.call) if name == "to" else options()
+                    left.bound[key] = value
+            value = left.bound[key]
+        elif name in self.call.attrs:
+            value = written
+        elif (rest := next((v for k, v in self.call.attrs.items() if k.startswith("**")), None)) is not None:
+            decided = left.bound.setdefault(rest.name, {})
+            if name not in decided:
+                decided[name] = (
+                    left.signature.output_dtype(self.call) if name == "to" else self._sometimes(options, default)
+                )
+            value = decided[name]
+        else:
+            return default
+        if value is not None:
+            self.note(name, value)
+        return value
+
+    def _sometimes(self, options: Callable[[], Any], default: Any) -> Any:
+        """Attributes that nobody names are defaults more often than not."""
+        return default if default is not None and not self.choices.chance(3) else options()
+
+    def pieces(self, axis: int) -> bool:
+        """Parts of one tensor: a Split, Slices next to each other, or elements one by one."""
+        free = [i for i in range(self.count) if not self.given(i)]
+        able = self.operators & {"Split", "Slice", "Gather", "Shape"}
+        if len(free) < self.count or len(free) < 2 or not able or not self.choices.chance(2):
+            return False
+        return _pieces(self, free, axis, able)
+
+
+def _pieces(s: PatternSite, free: list[int], axis: int, able: frozenset[str]) -> bool:
+    shape = s.new_shape(0, axis + 1)
+    sizes = [max(s.dim(), 1) for _ in free]
+    whole = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
+    b = s.builder
+    x = s.left.source(s.dtype(0), whole)
+    if "Split" in able and s.choices.integer(0, 1):
+        by_attribute = "split" in b.schema("Split").attributes
+        given = [] if by_attribute else [b.constant(np.array(sizes, np.int64))]
+        parts = b.node("Split", [x, *given], {"axis": axis, **({"split": sizes} if by_attribute else {})}, len(sizes))
+    else:
+        ends = np.cumsum(sizes).tolist()
+        parts = []
+        for start, end in zip([0, *ends], ends, strict=False):
+            stop = 2**31 - 1 if end == ends[-1] and s.choices.integer(0, 1) else end
+            if "starts" in b.schema("Slice").attributes:
+                parts += b.node("Slice", [x], {"starts": [start], "ends": [stop], "axes": [axis]})
+            else:
+                parts += b.node("Slice", [x, *(b.constant(np.array([k], np.int64)) for k in (start, stop, axis))])
+    s.inputs.update(zip(free, parts, strict=True))
+    return True

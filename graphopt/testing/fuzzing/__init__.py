@@ -1,0 +1,1 @@
+"""Fuzzing an optimizer with random models: examine, shrink, keep."""
