@@ -6,8 +6,10 @@ raising: restore operators from what exporters write out. simplifying: algebra o
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from functools import cache
+from importlib import resources
 
 from graphopt.rewrite import Rule
 
@@ -23,6 +25,17 @@ def rules_of(phase: str) -> tuple[Rule, ...]:
         module = importlib.import_module(f"graphopt.patterns.{phase}.{info.name}")
         found += [r for r in vars(module).values() if isinstance(r, Rule) and r.fn.__module__ == module.__name__]
     return tuple(found)
+
+
+#: Beside the rules: what is proved of each, made by graphopt.testing.proof.
+PROOFS = "proofs.json"
+
+
+@cache
+def proofs() -> dict[str, dict[str, str]]:
+    """By the rule's name: the rung of the proof ladder that it reached ("rung"), what that is about ("note"), and a hash of the
+    source that was proved ("source")."""
+    return dict(json.loads(resources.files("graphopt.patterns").joinpath(PROOFS).read_text(encoding="utf-8")))
 
 
 def all_rules() -> dict[str, Rule]:

@@ -971,7 +971,7 @@ def test_rules(run: Callable[..., Result]) -> None:
     code, out, err = run("rules")
     assert (code, err) == (0, "")
     rows = [line.split("\t") for line in out.splitlines()]
-    assert {len(row) for row in rows} == {7}
+    assert {len(row) for row in rows} == {8}
     listed = {row[0]: row for row in rows}
     for name, one in all_rules().items():
         assert listed[name][1] == ("exact" if one.exact else "rounded")
@@ -983,7 +983,7 @@ def test_rules(run: Callable[..., Result]) -> None:
 def test_rules_for_programs(run: Callable[..., Result]) -> None:
     data = json.loads(run("rules", "--json").out)
     assert {r["name"] for r in data["rules"]} == set(all_rules())
-    assert set(data["rules"][0]) == {"name", "phase", "family", "exact", "equation", "doc", "where"}
+    assert set(data["rules"][0]) == {"name", "phase", "family", "exact", "proof", "equation", "doc", "where"}
     assert "dead_code" in {p["name"] for p in data["passes"]}
 
 

@@ -66,14 +66,31 @@ def _data(phase: str, rule: Rule) -> dict[str, Any]:
         "phase": phase,
         "family": rule.family,
         "exact": rule.exact,
+        "proof": _proof(rule),
         "equation": rule.equation,
         "doc": rule.doc,
         "where": rule.where,
     }
 
 
+def _proof(rule: Rule) -> str:
+    """The rung of the proof ladder that is recorded for a rule."""
+    from graphopt.patterns import proofs
+
+    return proofs().get(rule.name, {}).get("rung", "tested")
+
+
 def _claim(rule: Rule) -> str:
     return "exact" if rule.exact else "rounded"
+
+
+def _proved(rule: Rule) -> str:
+    from graphopt.patterns import proofs
+
+    found = proofs().get(rule.name)
+    if found is None or found["rung"] == "tested":
+        return "tested from its own declaration"
+    return f"proved on small models, over the reals: {found['rung']} ({found['note']})"
 
 
 def _show_one(screen: Screen, chosen: list[tuple[str, Rule]], passes: dict[str, str]) -> None:
@@ -84,6 +101,7 @@ def _show_one(screen: Screen, chosen: list[tuple[str, Rule]], passes: dict[str, 
         screen.line(f"{rule.name}: {_claim(rule)}, {phase}, family {rule.family}", "bold")
         screen.line(rule.equation, "cyan")
         screen.line(place(rule.where), "dim")
+        screen.line(_proved(rule), "dim")
         screen.line()
         screen.code(textwrap.dedent(inspect.getsource(rule.fn)).rstrip())
 
@@ -95,7 +113,8 @@ def _show_terminal(screen: Screen, chosen: list[tuple[str, Rule]], passes: dict[
         if last != (phase, rule.family):
             last = (phase, rule.family)
             screen.line(f"{phase} / {rule.family}  {place(rule.where).rpartition(':')[0]}", "bold")
-        screen.block(f"{rule.name}  {_claim(rule)}, line {rule.where.rpartition(':')[2]}", 2, "cyan")
+        where = rule.where.rpartition(":")[2]
+        screen.block(f"{rule.name}  {_claim(rule)}, {_proof(rule)}, line {where}", 2, "cyan")
         screen.block(rule.equation, 4)
         screen.block(rule.doc, 4, "dim")
     if passes:
@@ -108,10 +127,12 @@ def _show_terminal(screen: Screen, chosen: list[tuple[str, Rule]], passes: dict[
 
 
 def _show_lines(screen: Screen, chosen: list[tuple[str, Rule]], passes: dict[str, str]) -> None:
-    """A line each for grep and cut, separated by tabs: name, claim, phase, family, equation, doc, where."""
+    """A line each for grep and cut, separated by tabs: name, claim, phase, family, equation, doc, where, proof."""
     for phase, r in chosen:
         screen.line(
-            "\t".join((r.name, _claim(r), phase, r.family, r.equation, " ".join(r.doc.split()), place(r.where)))
+            "\t".join(
+                (r.name, _claim(r), phase, r.family, r.equation, " ".join(r.doc.split()), place(r.where), _proof(r))
+            )
         )
     for name, text in passes.items():
-        screen.line("\t".join((name, "exact", "pass", "", "", text, "")))
+        screen.line("\t".join((name, "exact", "pass", "", "", text, "", "")))

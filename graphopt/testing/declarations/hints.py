@@ -40,6 +40,7 @@ class Hints:
         own_operators: those that the rule's own body mentions.
         dtypes: those that it asks for by name, or in a table.
         single: it asks for the only element of a constant.
+        shapes: it asks for shapes or ranks.
     """
 
     numbers: tuple[float, ...]
@@ -49,6 +50,7 @@ class Hints:
     own_operators: frozenset[str]
     dtypes: frozenset[int]
     single: bool
+    shapes: bool
 
 
 @cache
@@ -69,9 +71,11 @@ def hints_of(rule: Rule) -> Hints:
     if _INFINITE.intersection(c for c in mentioned if isinstance(c, str)):
         own += [-math.inf, math.inf]
     single = "item" in _constants(rule.fn, 1, set())
+    shapes = not {"shape", "rank"}.isdisjoint(_names(rule.fn.__code__))
     numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
     return Hints(
-        tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single
+        tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
+        shapes,
     )  # fmt: skip
 
 

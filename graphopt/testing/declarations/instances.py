@@ -72,7 +72,10 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
         if choices.chance(2):
             builder.names[size] = name
-    builder.vague = choices.chance(8)
+    asks = hints_of(rule).shapes
+    if asks:  # a dim that is known by name may be empty, or of one element
+        builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
+    builder.vague = choices.chance(4 if asks else 8)
     special = rule.exact and style is None and choices.chance(2)
     style = style or choices.weighted(_STYLES)
     left = LeftSide(builder, rule, variant, style, special)

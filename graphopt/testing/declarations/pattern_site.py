@@ -47,6 +47,8 @@ class PatternSite(Site):
         self.args = expanded
         self.bag = bag
         self.operators = left.hints.operators
+        if left.hints.shapes:
+            self.empty = 10
         for i, a in enumerate(expanded):
             if isinstance(a, (Call, Output)):
                 if (beside := self._beside()) is not None:

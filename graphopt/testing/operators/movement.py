@@ -45,7 +45,7 @@ def transpose(s: Site) -> None:
 @operands("Reshape")
 def reshape(s: Site) -> None:
     x = _first(s)
-    zeros = s.parameter("allowzero", lambda: int(s.choices.chance(8)), 0) if "allowzero" in s.schema.attributes else 0
+    zeros = s.parameter("allowzero", lambda: int(s.choices.chance(3)), 0) if "allowzero" in s.schema.attributes else 0
 
     def options() -> list[int]:
         size = math.prod(x)

@@ -32,7 +32,10 @@ class Site(ABC):
         attributes: what was decided so far.
         outputs: how many outputs the node will have.
         count: how many operands there will be, where the operator takes any number.
+        empty: one of so many shapes has a dim of 0.
     """
+
+    empty = 24
 
     def __init__(self, builder: Builder, op_type: str, domain: str = "", outputs: int = 1, count: int = 0) -> None:
         self.builder = builder
@@ -170,7 +173,7 @@ class Site(ABC):
                 d = 1
             left //= d
             dims.append(d)
-        if dims and empty and self.choices.chance(24):
+        if dims and empty and self.choices.chance(self.empty):
             dims[self.choices.integer(0, len(dims) - 1)] = 0
         return tuple(dims)
 

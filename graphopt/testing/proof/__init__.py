@@ -13,6 +13,6 @@ sides run on the same kernels, which have tests of their own.
 """
 
 from graphopt.testing.proof.ladder import ORDER, Proof, catalogue, prove
-from graphopt.testing.proof.record import outdated, recorded, source_hash, write
+from graphopt.testing.proof.record import outdated, source_hash, write
 
-__all__ = ["ORDER", "Proof", "catalogue", "outdated", "prove", "recorded", "source_hash", "write"]
+__all__ = ["ORDER", "Proof", "catalogue", "outdated", "prove", "source_hash", "write"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 from onnx import ModelProto
 
 from graphopt.errors import GraphoptError
+from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.plan import Plan
 from graphopt.exec.planning import plan
 from graphopt.ir import load
@@ -21,6 +26,17 @@ def data_inputs(model: ModelProto) -> list[str]:
     except GraphoptError:
         return []
     return [v.name for v, slot in zip(loaded.graph.inputs, planned.inputs, strict=True) if slot in data_slots(planned)]
+
+
+def gives_elements(model: ModelProto, feeds: Mapping[str, Any]) -> bool:
+    """Whether every output has elements."""
+    loaded = load(model)
+    try:
+        with np.errstate(all="ignore"):
+            outputs = plan(loaded).run(REFERENCE, [feeds[v.name] for v in loaded.graph.inputs])
+    except GraphoptError:
+        return False
+    return all(np.size(v) > 0 for v in outputs)
 
 
 def data_slots(planned: Plan) -> set[int]:

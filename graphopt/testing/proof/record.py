@@ -14,17 +14,11 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
+from graphopt.patterns import PROOFS
 from graphopt.rewrite import Rule
 from graphopt.testing.proof.ladder import Proof
 
-_FILE = "proofs.json"
 _PACKAGE = "graphopt.patterns"
-
-
-def recorded() -> dict[str, dict[str, str]]:
-    """Of each rule of the package what is recorded: its rung, a note, and the hash of its source."""
-    text = resources.files(_PACKAGE).joinpath(_FILE).read_text(encoding="utf-8")
-    return dict(json.loads(text))
 
 
 def write(proofs: Mapping[str, Proof], rules: Mapping[str, Rule], path: Path | None = None) -> Path:
@@ -34,7 +28,7 @@ def write(proofs: Mapping[str, Proof], rules: Mapping[str, Rule], path: Path | N
         rules: the same rules, by name.
         path: of the file; None: the one beside the rules.
     """
-    target = path or Path(str(resources.files(_PACKAGE).joinpath(_FILE)))
+    target = path or Path(str(resources.files(_PACKAGE).joinpath(PROOFS)))
     lines = [f"{json.dumps(n)}: {json.dumps(_entry(proofs[n], rules[n]))}" for n in sorted(proofs)]
     target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     return target

@@ -13,6 +13,7 @@ import numpy as np
 from graphopt.errors import MissingDependencyError, RunError
 from graphopt.exec.backends.digits import Digits, digits, number
 from graphopt.exec.backends.exact import ExactBackend, NotExact, field, residues
+from graphopt.exec.kernels.dtypes import is_integer
 from graphopt.testing.proof.formulas import mapped, terms
 from graphopt.testing.proof.normal import Truth, normal_forms
 from graphopt.testing.proof.polynomials import Table
@@ -65,7 +66,9 @@ def _drawn(reals: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]) 
     def draw(rng: np.random.Generator, a: np.ndarray) -> np.ndarray:
         if a.dtype == bool:
             return rng.integers(0, 2, a.shape).astype(bool)
-        return rng.permutation(a.reshape(-1)).reshape(a.shape) if a.dtype.kind in "iu" else reals(rng, a.shape)
+        if is_integer(a.dtype):
+            return rng.integers(0 if a.dtype.kind == "u" else -3, 4, a.shape).astype(a.dtype)
+        return reals(rng, a.shape)
 
     return draw
 
@@ -91,7 +94,7 @@ def differs_at(s: Sides, point: dict[str, Any]) -> Counterexample | None:
     except RunError:
         return None
     except Unequal as e:
-        return Counterexample(_shown(point), "one thing", "another", str(e))
+        return Counterexample(_shown(point), str(e.before), str(e.after), e.where)
     reals = [np.abs(np.asarray(a, np.float64)).reshape(-1) for name, a in point.items() if s.kinds[name] == "real"]
     largest = float(max([r.max(initial=0.0, where=np.isfinite(r)) for r in reals], default=0.0))
     for i, (a, b) in enumerate(pairs):

@@ -37,7 +37,13 @@ _ROUNDED = {"float32": 2e-6, "float16": 4e-3, "bfloat16": 3e-2}
 
 
 class Unequal(Exception):
-    """The sides differ in dtypes, shapes, or in what no formula is about; the message says how."""
+    """The sides differ in dtypes, shapes, or in what no formula is about."""
+
+    def __init__(self, where: str, before: Any, after: Any) -> None:
+        super().__init__(f"{where} is {before} before and {after} after")
+        self.where = where
+        self.before = before
+        self.after = after
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,13 @@ class Sides:
 
 def _aligned(i: int, a: np.ndarray, b: np.ndarray, backend: ExactBackend) -> tuple[np.ndarray, np.ndarray]:
     if a.shape != b.shape:
-        raise Unequal(f"output {i} has shape {list(a.shape)} before and {list(b.shape)} after")
+        raise Unequal(f"the shape of output {i}", list(a.shape), list(b.shape))
     if a.dtype == b.dtype:
         if a.dtype != object and not np.array_equal(a, b):
-            raise Unequal(f"output {i} is {a.tolist()} before and {b.tolist()} after")
+            raise Unequal(f"output {i}", a.tolist(), b.tolist())
         return a, b
     if object not in (a.dtype, b.dtype):
-        raise Unequal(f"output {i} is {a.dtype} before and {b.dtype} after")
+        raise Unequal(f"the dtype of output {i}", a.dtype, b.dtype)
     a, b = (v if v.dtype in (object, bool) else backend.lift(v, always=True) for v in (a, b))
     return a.astype(object), b.astype(object)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from graphopt.errors import GraphoptError
 from graphopt.exec.kernels.dtypes import is_float, is_integer
@@ -23,7 +23,7 @@ from graphopt.testing.checking import apply_rule
 from graphopt.testing.choices import Choices
 from graphopt.testing.declarations.instances import draw_instance
 from graphopt.testing.declarations.signature import DTYPES
-from graphopt.testing.proof.flow import data_inputs
+from graphopt.testing.proof.flow import data_inputs, gives_elements
 from graphopt.testing.proof.sizes import computes_shapes, names_in_outputs
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ def _drawn(rule: Rule, variant: int, seed: str, style: str) -> Specimen | None:
     feeds = instance.feeds
     if rewritten is None or not feeds or not all(isinstance(a, np.ndarray) and a.size for a in feeds.values()):
         return None
-    if any(0 in _dims(o) for o in instance.model.graph.output):
+    if not gives_elements(instance.model, feeds):
         return None
     cost = _cost(instance.model, rewritten, feeds)
     if cost[1] > _LARGEST:
@@ -159,10 +159,6 @@ def _features(model: ModelProto, feeds: dict[str, np.ndarray]) -> frozenset[str]
             f"{node.op_type} {helper.printable_attribute(a)}" for a in node.attribute if node.op_type != "Constant"
         )
     return frozenset(found)
-
-
-def _dims(o: ValueInfoProto) -> list[int | None]:
-    return [d.dim_value if d.HasField("dim_value") else None for d in o.type.tensor_type.shape.dim]
 
 
 def _cost(model: ModelProto, rewritten: ModelProto, feeds: dict[str, np.ndarray]) -> tuple[float, ...]:

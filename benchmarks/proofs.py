@@ -1,0 +1,47 @@
+"""How much of the rules is proved, and by what; with --write it is recorded beside the rules.
+
+    python -m benchmarks.proofs [--rules NAME...] [--write]
+
+A rule is proved on small models of fixed sizes, over the real numbers: see graphopt.testing.proof.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from graphopt.patterns import all_rules
+from graphopt.testing.proof import ORDER, Proof, prove, write
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rules", nargs="*", metavar="NAME", help="only these; nothing is written then")
+    parser.add_argument("--write", action="store_true", help="record what was found in patterns/proofs.json")
+    arguments = parser.parse_args()
+    rules = {n: r for n, r in all_rules().items() if not arguments.rules or n in arguments.rules}
+    started, proofs = time.perf_counter(), {}
+    for name, rule in rules.items():
+        proof = proofs[name] = prove(rule)
+        print(f"{name}: {proof.rung} ({proof.note})", flush=True)
+        if proof.counterexample:
+            print(proof.counterexample)
+    _report(proofs, time.perf_counter() - started)
+    if arguments.write and not arguments.rules:
+        print(f"written to {write(proofs, rules)}")
+    return int(any(p.rung == "refuted" for p in proofs.values()))
+
+
+def _report(proofs: dict[str, Proof], seconds: float) -> None:
+    counts = Counter(p.rung for p in proofs.values())
+    print(f"\n{len(proofs)} rules, {seconds:.0f} s")
+    above = sum(p.proved for p in proofs.values())
+    for name, n in [*((rung, counts[rung]) for rung in reversed(ORDER)), ("above tested", above)]:
+        if n:
+            print(f"  {name:14} {n:4}  {100 * n / len(proofs):.1f} %")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
