@@ -55,7 +55,7 @@ class Seeded(Generic[T]):
                 last.append(e)
                 raise
 
-        smaller = settings(
+        smaller: Any = settings(
             phases=[Phase.reuse, Phase.shrink], database=InMemoryExampleDatabase(), deadline=None, print_blob=False,
             report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
         )(given(self.strategy)(remembering))  # fmt: skip

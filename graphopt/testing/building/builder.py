@@ -40,7 +40,7 @@ class Builder:
         arrays: the value of each Value of the model (a list: of a sequence).
         feeds: the inputs.
         names: a dim's size to the name that inputs declare for it; sizes without one are declared as numbers.
-        vague: some inputs declare no rank, or not all of their dims.
+        vague: some inputs have no known rank, or do not declare all of their dims.
     """
 
     def __init__(self, choices: Choices, opset: int, domains: dict[str, int] | None = None) -> None:
@@ -76,12 +76,27 @@ class Builder:
         v = Value(self.name(hint), self.model.graph)
         v.dtype = Tensor(array=array).dtype
         v.shape = tuple(self.names.get(d, d) for d in array.shape)
+        rankless = False
         if self.vague and self.choices.integer(0, 1):
-            v.shape = None if self.choices.chance(3) else tuple(None if self.choices.chance(2) else d for d in v.shape)
+            rankless = self.choices.chance(3)
+            if not rankless:
+                v.shape = tuple(None if self.choices.chance(2) else d for d in v.shape)
+        self._declare(v, array)
+        return self._rankless(v) if rankless else v
+
+    def _declare(self, v: Value, array: np.ndarray) -> None:
         self.model.graph.inputs.append(v)
         self.model.graph.input_infos[v] = helper.make_tensor_value_info(v.name, v.dtype, v.shape)
         self.arrays[v] = self.feeds[v.name] = array
-        return v
+
+    def _rankless(self, v: Value) -> Value:
+        """The same, of unknown rank: inputs must declare theirs, so it gets its shape from an input of unknown length."""
+        if self.schema("Reshape").max_inputs < 2:
+            return v
+        dims = Value(self.name("dims"), self.model.graph)
+        dims.dtype, dims.shape = TensorProto.INT64, (None,)
+        self._declare(dims, np.array(self.arrays[v].shape, np.int64))
+        return self.node("Reshape", [v, dims])[0]
 
     def constant(self, array: np.ndarray, hint: str = "c") -> Value:
         """A new initializer, or now and then a Constant node."""

@@ -103,9 +103,10 @@ class PatternSite(Site):
 
     def known_shape(self, i: int) -> Shape | None:
         a = self.args[i] if i < len(self.args) else None
-        dims = a.kind.dims if isinstance(a, Var) else None
-        if dims is not None and all(d.isdigit() or d in self.left.letters for d in dims):
-            return self.left.annotated(a, ())
+        if isinstance(a, Var):
+            dims = a.kind.dims
+            settled = dims is not None and all(d.isdigit() or d in self.left.letters for d in dims)
+            return self.left.annotated(a, ()) if settled else None
         if isinstance(a, (Term, tuple, type(None))):
             return None
         return None if isinstance(a, (bool, int, float)) else np.shape(a)

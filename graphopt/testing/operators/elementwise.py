@@ -105,7 +105,7 @@ def clip(s: Site) -> None:
     def bound(low: int, high: int, least: bool) -> float | int:
         whole = dtype not in FLOATING
         if not whole and s.choices.chance(10):
-            return -math.inf if low < -1 else math.inf
+            return -math.inf if least else math.inf
         if whole and s.choices.chance(4):  # the ends of the dtype's range, and what lies close to them
             info: Any = ml_dtypes.iinfo(np_dtype(dtype))
             return int(
