@@ -43,7 +43,7 @@ class ConstantFolding:
 
     def constant_inputs(self, node: Node, rewriter: Rewriter) -> bool:
         """Replace a node whose inputs are all constants by its outputs."""
-        if node.op in BARRIERS or node in self.refused or _is_coarse_softmax(node):
+        if node.op in BARRIERS or node in self.refused or _is_the_runtimes_own(node):
             return False
         return self._fold(node, rewriter)
 
@@ -150,10 +150,15 @@ def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, start
     return True
 
 
-def _is_coarse_softmax(node: Node) -> bool:
-    """A Softmax of 16-bit floats: how its steps round is a runtime's own, and what comes out is a step or two apart."""
-    v = node.inputs[0] if node.op in ("Softmax", "LogSoftmax") and node.inputs else None
-    return v is not None and v.dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+def _is_the_runtimes_own(node: Node) -> bool:
+    """Whether runtimes differ in what comes out: a Softmax of 16-bit floats, by a step or two, for how its steps round is
+    their own; floats written as text, '1' or '1.0'."""
+    v = node.inputs[0] if node.inputs else None
+    if v is None or v.dtype not in _FLOATS:
+        return False
+    if node.op == "Cast":
+        return node.attributes.get("to") == TensorProto.STRING
+    return node.op in ("Softmax", "LogSoftmax") and v.dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def _lies_otherwise(node: Node, t: Tensor) -> bool:

@@ -568,6 +568,14 @@ def test_softmax_of_16_bits_is_left_to_the_runtime(dtype: str, left: list[str]) 
     assert [n.op for n in m.graph if n.op != "Constant"] == left
 
 
+@pytest.mark.parametrize(("dtype", "left"), [("float", ["Cast"]), ("int64", [])])
+def test_floats_as_text_are_left_to_the_runtime(dtype: str, left: list[str]) -> None:
+    """ONNX Runtime writes 1.0 as '1', the standard's own evaluator as '1.0'."""
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g () => (string[3] y) <{dtype}[3] x = {{1, 2, 3}}> {{ y = Cast<to=8>(x) }}'
+    m = optimize(onnx.parser.parse_model(text), level=2)
+    assert [n.op for n in m.graph if n.op != "Constant"] == left
+
+
 def test_what_a_gradient_names_is_left_alone() -> None:
     """Folding would leave nothing to differentiate."""
     training = "ai.onnx.preview.training"
