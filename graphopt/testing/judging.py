@@ -30,8 +30,9 @@ Verdict = Literal["equal", "different", "says nothing", "not run"]
 CLOSE = {"float64": 1e-11, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 #: On other executors than the reference, which may keep constants of a function in single precision.
 CLOSE_ELSEWHERE = {**CLOSE, "float64": 1e-7}
-#: Outputs are measured against numbers of at least this size.
+#: Outputs are measured against numbers of at least this size: the smallest normal one, where that is not far below 1.
 _FLOOR = 1e-3
+_FLOOR_HALF = 2.0**-14
 #: An output may differ by so many times what rounding did to it in the runs that were tried.
 _SLACK = 8.0
 #: Where rounding alone moves an output by more than this, an example says nothing.
@@ -194,7 +195,7 @@ def differ(
         return ""
     if not c.equal:
         return _told(c)
-    scale = max(float(np.abs(want.astype(np.float64))[np.isfinite(want.astype(np.float64))].max(initial=0.0)), _FLOOR)
+    scale = _largest(want)
     allowed = max(close.get(want.dtype.name, 0.1), at_least)
     return "" if c.absolute <= allowed * scale else f"{_size(c)}, {allowed * scale:.1e} is allowed"
 
@@ -236,8 +237,13 @@ def _moved(a: Any, b: Any) -> float:
         return np.inf
     if not isinstance(a, np.ndarray) or not is_floating(a):
         return 0.0
+    return c.absolute / _largest(a)
+
+
+def _largest(a: np.ndarray) -> float:
+    """What differences of an output are measured against: the largest finite number in it, unless all are very small."""
     wide = np.abs(a.astype(np.complex128 if a.dtype.kind == "c" else np.float64))
-    return c.absolute / max(float(wide[np.isfinite(wide)].max(initial=0.0)), _FLOOR)
+    return max(float(wide[np.isfinite(wide)].max(initial=0.0)), _FLOOR_HALF if a.dtype == np.float16 else _FLOOR)
 
 
 def shaken(model: ModelProto, feeds: Mapping[str, Any], seed: int | None) -> list[Any]:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from graphopt.testing.choices import Choices, Draw
 
 #: What `tensors` can be asked for: how numbers are distributed, beside explicit bounds.
-STYLES = ("plain", "positive", "fraction", "small", "large", "whole", "binary", "distinct")
+STYLES = ("plain", "positive", "fraction", "small", "large", "mixed", "whole", "binary", "distinct", "ends")
 _SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 0.0)
 _WORDS = ("a", "b", "", "three words here", "Ünïcode")
 
@@ -44,8 +44,10 @@ def tensors(
         shape: of the array.
         style: "plain": multiples of 1/4 up to 2 (integers: up to 4, with a sign where there is one); "positive": the same,
             above 0; "fraction": between 0 and 1; "small": around 1e-3; "large": around 100 (integers of 16 bits and fewer: the
-            smallest and the largest are among them, as now and then in "plain"); "whole": integers; "binary":
-            powers of two; "distinct": multiples of 1/4 (integers: of 1), no two the same as far as the dtype has so many.
+            smallest and the largest are among them, as now and then in "plain"; matrices of more bits: numbers that no
+            float can hold); "mixed": from 1e-4 to 100; "whole": integers; "binary": powers of two; "distinct": multiples of
+            1/4 (integers: of 1), no two the same as far as the dtype has so many; "ends": as "plain", but of integers of any size
+            the smallest and the largest are among them.
         special: NaN, infinities and both zeros may be among them.
         numbers: some elements are these.
     """
@@ -71,18 +73,18 @@ def array(
         return rng.integers(0, 2, shape).astype(bool)
     if wanted.kind in "iu" or wanted.name.startswith(("int", "uint")):
         few = size and wanted.itemsize <= 2  # those of more bits are sizes, and some kernels die of their overflow
-        return _integers(
-            rng, wanted, shape, style, bool(few and (style == "large" or (style == "plain" and choices.chance(4))))
-        )
+        ends = few and (style == "large" or (style == "plain" and choices.chance(4)))
+        return _integers(rng, wanted, shape, style, bool(size and (ends or style == "ends")))
     if style == "distinct":
         return _distinct(rng, wanted, shape)
     quarters = rng.integers(1, 9, shape) / 4
-    if style in ("plain", "whole", "large", "small", "binary"):
+    if style in ("plain", "whole", "large", "small", "mixed", "binary", "ends"):
         quarters = quarters * rng.choice([-1, 1], shape)
     values = {
         "fraction": lambda: quarters / 4 + 0.125,
-        "small": lambda: quarters * 2.0**-10,
+        "small": lambda: quarters * 1.1e-3,
         "large": lambda: quarters * 64,
+        "mixed": lambda: quarters * 1.1 * 2.0 ** rng.integers(-12, 6, shape),
         "whole": lambda: quarters * 4,
         "binary": lambda: np.sign(quarters) * 2.0 ** np.round(np.log2(np.abs(quarters))),
     }.get(style, lambda: quarters)()
@@ -116,4 +118,6 @@ def _integers(
     if ends:
         n = (size + 1) // 2
         values.flat[rng.integers(0, size, n)] = rng.choice([int(info.min), int(info.max)], n)
+    elif style == "large" and len(shape) > 1 and dtype.itemsize > 2:  # no sizes, and no kernel dies of these
+        values = values * (int(info.max) // 1000 + 1)
     return values.astype(dtype)

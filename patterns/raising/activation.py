@@ -80,8 +80,6 @@ def hard_swish_spelled_out(x, c: Const, top: Float, k: Const, q: Const):
         return "not a single precision float"
     if top <= 0 or not close(scale * top, 1, x.dtype):
         return "the upper bound does not become 1"
-    if close(scale, 1 / 6, x.dtype) and close(offset, 3, x.dtype):
-        yield op.HardSwish(x)
     yield x * op.HardSigmoid(x, alpha=scale, beta=offset * scale)
 
 

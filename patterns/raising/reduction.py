@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from graphopt.patterns._elementwise import chosen, decides
 from graphopt.patterns.raising._constants import close, scalar
-from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, any_of, op, rule
+from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives, Call
 
 #: Reductions that leave a single element as it is.
@@ -44,6 +44,12 @@ def _positions(axes: list[int] | None, rank: int | None) -> set[int] | None:
     if rank is None:
         return set(axes) if min(axes) >= 0 else None
     return {a % rank for a in axes} if rank else None
+
+
+def _reduced(x: Tensor, axes: list[int] | None) -> dict[int, Any] | None:
+    """The dims that a reduction over these axes goes over, by axis; None where the rank is not known."""
+    positions = _positions(axes, x.rank)
+    return None if x.shape is None or positions is None else {i: x.shape[i] for i in sorted(positions)}
 
 
 def _same_axes(a: list[int] | None, b: list[int], rank: int | None) -> bool:
@@ -96,12 +102,12 @@ def reduce_single(x, a: Maybe[Ints], k: Int):
     """A reduction over dims of size 1 changes the shape at most."""
     calls = _each(_PLAIN, x, axes=a, keepdims=k)
     yield _any(calls)
-    axes = _positions(a, x.rank)
-    if x.shape is None or axes is None:
+    dims = _reduced(x, a)
+    if dims is None:
         return "the rank is not known"
-    if any(x.shape[i] != 1 for i in axes):
+    if any(d != 1 for d in dims.values()):
         return "a dim is not 1"
-    yield op.Squeeze(x, axes=sorted(axes)) if axes and not k else x
+    yield op.Squeeze(x, axes=list(dims)) if dims and not k else x
 
 
 @rule
@@ -172,10 +178,10 @@ def mean_of_sum(x, a: Maybe[Ints], k: Int, n: Const, c: Const):
     yield mean
     if x.dtype not in _FLOATS:
         return "not a float"
-    axes = _positions(a, x.rank)
-    if x.shape is None or axes is None or not all(isinstance(x.shape[i], int) for i in axes):
+    dims = _reduced(x, a)
+    if dims is None or not all(isinstance(d, int) for d in dims.values()):
         return "the number of terms is not known"
-    terms = prod(x.shape[i] for i in axes)
+    terms = prod(dims.values())
     number = scalar(n if n is not None else c, s)
     if number is None or not (close(number * terms, 1, x.dtype) if n is None else number == terms):
         return "not the number of terms"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from graphopt.patterns._elementwise import FLOATS, INTEGERS, chosen, foldable, within, wrapping
 from graphopt.rewrite import Const, Float, Int, Maybe, Tensor, any_of, op, rule
@@ -89,8 +89,6 @@ def max_max(x, a: Const, b: Const, c: Const, d: Const):
     """Two maximums (minimums) with constants are one."""
     yield any_of(op.Max(op.Max(x, a), b), op.Min(op.Min(x, c), d))
     p, q = (a, b) if c is None else (c, d)
-    if x.dtype not in FLOATS and x.dtype not in INTEGERS:
-        return "dtype not known"
     if not foldable(p, q):
         return "the new constant would be larger"
     yield op.Max(x, wrapping(np.maximum, p, q)) if c is None else op.Min(x, wrapping(np.minimum, p, q))
@@ -141,11 +139,10 @@ def clip_to_everything(x, a: Maybe[Float], b: Maybe[Float]):
     """Bounds that no number of the dtype exceeds do nothing."""
     yield op.Clip(x, min=a, max=b)
     if x.dtype in INTEGERS:
-        bits, signed = INTEGERS[x.dtype]
-        least, most = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
-        if bits == 64 and (a is not None or b is not None):
+        ends = np.iinfo(helper.tensor_dtype_to_np_dtype(x.dtype))
+        if ends.bits == 64 and (a is not None or b is not None):
             return "64-bit bounds"
-        if (a is not None and a > least) or (b is not None and b < most):
+        if (a is not None and a > ends.min) or (b is not None and b < ends.max):
             return "the bounds are inside of the dtype's range"
     elif a != -math.inf or b != math.inf:
         return "the bounds are not infinite"
@@ -203,11 +200,6 @@ def _unfit(x: Tensor, *bounds: float | None) -> str | None:
         return "a bound is NaN or infinite"
     if x.dtype in INTEGERS:
         return "64-bit bounds" if any(abs(b) >= 2**53 for b in given) else None
-    if x.dtype not in FLOATS:
-        return "dtype not known"
-    with np.errstate(over="ignore"):
-        if any(float(np.float32(b)) != b for b in given):
-            return "bounds that do not fit into the attributes of older opsets"
     return None
 
 

@@ -89,8 +89,8 @@ def moved_product_times_factor(x, w: Const["K N"], b: Const, s, r: Attrs, p: Per
     heads = op.Transpose(op.Reshape(any_of(y, y + b), s, **r), perm=p)
     yield any_of(heads * k, heads / d)
     c = d if k is None else k
-    if c.size != 1 or c.ndim > len(p) or not finite(c) or not c.item():
-        return "not one finite factor"
+    if not c.item() or c.ndim > len(p):
+        return "not one factor other than zero"
     shift = None if b is None else _per_column(b, y.rank, w.shape[1])
     if (shift is None) != (b is None):
         return "not one finite shift per column"
@@ -162,8 +162,8 @@ def product_of_sum_plus_shift(x, w: Const["K N"], c: Const, b: Const):
         return "the shift of a normalisation"
     if not moderate(s, x.dtype):
         return "so large a shift would cost precision"
-    if x.dtype not in FLOATS or not w.size:
-        return "not floats, or no weights"
+    if x.dtype not in FLOATS:
+        return "not floats"
     yield x @ w + (s @ wide(w) + shift)
 
 
@@ -218,7 +218,7 @@ def gemm_times_factor(x, w: Const["_ _"], b: Maybe[Const], k: Const, a: Attrs):
     yield op.Gemm(x, w, b, **a) * k
     axis = _columns(a)
     f, row = _per_column(k, 2, w.shape[axis]), None if b is None else _per_column(b, 2, w.shape[axis])
-    if f is None or (row is None) != (b is None) or "broadcast" in a:
+    if f is None or (row is None) != (b is None):
         return "not one finite number per column"
     if why := refuses_weights(x, w):
         return why
@@ -234,7 +234,7 @@ def gemm_over_divisor(x, w: Const["_ _"], b: Maybe[Const], k: Const, a: Attrs):
     yield op.Gemm(x, w, b, **a) / k
     axis = _columns(a)
     f, row = _per_column(k, 2, w.shape[axis]), None if b is None else _per_column(b, 2, w.shape[axis])
-    if f is None or not f.all() or (row is None) != (b is None) or "broadcast" in a:
+    if f is None or not f.all() or (row is None) != (b is None):
         return "not one finite number per column"
     if why := refuses_weights(x, w):
         return why
@@ -250,7 +250,7 @@ def gemm_plus_shift(x, w: "_ _", b: Maybe[Const], p: Const, m: Const, a: Attrs):
     y = op.Gemm(x, w, b, **a)
     yield any_of(y + p, y - m)
     n = w.shape[_columns(a)]
-    if not isinstance(n, int) or x.dtype not in FLOATS or "broadcast" in a:
+    if not isinstance(n, int) or x.dtype not in FLOATS:
         return "the columns are not known"
     s, row = _per_column(m if p is None else p, 2, n), np.zeros(n) if b is None else _per_column(b, 2, n)
     if s is None or row is None:
@@ -293,7 +293,7 @@ def batch_norm_of_gemm(
     axis = _columns(a)
     n = w.shape[axis]
     found, row = normalisation(scale, shift, mean, var, eps, n), np.zeros(n) if b is None else _per_column(b, 2, n)
-    if found is None or row is None or "broadcast" in a:
+    if found is None or row is None:
         return "not one finite number per column"
     k, c = found
     w_times_k = _scaled(w, k, axis)
@@ -328,14 +328,14 @@ def gemm_of_sum(x, w: Const["_ _"], b: Maybe[Const], c: Const, a: Attrs):
     n = w.shape[axis]
     s = _beside(c, x, 0 if a.get("transA") else 1, w.shape[1 - axis]) if x.rank == 2 else None
     row = np.zeros(n) if b is None else _per_column(b, 2, n)
-    if s is None or row is None or "broadcast" in a:
+    if s is None or row is None:
         return "not one finite shift per input and per column"
     if belongs_in_front(c, x):
         return "the shift of a normalisation"
     if not moderate(s, x.dtype):
         return "so large a shift would cost precision"
-    if x.dtype not in FLOATS or not w.size:
-        return "not floats, or no weights"
+    if x.dtype not in FLOATS:
+        return "not floats"
     bias = row * a["beta"] + a["alpha"] * (s @ wide(w) if axis else wide(w) @ s)
     yield op.Gemm(x, w, bias, **{**a, "beta": 1.0})
 
@@ -364,7 +364,7 @@ def gemm_between_reshapes(x, s, w: Const["_ _"], b: Maybe[Const], t, a: Attrs, r
     y = op.Gemm(rows, w, b, **a)
     back = op.Reshape(y, t, **r2)
     yield back
-    if a["alpha"] != 1 or a["beta"] != 1 or a.get("transA") or "broadcast" in a:
+    if a["alpha"] != 1 or a["beta"] != 1 or a.get("transA"):
         return "Gemm does more than multiply by the weights and add"
     axis = _columns(a)
     if x.rank is None or x.rank < 3 or rows.rank != 2 or not same_dims(rows.shape[1], x.shape[-1]):

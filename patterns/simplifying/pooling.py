@@ -97,8 +97,8 @@ def average_of_sum(x, c: Const, a: Attrs):
     yield any_of(pool, op.GlobalAveragePool(x + c))
     if _per_channel(c, x) is None:
         return "not one finite shift per channel"
-    if a.get("count_include_pad") or a.get("ceil_mode"):
-        return "what lies over the border is not shifted"
+    if a.get("count_include_pad") or any(d != 1 for d in a.get("dilations") or ()):
+        return "padding is not shifted, and a window of steps may see nothing else"
     yield (op.GlobalAveragePool(x) if pool.value is None else op.AveragePool(x, **a)) + c
 
 
@@ -145,7 +145,7 @@ def max_pool_of_zero_pad(
     relu, sigmoid, clip = op.Relu(x), op.Sigmoid(x), op.Clip(x, min=low, max=high)
     pad = op.Pad(any_of(relu, sigmoid, clip), pads=p, value=v, axes=axes, mode="constant")
     yield op.MaxPool(pad, kernel_shape=kernel, **a)
-    if v or not (low or 0) >= 0 or not (high or 0) >= 0:
+    if v or any(b is not None and not b >= 0 for b in (low, high)):
         return "not padded with zeros, or not known to be nowhere negative"
     if not is_static(x.shape) or 0 in x.shape or any(d != 1 for d in a.get("dilations") or ()):
         return "not known that each window has an element"

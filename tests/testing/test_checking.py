@@ -52,6 +52,7 @@ def test_a_rule_that_never_fires_is_not_tested() -> None:
     assert found.value.check.refused["no"] > 100
 
 
+@pytest.mark.contradicts
 def test_a_rule_whose_body_fails_is_wrong() -> None:
     @rule
     def divides(x, c: Const):

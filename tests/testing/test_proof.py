@@ -270,7 +270,7 @@ def mutants(model: ModelProto, rng: random.Random) -> list[ModelProto]:
         if node.op_type in _OTHERS:
             changed().graph.node[k].op_type = _OTHERS[node.op_type]
     rng.shuffle(out)
-    return out[:4]
+    return out[:3]
 
 
 def proofs_of(sides: Sides) -> list[str]:
@@ -295,7 +295,7 @@ def test_no_rung_proves_what_is_refuted() -> None:
             if sides is not None and refute(sides) is not None:
                 refuted += 1
                 assert not proofs_of(sides), (name, mutant)
-    assert refuted > 30
+    assert refuted > 25
 
 
 def sides(before: str, after: str, **feeds: np.ndarray) -> Sides:
@@ -500,7 +500,7 @@ def test_irrational_counterexamples() -> None:
 
 # ------------------------------------------------------------------------------------------------------------ the record
 REGENERATE = "the recorded proofs are out of date; some minutes: python -m benchmarks.proofs --write"
-CHEAP = "transpose_transpose negate_twice mish clip_of_relu reshape_reshape convolution_times_factor softmax".split()
+CHEAP = "transpose_transpose negate_twice mish clip_of_relu reshape_reshape convolution_zero_bias softmax".split()
 
 
 def test_every_rule_is_recorded() -> None:

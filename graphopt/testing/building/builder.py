@@ -41,6 +41,7 @@ class Builder:
         feeds: the inputs.
         names: a dim's size to the name that inputs declare for it; sizes without one are declared as numbers.
         vague: some inputs have no known rank, or do not declare all of their dims.
+        alike: a size that most dims have, so that one axis is easily taken for another; None: each has its own.
     """
 
     def __init__(self, choices: Choices, opset: int, domains: dict[str, int] | None = None) -> None:
@@ -57,6 +58,7 @@ class Builder:
         self.feeds: dict[str, Any] = {}
         self.names: dict[int, str] = {}
         self.vague = False
+        self.alike: int | None = None
         self._made = 0
         self._counts: dict[str, int] = {}
         self._taken: set[str] = set()

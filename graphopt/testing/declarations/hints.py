@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType, FunctionType
@@ -41,6 +42,8 @@ class Hints:
         dtypes: those that it asks for by name, or in a table.
         single: it asks for the only element of a constant.
         shapes: it asks for shapes or ranks.
+        words: all that its own body mentions.
+        ranks: those that it compares the rank of a parameter with, by parameter.
     """
 
     numbers: tuple[float, ...]
@@ -51,6 +54,8 @@ class Hints:
     dtypes: frozenset[int]
     single: bool
     shapes: bool
+    words: frozenset[str]
+    ranks: Mapping[str, tuple[int, ...]]
 
 
 @cache
@@ -75,8 +80,24 @@ def hints_of(rule: Rule) -> Hints:
     numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
-        shapes,
+        shapes, frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str)), _ranks(rule),
     )  # fmt: skip
+
+
+def _ranks(rule: Rule) -> dict[str, tuple[int, ...]]:
+    """What a rule's source says of the ranks of its parameters: `x.rank == 2`, `x.shape == ()`, `x.ndim or ...`."""
+    try:
+        source = inspect.getsource(rule.fn)
+    except (OSError, TypeError):
+        return {}
+    found: dict[str, set[int]] = {}
+    for name, rank in re.findall(r"\b(\w+)\.(?:rank|ndim) *[=!]= *(\d)", source):
+        found.setdefault(name, set()).add(int(rank))
+    for name in re.findall(r"\b(\w+)\.ndim *(?:or\b|:)", source):
+        found.setdefault(name, set()).add(0)
+    for name, dims in re.findall(r"\b(\w+)\.shape *[=!]= *\(([^()]*)\)", source):
+        found.setdefault(name, set()).add(len([d for d in dims.split(",") if d.strip()]))
+    return {name: tuple(sorted(ranks)) for name, ranks in found.items() if name in rule.kinds}
 
 
 def _numbers(constants: Iterable[Any]) -> list[float]:

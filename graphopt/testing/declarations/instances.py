@@ -16,9 +16,9 @@ from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.choices import Choices, Draw
 from graphopt.testing.declarations.hints import hints_of
 from graphopt.testing.declarations.left_side import LeftSide
-from graphopt.testing.declarations.signature import opsets_of
+from graphopt.testing.declarations.signature import older_opsets_of, opsets_of
 
-_STYLES = ((5, "plain"), (2, "positive"), (1, "large"), (1, "small"), (2, "whole"), (1, "binary"))
+_STYLES = ((5, "plain"), (2, "positive"), (1, "large"), (1, "small"), (1, "mixed"), (2, "whole"), (1, "binary"))
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     """
     variant = rule.variants[k]
     versions = opsets_of(variant)
+    older = older_opsets_of(variant, hints_of(rule).words)
+    if older and choices.chance(4):
+        versions = older
     if not versions:
         raise Invalid("no opset has all these operators")
     domains = {c.domain: 1 for c in variant.calls if c.domain}
@@ -76,6 +79,7 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     if asks:  # a dim that is known by name may be empty, or of one element
         builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
     builder.vague = choices.chance(4 if asks else 8)
+    builder.alike = choices.one((2, 3)) if choices.chance(8) else None
     special = rule.exact and style is None and choices.chance(2)
     style = style or choices.weighted(_STYLES)
     left = LeftSide(builder, rule, variant, style, special)
@@ -111,6 +115,8 @@ def _surround(builder: Builder, left: LeftSide, roots: Sequence[Value], decoys: 
             shown = _used(builder, root)
             if choices.chance(3):
                 builder.output(root)
+        if decoys and choices.chance(6):
+            builder.output(_part(builder, root))
         builder.output(shown)
     if not decoys:
         return
@@ -127,6 +133,16 @@ def _used(builder: Builder, v: Value) -> Value:
     """Something that reads a value."""
     numeric = v.dtype in (TensorProto.FLOAT, TensorProto.DOUBLE)
     return builder.node(builder.choices.one(["Abs", "Neg"]) if numeric else "Identity", [v])[0]
+
+
+def _part(builder: Builder, v: Value) -> Value:
+    """One place of a tensor along an axis: what is wrong there is not hidden by larger numbers beside it."""
+    array, choices = builder.arrays[v], builder.choices
+    if not isinstance(array, np.ndarray) or not array.size or not array.ndim:
+        return v
+    axis = choices.integer(0, array.ndim - 1)
+    index = np.array(choices.integer(0, array.shape[axis] - 1), np.int64)
+    return builder.node("Gather", [v, builder.constant(index)], {"axis": axis})[0]
 
 
 def _nothing(a: np.ndarray) -> np.ndarray:

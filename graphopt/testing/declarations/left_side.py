@@ -27,6 +27,8 @@ from graphopt.testing.values import np_dtype
 #: How often a constant is any array, one number everywhere, or a number of elements; and one of integers.
 _KINDS = ((5, "array"), (4, "number"), (2, "dims"))
 _WHOLE_KINDS = ((3, "array"), (5, "number"), (1, "dims"))
+#: Operators for which the ends of an integer dtype's range are numbers like others.
+_BOUNDING = frozenset("Clip Relu Min Max Abs".split())
 
 
 class LeftSide:
@@ -38,6 +40,7 @@ class LeftSide:
         made: outputs by call.
         kinds: what parameters of nodes were, by name; and notes of the operators' functions.
         wanted: the shape that would suit what stands beside a call.
+        bounding: all operators compare and bound: integers may lie at the ends of their dtype's range.
         generic: constants are any numbers, none that the rule may be waiting for: where there are many, each special one hides
             something.
     """
@@ -59,8 +62,11 @@ class LeftSide:
         self.signature = Signature(rule, variant, self.walker, builder.model.opsets)
         self.signature.choose_dtypes(self.choices, self.hints.dtypes)
         self._favour_permutations()
-        constants = sum(k.role == "const" for k in rule.kinds.values())
-        self.generic = self.choices.chance(2 if constants > 2 else 5)
+        self._favour_ranks()
+        terms = [a for c in variant.calls for a in arguments(c, self.walker)]
+        constants = {a.name for a in terms if isinstance(a, Var) and a.kind.role == "const"}
+        self.generic = self.choices.chance(2 if len(constants) > 2 else 5)
+        self.bounding = all(c.op in _BOUNDING for c in variant.calls)
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
         self.letters: dict[str, int] = {}
@@ -76,6 +82,15 @@ class LeftSide:
             for call in self.variant.calls:
                 if call.op == "Transpose":
                     self.signature.narrow(self.walker.resolve(call.args[0]), rank, rank)
+
+    def _favour_ranks(self) -> None:
+        """Ask for the ranks that the rule asks its parameters for."""
+        for term in [a for c in self.variant.calls for a in arguments(c, self.walker)]:
+            if isinstance(term, Var) and (ranks := self.hints.ranks.get(term.name)) and not self.choices.chance(3):
+                rank = self.choices.one(ranks)
+                low, high = self.signature.ranks.get(term.name, (rank, rank))
+                if low <= rank <= high:
+                    self.signature.narrow(term, rank, rank)
 
     def build(self) -> list[Value]:
         """Put everything in; the values that the rule is to replace."""
@@ -188,6 +203,8 @@ class LeftSide:
     def numbers(self, dtype: int, shape: Shape, style: str) -> np.ndarray:
         """Values of a tensor that is no constant."""
         style = self.style if style == "plain" else style
+        if self.bounding and dtype not in FLOATING and self.choices.chance(3):
+            style = "ends"
         return draw_array(self.choices, dtype, shape, style, self.special and dtype in FLOATING)
 
     def _constant(self, var: Var, dtype: int, shape: Shape, style: str) -> np.ndarray:
@@ -201,7 +218,8 @@ class LeftSide:
         if kind == "array" or dtype == TensorProto.STRING:
             if style == "plain":
                 style = "fraction" if self.choices.chance(6) and self.style == "plain" else self.style
-            return draw_array(self.choices, dtype, shape, style, special)
+            found = draw_array(self.choices, dtype, shape, style, special)
+            return found / 3 if dtype == TensorProto.DOUBLE and self.choices.chance(2) else found  # no float32
         number = np.asarray(self.number() if kind == "number" else self.choices.one(self._counts()))
         if dtype == TensorProto.BOOL:
             return np.full(shape, bool(number))

@@ -38,7 +38,7 @@ class PatternSite(Site):
                     len(args) > 1 and left.choices.integer(0, 1)
                 )
                 own = [int(n) for n in left.hints.numbers[: left.hints.own_numbers] if n in (1, 2, 3, 4)]
-                if own and left.choices.integer(0, 1):
+                if own and not left.choices.chance(3):
                     count = left.choices.one(own)
                 expanded += [(a.var, k) for k in range(count)]
         super().__init__(left.builder, call.op_type, call.domain, call.outputs, len(expanded))
@@ -48,7 +48,7 @@ class PatternSite(Site):
         self.bag = bag
         self.operators = left.hints.operators
         if left.hints.shapes:
-            self.empty = 10
+            self.empty, self.flat = 10, 4
         for i, a in enumerate(expanded):
             if isinstance(a, (Call, Output)):
                 if (beside := self._beside()) is not None:
@@ -94,6 +94,10 @@ class PatternSite(Site):
     def at_most(self, outputs: int) -> None:
         if self.outputs > outputs:
             raise Invalid(f"{self.op_type} has no such output here")
+
+    def besides(self, outputs: int) -> None:
+        if self.choices.chance(16):
+            self.outputs = max(self.outputs, outputs)
 
     def wants(self, i: int) -> bool:
         if i >= len(self.args) or self.args[i] is None:

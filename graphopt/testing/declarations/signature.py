@@ -8,6 +8,7 @@ from typing import Any
 
 from onnx import TensorProto
 
+from graphopt.rewrite.matching import input_of
 from graphopt.rewrite.rule import Rule, Variant, Walker
 from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
 from graphopt.testing.building.builder import Invalid
@@ -24,6 +25,7 @@ DTYPES = (
 HIGHEST_RANK = 5
 #: Opsets that models in the wild have, the frequent ones first.
 _USUAL = (18, 20, 17, 13, 23, 21, 11, 16, 14, 19, 12, 22, 10, 9, 8, 7)
+_OLD = 6
 
 Key = tuple[Any, str]
 
@@ -46,10 +48,29 @@ def opsets_of(variant: Variant) -> list[int]:
     return [v for v in _USUAL if v <= newest_opset() and all(exists(c, v) for c in variant.calls if not c.domain)]
 
 
+def older_opsets_of(variant: Variant, words: frozenset[str]) -> list[int]:
+    """Opsets before the usual ones that have an attribute which a rule asks for, and no later one has."""
+    own = [c for c in variant.calls if not c.domain]
+    found = [s for c in own if (s := schema_of(c.op_type, _OLD)) is not None]
+    asked = any(words & (s.attributes.keys() - _newest_attributes(s.op_type)) for s in found)
+    return [_OLD] if asked and all(exists(c, _OLD) for c in own) else []
+
+
+def _newest_attributes(op_type: str) -> frozenset[str]:
+    schema = schema_of(op_type, newest_opset())
+    return frozenset(schema.attributes if schema is not None else ())
+
+
 def exists(call: Call, version: int) -> bool:
-    """Whether an operator of ONNX's own domain exists at an opset."""
+    """Whether an operator of ONNX's own domain exists at an opset, with the inputs and parameters that a call asks for."""
     schema = schema_of(call.op_type, version)
-    return schema is not None and not schema.deprecated
+    if schema is None or schema.deprecated:
+        return False
+    asked = [name for name, a in call.attrs.items() if isinstance(a, Var) and not a.kind.optional and name[0] != "*"]
+    needed = [i for i, a in enumerate(call.args) if isinstance(a, Var) and not a.kind.optional]
+    return all(name in schema.attributes or input_of(schema, name) is not None for name in asked) and all(
+        schema.input_param(i) is not None for i in needed
+    )
 
 
 class Signature:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
@@ -133,12 +134,15 @@ def dropout(s: Site) -> None:
     if "ratio" in s.schema.attributes:
         s.at_most(1)  # nobody says what the mask is where nothing is dropped
         s.number("ratio", 0.0, 0.75, 0.5)
+        if "is_test" in s.schema.attributes:
+            s.parameter("is_test", lambda: 1, 0)
         return
     s.operand(1, (), "fraction")
     if s.wants(2):
-        import numpy as np
-
-        s.operand(2, (), array=np.array(False))
+        trains = s.mentions("seed") and s.choices.chance(4)
+        if trains:
+            s.attributes["seed"] = 1
+        s.operand(2, (), array=np.array(trains))
 
 
 # ------------------------------------------------------------------------------------------------------ broadcasting
@@ -214,11 +218,14 @@ def _fitting(s: Site, i: int, full: Shape) -> Shape:
     """A shape that broadcasts with another one, of a rank that suits those who read it."""
     low, high = s.ranks(i)
     if s.single(i) and not s.choices.chance(4):
-        return (1,) * s.choices.weighted(((3, low), (1, min(max(low, len(full)), high))))
+        more = min(max(low, len(full)), high)
+        return (1,) * s.choices.weighted(((6, low), (2, more), (1, min(more + 1, high))))
     if len(full) < min(high, s.output_ranks()[1]) and full and s.choices.chance(16):  # the result gets another dim
         return (s.choices.one([1, 1, 2]), *narrower(s, full, len(full)))
     if low > len(full):  # the result gets more dims
         return (*(s.dim() for _ in range(low - len(full))), *narrower(s, full, len(full)))
+    if 1 in full and s.choices.chance(12):  # dims of the result grow
+        full = tuple(s.dim() if d == 1 else d for d in full)
     return narrower(s, full, low, high)
 
 

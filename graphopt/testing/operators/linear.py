@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphopt.testing.building.builder import Invalid
-from graphopt.testing.operators.elementwise import narrower
+from graphopt.testing.operators.elementwise import FLOATING, narrower
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -49,8 +49,12 @@ def gemm(s: Site) -> None:
     s.operand(0, (k, m) if left else (m, k))
     s.operand(1, (n, k) if right else (k, n))
     s.operand(2, narrower(s, (m, n)))
-    s.number("alpha", 0.5, 2.5, 1.0)
-    s.number("beta", 0.5, 2.5, 1.0)
+    if s.dtype(0) in FLOATING:
+        s.number("alpha", 0.5, 2.5, 1.0)
+        s.number("beta", 0.5, 2.5, 1.0)
+    else:  # of which something is cut off
+        s.parameter("alpha", lambda: s.choices.one([0.5, 1.5, 2.0]), 1.0)
+        s.parameter("beta", lambda: s.choices.one([0.5, 1.5, 2.0]), 1.0)
 
 
 @operands("MatMulInteger", ranks={0: (2, 3), 1: (2, 2)})

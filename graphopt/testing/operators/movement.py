@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -119,14 +120,13 @@ def squeeze(s: Site) -> None:
     ones = [i for i, d in enumerate(x) if d == 1]
 
     def options() -> list[int] | None:
-        recent = [a for a in s.recent("axes") if a and all(-len(x) <= i < len(x) and x[i] == 1 for i in a)]
+        recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
+        recent = [a for a in recent if a and all(-len(x) <= i < len(x) and x[i] == 1 for i in a)]
         if recent and s.choices.chance(2):
-            return list(s.choices.one(recent))
+            return _anyhow(s, s.choices.one(recent), len(x))
         if not ones:
             raise Invalid("nothing to squeeze")
-        chosen = s.choices.some(ones, 1)
-        negative = s.schema.since_version >= 11 and s.choices.chance(3)
-        return [a - len(x) if negative else a for a in chosen]
+        return _anyhow(s, s.choices.some(ones, 1), len(x))
 
     s.parameter("axes", options)
 
@@ -136,17 +136,25 @@ def unsqueeze(s: Site) -> None:
     x = _first(s, 0, 3)
 
     def options() -> list[int]:
-        recent = [a for a in s.recent("axes") if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
+        recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
+        recent = [a for a in recent if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
         if recent and s.choices.chance(2):
-            return list(s.choices.one(recent))
+            axes = s.choices.one(recent)
+            return _anyhow(s, axes, len(x) + len(axes))
         rank = len(x) + s.choices.one([1, 1, 2])
         chosen: list[int] = []
         for _ in range(rank - len(x)):
             chosen.append(s.choices.one([i for i in range(rank) if i not in chosen]))
-        negative = s.schema.since_version >= 11 and s.choices.chance(3)
-        return [a - rank if negative else a for a in sorted(chosen)]
+        return _anyhow(s, sorted(chosen), rank)
 
     s.parameter("axes", options)
+
+
+def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
+    """Axes as they may be written: counted from the end, from the front, or this and that."""
+    if s.schema.since_version < 11 or not s.choices.chance(3):
+        return list(axes)
+    return [a % rank - s.choices.one([rank, rank, 0]) for a in axes]
 
 
 @operands("Expand")
@@ -178,8 +186,9 @@ def concat(s: Site) -> None:
     axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None)
     if s.pieces(axis):
         return
+    alike = s.choices.chance(3)
     for i in range(s.count):
-        s.operand(i, (*base[:axis], s.dim() if there or i else base[axis], *base[axis + 1 :]))
+        s.operand(i, (*base[:axis], s.dim() if (there or i) and not alike else base[axis], *base[axis + 1 :]))
     shapes = [s.shape(i) for i in range(s.count)]
     s.note("sizes", [d[axis] for d in shapes if d is not None and len(d) == len(base)])
 
@@ -233,16 +242,19 @@ def slice_(s: Site) -> None:
         )
     backwards = [steps is not None and steps[k] < 0 for k in range(count)]
     starts = [
-        s.choices.one([-1, d, d - 1]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
+        s.choices.one([-1, d, d - 1, 0]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
         for d, back in zip(dims, backwards, strict=True)
     ]
     ends = [
-        s.choices.one([-9, 0, -d])
+        s.choices.one([-9, 0, -d, d])
         if back
         else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
         for d, back in zip(dims, backwards, strict=True)
     ]
-    if not any(backwards) and all(dims) and s.choices.chance(3):  # one element
+    if not any(backwards) and s.choices.chance(6):  # everything
+        starts = [s.choices.weighted(((5, 0), (1, -d))) for d in dims]
+        ends = [s.choices.weighted(((5, d), (1, d + 1), (1, 2**31 - 1))) for d in dims]
+    elif not any(backwards) and all(dims) and s.choices.chance(3):  # one element
         starts = [s.choices.integer(0, d - 1) for d in dims]
         ends = [k + 1 for k in starts]
     s.parameter("starts", lambda: starts)
@@ -259,10 +271,14 @@ def gather(s: Site) -> None:
         raise Invalid("nothing to gather")
     shape = s.known_shape(1)
     if shape is None:
-        shape = s.choices.one([(), (1,), (2,), (3,), (2, 2), (d,)])
+        low, high = s.ranks(1)
+        options = [(), (1,), (2,), (3,), (2, 2), (d,), (d,), (0,)]
+        shape = s.choices.one([o for o in options if low <= len(o) <= high] or options)
     size = math.prod(shape)
-    low = -d if s.schema.since_version >= 11 else 0
-    kinds = [np.array([s.choices.integer(low, d - 1) for _ in range(size)]), np.arange(size) % max(d, 1)] if d else []
+    least = -d if s.schema.since_version >= 11 else 0
+    kinds = [np.array([s.choices.integer(least, d - 1) for _ in range(size)]), np.arange(size) % max(d, 1)] if d else []
+    if least:
+        kinds.append(kinds[-1] - d)
     if d and not s.given(1):
         s.operand(1, shape, array=np.asarray(s.choices.one(kinds), np.int64).reshape(shape).astype(_index(s, 1)))
 
@@ -309,9 +325,10 @@ def pad(s: Site) -> None:
 def shape(s: Site) -> None:
     x = _first(s)
     if "start" in s.schema.attributes:
-        s.parameter("start", lambda: s.choices.integer(-len(x), max(len(x) - 1, 0)), 0)
+        start = s.parameter("start", lambda: s.choices.integer(-len(x), max(len(x) - 1, 0)), 0)
         if s.decided("end") is not None or s.choices.chance(2) or not s.mentions("end") or s.op_type == "Shape":
-            s.parameter("end", lambda: s.choices.integer(-len(x), len(x)))
+            one = [start + 1] * (start != -1)
+            s.parameter("end", lambda: s.choices.one([*one, s.choices.integer(-len(x), len(x))]))
 
 
 @operands("Size", "NonZero")

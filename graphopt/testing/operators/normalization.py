@@ -30,8 +30,11 @@ def channels(s: Site, low: int = 2) -> tuple[int, ...]:
 @operands("BatchNormalization", ranks={0: (2, 5), **dict.fromkeys(range(1, 5), (1, 1))}, carries=(0,))
 def batch_normalization(s: Site) -> None:
     s.at_most(1)  # others are of training
+    if s.schema.since_version < 14:
+        s.besides(5)
     c = channels(s)[1]
-    for i, style in enumerate(("plain", "plain", "plain", "positive"), 1):
+    spread = "plain" if s.choices.chance(24) else "positive"
+    for i, style in enumerate(("plain", "plain", "plain", spread), 1):
         s.operand(i, (c,), style)
     s.number("epsilon", 1e-5, 0.25, 1e-5)
 

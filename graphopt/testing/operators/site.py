@@ -33,9 +33,10 @@ class Site(ABC):
         outputs: how many outputs the node will have.
         count: how many operands there will be, where the operator takes any number.
         empty: one of so many shapes has a dim of 0.
+        flat: one of so many shapes has dims of 1 in particular.
     """
 
-    empty = 24
+    empty, flat = 24, 8
 
     def __init__(self, builder: Builder, op_type: str, domain: str = "", outputs: int = 1, count: int = 0) -> None:
         self.builder = builder
@@ -117,6 +118,9 @@ class Site(ABC):
         """More outputs than these mean something else here, or nothing that is defined: have no more."""
         self.outputs = min(self.outputs, outputs)
 
+    def besides(self, outputs: int) -> None:  # noqa: B027 - most sites have what they were asked for
+        """There may be so many outputs, though nobody asks for them: the operator does something else then."""
+
     def insist(self, i: int, there: bool = True) -> None:
         """An operand that may be left out must be there in this case, or must not. Raises Invalid where it is otherwise."""
         if self.wants(i) != there:
@@ -145,6 +149,8 @@ class Site(ABC):
 
     def dim(self) -> int:
         """A size: small."""
+        if self.builder.alike and not self.choices.chance(6):
+            return self.builder.alike
         return self.choices.weighted(((6, 2), (6, 3), (5, 1), (3, 4), (2, 5), (1, 6)))
 
     def random(self) -> np.random.Generator:
@@ -164,7 +170,7 @@ class Site(ABC):
             return self.wanted
         weights = _VECTORS if self.dtype(i) in (TensorProto.INT64, TensorProto.INT32) else _TENSORS
         preferred = [(w, r) for w, r in weights if low <= r <= high]
-        ones = self.choices.chance(8)
+        ones = self.choices.chance(self.flat)
         dims: list[int] = []
         left = _ELEMENTS
         for _ in range(self.choices.weighted(preferred)):
@@ -281,6 +287,8 @@ class Site(ABC):
         def options() -> list[int]:
             recent = [a for a in self.recent("axes") if all(-rank <= i < rank for i in a) and len(a) >= least]
             recent += [[a] for a in self.recent("axis") if a < rank and least <= 1]
+            if not least and self.choices.integer(0, 1):
+                return []
             if recent and not self.choices.chance(4):
                 return list(self.choices.one(recent))
             if rank > 2 and self.choices.chance(4):

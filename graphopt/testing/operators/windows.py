@@ -18,8 +18,9 @@ def _image(s: Site) -> Shape:
         rank = s.choices.one([r for r in (4, 3, 5) if s.ranks(0)[0] <= r <= s.ranks(0)[1]] or [0])
         if not rank:
             raise Invalid("no rank suits all who read an image")
-        sizes = [s.choices.weighted(_SIZES[: 4 if rank > 4 else 6]) for _ in range(rank - 2)]
-        x = (s.choices.one([1, 2, 3]), s.choices.one([1, 2, 4, 3, 6]), *sizes)
+        alike = s.builder.alike
+        sizes = [alike or s.choices.weighted(_SIZES[: 4 if rank > 4 else 6]) for _ in range(rank - 2)]
+        x = (alike or s.choices.one([1, 2, 3]), alike or s.choices.one([1, 2, 4, 3, 6]), *sizes)
         s.operand(0, x)
         x = s.shape(0)
     if x is None or not 3 <= len(x) <= 5:
@@ -34,13 +35,16 @@ def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True) -> None:
     # larger steps than the kernel make for less than no padding, of which ONNX Runtime complains
     same = ["SAME_UPPER", "SAME_LOWER"] if all(k >= d for k, d in zip(kernel, strides)) else []
     auto = s.text("auto_pad", ["NOTSET", "NOTSET", *same, "VALID"], "NOTSET")
-    if dilated and "dilations" in s.schema.attributes and (auto in ("NOTSET", "VALID")):
-        fits = all((k - 1) * 2 < d for k, d in zip(kernel, x[2:]))
-        s.parameter("dilations", lambda: [2 if fits and s.choices.chance(4) else 1] * n, [1] * n)
+    pads = [0] * 2 * n
     if auto == "NOTSET":
-        s.parameter(
-            "pads", lambda: [s.choices.integer(0, max(min(1, k - 1), 0)) for k in (*kernel, *kernel)], [0] * 2 * n
+        pads = s.parameter(
+            "pads", lambda: [s.choices.integer(0, max(min(1, k - 1), 0)) for k in (*kernel, *kernel)], pads
         )
+    if dilated and "dilations" in s.schema.attributes and (auto in ("NOTSET", "VALID")):
+        # now and then so far apart that a window sees nothing but padding
+        padding = [p + q for p, q in zip(pads, pads[n:])] if len(pads) == 2 * n and s.choices.chance(3) else [0] * n
+        fits = all((k - 1) * 2 < d + p for k, d, p in zip(kernel, x[2:], padding))
+        s.parameter("dilations", lambda: [2 if fits and s.choices.chance(4) else 1] * n, [1] * n)
 
 
 def _kernel(s: Site, x: Shape, most: int = 3) -> Shape:
@@ -61,8 +65,9 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         group = s.parameter(
             "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
         )
-        kernel = (1,) * (len(x) - 2) if s.choices.chance(3) else _kernel(s, x)
-        w = (group * s.choices.integer(1, 3), channels // group, *kernel)
+        alike = s.builder.alike if group == 1 else None
+        kernel = (1,) * (len(x) - 2) if s.choices.chance(2 if alike else 3) else _kernel(s, x)
+        w = (alike or group * s.choices.integer(1, 3), channels // group, *kernel)
         s.operand(weights, w)
         w = s.shape(weights)
         assert w is not None
