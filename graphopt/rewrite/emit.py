@@ -222,7 +222,7 @@ class _Builder:
                 values[i] = self.constant(a, wanted or 0, wanted is None)
         if schema is not None and schema.since_version < 7 and "broadcast" in schema.attributes:
             shapes = [v.shape if v is not None else None for v in values]
-            if not same_shape(*shapes):
+            if not all(same_shape(shapes[0], s) for s in shapes[1:]):
                 raise Declined(f"{call.op} does not broadcast at this opset")
         node = Node(
             call.op_type,

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from graphopt.patterns._elementwise import SINGLE
 from graphopt.patterns.raising._constants import scalar
-from graphopt.rewrite import Attrs, Const, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
+from graphopt.rewrite import Attrs, Const, Filled, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 
 #: Elements of a scale of ones that a rule may add to the model.
@@ -36,7 +36,8 @@ def _first_axis(x: Tensor, *reductions: list[int]) -> int | str:
 
 def _sizes(x: Tensor, axis: int) -> tuple[int, ...] | None:
     """The dims from an axis on, None where one is unknown or 0."""
-    assert x.shape is not None
+    if x.shape is None:
+        return None
     sizes = tuple(d for d in x.shape[axis:] if isinstance(d, int) and d > 0)
     return sizes if axis + len(sizes) == x.rank else None
 
@@ -70,15 +71,18 @@ def _over_channels(c: Const, x: Tensor) -> np.ndarray | None:
     return np.broadcast_to(np.reshape(c, -1), (channels,))
 
 
-def _equal_to(c: Const, value: float) -> bool:
-    """Whether every element of a constant has this value."""
-    return bool((np.asarray(c) == value).all())
-
-
 def _typed(c: Const, dtype: int) -> np.ndarray:
     """A constant in a dtype, for inputs that may have another one than those beside them."""
     with np.errstate(over="ignore"):
         return np.asarray(c).astype(helper.tensor_dtype_to_np_dtype(dtype))
+
+
+def _product(a: np.ndarray | None, b: np.ndarray | None, dtype: int) -> np.ndarray | None:
+    """What two scales make together, None where one is missing or this dtype cannot hold it."""
+    if a is None or b is None:
+        return None
+    product = _typed(a * b, dtype)
+    return product if np.isfinite(product).all() else None
 
 
 def _fits(c: Const, dtype: int) -> bool:
@@ -178,13 +182,21 @@ def layer_normalization_scale(x, s: Const, b: Maybe[Const], g: Const, attrs: Att
     axis = attrs["axis"] % x.rank
     old, new = _over_last(s, x, axis), _over_last(g, x, axis)
     bias = None if b is None else _over_last(b, x, axis)
-    if old is None or (b is not None and bias is None):
-        return "the sizes are not known"
-    if new is not None:
-        yield op.LayerNormalization(x, old * new, None if bias is None else bias * new, **attrs)
-    elif axis == 2 and b is None and x.dtype in SINGLE and _equal_to(s, 1) and (k := _over_channels(g, x)) is not None:
-        yield op.InstanceNormalization(x, k, np.zeros(k.shape, np.float32), epsilon=attrs["epsilon"])
-    return "the factor varies over other axes"
+    if old is None or new is None or (b is not None and bias is None):
+        return "the factor varies over other axes, or the sizes are not known"
+    yield op.LayerNormalization(x, old * new, None if bias is None else bias * new, **attrs)
+
+
+@rule
+def layer_normalization_by_channel(x, s: Filled[1], g: Const, axis: Int, eps: Float):
+    """A factor per channel behind a layer normalization over axes 2 and up makes it an instance normalization."""
+    yield op.LayerNormalization(x, s, axis=axis, epsilon=eps) * g
+    if x.rank is None or axis not in (2, 2 - x.rank):
+        return "not known to go over axes 2 and up"
+    k = _over_channels(g, x)
+    if k is None or g.size == 1 or x.dtype not in SINGLE:
+        return "the factor does not vary over channels alone"
+    yield op.InstanceNormalization(x, k, np.zeros(k.shape, np.float32), epsilon=eps)
 
 
 @rule
@@ -207,12 +219,9 @@ def rms_normalization_scale(x, s: Const, g: Const, attrs: Attrs):
     if not x.rank:
         return "the rank is not known"
     axis = attrs["axis"] % x.rank
-    old, new = _over_last(s, x, axis), _over_last(g, x, axis)
-    if old is None or new is None:
-        return "the factor varies over other axes, or the sizes are not known"
-    scale = _typed(old * new, s.onnx_dtype)
-    if not np.isfinite(scale).all():
-        return "the scale overflows"
+    scale = _product(_over_last(s, x, axis), _over_last(g, x, axis), s.onnx_dtype)
+    if scale is None:
+        return "the factor varies over other axes, the sizes are not known, or the scale overflows"
     yield op.RMSNormalization(x, scale, **attrs)
 
 
@@ -221,11 +230,19 @@ def instance_normalization_scale(x, s: Const, b: Const, g: Const, eps: Float):
     """A factor behind an instance normalization belongs to its scale and bias."""
     yield op.InstanceNormalization(x, s, b, epsilon=eps) * g
     k = _over_channels(g, x)
-    if k is not None:
-        yield op.InstanceNormalization(x, s * k, b * k, epsilon=eps)
-    elif x.rank and x.rank > 2 and _equal_to(s, 1) and _equal_to(b, 0) and (k := _over_last(g, x, 2)) is not None:
-        yield op.LayerNormalization(x, k, axis=2 - x.rank, epsilon=eps)
-    return "the factor varies over other axes than the channels"
+    if k is None:
+        return "the factor varies over other axes than the channels"
+    yield op.InstanceNormalization(x, s * k, b * k, epsilon=eps)
+
+
+@rule
+def instance_normalization_by_position(x, s: Filled[1], b: Filled[0], g: Const, eps: Float):
+    """A factor per position behind an instance normalization makes it a layer normalization over axes 2 and up."""
+    yield op.InstanceNormalization(x, s, b, epsilon=eps) * g
+    k = _over_last(g, x, 2)
+    if k is None or g.size == 1:
+        return "the factor does not vary over positions alone"
+    yield op.LayerNormalization(x, k, axis=2 - x.rank, epsilon=eps)
 
 
 @rule

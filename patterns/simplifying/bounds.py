@@ -200,7 +200,7 @@ def _unfit(x: Tensor, *bounds: float | None) -> str | None:
         return "a bound is NaN or infinite"
     if x.dtype in INTEGERS:
         return "64-bit bounds" if any(abs(b) >= 2**53 for b in given) else None
-    return None
+    return None if x.dtype in FLOATS else "dtype not known"
 
 
 def _number(c: Const, x: Tensor) -> float | None:

@@ -89,8 +89,8 @@ def moved_product_times_factor(x, w: Const["K N"], b: Const, s, r: Attrs, p: Per
     heads = op.Transpose(op.Reshape(any_of(y, y + b), s, **r), perm=p)
     yield any_of(heads * k, heads / d)
     c = d if k is None else k
-    if not c.item() or c.ndim > len(p):
-        return "not one factor other than zero"
+    if not c.item() or not finite(c) or c.ndim > len(p):
+        return "not one finite factor"
     shift = None if b is None else _per_column(b, y.rank, w.shape[1])
     if (shift is None) != (b is None):
         return "not one finite shift per column"

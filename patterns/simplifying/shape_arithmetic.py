@@ -91,11 +91,11 @@ def concat_of_dims(*xs, axis: Axis):
     """Elements in a row that are put together are a slice of the vector that they come from."""
     y = op.Concat(*xs, axis=axis)
     yield y
-    found = entries(y.value) or []
+    found = entries(y.value)
     if not found:
         return "not an integer vector"
     first, last, n = found[0], found[-1], len(found)
-    if first.vector is not None and first.vector.rank == 1 and _in_a_row([(e.vector, e.index) for e in found]):
+    if first.vector is not None and _in_a_row([(e.vector, e.index) for e in found]):
         if first.vector.shape == (n,):
             yield leaf(first.vector)
         else:

@@ -139,10 +139,9 @@ def _only(cut: tuple[int, int, int], dim: Dim) -> int | None:
 def gather_nothing(x, indices: Const, axis: Axis):
     """To gather all elements in order is to do nothing."""
     yield op.Gather(x, indices, axis=axis)
-    n = _size(x, axis)
-    if not isinstance(n, int) or indices.shape != (n,) or n > _LARGEST:
+    if indices.shape != (_size(x, axis),) or indices.size > _LARGEST:
         return "not all elements"
-    if not np.array_equal(np.where(np.asarray(indices) < 0, np.asarray(indices) + n, indices), np.arange(n)):
+    if not np.array_equal(np.asarray(indices) % indices.size, np.arange(indices.size)):
         return "not in order"
     yield x
 
@@ -214,11 +213,9 @@ def slice_concat(*xs, a: Axis, starts: Ints, ends: Ints, axes: Maybe[Ints], step
     cut = slices_of(starts, ends, axes, steps, xs[0].rank)
     if cut is None or list(cut) != [a] or cut[a][2] < 1:
         return "another dim, or backwards"
-    start, end, step = cut[a]
     sizes = [_size(p, a) for p in xs]
     known = [n for n in sizes if isinstance(n, int)]
-    if len(known) == len(sizes):
-        start, end, _ = _normal(cut[a], sum(known)) or (0, 0, 0)
+    start, end, step = _normal(cut[a], sum(known) if len(known) == len(sizes) else None) or cut[a]
     found = _part(xs, a, start)
     if found is None:
         return "the sizes of the parts before it are not known"

@@ -115,9 +115,9 @@ def transposed(x: Any, perm: list[int]) -> Any:
     return x if perm == sorted(perm) else op.Transpose(x, perm=perm)
 
 
-def below(c: Any, p: Sequence[int]) -> Any:
+def below(c: Any, p: Sequence[int], largest: int = _LARGEST) -> Any:
     """The constant k for which f(Transpose(x, p), c) = Transpose(f(x, k), p); None where it would add dims or is large."""
-    if c.ndim > len(p) or c.size > _LARGEST:
+    if c.ndim > len(p) or c.size > largest:
         return None
     if c.size == 1:
         return c
@@ -150,11 +150,12 @@ def _binary(name: str, exact: bool) -> Rule:
 
 def _binary_constant(name: str, exact: bool) -> Rule:
     binary = getattr(op, name)
+    largest = 1 if name == "Pow" else _LARGEST
 
     def body(x, c: Const, p: Perm, q: Perm):
         yield op.Transpose(binary(op.Transpose(x, perm=p), c), perm=q)
-        k = below(c, p)
-        if k is None or (name == "Pow" and c.size != 1):
+        k = below(c, p, largest)
+        if k is None:
             return "the constant adds dims or is too large"
         yield transposed(binary(x, k), compose(p, q))
 

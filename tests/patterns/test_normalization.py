@@ -117,6 +117,9 @@ FIRES = [
             x=X,
         ),
         one(LAYER + "y = Mul(n, k)", "float16[4] s = 0.1, 0.2, 3, 4; k = 0.3", x="float16[2,3,4]"),
+    ),
+    *of(
+        "layer_normalization_by_channel",
         one("n = LayerNormalization<epsilon=0.1>(x, s) y = Mul(n, k)", ONES + "float[3,1] k = 1, 2, 3", x=X),
     ),
     *of(
@@ -133,6 +136,9 @@ FIRES = [
         "instance_normalization_scale",
         one("n = InstanceNormalization<epsilon=0.1>(x, s, t) y = Mul(n, g)", CHANNELS + AFFINE, x=IMAGE),
         one(INSTANCE + "y = Mul(g, n)", "g = 3; " + AFFINE, x="float[N,3,L]", opset=9),
+    ),
+    *of(
+        "instance_normalization_by_position",
         one(
             "n = InstanceNormalization<epsilon=0.1>(x, s, t) y = Mul(n, g)",
             "float[4,1] g = 1, 2, 3, 4; " + PLAIN,
@@ -293,6 +299,23 @@ REFUSES = [
         c(LAYER + "y = Add(n, k)", ONES + "float[3,1] k = 1, 2, 3", x=X, **OTHER),
         c(LAYER + "y = Add(n, k)", ONES + "float[1,3,4] k = 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2", x=X, **OTHER),
         c(LAYER + "y = Add(n, k)", "float[1] s = 1; k = 1", x="float[2,N]", **UNKNOWN),
+    ),
+    *of(
+        "layer_normalization_by_channel",
+        c(LAYER + "y = Mul(n, k)", ONES + "float[2,1,1] k = 1, 2", x=X, reason="channels alone"),
+        c(LAYER + "y = Mul(n, k)", ONES + "k = 2", x=X, reason="channels alone"),
+        c("n = LayerNormalization<axis=1>(x, s) y = Mul(n, k)", ONES + "float[3,1] k = 1, 2, 3", x=X, reason="go over"),
+        c(LAYER + "y = Mul(n, k)", "float[4] s = 1, 1, 1, 2; float[3,1] k = 1, 2, 3", x=X),
+    ),
+    *of(
+        "instance_normalization_by_position",
+        c(INSTANCE + "y = Mul(g, n)", "g = 3; " + PLAIN, x=IMAGE, reason="positions alone"),
+        c(INSTANCE + "y = Mul(g, n)", "float[2,1,1,1] g = 3, 4; " + PLAIN, x=IMAGE, reason="positions alone"),
+        c(
+            INSTANCE + "y = Mul(g, n)",
+            "float[5] g = 3, 4, 1, 2, 3; float[3] s = 1, 1, 2; float[3] t = 0, 0, 0",
+            x=IMAGE,
+        ),
     ),
     *of(
         "instance_normalization_scale",

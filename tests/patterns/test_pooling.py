@@ -238,9 +238,24 @@ REFUSES["average_pool_of_one"] += [
 REFUSES["max_pool_of_one"] += [
     g("a, i = MaxPool<kernel_shape=[1,1]>(x) y = Relu(a)", also="int64[N,2,5,6] i", reason="saved"),
 ]
+FIRES["average_of_sum"] += [
+    g("a = Add(k, x) y = AveragePool<kernel_shape=[2,2], strides=[2,2], ceil_mode=1>(a)", K, y="[N,2,3,3]", nodes=2),
+]
 REFUSES["average_of_sum"] += [
-    g(f"a = Add(k, x) y = AveragePool<kernel_shape=[2,2], {attrs}>(a)", K, y=y, reason="border")
-    for attrs, y in [("pads=[1,0,0,1], count_include_pad=1", "[N,2,5,6]"), ("strides=[2,2], ceil_mode=1", "[N,2,3,3]")]
+    g(
+        "a = Add(k, x) y = AveragePool<kernel_shape=[2,2], pads=[1,0,0,1], count_include_pad=1>(a)",
+        K,
+        y="[N,2,5,6]",
+        reason="padding is not shifted",
+    ),
+    g(
+        "a = Add(k, x) y = AveragePool<kernel_shape=[2,2], pads=[1,1,1,1], dilations=[2,2]>(a)",
+        K,
+        "[N,2,1,1]",
+        "[N,2,1,1]",
+        opset=19,
+        reason="padding is not shifted",
+    ),
 ]
 
 

@@ -119,7 +119,7 @@ REFUSES = [
     ("concat_of_dims", Case("""g (float[N,M] x, float[N,M] z) => (int64[A] y) {
         n = Shape<end=1>(x) m = Shape<start=1>(z) y = Concat<axis=0>(n, m) }""", reason="in a row")),
     ("concat_of_dims", Case("""g (int64 k) => (int64[A] y) <int64[0] c = {}, int64[1] z = {0}> {
-        n = Unsqueeze(k, z) y = Concat<axis=0>(c, n) }""", reason="in a row")),
+        n = Unsqueeze(k, z) y = Concat<axis=0>(c, n) }""", reason="out of range")),
     ("reshape_of_scalar", Case("""g (float[N] x) => (float[A] y) <int64[1] s = {-1}> { y = Reshape(x, s) }""", reason="neither")),
     ("reshape_of_scalar", Case("""g (float x) => (float[A,B] y) <int64[2] s = {1,1}> { y = Reshape(x, s) }""", reason="neither")),
     ("reshape_of_scalar", Case("""g (float[1,1] x) => (float y) <int64[0] s = {}> { y = Reshape(x, s) }""", reason="neither")),

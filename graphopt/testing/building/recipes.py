@@ -152,6 +152,9 @@ def dims(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Valu
 
 def assembled(b: Builder, numbers: np.ndarray) -> Value:
     """A vector of integers put together as exporters do it: sizes of tensors where there are such, and constants."""
+    whole = [v for v, a in b.arrays.items() if v.dtype and np.shape(a) == tuple(numbers.tolist())]
+    if whole and b.choices.chance(3):
+        return b.node("Shape", [b.choices.one(whole[:8])])[0]
     parts: list[Value] = []
     for n in numbers.tolist():
         there = [

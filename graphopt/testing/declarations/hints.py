@@ -44,6 +44,7 @@ class Hints:
         shapes: it asks for shapes or ranks.
         words: all that its own body mentions.
         ranks: those that it compares the rank of a parameter with, by parameter.
+        fills: numbers that it compares all elements of a parameter with, by parameter.
     """
 
     numbers: tuple[float, ...]
@@ -56,6 +57,7 @@ class Hints:
     shapes: bool
     words: frozenset[str]
     ranks: Mapping[str, tuple[int, ...]]
+    fills: Mapping[str, float]
 
 
 @cache
@@ -80,16 +82,16 @@ def hints_of(rule: Rule) -> Hints:
     numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
-        shapes, frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str)), _ranks(rule),
+        shapes, frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str)), *_asked(rule),
     )  # fmt: skip
 
 
-def _ranks(rule: Rule) -> dict[str, tuple[int, ...]]:
-    """What a rule's source says of the ranks of its parameters: `x.rank == 2`, `x.shape == ()`, `x.ndim or ...`."""
+def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float]]:
+    """What a rule's source says of its parameters: `x.rank == 2`, `x.shape == ()`, `x.ndim or ...`; `np.asarray(c) != -1`."""
     try:
         source = inspect.getsource(rule.fn)
     except (OSError, TypeError):
-        return {}
+        return {}, {}
     found: dict[str, set[int]] = {}
     for name, rank in re.findall(r"\b(\w+)\.(?:rank|ndim) *[=!]= *(\d)", source):
         found.setdefault(name, set()).add(int(rank))
@@ -97,7 +99,9 @@ def _ranks(rule: Rule) -> dict[str, tuple[int, ...]]:
         found.setdefault(name, set()).add(0)
     for name, dims in re.findall(r"\b(\w+)\.shape *[=!]= *\(([^()]*)\)", source):
         found.setdefault(name, set()).add(len([d for d in dims.split(",") if d.strip()]))
-    return {name: tuple(sorted(ranks)) for name, ranks in found.items() if name in rule.kinds}
+    fills = re.findall(r"\basarray\((\w+)\) *[!=]= *(-?[\d.]+)", source)
+    ranks = {name: tuple(sorted(some)) for name, some in found.items() if name in rule.kinds}
+    return ranks, {name: float(number) for name, number in fills if name in rule.kinds}
 
 
 def _numbers(constants: Iterable[Any]) -> list[float]:

@@ -72,10 +72,10 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
         raise Invalid("no opset has all these operators")
     domains = {c.domain: 1 for c in variant.calls if c.domain}
     builder = Builder(choices, _opset(choices, rule, versions), domains)
-    for size, name in ((2, "N"), (3, "M"), (4, "K")):
-        if choices.chance(2):
-            builder.names[size] = name
     asks = hints_of(rule).shapes
+    for size, name in ((2, "N"), (3, "M"), (4, "K")):
+        if choices.chance(2) or (asks and choices.chance(3)):
+            builder.names[size] = name
     if asks:  # a dim that is known by name may be empty, or of one element
         builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
     builder.vague = choices.chance(4 if asks else 8)

@@ -41,6 +41,7 @@ class LeftSide:
         kinds: what parameters of nodes were, by name; and notes of the operators' functions.
         wanted: the shape that would suit what stands beside a call.
         bounding: all operators compare and bound: integers may lie at the ends of their dtype's range.
+        plain: attributes that nobody names are defaults.
         generic: constants are any numbers, none that the rule may be waiting for: where there are many, each special one hides
             something.
     """
@@ -67,6 +68,7 @@ class LeftSide:
         constants = {a.name for a in terms if isinstance(a, Var) and a.kind.role == "const"}
         self.generic = self.choices.chance(2 if len(constants) > 2 else 5)
         self.bounding = all(c.op in _BOUNDING for c in variant.calls)
+        self.plain = self.choices.chance(3)
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
         self.letters: dict[str, int] = {}
@@ -178,7 +180,8 @@ class LeftSide:
             return self.builder.constant(array, var.name)
         if array is not None:
             dims = array.dtype == np.int64 and array.ndim == 1 and array.size > 0
-            if dims and any(d in self.builder.names for d in array.tolist()) and not self.choices.chance(4):
+            told = self.builder.vague or (dims and any(d in self.builder.names for d in array.tolist()))
+            if dims and told and not self.choices.chance(4):
                 return recipes.assembled(self.builder, array)
             make = self.builder.input if self.choices.chance(3) else self.builder.constant
             return make(array, var.name)
@@ -212,6 +215,9 @@ class LeftSide:
         if var.kind.fill is not None:
             signed = not var.kind.fill and dtype in FLOATING and self.choices.chance(3)
             return np.full(shape, -0.0 if signed else var.kind.fill).astype(np_dtype(dtype))
+        if var.name in self.hints.fills and dtype != TensorProto.STRING and not self.choices.chance(3):
+            with np.errstate(all="ignore"):
+                return np.full(shape, self.hints.fills[var.name]).astype(np_dtype(dtype))
         special = self.special and dtype in FLOATING
         whole = dtype in (TensorProto.INT64, TensorProto.INT32)
         kind = "array" if self.generic else self.choices.weighted(_WHOLE_KINDS if whole else _KINDS)

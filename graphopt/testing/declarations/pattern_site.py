@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class PatternSite(Site):
         self.operators = left.hints.operators
         if left.hints.shapes:
             self.empty, self.flat = 10, 4
+        self.channels = any("channel" in w for w in left.hints.words)
         for i, a in enumerate(expanded):
             if isinstance(a, (Call, Output)):
                 if (beside := self._beside()) is not None:
@@ -217,8 +219,9 @@ class PatternSite(Site):
         return value
 
     def _sometimes(self, options: Callable[[], Any], default: Any) -> Any:
-        """Attributes that nobody names are defaults more often than not."""
-        return default if default is not None and not self.choices.chance(3) else options()
+        """Attributes that nobody names are defaults more often than not, now and then all of them."""
+        plain = default is not None and (self.left.plain or not self.choices.chance(3))
+        return default if plain else options()
 
     def pieces(self, axis: int) -> bool:
         """Parts of one tensor: a Split, Slices next to each other, or elements one by one."""
@@ -240,13 +243,29 @@ def _pieces(s: PatternSite, free: list[int], axis: int, able: frozenset[str]) ->
         given = [] if by_attribute else [b.constant(np.array(sizes, np.int64))]
         parts = b.node("Split", [x, *given], {"axis": axis, **({"split": sizes} if by_attribute else {})}, len(sizes))
     else:
-        ends = np.cumsum(sizes).tolist()
         parts = []
-        for start, end in zip([0, *ends], ends, strict=False):
-            stop = 2**31 - 1 if end == ends[-1] and s.choices.integer(0, 1) else end
+        another = s.choices.integer(0, len(free) - 1) if s.choices.chance(8) else -1
+        for k, (start, end) in enumerate(_cuts(s, sizes)):
+            from_ = s.left.source(s.dtype(0), whole) if k == another else x
             if "starts" in b.schema("Slice").attributes:
-                parts += b.node("Slice", [x], {"starts": [start], "ends": [stop], "axes": [axis]})
+                parts += b.node("Slice", [from_], {"starts": [start], "ends": [end], "axes": [axis]})
             else:
-                parts += b.node("Slice", [x, *(b.constant(np.array([k], np.int64)) for k in (start, stop, axis))])
+                parts += b.node("Slice", [from_, *(b.constant(np.array([i], np.int64)) for i in (start, end, axis))])
     s.inputs.update(zip(free, parts, strict=True))
     return True
+
+
+def _cuts(s: PatternSite, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Where slices next to each other start and end; now and then they are not quite next to each other, or go back."""
+    whole = sum(sizes)
+    cuts = [0, *np.cumsum(sizes).tolist()]
+    if s.choices.chance(4):
+        cuts[s.choices.integer(1, len(cuts) - 2)] = s.choices.integer(0, whole)
+    written = [c - whole if 0 < c < whole and s.choices.chance(4) else c for c in cuts]
+    if s.choices.integer(0, 1):
+        written[-1] = 2**31 - 1
+    found = list(pairwise(written))
+    if s.choices.chance(6):
+        k = s.choices.integer(0, len(found) - 1)
+        found[k] = found[k][0] + 1, found[k][1]
+    return found

@@ -215,7 +215,10 @@ def drop_attribute(p: Place) -> Iterator[Edit]:
     """A call without a keyword, a dictionary without an entry."""
     node = p.node
     if isinstance(node, ast.Call) and _called(node) != "zip":
+        schema = newest_schema(p.operator() or "")
         for k, keyword in enumerate(node.keywords):
+            if keyword.arg is None and schema is not None and not schema.attributes:
+                continue  # there are none to be ignored
             new = copy.copy(node)
             new.keywords = [*node.keywords[:k], *node.keywords[k + 1 :]]
             yield f"{keyword.arg or '**' + text(keyword.value)} left out of '{text(node)}'", new

@@ -20,7 +20,7 @@ from graphopt.testing.profiles import Profile
 EXECUTORS = ("reference", "onnxruntime")
 #: Few models for those who wait, and as many as a thorough test takes.
 BRIEF = Profile("mutants, brief", fired=48, least=5, attempts=300)
-THOROUGH = Profile("mutants", fired=120, least=8, attempts=900, seed=1000)
+THOROUGH = Profile("mutants", fired=240, least=8, attempts=900, seed=1000)
 
 
 @dataclass(frozen=True)

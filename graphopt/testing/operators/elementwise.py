@@ -17,7 +17,7 @@ from graphopt.testing.values import np_dtype
 
 _NUMBERS = frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}
 _UNARY = (
-    "Abs Neg Relu Sigmoid Tanh Identity Exp Floor Ceil Round Sign Not Erf Sin Cos Softplus Softsign Selu HardSwish Mish "
+    "Abs Neg Relu Sigmoid Tanh Identity Exp Floor Ceil Round Sign Not Erf Sin Cos Softplus Softsign HardSwish Mish "
     "Atan Asinh Sinh Cosh Tan IsNaN IsInf BitwiseNot"
 ).split()
 _POSITIVE = "Log Sqrt Reciprocal Acosh".split()
@@ -43,6 +43,13 @@ def fraction(s: Site) -> None:
 def with_alpha(s: Site) -> None:
     s.operand(0, s.new_shape(0))
     s.number("alpha", 0.25, 2.25, s.schema.attributes["alpha"].default)
+
+
+@operands("Selu", carries=(0,))
+def selu(s: Site) -> None:
+    s.operand(0, s.new_shape(0))
+    for name in ("alpha", "gamma"):
+        s.number(name, 0.25, 2.25, s.schema.attributes[name].default)
 
 
 @operands("HardSigmoid", carries=(0,))
@@ -234,7 +241,8 @@ def narrower(s: Site, full: Shape, low: int = 0, high: int = 99) -> Shape:
     if high < low:
         raise Invalid("no rank suits all who read an operand")
     rank = len(full)
-    kind = s.choices.weighted(((4, "same"), (5, "one"), (2, "last"), (4, "channel"), (2, "ones")))
+    by_channel = 12 if s.channels else 4
+    kind = s.choices.weighted(((4, "same"), (5, "one"), (2, "last"), (by_channel, "channel"), (2, "ones")))
     if kind == "same" and low <= rank <= high:
         return full
     ranks = range(min(low, rank), min(rank, high) + 1)
@@ -242,7 +250,7 @@ def narrower(s: Site, full: Shape, low: int = 0, high: int = 99) -> Shape:
         return (1,) * s.choices.one(ranks)
     if kind == "channel" and rank >= 2:  # [C, 1, 1] beside [N, C, H, W]
         r = s.choices.one([k for k in (rank - 1, rank) if k in ranks] or [ranks[-1]])
-        kept = s.choices.one([1, *range(rank)])
+        kept = s.choices.one([*[1] * (rank if s.channels else 1), *range(rank)])
         return tuple(full[j] if j == kept else 1 for j in range(rank - r, rank))
     r = s.choices.one(ranks)
     tail = full[rank - r :]

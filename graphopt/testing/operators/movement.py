@@ -48,20 +48,32 @@ def reshape(s: Site) -> None:
     x = _first(s)
     zeros = s.parameter("allowzero", lambda: int(s.choices.chance(3)), 0) if "allowzero" in s.schema.attributes else 0
 
-    def options() -> list[int]:
+    def target_shape() -> list[int]:
         size = math.prod(x)
         low, high = s.output_ranks()
+        back = [
+            d for k in s.recent("folded") if x and math.prod(d := [*k[:-1], x[-1]]) == size and low <= len(d) <= high
+        ]
+        if back and not s.choices.chance(3):  # what was made a matrix is made what it was
+            return s.choices.one(back)
+        if low == high == 2 and len(x) > 2 and not s.choices.chance(3):
+            s.note("folded", x)
+            return [math.prod(x[:-1]), x[-1]]
         around = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.size == size]
         swapped = [[*d[:-2], d[-1], d[-2]] for d in around if len(d) > 1]
         shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 2]
         shapes_alike = [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
-        folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x))]  # leading dims made one
+        folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x) + 2)]  # leading dims made one
         usual = [t for t in [*folded, *shapes_alike, *swapped] if low <= len(t) <= high]
         targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
         fitting = [t for t in targets if low <= len(t) <= high] or [_factors(s, size, low)]
         target = list(s.choices.one(usual if usual and s.choices.integer(0, 1) else fitting))
+        return target if math.prod(target) == size else [-1] if size else list(x)
+
+    def options() -> list[int]:
+        size, target = math.prod(x), target_shape()
         if math.prod(target) != size:
-            return [-1] if size else list(x)
+            return target
         written = [
             0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)
         ]

@@ -32,7 +32,11 @@ def batch_normalization(s: Site) -> None:
     s.at_most(1)  # others are of training
     if s.schema.since_version < 14:
         s.besides(5)
-    c = channels(s)[1]
+    x = s.shape(0) or channels(s)
+    if len(x) < 2:
+        raise Invalid(f"{s.op_type} of {x}")
+    s.operand(0, x)
+    c = (s.shape(0) or x)[1]
     spread = "plain" if s.choices.chance(24) else "positive"
     for i, style in enumerate(("plain", "plain", "plain", spread), 1):
         s.operand(i, (c,), style)
@@ -51,10 +55,14 @@ def instance_normalization(s: Site) -> None:
 def layer_normalization(s: Site) -> None:
     x = channels(s, 1)
     axis = s.axis(len(x), default=-1)
-    shape = s.choices.weighted(((3, x[axis:]), (1, x[-1:]), (1, (1,) * len(x[axis:]))))
-    s.operand(1, shape)
+
+    def shape() -> tuple[int, ...]:  # it broadcasts over x, which few runtimes have kernels for
+        return s.choices.weighted(((6, x[axis:]), (2, x[-1:]), (2, (1,) * len(x[axis:])), (1, x[max(axis - 1, 0) :])))
+
+    first = shape()
+    s.operand(1, first)
     if s.op_type == "LayerNormalization":
-        s.operand(2, shape)
+        s.operand(2, shape() if s.choices.chance(4) else first)
     s.number("epsilon", 1e-5, 0.25, 1e-5)
 
 

@@ -34,9 +34,11 @@ class Site(ABC):
         count: how many operands there will be, where the operator takes any number.
         empty: one of so many shapes has a dim of 0.
         flat: one of so many shapes has dims of 1 in particular.
+        channels: operands with one element per channel are welcome.
     """
 
     empty, flat = 24, 8
+    channels = False
 
     def __init__(self, builder: Builder, op_type: str, domain: str = "", outputs: int = 1, count: int = 0) -> None:
         self.builder = builder
@@ -225,7 +227,8 @@ class Site(ABC):
             return default
         if i is None:
             a = self.schema.attributes[name]
-            if a.required or a.default is None or a.default != value or self.choices.chance(4):
+            implied = default if a.default is None else a.default
+            if a.required or implied is None or implied != value or self.choices.chance(4):
                 self.attributes[name] = value
         else:
             shaped = [value] if self.op_type == "TopK" else value
@@ -262,6 +265,9 @@ class Site(ABC):
             recent += [a[0] % rank for a in self.recent("axes") if len(a) == 1 and low <= a[0] % rank]
             if recent and not self.choices.chance(3):
                 return int(self.choices.one(recent))
+            asked_for = [int(n) for n in self.numbers() if n in range(max(low, 1), rank)]
+            if asked_for and self.choices.chance(3):
+                return self.choices.one(asked_for)
             return self.choices.integer(low, rank - 1)
 
         value = self.parameter(name, options, default)
@@ -312,9 +318,10 @@ class Site(ABC):
         """A permutation of `rank` dims; left out, it reverses them."""
 
         def options() -> list[int]:
-            recent = [p for p in (*self.recent("perm"), *self.hinted(rank)) if sorted(p) == list(range(rank))]
+            hinted = [p for p in self.hinted(rank) if sorted(p) == list(range(rank))]
+            recent = [p for p in self.recent("perm") if sorted(p) == list(range(rank))] + hinted
             recent += [np.argsort(p).tolist() for p in recent]
-            if recent and self.choices.chance(2):
+            if recent and (self.choices.chance(2) or (hinted and self.choices.chance(2))):
                 return [int(i) for i in self.choices.one(recent)]
             return self.choices.order(rank)
 

@@ -28,8 +28,8 @@ def _image(s: Site) -> Shape:
     return x
 
 
-def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True) -> None:
-    """Strides, pads, dilations and auto_pad."""
+def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True, beyond: bool = False) -> None:
+    """Strides, pads, dilations and auto_pad. `beyond`: windows may lie in the padding altogether."""
     n = len(kernel)
     strides = s.parameter("strides", lambda: [s.choices.weighted(((3, 1), (1, 2))) for _ in range(n)], [1] * n)
     # larger steps than the kernel make for less than no padding, of which ONNX Runtime complains
@@ -37,8 +37,9 @@ def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True) -> None:
     auto = s.text("auto_pad", ["NOTSET", "NOTSET", *same, "VALID"], "NOTSET")
     pads = [0] * 2 * n
     if auto == "NOTSET":
+        least = 2 if beyond and s.choices.chance(3) else 1
         pads = s.parameter(
-            "pads", lambda: [s.choices.integer(0, max(min(1, k - 1), 0)) for k in (*kernel, *kernel)], pads
+            "pads", lambda: [s.choices.integer(0, max(min(1, k - 2 + least), 0)) for k in (*kernel, *kernel)], pads
         )
     if dilated and "dilations" in s.schema.attributes and (auto in ("NOTSET", "VALID")):
         # now and then so far apart that a window sees nothing but padding
@@ -67,7 +68,8 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         )
         alike = s.builder.alike if group == 1 else None
         kernel = (1,) * (len(x) - 2) if s.choices.chance(2 if alike else 3) else _kernel(s, x)
-        w = (alike or group * s.choices.integer(1, 3), channels // group, *kernel)
+        outputs = 0 if s.choices.chance(24) else alike or group * s.choices.integer(1, 4)
+        w = (outputs, channels // group, *kernel)
         s.operand(weights, w)
         w = s.shape(weights)
         assert w is not None
@@ -79,7 +81,7 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         s.operand(bias, (w[0],))
     if s.choices.chance(3):
         s.parameter("kernel_shape", lambda: list(w[2:]))
-    _window(s, x, w[2:])
+    _window(s, x, w[2:], beyond=True)
     return w
 
 
@@ -90,7 +92,7 @@ def conv_transpose(s: Site) -> None:
     group = s.parameter(
         "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
     )
-    w = (channels, s.choices.integer(1, 3), *_kernel(s, x, 2))
+    w = (channels, s.builder.alike or s.choices.integer(1, 3), *_kernel(s, x, 2))
     s.operand(1, w)
     w = s.shape(1) or w
     s.operand(2, (w[1] * group,))

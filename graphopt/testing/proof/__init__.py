@@ -8,7 +8,7 @@
     tested          none of that: its property test is all there is
 
 What is claimed by the middle four: equality over the real numbers, not in floats, on the models that were drawn - small ones,
-of fixed sizes, two for every variant - with constants and attributes as they are there, wherever both sides are defined. Both
+of fixed sizes, a few for every variant - with constants and attributes as they are there, wherever both sides are defined. Both
 sides run on the same kernels, which have tests of their own.
 """
 
