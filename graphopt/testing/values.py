@@ -116,8 +116,8 @@ def _integers(
         return (rng.permutation(size) + start).reshape(shape).astype(dtype)
     values = rng.integers(low, min(5, int(info.max)) + 1, shape)
     if ends:
-        n = (size + 1) // 2
-        values.flat[rng.integers(0, size, n)] = rng.choice([int(info.min), int(info.max)], n)
+        n, values = (size + 1) // 2, values.astype(dtype)
+        values.flat[rng.integers(0, size, n)] = rng.choice(np.array([int(info.min), int(info.max)], dtype), n)
     elif style == "large" and len(shape) > 1 and dtype.itemsize > 2:  # no sizes, and no kernel dies of these
         values = values * (int(info.max) // 1000 + 1)
     return values.astype(dtype)

@@ -140,7 +140,7 @@ def clip_to_everything(x, a: Maybe[Float], b: Maybe[Float]):
     yield op.Clip(x, min=a, max=b)
     if x.dtype in INTEGERS:
         ends = np.iinfo(helper.tensor_dtype_to_np_dtype(x.dtype))
-        if ends.bits == 64 and (a is not None or b is not None):
+        if ends.bits == 64 and (a, b) != (None, None):
             return "64-bit bounds"
         if (a is not None and a > ends.min) or (b is not None and b < ends.max):
             return "the bounds are inside of the dtype's range"

@@ -371,8 +371,8 @@ def gemm_between_reshapes(x, s, w: Const["_ _"], b: Maybe[Const], t, a: Attrs, r
         return "the rows are not known to be those of the tensor"
     if not same_shape(back.shape, (*x.shape[:-1], w.shape[axis])):
         return "the shape is not known to be the tensor's again"
-    if y.uses > 1 or x.dtype != w.onnx_dtype:
-        return "the product is used elsewhere, or of unknown dtype"
+    if y.uses > 1:
+        return "the product is used elsewhere"
     if b is not None and not within(b.shape, (1, w.shape[axis])):
         return "not a bias per column"
     product = x @ (w if axis else np.ascontiguousarray(np.asarray(w).T))

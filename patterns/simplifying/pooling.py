@@ -147,7 +147,8 @@ def max_pool_of_zero_pad(
     yield op.MaxPool(pad, kernel_shape=kernel, **a)
     if v or any(b is not None and not b >= 0 for b in (low, high)):
         return "not padded with zeros, or not known to be nowhere negative"
-    if not is_static(x.shape) or 0 in x.shape or any(d != 1 for d in a.get("dilations") or ()):
+    sizes = None if x.shape is None else x.shape[2:]
+    if not is_static(sizes) or 0 in sizes or any(d != 1 for d in a.get("dilations") or ()):
         return "not known that each window has an element"
     pads = _window_pads(p, axes, kernel, a)
     if isinstance(pads, str):

@@ -191,7 +191,7 @@ def same(want: np.ndarray, got: np.ndarray, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["y = CastLike(u, x)", "y = CastLike(x, u)", "y = Cast<to=1>(u)", "a = Cast<to=11>(u) y = Cast<to=1>(a)"]
+    "body", ["y = CastLike(x, u)", "y = CastLike(u, u)", "y = Cast<to=1>(u)", "a = Cast<to=11>(u) y = Cast<to=1>(a)"]
 )
 def test_unknown_dtype(body: str) -> None:
     """Of what other domains compute, nothing is known."""

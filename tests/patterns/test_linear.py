@@ -299,12 +299,6 @@ REFUSES["product_of_factor"].append(g("a = Mul(x, k) y = MatMul(a, w)", (W, K4),
 INT = "int32[2,2] w = {1,2,3,4}, int32 c = {2}, int32 b = {2}"
 REFUSES["product_of_sum_plus_shift"] += [
     graph("z = Add(x, c) a = MatMul(z, w) y = Add(a, b)", INT, "[N,2]", "[N,2]", dtype="int32", reason="not floats"),
-    g(
-        "z = Add(x, c) a = MatMul(z, w) y = Add(a, b)",
-        ("float[4,0] w = {}", "float b = {1}", C4),
-        y="[A,N,0]",
-        reason="no weights",
-    ),
 ]
 
 #: What makes new weights: not out of large ones that stay, not out of none, and not too small ones.

@@ -222,7 +222,6 @@ OF_INTS = {"x": "[N,2]", "y": "[N,2]", "dtype": "int32", "reason": "not"}
 REFUSES["gemm_plus_shift"].append(matrix("a = Gemm(x, w, b) y = Add(a, k)", INT, **OF_INTS))
 REFUSES["gemm_of_sum"] += [
     matrix("a = Add(x, k) y = Gemm(a, w, b)", INT, **OF_INTS),
-    matrix("a = Add(x, c) y = Gemm(a, w)", ("float[4,0] w = {}", C4), y="[N,0]", reason="no weights"),
 ]
 REFUSES["gemm_between_reshapes"].append(
     matrix(

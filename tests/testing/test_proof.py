@@ -181,7 +181,7 @@ def never(x):
 TRUE = [
     (RULES["transpose_transpose"], "structural"), (RULES["convolution_zero_bias"], "structural"), (RULES["dim_of_input"], "structural"),
     (RULES["negate_difference"], "structural"), (RULES["batch_norm_of_convolution"], "normal form"), (RULES["mish"], "normal form"),
-    (RULES["gelu"], "normal form"), (RULES["leaky_relu_of_where"], "normal form"), (RULES["normalization_as_line"], "normal form"),
+    (RULES["gelu"], "normal form"), (RULES["leaky_relu_of_where"], "normal form"),
     (shifted_softmax, "normal form"), (pattern_of_bounds, "structural"), (nothing_known, "structural"), (double_angle, "tested"),
     (never, "no instance"),
 ]  # fmt: skip

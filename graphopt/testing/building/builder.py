@@ -80,7 +80,7 @@ class Builder:
         v.shape = tuple(self.names.get(d, d) for d in array.shape)
         rankless = False
         if self.vague and self.choices.integer(0, 1):
-            rankless = self.choices.chance(3)
+            rankless = self.choices.chance(2)
             if not rankless:
                 v.shape = tuple(None if self.choices.chance(2) else d for d in v.shape)
         self._declare(v, array)

@@ -161,7 +161,8 @@ def assembled(b: Builder, numbers: np.ndarray) -> Value:
             (v, k) for v, a in b.arrays.items() if v.dtype and v.name for k, d in enumerate(np.shape(a)) if d == n and d
         ]
         if not there or b.choices.chance(4):
-            parts.append(b.constant(np.array([n], np.int64)))
+            make = b.input if b.choices.chance(3) else b.constant
+            parts.append(make(np.array([n], np.int64), "n"))
             continue
         v, k = b.choices.one(there[:8])
         sizes = b.node("Shape", [v])[0]

@@ -43,6 +43,7 @@ class Hints:
         single: it asks for the only element of a constant.
         shapes: it asks for shapes or ranks.
         words: all that its own body mentions.
+        channels: it speaks of channels.
         ranks: those that it compares the rank of a parameter with, by parameter.
         fills: numbers that it compares all elements of a parameter with, by parameter.
     """
@@ -56,6 +57,7 @@ class Hints:
     single: bool
     shapes: bool
     words: frozenset[str]
+    channels: bool
     ranks: Mapping[str, tuple[int, ...]]
     fills: Mapping[str, float]
 
@@ -80,9 +82,10 @@ def hints_of(rule: Rule) -> Hints:
     single = "item" in _constants(rule.fn, 1, set())
     shapes = not {"shape", "rank"}.isdisjoint(_names(rule.fn.__code__))
     numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
+    words = frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str))
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
-        shapes, frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str)), *_asked(rule),
+        shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), *_asked(rule),
     )  # fmt: skip
 
 

@@ -78,7 +78,8 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
             builder.names[size] = name
     if asks:  # a dim that is known by name may be empty, or of one element
         builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
-    builder.vague = choices.chance(4 if asks else 8)
+    doubts = any("known" in w or "rank" in w for w in hints_of(rule).words)  # the rule tells of a rank that it needs
+    builder.vague = choices.chance(2 if doubts else 4 if asks else 8)
     builder.alike = choices.one((2, 3)) if choices.chance(8) else None
     special = rule.exact and style is None and choices.chance(2)
     style = style or choices.weighted(_STYLES)

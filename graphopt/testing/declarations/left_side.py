@@ -61,13 +61,16 @@ class LeftSide:
         for r in variant.roots:
             self.walker.walk(r, found)
         self.signature = Signature(rule, variant, self.walker, builder.model.opsets)
-        self.signature.choose_dtypes(self.choices, self.hints.dtypes)
+        self.bounding = all(c.op in _BOUNDING for c in variant.calls)
+        asked = self.hints.dtypes
+        if self.bounding:  # wide integers are where bounds that are read as floats go wrong
+            asked = frozenset({TensorProto.INT64} if self.choices.chance(2) else ())
+        self.signature.choose_dtypes(self.choices, asked)
         self._favour_permutations()
         self._favour_ranks()
         terms = [a for c in variant.calls for a in arguments(c, self.walker)]
         constants = {a.name for a in terms if isinstance(a, Var) and a.kind.role == "const"}
         self.generic = self.choices.chance(2 if len(constants) > 2 else 5)
-        self.bounding = all(c.op in _BOUNDING for c in variant.calls)
         self.plain = self.choices.chance(3)
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
@@ -205,8 +208,8 @@ class LeftSide:
 
     def numbers(self, dtype: int, shape: Shape, style: str) -> np.ndarray:
         """Values of a tensor that is no constant."""
-        style = self.style if style == "plain" else style
-        if self.bounding and dtype not in FLOATING and self.choices.chance(3):
+        style = self._beside_small(dtype, self.style) if style == "plain" else style
+        if self.bounding and dtype not in FLOATING and self.choices.chance(2):
             style = "ends"
         return draw_array(self.choices, dtype, shape, style, self.special and dtype in FLOATING)
 
@@ -224,7 +227,8 @@ class LeftSide:
         if kind == "array" or dtype == TensorProto.STRING:
             if style == "plain":
                 style = "fraction" if self.choices.chance(6) and self.style == "plain" else self.style
-            found = draw_array(self.choices, dtype, shape, style, special)
+            found = draw_array(self.choices, dtype, shape, self._beside_small(dtype, style), special)
+            found = np.abs(found) if style == "positive" and dtype in FLOATING else found
             return found / 3 if dtype == TensorProto.DOUBLE and self.choices.chance(2) else found  # no float32
         number = np.asarray(self.number() if kind == "number" else self.choices.one(self._counts()))
         if dtype == TensorProto.BOOL:
@@ -233,6 +237,13 @@ class LeftSide:
             number = np.asarray(1)
         with np.errstate(all="ignore"):
             return np.full(shape, number).astype(np_dtype(dtype))
+
+    def _beside_small(self, dtype: int, style: str) -> str:
+        """Small numbers are divided by large ones now and then; small integers are large ones."""
+        if dtype not in FLOATING:
+            return "large" if style in ("small", "mixed", "binary") else style
+        small = style == "positive" and self.style in ("small", "mixed")
+        return "large" if small and self.choices.integer(0, 1) else style
 
     def number(self) -> float:
         """A number that the rule may be waiting for: more often than not one that its own body mentions."""

@@ -50,7 +50,7 @@ class PatternSite(Site):
         self.operators = left.hints.operators
         if left.hints.shapes:
             self.empty, self.flat = 10, 4
-        self.channels = any("channel" in w for w in left.hints.words)
+        self.channels = left.hints.channels
         for i, a in enumerate(expanded):
             if isinstance(a, (Call, Output)):
                 if (beside := self._beside()) is not None:
@@ -172,6 +172,9 @@ class PatternSite(Site):
 
     def dtype(self, i: int) -> int:
         return self.left.signature.dtype(self.call, 0 if self.bag else i)
+
+    def asks(self, name: str) -> bool:
+        return name in self.left.hints.words
 
     def single(self, i: int) -> bool:
         a = self.args[i]

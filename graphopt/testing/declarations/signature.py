@@ -111,7 +111,7 @@ class Signature:
                 if not options:
                     raise Invalid("the operators have no dtype in common")
                 if asked_for and not choices.chance(3):
-                    options = [(w, t) for w, t in options if t in asked_for] or options
+                    options = [(min(w, 5) + 1, t) for w, t in options if t in asked_for] or options
                 before = [t for t in dict.fromkeys(chosen.values()) if any(t == o for _, o in options)]
                 again = before and len(options) > 1 and choices.integer(0, 1)
                 chosen[root] = choices.one(before) if again else choices.weighted(options)

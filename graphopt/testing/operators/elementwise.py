@@ -114,13 +114,12 @@ def clip(s: Site) -> None:
         whole = dtype not in FLOATING
         if not whole and s.choices.chance(10):
             return -math.inf if least else math.inf
-        if whole and s.choices.chance(4):  # the ends of the dtype's range, and what lies close to them
+        # the ends of the dtype's range, and what lies close to them, where floats are not exact
+        if whole and s.choices.chance(2 if dtype == TensorProto.INT64 else 4):
             info: Any = ml_dtypes.iinfo(np_dtype(dtype))
-            return int(
-                s.choices.one(
-                    [info.min, info.min + 1, info.min // 2] if least else [info.max, info.max - 1, info.max // 2]
-                )
-            )
+            end = int(info.min if least else info.max)
+            odd = [(2**53 + 1) * (-1 if least else 1)] if info.bits == 64 and info.min else []
+            return s.choices.one([end, end + (1 if least else -1), end // 2, *odd * 3])
         tried = [n for n in numbers if low <= n <= high and (not whole or n == int(n))]
         k = s.choices.one(tried) if tried and s.choices.chance(2) else s.choices.integer(low * 2, high * 2) / 2
         if dtype in UNSIGNED:
@@ -231,7 +230,7 @@ def _fitting(s: Site, i: int, full: Shape) -> Shape:
         return (s.choices.one([1, 1, 2]), *narrower(s, full, len(full)))
     if low > len(full):  # the result gets more dims
         return (*(s.dim() for _ in range(low - len(full))), *narrower(s, full, len(full)))
-    if 1 in full and s.choices.chance(12):  # dims of the result grow
+    if 1 in full and s.choices.chance(4 if s.builder.vague else 12):  # dims of the result grow
         full = tuple(s.dim() if d == 1 else d for d in full)
     return narrower(s, full, low, high)
 

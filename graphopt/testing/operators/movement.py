@@ -46,7 +46,7 @@ def transpose(s: Site) -> None:
 @operands("Reshape")
 def reshape(s: Site) -> None:
     x = _first(s)
-    zeros = s.parameter("allowzero", lambda: int(s.choices.chance(3)), 0) if "allowzero" in s.schema.attributes else 0
+    zeros = s.parameter("allowzero", lambda: int(s.choices.chance(3) or 0 in x), 0) if "allowzero" in s.schema.attributes else 0
 
     def target_shape() -> list[int]:
         size = math.prod(x)
@@ -66,6 +66,8 @@ def reshape(s: Site) -> None:
         folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x) + 2)]  # leading dims made one
         usual = [t for t in [*folded, *shapes_alike, *swapped] if low <= len(t) <= high]
         targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
+        if not size:  # other dims of as many elements
+            usual = [[d and s.choices.integer(1, 3) for d in x], list(x[::-1])]
         fitting = [t for t in targets if low <= len(t) <= high] or [_factors(s, size, low)]
         target = list(s.choices.one(usual if usual and s.choices.integer(0, 1) else fitting))
         return target if math.prod(target) == size else [-1] if size else list(x)
@@ -77,8 +79,9 @@ def reshape(s: Site) -> None:
         written = [
             0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)
         ]
-        if size and written and s.choices.integer(0, 1) and (free := [k for k, d in enumerate(written) if d]):
-            written[s.choices.one(free)] = -1
+        told = [k for k, d in enumerate(written) if (d or not size) and math.prod(target[:k] + target[k + 1 :])]
+        if told and s.choices.integer(0, 1):  # one may be left to be inferred
+            written[s.choices.one(told)] = -1
         return written
 
     s.parameter("shape", options)
@@ -164,7 +167,7 @@ def unsqueeze(s: Site) -> None:
 
 def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
     """Axes as they may be written: counted from the end, from the front, or this and that."""
-    if s.schema.since_version < 11 or not s.choices.chance(3):
+    if s.schema.since_version < 11 or not s.choices.chance(2):
         return list(axes)
     return [a % rank - s.choices.one([rank, rank, 0]) for a in axes]
 
@@ -322,7 +325,8 @@ def pad(s: Site) -> None:
 
     s.parameter("pads", lambda: [width(k, dims[k]) for _ in range(2) for k in range(count)])
     if mode == "constant":
-        number: Any = s.choices.weighted(((6, 0.0), (2, 1.5), (2, -math.inf)))
+        asked = -math.inf in s.numbers()
+        number: Any = s.choices.weighted(((6, 0.0), (2, 1.5), (16 if asked else 2, -math.inf)))
         if s.dtype(0) not in FLOATING:
             number = "pad" if s.dtype(0) == TensorProto.STRING else int(max(number, 0))
         if "value" in s.schema.attributes:

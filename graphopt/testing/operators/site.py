@@ -88,6 +88,10 @@ class Site(ABC):
         """Lists of integers of this length that are worth a try as parameters."""
         return []
 
+    def asks(self, name: str) -> bool:
+        """Whether somebody will ask for this parameter."""
+        return False
+
     def single(self, i: int) -> bool:
         """Whether this operand had best be a single number."""
         return False
@@ -153,6 +157,8 @@ class Site(ABC):
         """A size: small."""
         if self.builder.alike and not self.choices.chance(6):
             return self.builder.alike
+        if self.builder.vague and self.choices.chance(3):  # of which nobody knows that it is to be broadcast
+            return 1
         return self.choices.weighted(((6, 2), (6, 3), (5, 1), (3, 4), (2, 5), (1, 6)))
 
     def random(self) -> np.random.Generator:
@@ -295,7 +301,7 @@ class Site(ABC):
             recent += [[a] for a in self.recent("axis") if a < rank and least <= 1]
             if not least and self.choices.integer(0, 1):
                 return []
-            if recent and not self.choices.chance(4):
+            if recent and not self.choices.chance(6):
                 return list(self.choices.one(recent))
             if rank > 2 and self.choices.chance(4):
                 return list(range(2, rank))  # all positions of an image

@@ -102,9 +102,20 @@ def conv_transpose(s: Site) -> None:
     s.parameter("pads", lambda: [s.choices.integer(0, min(1, k - 1)) for k in (*w[2:], *w[2:])], [0] * 2 * n)
 
 
+def _beyond(s: Site, x: Shape) -> None:
+    """A window on both sides of what there is."""
+    single = [int(d == 1) for d in x[2:]]
+    s.parameter("kernel_shape", lambda: [k + 1 for k in single])
+    s.parameter("pads", lambda: single * 2)
+    s.parameter("dilations", lambda: [2] * len(single))
+
+
 @operands("AveragePool", "MaxPool", "LpPool", ranks=_IMAGE, carries=(0,))
 def pool(s: Site) -> None:
     x = _image(s)
+    if s.asks("dilations") and "dilations" in s.schema.attributes and 1 in x[2:] and s.choices.chance(2):
+        _beyond(s, x)
+        return
     sizes = [list(_kernel(s, x)), [1] * (len(x) - 2), list(x[2:])]
     kernel = s.parameter("kernel_shape", lambda: s.choices.weighted(list(zip((3, 2, 1), sizes, strict=True))))
     if kernel is None or len(kernel) != len(x) - 2:
