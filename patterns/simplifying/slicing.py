@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from graphopt.ir import Dim, Node
-from graphopt.patterns._shapes import TO_THE_END, axes_of, dim_key, entries, leaf, made_by, slices_of
+from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, slices_of
 from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, op, rule
 from graphopt.rewrite.matching import params
-from graphopt.shapes import less_equal, same_dims, same_shape
+from graphopt.shapes import same_dims, same_shape
 
 #: Indices are read from constants of at most so many elements.
 _LARGEST = 4096

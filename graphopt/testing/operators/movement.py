@@ -46,7 +46,11 @@ def transpose(s: Site) -> None:
 @operands("Reshape")
 def reshape(s: Site) -> None:
     x = _first(s)
-    zeros = s.parameter("allowzero", lambda: int(s.choices.chance(3) or 0 in x), 0) if "allowzero" in s.schema.attributes else 0
+    zeros = (
+        s.parameter("allowzero", lambda: int(s.choices.chance(3) or 0 in x), 0)
+        if "allowzero" in s.schema.attributes
+        else 0
+    )
 
     def target_shape() -> list[int]:
         size = math.prod(x)
