@@ -93,7 +93,7 @@ def array(
         values.flat[rng.integers(0, size, (size + 1) // 2)] = choices.one(list(numbers))
     if size and special:
         some = _SPECIAL if choices.integer(0, 1) else [choices.one(_SPECIAL)]
-        values.flat[rng.integers(0, size, (size + 1) // 2)] = rng.permutation(np.resize(some, (size + 1) // 2))
+        values.flat[rng.integers(0, size, (size + 1) // 2)] = np.resize(rng.permutation(some), (size + 1) // 2)
     if wanted.kind == "c":
         values = values + 1j * rng.permutation(values.ravel()).reshape(shape)
     with np.errstate(all="ignore"):
