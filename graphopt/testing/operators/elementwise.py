@@ -145,10 +145,7 @@ def dropout(s: Site) -> None:
         return
     s.operand(1, (), "fraction")
     if s.wants(2):
-        trains = s.mentions("seed") and s.choices.chance(4)
-        if trains:
-            s.attributes["seed"] = 1
-        s.operand(2, (), array=np.array(trains))
+        s.operand(2, (), array=np.array(False))  # in training it is random
 
 
 # ------------------------------------------------------------------------------------------------------ broadcasting
