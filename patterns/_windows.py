@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import Node
-from graphopt.patterns._elementwise import FLOATS
+from graphopt.patterns._elementwise import FLOATS, filled
 from graphopt.rewrite import op
 from graphopt.rewrite.terms import Call, Constant
 
@@ -40,10 +40,9 @@ def refuses_weights(x: Any, w: Constant) -> str | None:
 
 
 def survives(w: np.ndarray, kept: tuple[int, ...], dtype: int) -> bool:
-    """Whether new weights are finite and, in float16, large enough in every channel (of the axes `kept`) to be precise."""
+    """Whether new weights are finite, and large enough in every channel (of the axes `kept`) to be precise."""
     largest = np.abs(w).max(axis=tuple(i for i in range(w.ndim) if i not in kept), initial=0)
-    small = (largest > 0) & (largest < FLOATS[dtype].smallest)
-    return finite(largest) and (dtype != TensorProto.FLOAT16 or not small.any())
+    return finite(largest) and not ((largest > 0) & (largest < FLOATS[dtype].smallest)).any()
 
 
 def moderate(c: np.ndarray, dtype: int) -> bool:
@@ -65,7 +64,7 @@ def belongs_in_front(k: Constant, x: Any) -> bool:
     Runtimes, and rules for a target, know them by it, and then do in one step what would take many.
     """
     if k.size == 1:
-        return k.item() == 0.5 and _made_of(x.value.node, ("Mul", "Add"), ("Erf", "Tanh"))
+        return filled(k, 0.5) and _made_of(x.value.node, ("Mul", "Add"), ("Erf", "Tanh"))
     return _made_of(x.value.node, ("Mul", "Div", "Cast", "Reciprocal"), ("Sqrt",))
 
 

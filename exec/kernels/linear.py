@@ -33,7 +33,7 @@ def gemm(
 ) -> Array:
     """alpha·A·B + beta·C, which broadcasts into the product; before opset 7 that had to be announced by `broadcast`."""
     y = xp.matmul(a.T if transA else a, b.T if transB else b)
-    if is_integer(y.dtype) and (alpha % 1 or beta % 1):
+    if is_integer(y.dtype) and (alpha % 1 or (c is not None and beta % 1)):
         y = alpha * xp.cast(y, np.float64)
         return xp.cast(y if c is None else y + beta * c, a.dtype)
     if alpha != 1:

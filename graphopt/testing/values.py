@@ -43,11 +43,11 @@ def tensors(
         dtype: NumPy's or ml_dtypes', or a TensorProto.DataType.
         shape: of the array.
         style: "plain": multiples of 1/4 up to 2 (integers: up to 4, with a sign where there is one); "positive": the same,
-            above 0; "fraction": between 0 and 1; "small": around 1e-3; "large": around 100 (integers of 16 bits and fewer: the
+            above 0; "fraction": between 0 and 1; "small": below 1e-3; "large": around 100 (integers of 16 bits and fewer: the
             smallest and the largest are among them, as now and then in "plain"; matrices of more bits: numbers that no
             float can hold); "mixed": from 1e-4 to 100; "whole": integers; "binary": powers of two; "distinct": multiples of
-            1/4 (integers: of 1), no two the same as far as the dtype has so many; "ends": as "plain", but of integers of any size
-            the smallest and the largest are among them.
+            1/4 (integers: of 1), no two the same as far as the dtype has so many; "ends": up to 1024; of integers of any size the
+            smallest and the largest are among them.
         special: NaN, infinities and both zeros may be among them.
         numbers: some elements are these.
     """
@@ -82,8 +82,9 @@ def array(
         quarters = quarters * rng.choice([-1, 1], shape)
     values = {
         "fraction": lambda: quarters / 4 + 0.125,
-        "small": lambda: quarters * 1.1e-3,
+        "small": lambda: quarters * 3.3e-4,
         "large": lambda: quarters * 64,
+        "ends": lambda: quarters * 512,
         "mixed": lambda: quarters * 1.1 * 2.0 ** rng.integers(-12, 6, shape),
         "whole": lambda: quarters * 4,
         "binary": lambda: np.sign(quarters) * 2.0 ** np.round(np.log2(np.abs(quarters))),
@@ -117,7 +118,7 @@ def _integers(
     values = rng.integers(low, min(5, int(info.max)) + 1, shape)
     if ends:
         n, values = (size + 1) // 2, values.astype(dtype)
-        values.flat[rng.integers(0, size, n)] = rng.choice(np.array([int(info.min), int(info.max)], dtype), n)
+        values.flat[rng.integers(0, size, n)] = rng.choice(np.array([info.min, info.max, info.max // 2], dtype), n)
     elif style == "large" and len(shape) > 1 and dtype.itemsize > 2:  # no sizes, and no kernel dies of these
-        values = values * (int(info.max) // 1000 + 1)
+        values = values * (int(info.max) // 1000 | 1)
     return values.astype(dtype)

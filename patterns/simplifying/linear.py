@@ -43,8 +43,8 @@ def _columns(attrs: dict[str, Any]) -> int:
     return 0 if attrs.get("transB") else 1
 
 
-def _scaled(w: Constant, f: np.ndarray, axis: int) -> np.ndarray | None:
-    """Weights with a factor along one axis; None where their dtype cannot hold them well."""
+def _scaled(w: Constant, f: np.ndarray, axis: int = 1) -> np.ndarray | None:
+    """Weights with a factor along one axis, that of the columns; None where their dtype cannot hold them well."""
     scaled = wide(w) * (f if axis else f[:, None])
     return scaled if survives(scaled, (axis,), w.onnx_dtype) else None
 
@@ -60,7 +60,7 @@ def product_times_factor(x, w: Const["K N"], b: Const, k: Const):
         return "not one finite number per column"
     if why := refuses_weights(x, w):
         return why
-    w_times_k = _scaled(w, f, 1)
+    w_times_k = _scaled(w, f)
     if w_times_k is None:
         return "the weights would become too small for their dtype"
     yield x @ w_times_k if b is None else x @ w_times_k + shift * f
@@ -76,7 +76,7 @@ def product_over_divisor(x, w: Const["K N"], b: Const, k: Const):
         return "not one finite number per column"
     if why := refuses_weights(x, w):
         return why
-    w_over_k = _scaled(w, 1 / f, 1)
+    w_over_k = _scaled(w, 1 / f)
     if w_over_k is None:
         return "the weights would become too small for their dtype"
     yield x @ w_over_k if b is None else x @ w_over_k + shift / f
@@ -97,7 +97,7 @@ def moved_product_times_factor(x, w: Const["K N"], b: Const, s, r: Attrs, p: Per
     if why := refuses_weights(x, w):
         return why
     f = c.item() if d is None else 1 / c.item()
-    w_times_k = _scaled(w, np.array([f]), 1)
+    w_times_k = _scaled(w, np.array([f]))
     if w_times_k is None:
         return "the weights would become too small for their dtype"
     product = x @ w_times_k if b is None else x @ w_times_k + shift * f
@@ -112,7 +112,7 @@ def left_product_times_factor(x, w: Const["M K"], k: Const):
         return "not one finite factor"
     if why := refuses_weights(x, w):
         return why
-    w_times_k = _scaled(w, wide(k).reshape(1), 1)
+    w_times_k = _scaled(w, wide(k).reshape(1))
     if w_times_k is None:
         return "the weights would become too small for their dtype"
     yield w_times_k @ x
@@ -205,7 +205,7 @@ def batch_norm_of_product(
     if found is None or before is None:
         return "not one finite number per column"
     k, c = found
-    w_times_k = _scaled(w, k, 1)
+    w_times_k = _scaled(w, k)
     if w_times_k is None:
         return "the weights would become too small for their dtype"
     yield x @ w_times_k + (before * k + c)

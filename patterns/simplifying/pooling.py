@@ -118,7 +118,7 @@ def average_pool_of_pad(x, p: Ints, v: Maybe[Float], axes: Maybe[Ints], kernel: 
         return "not padded with zeros"
     if any(a.get("pads") or ()) and not a.get("count_include_pad"):
         return "it has padding that does not count"
-    pads = _window_pads(p, axes, kernel, a)
+    pads = _window_pads(x, p, axes, kernel, a)
     if isinstance(pads, str):
         return pads
     more = {"auto_pad": "NOTSET", "pads": pads, "count_include_pad": 1}
@@ -131,7 +131,7 @@ def max_pool_of_pad(x, p: Ints, v: Float, axes: Maybe[Ints], kernel: Ints, a: At
     yield op.MaxPool(op.Pad(x, pads=p, value=v, axes=axes, mode="constant"), kernel_shape=kernel, **a)
     if v != -math.inf:
         return "not padded with negative infinity"
-    pads = _window_pads(p, axes, kernel, a)
+    pads = _window_pads(x, p, axes, kernel, a)
     if isinstance(pads, str):
         return pads
     yield op.MaxPool(x, kernel_shape=kernel, **{**a, "auto_pad": "NOTSET", "pads": pads})
@@ -148,17 +148,24 @@ def max_pool_of_zero_pad(
     if v or any(b is not None and not b >= 0 for b in (low, high)):
         return "not padded with zeros, or not known to be nowhere negative"
     sizes = None if x.shape is None else x.shape[2:]
-    if not is_static(sizes) or 0 in sizes or any(d != 1 for d in a.get("dilations") or ()):
-        return "not known that each window has an element"
-    pads = _window_pads(p, axes, kernel, a)
+    if not is_static(sizes) or any(d != 1 for d in a.get("dilations") or ()):
+        return "a window may see padding alone"
+    pads = _window_pads(x, p, axes, kernel, a)
     if isinstance(pads, str):
         return pads
     inner = next(c for c in (relu, sigmoid, clip) if c.value is not None)
     yield op.MaxPool(inner, kernel_shape=kernel, **{**a, "auto_pad": "NOTSET", "pads": pads})
 
 
-def _window_pads(pads: list[int], axes: list[int] | None, kernel: list[int], attrs: dict[str, Any]) -> list[int] | str:
-    """The pads of a pool after it has taken over those in front of it; why not, where it cannot."""
+def _window_pads(
+    x: Any, pads: list[int], axes: list[int] | None, kernel: list[int], attrs: dict[str, Any]
+) -> list[int] | str:
+    """The pads of a pool after it has taken over those in front of it; why not, where it cannot.
+
+    Images of unknown size are taken not to be empty: of nothing but padding both make the same, where a runtime takes it.
+    """
+    if 0 in (x.shape or ()):
+        return "the image is empty"
     if attrs.get("ceil_mode"):
         return "ceil_mode lets windows hang over"
     all_pads = added_pads(pads, axes, len(kernel) + 2, attrs)

@@ -127,15 +127,13 @@ def where_minus_one(shape, minus: Const, other: Const):
     if all(e.is_size for e in found):
         yield shape
         return
-    if not all(e.is_size or e.key == -1 for e in found):
-        return "an element may be -1"
     instead = np.broadcast_to(np.asarray(other), len(found))
     if all(isinstance(e.key, int) for e in found):
         yield np.array([i if e.key == -1 else e.key for e, i in zip(found, instead)], np.int64)
         return
     pieces = _pieces(shape.value, found, instead)
     if pieces is None:
-        return "the vector is no Concat"
+        return "an element may be -1, or the vector is no Concat"
     yield op.Concat(*pieces, axis=0)
 
 

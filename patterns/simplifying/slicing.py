@@ -76,11 +76,11 @@ def slice_slice(
 def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Ints):
     """A slice of one element whose dim is taken away is a Gather."""
     yield op.Squeeze(op.Slice(x, starts=s, ends=e, axes=a, steps=t), axes=axes)
-    cut, gone = slices_of(s, e, a, t, x.rank), axes_of(axes, x.rank)
-    if cut is None or gone is None or len(cut) != 1 or gone != list(cut):
+    cut = slices_of(s, e, a, t, x.rank)
+    if cut is None or len(cut) != 1 or axes_of(axes, x.rank) != list(cut):
         return "not one dim that is sliced and taken away"
-    axis = gone[0]
-    i = _only(cut[axis], _size(x, axis))
+    ((axis, chosen),) = cut.items()
+    i = _only(chosen, _size(x, axis))
     if i is None:
         return "it counts from the end of a dim of unknown size, or there may be several elements"
     yield op.Gather(x, np.array(i), axis=axis)
@@ -182,12 +182,12 @@ def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: C
 
 
 @rule(exact=True, always=True)
-def gather_concat(*xs, index: Const, axis: Axis, a: Axis):
+def gather_concat(*xs, index: Const, axis: Axis):
     """An element of a Concat is an element of one of its parts."""
-    yield op.Gather(op.Concat(*xs, axis=a), index, axis=axis)
-    if a != axis or index.size != 1:
-        return "another dim, or several elements"
-    found = _part(xs, a, int(index.item()))
+    yield op.Gather(op.Concat(*xs, axis=axis), index, axis=axis)
+    if index.size != 1:
+        return "several elements"
+    found = _part(xs, axis, int(index.item()))
     if found is None:
         return "the sizes of the parts before it are not known"
     yield op.Gather(xs[found[0]], np.full(index.shape, found[1]), axis=axis)
@@ -198,8 +198,8 @@ def slice_concat(*xs, a: Axis, starts: Ints, ends: Ints, axes: Maybe[Ints], step
     """A slice that lies within one part of a Concat is a slice of that part."""
     yield op.Slice(op.Concat(*xs, axis=a), starts=starts, ends=ends, axes=axes, steps=steps)
     cut = slices_of(starts, ends, axes, steps, xs[0].rank)
-    if cut is None or list(cut) != [a] or cut[a][2] < 1:
-        return "another dim, or backwards"
+    if cut is None or list(cut) != [a]:
+        return "another dim"
     sizes = [_size(p, a) for p in xs]
     known = [n for n in sizes if isinstance(n, int)]
     start, end, step = _normal(cut[a], sum(known) if len(known) == len(sizes) else None) or cut[a]
@@ -280,12 +280,12 @@ def concat_slices(*xs, axis: Axis):
 
 
 def _split_concat(n: int) -> Rule:
-    def body(*xs, axis: Axis, a: Axis, split: Maybe[Ints], num_outputs: Maybe[Int]):
-        parts = op.Split(op.Concat(*xs, axis=a), axis=axis, split=split, num_outputs=num_outputs, outputs=n)
+    def body(*xs, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int]):
+        parts = op.Split(op.Concat(*xs, axis=axis), axis=axis, split=split, num_outputs=num_outputs, outputs=n)
         yield parts
-        if a != axis or len(xs) != n:
-            return "another dim, or another number of parts"
-        if not all(same_dims(_size(p.value, a), _size(x, a)) for p, x in zip(parts, xs, strict=True)):
+        if len(xs) != n:
+            return "another number of parts"
+        if not all(same_dims(_size(p.value, axis), _size(x, axis)) for p, x in zip(parts, xs, strict=True)):
             return "the sizes may differ"
         yield xs
 

@@ -69,6 +69,8 @@ FIRES = {
         g("t = Mul(k, x) a = Add(c, t) y = Conv(a, w)", (W, K, C), nodes=2),
         g(f"{AFFINE} y = Conv(a, w)", (W, "float k = {0.1}, float c = {20}"), nodes=2),
         g(f"{AFFINE} y = Conv(a, w)", (W, "float k = {0.01}, float c = {0.5}"), nodes=2),
+        g(f"{AFFINE} y = Conv(a, w)", (W, "float k = {1e-4}, float c = {0.2}"), nodes=2),
+        g(f"{AFFINE} y = Conv(a, w)", (W, "float k = {1e-4}, float c = {20}"), nodes=2),
         g(
             f'{AFFINE} y = Conv<group=2, auto_pad="SAME_UPPER">(a, w)',
             (GROUPS, K4, floats("c", 4, 1, 1)),
@@ -139,9 +141,8 @@ REFUSES = {
             for k, c, why in [
                 (listed("k", (2, 1, 1), [1.0, 0.0]), C, "per channel"),
                 (K, listed("c", (5,), [1.0] * 5), "per channel"),
-                ("float k = {1e-4}", "float c = {0.2}", "too large"),
-                ("float k = {1e-4}", "float c = {20}", "too large"),
-                ("float k = {1e-30}", "float c = {1e30}", "too large"),
+                ("float k = {1e-30}", "float c = {1e30}", "overflows"),
+                ("float k = {1e-39}", "float c = {1e-3}", "too small"),
             ]
         ],
         g(f"{AFFINE} y = Conv(a, w)", (W, K, C), also="float[N,2,5,5] t", reason="nothing would be saved"),

@@ -79,7 +79,7 @@ def hints_of(rule: Rule) -> Hints:
     dtypes = {i for t in tables for i in t}.union(_DTYPES[c] for c in mentioned if isinstance(c, str) and c in _DTYPES)
     if _INFINITE.intersection(c for c in mentioned if isinstance(c, str)):
         own += [-math.inf, math.inf]
-    single = "item" in _constants(rule.fn, 1, set())
+    single = "item" in _constants(rule.fn, 2, set())
     shapes = not {"shape", "rank"}.isdisjoint(_names(rule.fn.__code__))
     numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
     words = frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str))

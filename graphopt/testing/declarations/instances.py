@@ -72,18 +72,24 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
         raise Invalid("no opset has all these operators")
     domains = {c.domain: 1 for c in variant.calls if c.domain}
     builder = Builder(choices, _opset(choices, rule, versions), domains)
-    asks = hints_of(rule).shapes
+    asks, counted = hints_of(rule).shapes, hints_of(rule).channels  # channels that count are numbers
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
-        if choices.chance(2) or (asks and choices.chance(3)):
+        if choices.chance(4 if counted else 2) or (asks and not counted and choices.chance(3)):
             builder.names[size] = name
     if asks:  # a dim that is known by name may be empty, or of one element
         builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
     doubts = any("known" in w or "rank" in w for w in hints_of(rule).words)  # the rule tells of a rank that it needs
     builder.vague = choices.chance(2 if doubts else 4 if asks else 8)
-    builder.alike = choices.one((2, 3)) if choices.chance(8) else None
+    builder.alike = choices.one((2, 3)) if choices.chance(4) else None
     special = rule.exact and style is None and choices.chance(2)
+    any_style = style is None
     style = style or choices.weighted(_STYLES)
     left = LeftSide(builder, rule, variant, style, special)
+    if any_style and TensorProto.FLOAT8E4M3FN in left.signature.dtypes.values():
+        left.style = "ends"
+    if any_style and TensorProto.FLOAT16 in left.signature.dtypes.values() and choices.chance(3):
+        # towards the end of its range
+        left.style, left.generic = choices.one(("small", "mixed")), True
     if decoys and choices.chance(8):
         roots = _inside_if(left)
     else:

@@ -27,6 +27,7 @@ from graphopt.testing.values import np_dtype
 #: How often a constant is any array, one number everywhere, or a number of elements; and one of integers.
 _KINDS = ((5, "array"), (4, "number"), (2, "dims"))
 _WHOLE_KINDS = ((3, "array"), (5, "number"), (1, "dims"))
+_SINGLE_KINDS = ((3, "array"), (8, "number"), (1, "dims"))
 #: Operators for which the ends of an integer dtype's range are numbers like others.
 _BOUNDING = frozenset("Clip Relu Min Max Abs".split())
 
@@ -209,6 +210,8 @@ class LeftSide:
     def numbers(self, dtype: int, shape: Shape, style: str) -> np.ndarray:
         """Values of a tensor that is no constant."""
         style = self._beside_small(dtype, self.style) if style == "plain" else style
+        if style == "small" and self.choices.integer(0, 1):  # beside constants that are
+            style = "large"
         if self.bounding and dtype not in FLOATING and self.choices.chance(2):
             style = "ends"
         return draw_array(self.choices, dtype, shape, style, self.special and dtype in FLOATING)
@@ -223,7 +226,8 @@ class LeftSide:
                 return np.full(shape, self.hints.fills[var.name]).astype(np_dtype(dtype))
         special = self.special and dtype in FLOATING
         whole = dtype in (TensorProto.INT64, TensorProto.INT32)
-        kind = "array" if self.generic else self.choices.weighted(_WHOLE_KINDS if whole else _KINDS)
+        kinds = _WHOLE_KINDS if whole else _SINGLE_KINDS if self.hints.single else _KINDS
+        kind = "array" if self.generic else self.choices.weighted(kinds)
         if kind == "array" or dtype == TensorProto.STRING:
             if style == "plain":
                 style = "fraction" if self.choices.chance(6) and self.style == "plain" else self.style
@@ -248,8 +252,8 @@ class LeftSide:
     def number(self) -> float:
         """A number that the rule may be waiting for: more often than not one that its own body mentions."""
         around = self.around()
-        if around and self.choices.chance(3):
-            return self.choices.one(around)
+        if around and self.choices.chance(2 if self.hints.single else 3):
+            return self.choices.one(around[-2:] if self.choices.integer(0, 1) else around)  # the latest ones often
         own = self.hints.numbers[: self.hints.own_numbers or 2]
         return self.choices.one(self.hints.numbers if self.choices.chance(3) else own)
 

@@ -49,7 +49,8 @@ class PatternSite(Site):
         self.bag = bag
         self.operators = left.hints.operators
         if left.hints.shapes:
-            self.empty, self.flat = 10, 4
+            self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10
+            self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
         for i, a in enumerate(expanded):
             if isinstance(a, (Call, Output)):
@@ -173,6 +174,10 @@ class PatternSite(Site):
     def dtype(self, i: int) -> int:
         return self.left.signature.dtype(self.call, 0 if self.bag else i)
 
+    def needs(self, name: str) -> bool:
+        written = self.call.attrs.get(name)
+        return isinstance(written, Var) and not written.kind.optional
+
     def asks(self, name: str) -> bool:
         return name in self.left.hints.words
 
@@ -230,7 +235,7 @@ class PatternSite(Site):
         """Parts of one tensor: a Split, Slices next to each other, or elements one by one."""
         free = [i for i in range(self.count) if not self.given(i)]
         able = self.operators & {"Split", "Slice", "Gather", "Shape"}
-        if len(free) < self.count or len(free) < 2 or not able or not self.choices.chance(2):
+        if len(free) < self.count or not free or not able or not self.choices.chance(2):
             return False
         return _pieces(self, free, axis, able)
 
@@ -262,13 +267,15 @@ def _cuts(s: PatternSite, sizes: Sequence[int]) -> list[tuple[int, int]]:
     """Where slices next to each other start and end; now and then they are not quite next to each other, or go back."""
     whole = sum(sizes)
     cuts = [0, *np.cumsum(sizes).tolist()]
-    if s.choices.chance(4):
+    if len(sizes) > 1 and s.choices.chance(4):
         cuts[s.choices.integer(1, len(cuts) - 2)] = s.choices.integer(0, whole)
     written = [c - whole if 0 < c < whole and s.choices.chance(4) else c for c in cuts]
     if s.choices.integer(0, 1):
         written[-1] = 2**31 - 1
     found = list(pairwise(written))
-    if s.choices.chance(6):
+    if s.choices.chance(3):
         k = s.choices.integer(0, len(found) - 1)
-        found[k] = found[k][0] + 1, found[k][1]
+        start, end = found[k]
+        before = found[k - 1][1]
+        found[k] = s.choices.one([(start + 1, end), (end, end), (before - 1, before)])
     return found

@@ -22,6 +22,8 @@ DTYPES = (
     (2, TensorProto.INT32), (2, TensorProto.BOOL), (1, TensorProto.UINT8), (1, TensorProto.INT8), (1, TensorProto.STRING),
     (1, TensorProto.BFLOAT16), (1, TensorProto.INT16), (1, TensorProto.UINT64), (1, TensorProto.UINT32),
 )  # fmt: skip
+#: What only a cast has something to say about.
+_TINY = (3, TensorProto.FLOAT8E4M3FN)
 HIGHEST_RANK = 5
 #: Opsets that models in the wild have, the frequent ones first.
 _USUAL = (18, 20, 17, 13, 23, 21, 11, 16, 14, 19, 12, 22, 10, 9, 8, 7)
@@ -52,13 +54,13 @@ def older_opsets_of(variant: Variant, words: frozenset[str]) -> list[int]:
     """Opsets before the usual ones that have an attribute which a rule asks for, and no later one has."""
     own = [c for c in variant.calls if not c.domain]
     found = [s for c in own if (s := schema_of(c.op_type, _OLD)) is not None]
-    asked = any(words & (s.attributes.keys() - _newest_attributes(s.op_type)) for s in found)
+    asked = any(words & (s.attributes.keys() - _newest_parameters(s.op_type)) for s in found)
     return [_OLD] if asked and all(exists(c, _OLD) for c in own) else []
 
 
-def _newest_attributes(op_type: str) -> frozenset[str]:
+def _newest_parameters(op_type: str) -> frozenset[str]:
     schema = schema_of(op_type, newest_opset())
-    return frozenset(schema.attributes if schema is not None else ())
+    return frozenset() if schema is None else frozenset([*schema.attributes, *(p.name for p in schema.inputs)])
 
 
 def exists(call: Call, version: int) -> bool:
@@ -107,11 +109,13 @@ class Signature:
             root = self._find(key)
             if root not in chosen:
                 allowed = self._allowed.get(root)
-                options = [(w, t) for w, t in DTYPES if allowed is None or t in allowed]
+                known = (*DTYPES, _TINY) if any(c.op == "CastLike" for c in self.variant.calls) else DTYPES
+                options = [(w, t) for w, t in known if allowed is None or t in allowed]
                 if not options:
                     raise Invalid("the operators have no dtype in common")
-                if asked_for and not choices.chance(3):
-                    options = [(min(w, 5) + 1, t) for w, t in options if t in asked_for] or options
+                if asked_for:
+                    right = not choices.chance(4)  # otherwise one that it should refuse
+                    options = [(min(w, 5) + 1, t) for w, t in options if (t in asked_for) is right] or options
                 before = [t for t in dict.fromkeys(chosen.values()) if any(t == o for _, o in options)]
                 again = before and len(options) > 1 and choices.integer(0, 1)
                 chosen[root] = choices.one(before) if again else choices.weighted(options)

@@ -98,6 +98,8 @@ _CASTS = [
 def cast_like(s: Site) -> None:
     s.operand(0, s.new_shape(0))
     s.operand(1, s.new_shape(1))
+    if s.dtype(1) == TensorProto.FLOAT8E4M3FN and "saturate" in s.schema.attributes:
+        s.parameter("saturate", lambda: s.choices.integer(0, 1))
 
 
 @operands("Clip", carries=(0,))
@@ -145,7 +147,10 @@ def dropout(s: Site) -> None:
         return
     s.operand(1, (), "fraction")
     if s.wants(2):
-        s.operand(2, (), array=np.array(False))  # in training it is random
+        trains = s.asks("is_test") and s.mentions("seed") and s.choices.chance(4)  # it is random then
+        if trains:
+            s.attributes["seed"] = 1
+        s.operand(2, (), array=np.array(trains))
 
 
 # ------------------------------------------------------------------------------------------------------ broadcasting
@@ -204,7 +209,9 @@ def broadcasting(s: Site, places: Sequence[int], styles: dict[int, str] | None =
         widest = None
     else:
         least = [s.ranks(i)[0] for i in places]
-        widest = places[least.index(max(least))] if any(least) else s.choices.one(places)
+        others = [i for i in places if not s.single(i)]
+        free = others if others and not s.choices.chance(8) else places
+        widest = places[least.index(max(least))] if any(least) else s.choices.one(free)
         full = s.new_shape(widest)
         s.operand(widest, full, (styles or {}).get(widest, "plain"))
         full = s.shape(widest) or ()
@@ -220,10 +227,10 @@ def broadcasting(s: Site, places: Sequence[int], styles: dict[int, str] | None =
 def _fitting(s: Site, i: int, full: Shape) -> Shape:
     """A shape that broadcasts with another one, of a rank that suits those who read it."""
     low, high = s.ranks(i)
-    if s.single(i) and not s.choices.chance(4):
+    if s.single(i) and not s.choices.chance(8):
         more = min(max(low, len(full)), high)
         return (1,) * s.choices.weighted(((6, low), (2, more), (1, min(more + 1, high))))
-    if len(full) < min(high, s.output_ranks()[1]) and full and s.choices.chance(16):  # the result gets another dim
+    if len(full) < min(high, s.output_ranks()[1]) and full and s.choices.chance(12):  # the result gets another dim
         return (s.choices.one([1, 1, 2]), *narrower(s, full, len(full)))
     if low > len(full):  # the result gets more dims
         return (*(s.dim() for _ in range(low - len(full))), *narrower(s, full, len(full)))
@@ -237,7 +244,7 @@ def narrower(s: Site, full: Shape, low: int = 0, high: int = 99) -> Shape:
     if high < low:
         raise Invalid("no rank suits all who read an operand")
     rank = len(full)
-    by_channel = 12 if s.channels else 4
+    by_channel = 20 if s.channels else 4
     kind = s.choices.weighted(((4, "same"), (5, "one"), (2, "last"), (by_channel, "channel"), (2, "ones")))
     if kind == "same" and low <= rank <= high:
         return full

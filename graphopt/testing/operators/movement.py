@@ -47,7 +47,7 @@ def transpose(s: Site) -> None:
 def reshape(s: Site) -> None:
     x = _first(s)
     zeros = (
-        s.parameter("allowzero", lambda: int(s.choices.chance(3) or 0 in x), 0)
+        s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
         if "allowzero" in s.schema.attributes
         else 0
     )
@@ -68,12 +68,15 @@ def reshape(s: Site) -> None:
         shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 2]
         shapes_alike = [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
         folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x) + 2)]  # leading dims made one
-        usual = [t for t in [*folded, *shapes_alike, *swapped] if low <= len(t) <= high]
+        usual = [t for t in [*folded, *shapes_alike, *swapped, *swapped] if low <= len(t) <= high]
         targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
+        targets += [list(x)[::-1]] * (size == 0)
+        if size == 1:
+            targets.append([])
         if not size:  # other dims of as many elements
-            usual = [[d and s.choices.integer(1, 3) for d in x], list(x[::-1])]
+            usual = [[d and 1 for d in x], [d and s.choices.integer(2, 4) for d in x], list(x[::-1])]
         fitting = [t for t in targets if low <= len(t) <= high] or [_factors(s, size, low)]
-        target = list(s.choices.one(usual if usual and s.choices.integer(0, 1) else fitting))
+        target = list(s.choices.one(usual if usual and not s.choices.chance(3) else fitting))
         return target if math.prod(target) == size else [-1] if size else list(x)
 
     def options() -> list[int]:
@@ -142,7 +145,10 @@ def squeeze(s: Site) -> None:
         recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
         recent = [a for a in recent if a and all(-len(x) <= i < len(x) and x[i] == 1 for i in a)]
         if recent and s.choices.chance(2):
-            return _anyhow(s, s.choices.one(recent), len(x))
+            axes = {a % len(x) for a in s.choices.one(recent)}
+            if s.choices.chance(3):  # and others, or not all of them
+                axes.symmetric_difference_update(s.choices.some(ones))
+            return _anyhow(s, sorted(axes) or ones, len(x))
         if not ones:
             raise Invalid("nothing to squeeze")
         return _anyhow(s, s.choices.some(ones, 1), len(x))
@@ -160,7 +166,7 @@ def unsqueeze(s: Site) -> None:
         if recent and s.choices.chance(2):
             axes = s.choices.one(recent)
             return _anyhow(s, axes, len(x) + len(axes))
-        rank = len(x) + s.choices.one([1, 1, 2])
+        rank = len(x) + s.choices.one([1, 1, 2, 2])
         chosen: list[int] = []
         for _ in range(rank - len(x)):
             chosen.append(s.choices.one([i for i in range(rank) if i not in chosen]))
@@ -257,7 +263,8 @@ def slice_(s: Site) -> None:
     steps = None
     if steps_exist:
         steps = s.parameter(
-            "steps", lambda: [s.choices.weighted(((7, 1), (1, -1), (1, 2), (1, 3))) for _ in range(count)]
+            "steps",
+            lambda: [s.choices.weighted(((6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9])))) for _ in range(count)],
         )
     backwards = [steps is not None and steps[k] < 0 for k in range(count)]
     starts = [
@@ -273,6 +280,8 @@ def slice_(s: Site) -> None:
     if not any(backwards) and s.choices.chance(6):  # everything
         starts = [s.choices.weighted(((5, 0), (1, -d))) for d in dims]
         ends = [s.choices.weighted(((5, d), (1, d + 1), (1, 2**31 - 1))) for d in dims]
+    elif all(backwards) and not s.choices.chance(3):  # everything, last things first
+        starts, ends = [d - 1 for d in dims], [-d - 1 for d in dims]
     elif not any(backwards) and all(dims) and s.choices.chance(3):  # one element
         starts = [s.choices.integer(0, d - 1) for d in dims]
         ends = [k + 1 for k in starts]
@@ -319,10 +328,13 @@ def pad(s: Site) -> None:
     dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
     spatial = s.choices.chance(2)  # as convolutions like it: images only
     nothing = s.choices.chance(6)
+    ring = spatial and mode == "constant" and s.choices.chance(3)
 
     def width(k: int, d: int) -> int:
         if nothing or (spatial and axes is None and k < 2):
             return 0
+        if ring:
+            return 1
         most = 2 if mode == "constant" else min(2, d - 1)
         least = -1 if mode == "constant" and d > 2 and s.choices.chance(8) else 0
         return s.choices.integer(least, max(most, 0))
@@ -330,7 +342,7 @@ def pad(s: Site) -> None:
     s.parameter("pads", lambda: [width(k, dims[k]) for _ in range(2) for k in range(count)])
     if mode == "constant":
         asked = -math.inf in s.numbers()
-        number: Any = s.choices.weighted(((6, 0.0), (2, 1.5), (16 if asked else 2, -math.inf)))
+        number: Any = s.choices.weighted(((6 if asked else 12, 0.0), (2, 1.5), (16 if asked else 2, -math.inf)))
         if s.dtype(0) not in FLOATING:
             number = "pad" if s.dtype(0) == TensorProto.STRING else int(max(number, 0))
         if "value" in s.schema.attributes:

@@ -53,7 +53,7 @@ def instance_normalization(s: Site) -> None:
 
 @operands("LayerNormalization", "RMSNormalization", ranks={0: (1, 5)}, carries=(0,))
 def layer_normalization(s: Site) -> None:
-    x = channels(s, 1)
+    x = channels(s, 3 if s.channels and s.shape(0) is None and not s.choices.chance(4) else 1)
     axis = s.axis(len(x), default=-1)
 
     def shape() -> tuple[int, ...]:  # it broadcasts over x, which few runtimes have kernels for
@@ -62,7 +62,7 @@ def layer_normalization(s: Site) -> None:
     first = shape()
     s.operand(1, first)
     if s.op_type == "LayerNormalization":
-        s.operand(2, shape() if s.choices.chance(4) else first)
+        s.operand(2, shape() if s.choices.integer(0, 1) else first)
     s.number("epsilon", 1e-5, 0.25, 1e-5)
 
 

@@ -88,6 +88,10 @@ class Site(ABC):
         """Lists of integers of this length that are worth a try as parameters."""
         return []
 
+    def needs(self, name: str) -> bool:
+        """Whether this parameter must not be left out."""
+        return False
+
     def asks(self, name: str) -> bool:
         """Whether somebody will ask for this parameter."""
         return False
@@ -301,12 +305,13 @@ class Site(ABC):
             recent += [[a] for a in self.recent("axis") if a < rank and least <= 1]
             if not least and self.choices.integer(0, 1):
                 return []
-            if recent and not self.choices.chance(6):
+            if recent and not self.choices.chance(2 if len(recent) == 1 else 6):
                 return list(self.choices.one(recent))
             if rank > 2 and self.choices.chance(4):
                 return list(range(2, rank))  # all positions of an image
-            if rank > 1 and self.choices.chance(4):  # the last ones, as normalizations do
-                last = range(self.choices.integer(0, rank - 2), rank)
+            # the last ones, as normalizations do; the last one, as softmax does
+            if rank > 1 and self.choices.chance(3):
+                last = range(self.choices.one([rank - 1, self.choices.integer(0, rank - 2)]), rank)
                 return [a - rank for a in last] if signed and self.schema.since_version >= 11 else list(last)
             # later ones first: most operators of real models work on the last dims
             chosen = self.choices.some(range(rank)[::-1], min(least, rank))

@@ -48,8 +48,8 @@ def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True, beyond: bool
         s.parameter("dilations", lambda: [2 if fits and s.choices.chance(4) else 1] * n, [1] * n)
 
 
-def _kernel(s: Site, x: Shape, most: int = 3) -> Shape:
-    return tuple(s.choices.integer(1, max(min(most, d), 1)) for d in x[2:])
+def _kernel(s: Site, x: Shape, most: int = 3, least: int = 1) -> Shape:
+    return tuple(s.choices.integer(max(min(least, d), 1), max(min(most, d), 1)) for d in x[2:])
 
 
 @operands("Conv", ranks={0: (3, 5), 1: (3, 5), 2: (1, 1)})
@@ -102,10 +102,21 @@ def conv_transpose(s: Site) -> None:
     s.parameter("pads", lambda: [s.choices.integer(0, min(1, k - 1)) for k in (*w[2:], *w[2:])], [0] * 2 * n)
 
 
+def _padded(s: Site) -> bool:
+    """Whether a Pad stands in front. Raises Invalid where nobody knows that it makes an image of nothing."""
+    node = s.inputs[0].node
+    before = node.inputs[0] if node is not None and node.op == "Pad" else None
+    if before is None:
+        return False
+    if 0 in s.builder.arrays[before].shape and 0 not in (before.shape or ()):
+        raise Invalid("an empty image of unknown size")
+    return True
+
+
 def _beyond(s: Site, x: Shape) -> None:
-    """A window on both sides of what there is."""
+    """A window on both sides of what there is: a single element, which may have been padded already."""
     single = [int(d == 1) for d in x[2:]]
-    s.parameter("kernel_shape", lambda: [k + 1 for k in single])
+    s.parameter("kernel_shape", lambda: [2 if d in (1, 3) else 1 for d in x[2:]])
     s.parameter("pads", lambda: single * 2)
     s.parameter("dilations", lambda: [2] * len(single))
 
@@ -113,11 +124,14 @@ def _beyond(s: Site, x: Shape) -> None:
 @operands("AveragePool", "MaxPool", "LpPool", ranks=_IMAGE, carries=(0,))
 def pool(s: Site) -> None:
     x = _image(s)
-    if s.asks("dilations") and "dilations" in s.schema.attributes and 1 in x[2:] and s.choices.chance(2):
+    padded = _padded(s) and not s.choices.chance(4)
+    if s.asks("dilations") and "dilations" in s.schema.attributes and {1, 3} & {*x[2:]} and s.choices.chance(2):
         _beyond(s, x)
         return
-    sizes = [list(_kernel(s, x)), [1] * (len(x) - 2), list(x[2:])]
-    kernel = s.parameter("kernel_shape", lambda: s.choices.weighted(list(zip((3, 2, 1), sizes, strict=True))))
+    sizes = [list(_kernel(s, x, least=2 if padded else 1)), [1] * (len(x) - 2), list(x[2:])]
+    kernel = s.parameter(
+        "kernel_shape", lambda: s.choices.weighted(list(zip((12 if padded else 3, 2, 1), sizes, strict=True)))
+    )
     if kernel is None or len(kernel) != len(x) - 2:
         raise Invalid("a kernel of another rank")
     _window(s, x, tuple(kernel))
