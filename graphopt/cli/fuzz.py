@@ -147,6 +147,8 @@ def _show(screen: Screen, found: Campaign, corpus: Path) -> None:
         screen.line(f"           {len(found.seeds)} of them now, from {found.seeds.start} on")
     screen.line(f"models     {run.done - run.invalid} in {run.seconds:.0f} s, {run.invalid} seeds gave none")
     screen.line(f"outputs    {_compared(run.compared)}; {run.silent} models said nothing")
+    for k, (why, n) in enumerate(sorted(run.left_out.items(), key=lambda item: -item[1])):
+        screen.line(f"{'left out' if not k else '':11}{n}: {why}")
     if not run.findings:
         screen.line("found      nothing", "green")
         return

@@ -164,6 +164,23 @@ def test_a_model_that_a_peer_cannot_run_at_all_is_no_finding() -> None:
     assert outcome.finding is None and not outcome.compared
 
 
+def test_what_could_not_be_compared_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    examine, both = Examiner(planted.swapped_operands), {"reference": 1, "onnxruntime": 1}
+    example = _model("y = Sub (x, k)", "float[2] x, float[2] k")
+    example.feeds.update(x=np.zeros(2, np.float32), k=np.ones(2, np.float32))
+    outcome = Examiner(planted.harmless)(example)
+    assert outcome.compared == both and not outcome.left_out
+    monkeypatch.setattr("graphopt.testing.fuzzing.examining._credible", lambda *_: False)
+    outcome = examine(example)
+    assert outcome.finding is not None and outcome.finding.detail.startswith("output 'y' of reference")
+    assert outcome.left_out == {"onnxruntime computes the original in another way than the first one": 1}
+    example = _model("y = Conv (x, x)", "double[1,1,2] x", "double[1,1,N] y")
+    example.feeds["x"] = np.ones((1, 1, 2))
+    outcome = Examiner(planted.harmless)(example)
+    assert outcome.compared == {"reference": 1} and outcome.left_out == {"onnxruntime does not run the original": 1}
+
+
 def test_a_peer_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxslim", None)
     with pytest.raises(MissingDependencyError, match="pip install onnxslim"):
@@ -182,6 +199,10 @@ def test_a_peer_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         pytest.param(
             "int64[2,2] x, int64[2] t", "int64[2,2] y", "g = Gemm <alpha = 1.375> (x, x) y = Add (g, t)",
             {"x": np.array([[4, -1], [4, -2]]), "t": np.array([8, 4])}, id="Gemm of integers cuts off after the sum",
+        ),
+        pytest.param(
+            "uint64[1,1] x, uint64[1] t", "uint64[1,1] y", "g = Gemm <beta = 0.5> (x, x) y = Add (g, t)",
+            {"x": np.array([[2**31 + 1]], np.uint64), "t": np.array([3], np.uint64)}, id="no C, no beta",
         ),
         pytest.param(
             "float[2] x", "optional(float[2]) y", "k = Constant <value = float[2] {1, 2}> () y = Optional (k)",

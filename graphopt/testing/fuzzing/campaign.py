@@ -130,8 +130,9 @@ class _Loop:
             run.invalid += 1
             return
         outcome = self.examine(example)
-        for name, n in outcome.compared.items():
-            run.compared[name] = run.compared.get(name, 0) + n
+        for counts, more in ((run.compared, outcome.compared), (run.left_out, outcome.left_out)):
+            for name, n in more.items():
+                counts[name] = counts.get(name, 0) + n
         if outcome.finding is None:
             run.silent += not outcome.compared
             return

@@ -35,6 +35,7 @@ class Run:
         invalid: seeds that gave no model.
         silent: models about which nothing could be said: not one output was compared.
         compared: outputs compared, by executor.
+        left_out: those that were not, by executor and reason.
         findings: by kind, all of them.
         groups: by group, all of them; one model of each is in the folder.
     """
@@ -45,6 +46,7 @@ class Run:
     invalid: int = 0
     silent: int = 0
     compared: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     findings: dict[str, int] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from onnx import ModelProto
 from graphopt.compare import interface_differences
 from graphopt.errors import ArgumentError, MissingDependencyError, UnsupportedError
 from graphopt.testing.fuzzing.corpus import nodes_of
-from graphopt.testing.judging import CLOSE, Difference, Judge, differ, runs, shaken
+from graphopt.testing.judging import CLOSE, ELSEWISE, REASONS, Difference, Judge, differ, runs, shaken
 from graphopt.testing.random_models.graphs import Example
 
 Optimizer = Callable[[ModelProto], ModelProto]
@@ -50,10 +50,12 @@ class Outcome:
     Attributes:
         finding: None where nothing is wrong.
         compared: outputs compared, by executor.
+        left_out: what was not, by executor and reason.
     """
 
     finding: Finding | None = None
     compared: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 class Examiner:
@@ -111,9 +113,14 @@ class Examiner:
             candidate = _with_interface(candidate, example.model)
         found: list[Difference] = []
         for judge in self.judges:
-            judge.compared = outcome.compared
-            found += judge.differences(example.model, candidate, example.feeds, judge.exact or example.finite)
-        found = [d for d in found if not d.output or d.executor == "reference" or _credible(d, example)]
+            judge.compared, judge.left_out = outcome.compared, Counter()
+            for d in judge.differences(example.model, candidate, example.feeds, judge.exact or example.finite):
+                if not d.output or d.executor == "reference" or _credible(d, example):
+                    found.append(d)
+                else:
+                    judge.left_out[d.executor, ELSEWISE] += 1
+            for (executor, reason), n in judge.left_out.items():
+                outcome.left_out[f"{executor} {reason if reason in REASONS else 'does not run the original'}"] += n
         found = [d for d in found if d.executor] + changed
         if found:
             outcome.finding = Finding(_kind(found[0]), str(found[0]), features)

@@ -177,8 +177,8 @@ def max_roi_pool(s: Site) -> None:
 def roi_align(s: Site) -> None:
     x = _image(s)
     count = s.choices.integer(1, 3)
-    first = s.random().integers(0, 6, (count, 2)) / 4
-    corners = np.concatenate([first, first + s.random().integers(4, 12, (count, 2)) / 4], 1)
+    first = s.random().integers(0, 6, (count, 2)) / 4 + 0.03  # no sample on the image's edge, where rounding decides
+    corners = np.concatenate([first, first + s.random().integers(4, 12, (count, 2)) / 4 + 0.01], 1)
     s.operand(1, (count, 4), array=corners.astype(np_dtype(s.dtype(1))))
     s.operand(2, (count,), array=s.random().integers(0, x[0], count))
     s.integer("output_height", [1, 2, 3], 1)
