@@ -53,7 +53,7 @@ def gemm(s: Site) -> None:
         s.number("alpha", 0.5, 2.5, 1.0)
         s.number("beta", 0.5, 2.5, 1.0)
     else:  # of which something is cut off
-        s.parameter("alpha", lambda: s.choices.one([0.5, 1.5, 2.0]), 1.0)
+        s.parameter("alpha", lambda: s.choices.one([0.5, 1.5, 0.5, 2.0]), None if s.asks("alpha") else 1.0)
         s.parameter("beta", lambda: s.choices.one([0.5, 1.5, 2.0]), 1.0)
 
 
