@@ -15,7 +15,7 @@ from graphopt.errors import ArgumentError, MissingDependencyError, ModelError
 from graphopt.testing import peers
 from graphopt.testing.fuzzing.campaign import drawn, fuzz
 from graphopt.testing.fuzzing.corpus import Corpus, read_example, tally
-from graphopt.testing.fuzzing.examining import Examiner, RemoteExaminer, named
+from graphopt.testing.fuzzing.examining import Examiner, Finding, Outcome, RemoteExaminer, named
 from graphopt.testing.random_models.graphs import Example
 from tests.testing import planted_optimizers as planted
 
@@ -92,6 +92,15 @@ def _model(nodes: str, inputs: str = "float[2] x", outputs: str = "float[2] y", 
         f'<ir_version: 8, opset_import: ["" : {opset}]> g ({inputs}) => ({outputs}) {{ {nodes} }}'
     )
     return Example(model, {"x": np.float32([1.5, -2])}, True)
+
+
+def test_an_executor_that_dies_of_the_original_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    examine, dead = RemoteExaminer("", 2, ["reference"]), Outcome(Finding("death", "the process ended with code -11"))
+    monkeypatch.setattr(examine, "_asked", lambda example, alone: dead)
+    outcome = examine(_model("y = Relu (x)"))
+    assert outcome.finding is None and outcome.left_out == {"an executor does not survive the original (death)": 1}
+    monkeypatch.setattr(examine, "_asked", lambda example, alone: Outcome() if alone else dead)
+    assert examine(_model("y = Relu (x)")) is dead
 
 
 def test_another_interface_does_not_hide_other_values() -> None:

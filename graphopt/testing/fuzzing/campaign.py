@@ -60,8 +60,8 @@ def fuzz(
     """Let an optimizer loose on random models, and see what it gets wrong.
 
     Args:
-        optimizer: "" for graphopt; a function from ModelProto to ModelProto; or "module:function", which runs in a process of
-            its own, so that it may hang or die.
+        optimizer: "" for graphopt, or "module:function", either of which runs in a process of its own, so that it, or an
+            executor, may hang or die; or a function from ModelProto to ModelProto.
         level: of graphopt. At level 1 all bits must agree on the reference, otherwise outputs up to rounding.
         on: executors.
         seed: the first seed; each gives one model, the same one every time.
@@ -76,7 +76,7 @@ def fuzz(
     kept = Corpus(corpus) if corpus is not None else None
     key = f"{name or 'graphopt'} at level {level} on {', '.join(on)}, {nodes} nodes"
     run = kept.run(key, seed) if kept is not None else Run(seed)
-    remote = isinstance(optimizer, str) and optimizer != ""
+    remote = isinstance(optimizer, str)
     examine: Any = RemoteExaminer(str(optimizer), level, on) if remote else Examiner(optimizer, level, on)
     options = [*(["--optimizer", name] if name else []), "--level", str(level), "--on", ",".join(on)]
     loop = _Loop(examine, run, kept, options, name or "graphopt", nodes, shrink_seconds)

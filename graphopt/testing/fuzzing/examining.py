@@ -176,7 +176,10 @@ def named(text: str) -> Optimizer:
 
 
 class RemoteExaminer:
-    """An examiner in a process of its own, which is started again when it dies or hangs."""
+    """An examiner in a process of its own, which is started again when it dies or hangs.
+
+    That is a finding where the executors survive the original.
+    """
 
     def __init__(self, optimizer: str, level: int, on: Sequence[str], limit: float = LIMIT) -> None:
         self._arguments = (optimizer, level, tuple(on))
@@ -185,11 +188,21 @@ class RemoteExaminer:
         self._pipe: Any = None
 
     def __call__(self, example: Example) -> Outcome:
+        outcome = self._asked(example, alone=False)
+        if outcome.finding is None or outcome.finding.kind not in ("hang", "death"):
+            return outcome
+        alone = self._asked(example, alone=True).finding
+        if alone is None:
+            return outcome
+        return Outcome(left_out=Counter({f"an executor does not survive the original ({alone.kind})": 1}))
+
+    def _asked(self, example: Example, alone: bool) -> Outcome:
+        """The process' answer about an example, or about its model alone: whether executors survive that."""
         if self._process is None:
             self._start()
         features = tuple(sorted({n.op_type for n in nodes_of(example.model.graph)}))
         try:
-            self._pipe.send((example.model.SerializeToString(), example.feeds, example.finite))
+            self._pipe.send((example.model.SerializeToString(), example.feeds, example.finite, alone))
             if not self._pipe.poll(self.limit):
                 self.close()
                 return Outcome(Finding("hang", f"no answer within {self.limit:g} seconds", features))
@@ -224,21 +237,25 @@ class RemoteExaminer:
             self._process = self._pipe = None
 
 
+def _untouched(model: ModelProto) -> ModelProto:
+    return model
+
+
 def _serve(pipe: Any, optimizer: str, level: int, on: Sequence[str]) -> None:
     """What the process does: examine one model after the other. What an optimizer prints goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     try:
-        examine = Examiner(optimizer, level, on)
+        examine, untouched = Examiner(optimizer, level, on), Examiner(_untouched, level, on)
     except Exception as e:
         pipe.send(e)
         return
     pipe.send(None)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
-            data, feeds, finite = pipe.recv()
+            data, feeds, finite, alone = pipe.recv()
             try:
-                pipe.send(examine(Example(ModelProto.FromString(data), feeds, finite)))
+                pipe.send((untouched if alone else examine)(Example(ModelProto.FromString(data), feeds, finite)))
             except MissingDependencyError as e:
                 pipe.send(e)

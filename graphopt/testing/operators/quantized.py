@@ -83,6 +83,8 @@ def product(s: Site) -> None:
 @operands("QLinearConv", ranks={0: (3, 5), 3: (3, 5), 8: (1, 1)})
 def quantized_conv(s: Site) -> None:
     w = convolution(s, 3, 8)
+    if not w[0]:
+        raise Invalid("without output channels it is the end of ONNX Runtime")
     scale(s, 1, 2)
     each = (w[0],) if s.choices.chance(2) else ()
     s.operand(4, each, "positive")
