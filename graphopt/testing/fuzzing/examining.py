@@ -72,8 +72,7 @@ class Examiner:
     ) -> None:
         self.level = level
         self.function = named(optimizer) if isinstance(optimizer, str) and optimizer else optimizer
-        exact = [n for n in on if n == "reference" and level < 2]
-        self.judges = [Judge(exact, exact=True), Judge([n for n in on if n not in exact])]
+        self.judge = Judge(on, exact=level < 2, bitwise=frozenset({"reference"}))
 
     def __call__(self, example: Example) -> Outcome:
         outcome = Outcome()
@@ -112,15 +111,15 @@ class Examiner:
         if changed:
             candidate = _with_interface(candidate, example.model)
         found: list[Difference] = []
-        for judge in self.judges:
-            judge.compared, judge.left_out = outcome.compared, Counter()
-            for d in judge.differences(example.model, candidate, example.feeds, judge.exact or example.finite):
-                if not d.output or d.executor == "reference" or _credible(d, example):
-                    found.append(d)
-                else:
-                    judge.left_out[d.executor, ELSEWISE] += 1
-            for (executor, reason), n in judge.left_out.items():
-                outcome.left_out[f"{executor} {reason if reason in REASONS else 'does not run the original'}"] += n
+        judge = self.judge
+        judge.compared, judge.left_out = outcome.compared, Counter()
+        for d in judge.differences(example.model, candidate, example.feeds, example.finite):
+            if not d.output or d.executor == "reference" or _credible(d, example):
+                found.append(d)
+            else:
+                judge.left_out[d.executor, ELSEWISE] += 1
+        for (executor, reason), n in judge.left_out.items():
+            outcome.left_out[f"{executor} {reason if reason in REASONS else 'does not run the original'}"] += n
         found = [d for d in found if d.executor] + changed
         if found:
             outcome.finding = Finding(_kind(found[0]), str(found[0]), features)
