@@ -116,6 +116,19 @@ class Model:
                 self._names |= {node.name, *(v.name for v in node.outputs if v is not None)}
         self.graph.touch()
 
+    def leads_to(self, function: Function, graph: Graph) -> bool:
+        """Whether a function's body is, holds or calls this graph."""
+        stack, seen = [function], set()
+        while stack:
+            f = stack.pop()
+            if f.graph is graph or f.graph.encloses(graph):
+                return True
+            if f.key not in seen:
+                seen.add(f.key)
+                keys = {(n.domain, n.op_type, n.overload) for n in f.graph.walk()}
+                stack += [self.functions[key] for key in keys if key in self.functions]
+        return False
+
     @contextmanager
     def with_functions(self, functions: Iterable[Function]) -> Iterator[None]:
         """Let the model have more functions inside the block: for what is built beside it."""

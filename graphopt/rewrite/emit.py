@@ -281,7 +281,7 @@ class Builder:
             self._define(d)
         if known is None:
             self.out.functions.append(read_function(self.model, proto))
-        elif _calls(self.model, known, self.graph):
+        elif self.model.leads_to(known, self.graph):
             raise Declined(f"{definition.domain}::{definition.name} would call itself")
 
     def _schema(self, call: Call) -> OpSchema | None:
@@ -378,19 +378,6 @@ class Builder:
         missing = [n for n, a in schema.attributes.items() if a.required and n not in attributes]
         if missing:
             raise RuleError(f"{where} without its attribute {', '.join(missing)}")
-
-
-def _calls(model: Model, function: Function, graph: Graph) -> bool:
-    """Whether a function's body is this graph, holds it, or calls a function of which that is so."""
-    stack, seen = [function], set()
-    while stack:
-        f = stack.pop()
-        if f.graph is graph or f.graph.encloses(graph):
-            return True
-        if f.key not in seen:
-            seen.add(f.key)
-            stack += [g for n in f.graph.walk() if (g := model.functions.get((n.domain, n.op_type, n.overload)))]
-    return False
 
 
 #: Dtypes into which a number must fit as it is.
