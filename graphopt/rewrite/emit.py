@@ -50,6 +50,8 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
         RuleError: the rule itself is wrong: its body failed, or it builds what no opset has.
     """
     rule = compiled.rule
+    if graph.opsets.get("", 0) < rule.since:
+        raise Declined(f"not before opset {rule.since}")
     values, nodes, _ = match
     body = call_body(
         rule.fn, rule.kinds, {n: _argument(k.role, v) for (n, k), v in zip(rule.kinds.items(), values, strict=True)}
