@@ -47,6 +47,7 @@ class Derived:
         exact: the body gives the same bits.
         opset: whose body; None: the newest that there is.
         listed: attributes that the body has as a list's only element, and a number that stands for them meanwhile.
+        tensors, also, mirrored: see `Body`.
     """
 
     op: str
@@ -59,6 +60,9 @@ class Derived:
     exact: bool = False
     opset: int | None = None
     listed: dict[str, int] = field(default_factory=dict)
+    tensors: tuple[str, ...] = ()
+    also: dict[str, str] = field(default_factory=dict)
+    mirrored: bool = True
 
 
 #: A scalar that the operator asks for, where the body would broadcast.
@@ -68,34 +72,54 @@ def _scalars(*names: str) -> tuple[str, ...]:
 
 
 _WITHIN = ("if not within(slope.shape, x.shape):", '    return "the slope may broadcast x up"')
+#: Runtimes lack kernels for others, or compute other bits.
+_SINGLE = ("if x.dtype not in SINGLE:", '    return "not a single precision float"')
+_FLOATS = ("if x.dtype not in FLOATS:", '    return "not floats"')
+_OVER = {"tensors": ("axes",)}
+_SQUARES = "op.ReduceSumSquare(x, keepdims=keepdims, axes=axes)"
+_SQUARES_OVER = "op.ReduceSumSquare(x, axes, keepdims=keepdims)"
 
 DERIVED = (
-    Derived("Softplus"),
-    Derived("Softsign"),
+    Derived("Softplus", guards=_SINGLE),
+    Derived("Softsign", guards=_SINGLE),
     Derived("ThresholdedRelu"),
     Derived("Shrink"),
     Derived("Shrink", "shrink_hard", fixed={"bias": 0.0}),
     Derived("Selu", "selu_of_where"),
     Derived("HardSigmoid", "hard_sigmoid_of_bounds"),
-    Derived("PRelu", "prelu", guards=_WITHIN),
-    Derived("Gelu", "gelu_of_sum", fixed={"approximate": "none"}),
-    Derived("Gelu", "gelu_tanh_of_sum", fixed={"approximate": "tanh"}),
-    Derived("Clip", "clip_of_where", guards=_scalars("low", "high")),
+    Derived("PRelu", "prelu", guards=(*_SINGLE, *_WITHIN)),
+    Derived("Gelu", "gelu_of_sum", fixed={"approximate": "none"}, guards=_SINGLE),
+    Derived("Gelu", "gelu_tanh_of_sum", fixed={"approximate": "tanh"}, guards=_SINGLE),
+    Derived("Clip", "clip_of_where", guards=_scalars("low", "high"), also={"tmp": "op.Clip(x, low)"}),
     Derived("Clip", "clip_below", inputs=("input", "min"), guards=_scalars("low")),
     Derived("Clip", "clip_above", inputs=("input", "max"), guards=_scalars("high")),
-    Derived("GreaterOrEqual", exact=True),
-    Derived("LessOrEqual", exact=True),
-    Derived("ReduceL1", "reduce_l1"),
-    Derived("ReduceL2", "reduce_l2"),
-    Derived("ReduceSumSquare"),
+    Derived("GreaterOrEqual", exact=True, mirrored=False),
+    Derived("LessOrEqual", exact=True, mirrored=False),
+    Derived("ReduceL1", "reduce_l1", guards=_FLOATS),
+    Derived("ReduceL1", "reduce_l1_over", guards=_FLOATS, **_OVER),
+    Derived("ReduceL2", "reduce_l2", also={"sum_square": _SQUARES}),
+    Derived("ReduceL2", "reduce_l2_over", also={"sum_square": _SQUARES_OVER}, **_OVER),
+    Derived("ReduceSumSquare", guards=_FLOATS),
+    Derived("ReduceSumSquare", "reduce_sum_square_over", guards=_FLOATS, **_OVER),
     Derived("ReduceLogSumExp", dtype=_DOUBLE),
-    Derived("ReduceLogSumExp", "reduce_log_sum_exp_in_double"),
+    Derived("ReduceLogSumExp", "reduce_log_sum_exp_over", dtype=_DOUBLE, **_OVER),
+    Derived(
+        "ReduceLogSumExp", "reduce_log_sum_exp_in_double",
+        also={"reduced_double": "op.ReduceLogSumExp(op.Cast(x, to=11), keepdims=keepdims, axes=axes)"},
+    ),
+    Derived(
+        "ReduceLogSumExp", "reduce_log_sum_exp_in_double_over", **_OVER,
+        also={"reduced_double": "op.ReduceLogSumExp(op.Cast(x, to=11), axes, keepdims=keepdims)"},
+    ),
     Derived("ReduceLogSum"),
-    Derived("MeanVarianceNormalization"),
+    Derived("ReduceLogSum", "reduce_log_sum_over", **_OVER),
     Derived("Softmax", "softmax_over_axis", since=13, listed={"axis": 77}),
-    Derived("LogSoftmax", "log_softmax_over_axis", since=13, listed={"axis": 77}),
+    Derived(
+        "LogSoftmax", "log_softmax_over_axis", since=13, listed={"axis": 77},
+        also={"X_Log": "op.ReduceLogSumExp(x_sub, axes=axis)"},
+    ),
     Derived("DynamicQuantizeLinear"),
-)
+)  # fmt: skip
 
 #: Operators whose bodies rules written by hand restore, from more spellings than the body's.
 BY_HAND = {
@@ -123,6 +147,7 @@ LEFT = {
     "HammingWindow": "its size is a constant in models, and then it is one",
     "HannWindow": "its size is a constant in models, and then it is one",
     "LayerNormalization": "its body is shape arithmetic, and means of squares less squares of means",
+    "MeanVarianceNormalization": "ONNX Runtime gives NaN where nothing varies",
     "LinearAttention": "newer than what runtimes know, with a loop",
     "NegativeLogLikelihoodLoss": "twelve bodies, for training",
     "Range": "a loop",
@@ -214,7 +239,7 @@ def canonical(f: FunctionProto, d: Derived, schema: OpSchema, inputs: tuple[str,
     for v in model.graph.inputs:
         if v.name.endswith("_attribute"):
             v.name = v.name.removesuffix("_attribute")
-    return Body(model, schema, inputs, tuple(computed), passed, d.fixed, d.listed)
+    return Body(model, schema, inputs, tuple(computed), passed, d.fixed, d.listed, d.tensors, d.also, d.mirrored)
 
 
 def _dtype(schema: OpSchema, i: int, dtype: int) -> int:
@@ -234,7 +259,7 @@ Made by `python -m benchmarks.functions --write`; change it there. What rules wr
 
 from __future__ import annotations
 
-from graphopt.patterns._elementwise import within
+from graphopt.patterns._elementwise import FLOATS, SINGLE, within
 from graphopt.patterns.raising._constants import close, single, singles
 from graphopt.rewrite import Const, Int, Ints, Maybe, any_of, op, rule
 '''

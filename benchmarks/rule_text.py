@@ -6,7 +6,7 @@ import keyword
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -45,6 +45,9 @@ class Body:
         passed: attributes that the body passes on, by (first output of the node, attribute there).
         fixed: attributes that have this value.
         listed: attributes that are a list's only element in the body, and what stands for them there.
+        tensors: inputs that the graph computes, though they were attributes once.
+        also: another form that a value of the body may have, by its name: what other rules make of it first.
+        mirrored: comparisons may stand the other way round.
     """
 
     model: Model
@@ -54,6 +57,9 @@ class Body:
     passed: Mapping[tuple[str, str], str]
     fixed: Mapping[str, Any]
     listed: Mapping[str, int]
+    tensors: tuple[str, ...] = ()
+    also: Mapping[str, str] = field(default_factory=dict)
+    mirrored: bool = True
 
 
 def rule_text(body: Body, name: str, doc: str, guards: Iterable[str] = (), decorator: str = "rule") -> str:
@@ -155,7 +161,7 @@ class _Writer:
             self.kinds[a] = _KINDS[self.body.schema.attributes[a].type]
         for v in self.graph.inputs:
             asked = {self.moved(n, i) for n in v.uses for i, x in enumerate(n.inputs) if x is v}
-            if v.name in self.body.inputs and asked and all(asked):
+            if v.name in self.body.inputs and v.name not in self.body.tensors and asked and all(asked):
                 optional = any(p.name == v.name and p.optional for p in self.body.schema.inputs)
                 self.kinds[v.name] = "Maybe[Ints]" if optional else "Ints"
 
@@ -173,6 +179,8 @@ class _Writer:
             self.named[v], self.derived[name], self.kinds[name] = name, self.arithmetic(v)[0], "Const"
             return name, _CALL
         text, binds = self.call(v.node)
+        if v.name in self.body.also:
+            text, binds = f"any_of({text}, {self.body.also[v.name]})", _CALL
         if len(v.node.outputs) > 1 or v.index:
             raise CannotDerive(f"{v.node.op} has several outputs")
         if self.uses[v] > 1:
@@ -208,13 +216,15 @@ class _Writer:
         for i, v in enumerate(args):
             if v is None:
                 texts.append("None")
-            elif (name := self.moved(node, i)) and (v.const is not None or v.node is None or len(texts) < i):
+            elif (name := self.moved(node, i)) and (v.const is not None or self.kinds.get(v.name)):
                 attributes.append(f"{name}={self.parameter(v)}")
+            elif len(texts) < i:
+                raise CannotDerive(f"'{v.name}', a parameter of an operator, is computed")
             else:
                 texts.append(self.term(v)[0])
         while texts and texts[-1] == "None":
             texts.pop()
-        if op in _MIRRORED:
+        if op in _MIRRORED and self.body.mirrored:
             return f"any_of(op.{op}({', '.join(texts)}), op.{_MIRRORED[op]}({', '.join(texts[::-1])}))", _CALL
         return f"op.{op}({', '.join([*texts, *attributes])})", _CALL
 
@@ -254,8 +264,6 @@ class _Writer:
             value = v.const.numpy().tolist()
             listed = self.listed.get(tuple(value)) if isinstance(value, list) else None
             return _lower(listed) if listed is not None else _literal(value)
-        if v.node is not None:
-            raise CannotDerive(f"'{v.name}', a parameter of an operator, is computed")
         return _lower(v.name)
 
     def number(self, v: Value) -> str:

@@ -10,9 +10,10 @@ from math import pi, sqrt
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from graphopt.patterns._elementwise import SINGLE
-from graphopt.patterns.raising._constants import close, scalar
+from graphopt.patterns.raising._constants import close, scalar, singles
 from graphopt.rewrite import Const, Float, Int, Ints, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 
@@ -198,6 +199,20 @@ def elu(x, a: Const):
     if alpha < 0:
         return "alpha is negative"
     yield op.Elu(x, alpha=alpha)
+
+
+@rule
+def celu(x, a: Const, k: Const):
+    """A scaled ELU of x divided by the scale is CELU."""
+    yield op.Elu(x / a) * k
+    alpha = singles(x, a, k)
+    if alpha is None:
+        return "the scale is not a single number of single precision"
+    if alpha[0] != alpha[1]:
+        return "x is not divided by the scale"
+    if x.dtype != TensorProto.FLOAT:
+        return "runtimes have no kernel for this dtype"
+    yield op.Celu(x, alpha=alpha[0])
 
 
 @rule

@@ -5,7 +5,7 @@ Made by `python -m benchmarks.functions --write`; change it there. What rules wr
 
 from __future__ import annotations
 
-from graphopt.patterns._elementwise import within
+from graphopt.patterns._elementwise import FLOATS, SINGLE, within
 from graphopt.patterns.raising._constants import close, single, singles
 from graphopt.rewrite import Const, Int, Ints, Maybe, any_of, op, rule
 
@@ -14,6 +14,8 @@ from graphopt.rewrite import Const, Int, Ints, Maybe, any_of, op, rule
 def softplus(x):
     """What ONNX defines Softplus by."""
     yield op.Log(op.Exp(x) + 1.0)
+    if x.dtype not in SINGLE:
+        return "not a single precision float"
     yield op.Softplus(x)
 
 
@@ -21,6 +23,8 @@ def softplus(x):
 def softsign(x):
     """What ONNX defines Softsign by."""
     yield x / (1.0 + op.Abs(x))
+    if x.dtype not in SINGLE:
+        return "not a single precision float"
     yield op.Softsign(x)
 
 
@@ -94,6 +98,8 @@ def hard_sigmoid_of_bounds(x, alpha: Const, beta: Const):
 def prelu(x, slope):
     """What ONNX defines PRelu by."""
     yield op.Where(any_of(op.Less(x, 0.0), op.Greater(0.0, x)), slope * x, x)
+    if x.dtype not in SINGLE:
+        return "not a single precision float"
     if not within(slope.shape, x.shape):
         return "the slope may broadcast x up"
     yield op.PRelu(x, slope)
@@ -103,6 +109,8 @@ def prelu(x, slope):
 def gelu_of_sum(x):
     """What ONNX defines Gelu by, with approximate none."""
     yield 0.5 * x * op.Sum(1.0, op.Erf(x / 1.4142135))
+    if x.dtype not in SINGLE:
+        return "not a single precision float"
     yield op.Gelu(x)
 
 
@@ -110,13 +118,15 @@ def gelu_of_sum(x):
 def gelu_tanh_of_sum(x):
     """What ONNX defines Gelu by, with approximate tanh."""
     yield 0.5 * x * op.Sum(1.0, op.Tanh(0.7978845 * op.Sum(x, 0.044715 * x**3.0)))
+    if x.dtype not in SINGLE:
+        return "not a single precision float"
     yield op.Gelu(x, approximate="tanh")
 
 
 @rule
 def clip_of_where(x, low, high):
     """What ONNX defines Clip by."""
-    tmp = op.Where(any_of(op.Less(x, low), op.Greater(low, x)), low, x)
+    tmp = any_of(op.Where(any_of(op.Less(x, low), op.Greater(low, x)), low, x), op.Clip(x, low))
     yield op.Where(any_of(op.Less(high, tmp), op.Greater(tmp, high)), high, tmp)
     if low.shape != () or high.shape != ():
         return "a bound is not known to be a scalar"
@@ -144,14 +154,14 @@ def clip_above(x, high):
 @rule(exact=True)
 def greater_or_equal(a, b):
     """What ONNX defines GreaterOrEqual by."""
-    yield op.Or(any_of(op.Greater(a, b), op.Less(b, a)), op.Equal(a, b))
+    yield op.Or(op.Greater(a, b), op.Equal(a, b))
     yield op.GreaterOrEqual(a, b)
 
 
 @rule(exact=True)
 def less_or_equal(a, b):
     """What ONNX defines LessOrEqual by."""
-    yield op.Or(any_of(op.Less(a, b), op.Greater(b, a)), op.Equal(a, b))
+    yield op.Or(op.Less(a, b), op.Equal(a, b))
     yield op.LessOrEqual(a, b)
 
 
@@ -159,21 +169,59 @@ def less_or_equal(a, b):
 def reduce_l1(x, axes: Maybe[Ints], keepdims: Int):
     """What ONNX defines ReduceL1 by."""
     yield op.ReduceSum(op.Abs(x), keepdims=keepdims, axes=axes)
+    if x.dtype not in FLOATS:
+        return "not floats"
     yield op.ReduceL1(x, axes=axes, keepdims=keepdims)
+
+
+@rule
+def reduce_l1_over(x, axes, keepdims: Int):
+    """What ONNX defines ReduceL1 by."""
+    yield op.ReduceSum(op.Abs(x), axes, keepdims=keepdims)
+    if x.dtype not in FLOATS:
+        return "not floats"
+    yield op.ReduceL1(x, axes, keepdims=keepdims)
 
 
 @rule
 def reduce_l2(x, axes: Maybe[Ints], keepdims: Int):
     """What ONNX defines ReduceL2 by."""
-    yield op.Sqrt(op.ReduceSum(any_of(x * x, x**2), keepdims=keepdims, axes=axes))
+    yield op.Sqrt(
+        any_of(
+            op.ReduceSum(any_of(x * x, x**2), keepdims=keepdims, axes=axes),
+            op.ReduceSumSquare(x, keepdims=keepdims, axes=axes),
+        )
+    )
     yield op.ReduceL2(x, axes=axes, keepdims=keepdims)
+
+
+@rule
+def reduce_l2_over(x, axes, keepdims: Int):
+    """What ONNX defines ReduceL2 by."""
+    yield op.Sqrt(
+        any_of(
+            op.ReduceSum(any_of(x * x, x**2), axes, keepdims=keepdims), op.ReduceSumSquare(x, axes, keepdims=keepdims)
+        )
+    )
+    yield op.ReduceL2(x, axes, keepdims=keepdims)
 
 
 @rule
 def reduce_sum_square(x, axes: Maybe[Ints], keepdims: Int):
     """What ONNX defines ReduceSumSquare by."""
     yield op.ReduceSum(any_of(x * x, x**2), keepdims=keepdims, axes=axes)
+    if x.dtype not in FLOATS:
+        return "not floats"
     yield op.ReduceSumSquare(x, axes=axes, keepdims=keepdims)
+
+
+@rule
+def reduce_sum_square_over(x, axes, keepdims: Int):
+    """What ONNX defines ReduceSumSquare by."""
+    yield op.ReduceSum(any_of(x * x, x**2), axes, keepdims=keepdims)
+    if x.dtype not in FLOATS:
+        return "not floats"
+    yield op.ReduceSumSquare(x, axes, keepdims=keepdims)
 
 
 @rule
@@ -184,10 +232,36 @@ def reduce_log_sum_exp(x, axes: Maybe[Ints], keepdims: Int):
 
 
 @rule
+def reduce_log_sum_exp_over(x, axes, keepdims: Int):
+    """What ONNX defines ReduceLogSumExp by."""
+    yield op.Log(op.ReduceSum(op.Exp(x), axes, keepdims=keepdims))
+    yield op.ReduceLogSumExp(x, axes, keepdims=keepdims)
+
+
+@rule
 def reduce_log_sum_exp_in_double(x, axes: Maybe[Ints], keepdims: Int):
     """What ONNX defines ReduceLogSumExp by."""
-    yield op.Cast(op.Log(op.ReduceSum(op.Exp(op.Cast(x, to=11)), keepdims=keepdims, axes=axes)), to=1)
+    yield op.Cast(
+        any_of(
+            op.Log(op.ReduceSum(op.Exp(op.Cast(x, to=11)), keepdims=keepdims, axes=axes)),
+            op.ReduceLogSumExp(op.Cast(x, to=11), keepdims=keepdims, axes=axes),
+        ),
+        to=1,
+    )
     yield op.ReduceLogSumExp(x, axes=axes, keepdims=keepdims)
+
+
+@rule
+def reduce_log_sum_exp_in_double_over(x, axes, keepdims: Int):
+    """What ONNX defines ReduceLogSumExp by."""
+    yield op.Cast(
+        any_of(
+            op.Log(op.ReduceSum(op.Exp(op.Cast(x, to=11)), axes, keepdims=keepdims)),
+            op.ReduceLogSumExp(op.Cast(x, to=11), axes, keepdims=keepdims),
+        ),
+        to=1,
+    )
+    yield op.ReduceLogSumExp(x, axes, keepdims=keepdims)
 
 
 @rule
@@ -198,11 +272,10 @@ def reduce_log_sum(x, axes: Maybe[Ints], keepdims: Int):
 
 
 @rule
-def mean_variance_normalization(x, axes: Ints):
-    """What ONNX defines MeanVarianceNormalization by."""
-    x_rm = op.ReduceMean(x, axes=axes)
-    yield (x - x_rm) / (op.Sqrt(op.ReduceMean(any_of(x * x, x**2), axes=axes) - any_of(x_rm * x_rm, x_rm**2)) + 1e-09)
-    yield op.MeanVarianceNormalization(x, axes=axes)
+def reduce_log_sum_over(x, axes, keepdims: Int):
+    """What ONNX defines ReduceLogSum by."""
+    yield op.Log(op.ReduceSum(x, axes, keepdims=keepdims))
+    yield op.ReduceLogSum(x, axes, keepdims=keepdims)
 
 
 @rule(since=13)
@@ -219,7 +292,7 @@ def softmax_over_axis(x, axis: Ints):
 def log_softmax_over_axis(x, axis: Ints):
     """What ONNX defines LogSoftmax by."""
     x_sub = x - op.ReduceMax(x, axes=axis)
-    yield x_sub - op.Log(op.ReduceSum(op.Exp(x_sub), axes=axis))
+    yield x_sub - any_of(op.Log(op.ReduceSum(op.Exp(x_sub), axes=axis)), op.ReduceLogSumExp(x_sub, axes=axis))
     if len(axis) != 1:
         return "several axes"
     yield op.LogSoftmax(x, axis=axis[0])
