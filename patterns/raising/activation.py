@@ -210,6 +210,8 @@ def celu(x, a: Const, k: Const):
         return "the scale is not a single number of single precision"
     if alpha[0] != alpha[1]:
         return "x is not divided by the scale"
+    if alpha[0] <= 0:
+        return "the scale is not positive"
     if x.dtype != TensorProto.FLOAT:
         return "runtimes have no kernel for this dtype"
     yield op.Celu(x, alpha=alpha[0])
