@@ -61,6 +61,11 @@ class Definition:
     doc: str
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """As `graphopt.ir.Function` has it."""
+        return self.domain, self.name, ""
+
+    @property
     def inputs(self) -> list[str]:
         """Names of the parameters that are tensors."""
         return [n for n, k in self.kinds.items() if k.role == "tensor"]

@@ -52,6 +52,9 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
     rule = compiled.rule
     if graph.opsets.get("", 0) < rule.since:
         raise Declined(f"not before opset {rule.since}")
+    for call in compiled.variant.calls:
+        if call.function is not None:
+            _known(model, call.function)
     values, nodes, _ = match
     body = call_body(
         rule.fn, rule.kinds, {n: _argument(k.role, v) for (n, k), v in zip(rule.kinds.items(), values, strict=True)}
@@ -94,6 +97,14 @@ def yield_all(body: Generator[Any, None, str | None], offers: list[Any]) -> str 
             offers.append(next(body))
         except StopIteration as stop:
             return stop.value
+
+
+def _known(model: Model, definition: Definition) -> Function | None:
+    """The model's function that has this definition. Raises Declined where it has another one of the name."""
+    known = model.functions.get(definition.key)
+    if known is not None and known.source != definition.proto(model.opsets)[0]:
+        raise Declined(f"the model has another function {definition.domain}::{definition.name}")
+    return known
 
 
 def _argument(role: str, value: Any) -> Any:
@@ -272,13 +283,10 @@ class Builder:
 
     def _define(self, definition: Definition) -> None:
         """Bring the body of a function along, and those that it calls, where the model does not have them."""
-        proto, needed = definition.proto(self.model.opsets)
-        key = (definition.domain, definition.name, "")
-        if any(f.key == key for f in self.out.functions):
+        if any(f.key == definition.key for f in self.out.functions):
             return
-        known = self.model.functions.get(key)
-        if known is not None and known.source != proto:
-            raise Declined(f"the model has another function {definition.domain}::{definition.name}")
+        known = _known(self.model, definition)
+        proto, needed = definition.proto(self.model.opsets)
         for d in needed:
             self._define(d)
         if known is None:
