@@ -29,6 +29,8 @@ from graphopt import load, optimize
 from graphopt.ir import OpSchema, op_schema
 
 OUTPUT = Path(__file__).parents[1] / "patterns" / "raising" / "functions.py"
+#: The version of onnx whose bodies the rules are.
+MADE_WITH = "1.23.2"
 _FLOAT, _DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE
 
 
@@ -129,7 +131,7 @@ BY_HAND = {
     "LeakyRelu": "leaky_relu_of_where",
     "Mish": "mish",
     "RMSNormalization": "rms_normalization, rms_normalization_takes_scale",
-    "Relu": "relu_of_max",
+    "Relu": "max_zero_to_relu",
 }
 
 #: Operators for which no rule is made of the body.
@@ -210,7 +212,11 @@ def canonical(f: FunctionProto, d: Derived, schema: OpSchema, inputs: tuple[str,
                 continue
             if name in d.fixed:
                 a.CopyFrom(helper.make_attribute(a.name, d.fixed[name]))
-            elif node.op_type == "Constant" and a.type in (AttributeProto.FLOAT, AttributeProto.INT, AttributeProto.INTS):
+            elif node.op_type == "Constant" and a.type in (
+                AttributeProto.FLOAT,
+                AttributeProto.INT,
+                AttributeProto.INTS,
+            ):
                 computed[name] = a.type
                 new.op_type, new.input[:] = "Identity", [f"{name}_attribute"]
                 del new.attribute[:]
@@ -233,9 +239,11 @@ def canonical(f: FunctionProto, d: Derived, schema: OpSchema, inputs: tuple[str,
         dtype = _FLOAT if kind == AttributeProto.FLOAT else TensorProto.INT64
         dims = [None] if kind == AttributeProto.INTS else []
         proto.graph.input.append(helper.make_tensor_value_info(f"{name}_attribute", dtype, dims))
-    for i, name in enumerate(f.output):
+    for name in f.output:
         proto.graph.output.add(name=name).type.CopyFrom(helper.make_tensor_type_proto(0, None))
-    model = load(optimize(proto, level=1, without=OUTPUT.stem if OUTPUT.exists() else ()))  # not by what it makes itself
+    model = load(
+        optimize(proto, level=1, without=OUTPUT.stem if OUTPUT.exists() else ())
+    )  # not by what it makes itself
     for v in model.graph.inputs:
         if v.name.endswith("_attribute"):
             v.name = v.name.removesuffix("_attribute")
@@ -303,7 +311,13 @@ def expanded() -> Iterator[tuple[str, list[str], list[str], list[str]]]:
             continue
         model = _model(cases[case])
         optimized = optimize(model, level=2).proto
-        yield case, *([n.op_type for n in m.graph.node if n.op_type != "Constant"] for m in (_model(cases[plain]), model, optimized))
+        yield (
+            case,
+            *(
+                [n.op_type for n in m.graph.node if n.op_type != "Constant"]
+                for m in (_model(cases[plain]), model, optimized)
+            ),
+        )
 
 
 def _model(path: Path) -> ModelProto:
@@ -321,7 +335,8 @@ def _suite() -> None:
         nodes[1] += len(after)
     for operator, restored in sorted(found.items()):
         print(f"{operator:28} {sum(restored):3} of {len(restored)}")
-    print(f"{sum(map(sum, found.values()))} of {sum(map(len, found.values()))} are one operator again; nodes {nodes[0]} -> {nodes[1]}")
+    done, of = sum(map(sum, found.values())), sum(map(len, found.values()))
+    print(f"{done} of {of} are one operator again; nodes {nodes[0]} -> {nodes[1]}")
 
 
 def main() -> int:

@@ -83,7 +83,7 @@ class _Writer:
         self.marks = dict(body.passed)
         self.taken: set[str] = set()
         self.derived: dict[str, str] = {}
-        self.listed = {tuple([v]): a for a, v in body.listed.items()}
+        self.listed = {(v,): a for a, v in body.listed.items()}
 
     # -------------------------------------------------------------------------------------------------------- the rule
     def rule(self, name: str, doc: str, guards: list[str], decorator: str) -> str:
@@ -119,7 +119,7 @@ class _Writer:
                 ]
             )
         ]
-        checks = [f"if len({_lower(a)}) != 1:\n        return \"several axes\"" for a in self.body.listed]
+        checks = [f'if len({_lower(a)}) != 1:\n        return "several axes"' for a in self.body.listed]
         if numbers:
             names = [_lower(n) for n in (*numbers, *self.derived)]
             one = len(names) == 1
@@ -196,7 +196,7 @@ class _Writer:
         schema = op_schema(op, self.opset)
         assert schema is not None
         attributes = self.attributes(node, schema)
-        args = [v for v in node.inputs]
+        args = list(node.inputs)
         if op == "Mul" and args[0] is args[1] and not attributes and self.is_named(args[0]):
             x = self.term(args[0])[0]
             return f"any_of({x} * {x}, {x}**2)", _CALL

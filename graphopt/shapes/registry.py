@@ -57,8 +57,9 @@ def shape_function(name: str, since: int = 1) -> Callable[[ShapeFunction], Shape
         def rotate(node):
             return node.like(0)
 
-    It goes before the body of a function that a model has for the operator. The function gets a `Site` and returns a `TypeInfo`, or a list of them, one for each output. It may raise ValueError
-    where the inputs cannot be, and need not tell what it does not know.
+    It goes before the body that a model may have for the operator. The function gets a `Site` and returns a `TypeInfo`, or a
+    list of them, one for each output. It may raise ValueError where the inputs cannot be, and need not tell what it does not
+    know.
 
     Args:
         name: domain and operator with '::' between.

@@ -10,7 +10,6 @@ from math import pi, sqrt
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from graphopt.patterns._elementwise import SINGLE
 from graphopt.patterns.raising._constants import close, scalar, singles
@@ -212,8 +211,6 @@ def celu(x, a: Const, k: Const):
         return "x is not divided by the scale"
     if alpha[0] <= 0:
         return "the scale is not positive"
-    if x.dtype != TensorProto.FLOAT:
-        return "runtimes have no kernel for this dtype"
     yield op.Celu(x, alpha=alpha[0])
 
 

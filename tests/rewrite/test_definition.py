@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from graphopt.ir import Model
 from graphopt.rewrite import Const, Float, Floats, Int, Ints, Maybe, Rule, Str, Tensor, any_of, domain, op, rule
 from graphopt.shapes import TypeInfo
 from graphopt.testing import check_rule
+from tests.conftest import ROOT
 from tests.ir.building import ops, parse, reasons, rewrite
 
 
@@ -50,7 +52,9 @@ def scaled_softmax(x, y, c: Const, n: Int):
     yield ScaledSoftmax(x, y, scale=c.item(), axis=n)
 
 
-GELUS = "g (float[N,4] x, float[4] b, float[4] c) => (float[N,4] y) { s = Add(x, b) g = Gelu(s) t = Add(g, c) y = Gelu(t) }"
+GELUS = (
+    "g (float[N,4] x, float[4] b, float[4] c) => (float[N,4] y) { s = Add(x, b) g = Gelu(s) t = Add(g, c) y = Gelu(t) }"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -284,6 +288,18 @@ def test_a_shape_function_goes_before_the_body() -> None:
 
     after, _ = rewrite(parse(GELUS, opset=20), bias_gelu)
     assert asked and [n.output.shape for n in after.graph] == [("N", 4), ("N", 4)]
+
+
+def test_what_the_docs_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "docs" / "rules.md").read_text().partition("## Operators of your own")[2].partition("\n## ")[0]
+    use, describe = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    model = parse(GELUS, opset=20)
+    monkeypatch.setattr(graphopt, "optimize", lambda path, rules: optimize(model, rules=rules))
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(use, names)
+    assert ops(names["fast"]) == ["BiasGelu", "BiasGelu"]
+    exec(describe, names)
+    check_rule(names["bias_gelu"], on=["reference", "onnxruntime"])
 
 
 # ------------------------------------------------------------------------------------------------------- what is wrong
