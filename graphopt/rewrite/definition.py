@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -165,7 +165,7 @@ def _make(fn: Callable[..., Any], domain: str, version: int) -> Definition:
         if not isinstance(r, (Call, Output)):
             raise RuleError(f"{who}: the body must return operators applied to something, not {r!r}")
     _check(who, results)
-    return Definition(*(getattr(made, f) if f != "outputs" else len(results) for f in Definition.__slots__))
+    return replace(made, outputs=len(results))
 
 
 def _check(who: str, terms: tuple[Any, ...]) -> None:

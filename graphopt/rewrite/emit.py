@@ -283,9 +283,8 @@ class Builder:
 
     def _define(self, definition: Definition) -> None:
         """Bring the body of a function along, and those that it calls, where the model does not have them."""
-        if any(f.key == definition.key for f in self.out.functions):
-            return
-        known = _known(self.model, definition)
+        with self.model.with_functions(self.out.functions):
+            known = _known(self.model, definition)
         proto, needed = definition.proto(self.model.opsets)
         for d in needed:
             self._define(d)
@@ -298,7 +297,7 @@ class Builder:
         version = self.graph.opsets.get(call.domain)
         if call.function is not None:
             if version is None:
-                self.out.domains[call.domain] = call.function.version
+                self.out.domains[call.domain] = self.model.opsets.get(call.domain, call.function.version)
             self._define(call.function)
             return None
         if version is None:
