@@ -5,18 +5,9 @@ Made by `python -m benchmarks.functions --write`; change it there. What rules wr
 
 from __future__ import annotations
 
-from graphopt.patterns._elementwise import FLOATS, SINGLE, within
+from graphopt.patterns._elementwise import SINGLE, within
 from graphopt.patterns.raising._constants import close, single, singles
-from graphopt.rewrite import Const, Int, Ints, Maybe, any_of, op, rule
-
-
-@rule
-def softplus(x):
-    """What ONNX defines Softplus by."""
-    yield op.Log(op.Exp(x) + 1.0)
-    if x.dtype not in SINGLE:
-        return "not a single precision float"
-    yield op.Softplus(x)
+from graphopt.rewrite import Const, any_of, op, rule
 
 
 @rule
@@ -163,139 +154,6 @@ def less_or_equal(a, b):
     """What ONNX defines LessOrEqual by."""
     yield op.Or(op.Less(a, b), op.Equal(a, b))
     yield op.LessOrEqual(a, b)
-
-
-@rule
-def reduce_l1(x, axes: Maybe[Ints], keepdims: Int):
-    """What ONNX defines ReduceL1 by."""
-    yield op.ReduceSum(op.Abs(x), keepdims=keepdims, axes=axes)
-    if x.dtype not in FLOATS:
-        return "not floats"
-    yield op.ReduceL1(x, axes=axes, keepdims=keepdims)
-
-
-@rule
-def reduce_l1_over(x, axes, keepdims: Int):
-    """What ONNX defines ReduceL1 by."""
-    yield op.ReduceSum(op.Abs(x), axes, keepdims=keepdims)
-    if x.dtype not in FLOATS:
-        return "not floats"
-    yield op.ReduceL1(x, axes, keepdims=keepdims)
-
-
-@rule
-def reduce_l2(x, axes: Maybe[Ints], keepdims: Int):
-    """What ONNX defines ReduceL2 by."""
-    yield op.Sqrt(
-        any_of(
-            op.ReduceSum(any_of(x * x, x**2), keepdims=keepdims, axes=axes),
-            op.ReduceSumSquare(x, keepdims=keepdims, axes=axes),
-        )
-    )
-    yield op.ReduceL2(x, axes=axes, keepdims=keepdims)
-
-
-@rule
-def reduce_l2_over(x, axes, keepdims: Int):
-    """What ONNX defines ReduceL2 by."""
-    yield op.Sqrt(
-        any_of(
-            op.ReduceSum(any_of(x * x, x**2), axes, keepdims=keepdims), op.ReduceSumSquare(x, axes, keepdims=keepdims)
-        )
-    )
-    yield op.ReduceL2(x, axes, keepdims=keepdims)
-
-
-@rule
-def reduce_sum_square(x, axes: Maybe[Ints], keepdims: Int):
-    """What ONNX defines ReduceSumSquare by."""
-    yield op.ReduceSum(any_of(x * x, x**2), keepdims=keepdims, axes=axes)
-    if x.dtype not in FLOATS:
-        return "not floats"
-    yield op.ReduceSumSquare(x, axes=axes, keepdims=keepdims)
-
-
-@rule
-def reduce_sum_square_over(x, axes, keepdims: Int):
-    """What ONNX defines ReduceSumSquare by."""
-    yield op.ReduceSum(any_of(x * x, x**2), axes, keepdims=keepdims)
-    if x.dtype not in FLOATS:
-        return "not floats"
-    yield op.ReduceSumSquare(x, axes, keepdims=keepdims)
-
-
-@rule
-def reduce_log_sum_exp(x, axes: Maybe[Ints], keepdims: Int):
-    """What ONNX defines ReduceLogSumExp by."""
-    yield op.Log(op.ReduceSum(op.Exp(x), keepdims=keepdims, axes=axes))
-    yield op.ReduceLogSumExp(x, axes=axes, keepdims=keepdims)
-
-
-@rule
-def reduce_log_sum_exp_over(x, axes, keepdims: Int):
-    """What ONNX defines ReduceLogSumExp by."""
-    yield op.Log(op.ReduceSum(op.Exp(x), axes, keepdims=keepdims))
-    yield op.ReduceLogSumExp(x, axes, keepdims=keepdims)
-
-
-@rule
-def reduce_log_sum_exp_in_double(x, axes: Maybe[Ints], keepdims: Int):
-    """What ONNX defines ReduceLogSumExp by."""
-    yield op.Cast(
-        any_of(
-            op.Log(op.ReduceSum(op.Exp(op.Cast(x, to=11)), keepdims=keepdims, axes=axes)),
-            op.ReduceLogSumExp(op.Cast(x, to=11), keepdims=keepdims, axes=axes),
-        ),
-        to=1,
-    )
-    yield op.ReduceLogSumExp(x, axes=axes, keepdims=keepdims)
-
-
-@rule
-def reduce_log_sum_exp_in_double_over(x, axes, keepdims: Int):
-    """What ONNX defines ReduceLogSumExp by."""
-    yield op.Cast(
-        any_of(
-            op.Log(op.ReduceSum(op.Exp(op.Cast(x, to=11)), axes, keepdims=keepdims)),
-            op.ReduceLogSumExp(op.Cast(x, to=11), axes, keepdims=keepdims),
-        ),
-        to=1,
-    )
-    yield op.ReduceLogSumExp(x, axes, keepdims=keepdims)
-
-
-@rule
-def reduce_log_sum(x, axes: Maybe[Ints], keepdims: Int):
-    """What ONNX defines ReduceLogSum by."""
-    yield op.Log(op.ReduceSum(x, keepdims=keepdims, axes=axes))
-    yield op.ReduceLogSum(x, axes=axes, keepdims=keepdims)
-
-
-@rule
-def reduce_log_sum_over(x, axes, keepdims: Int):
-    """What ONNX defines ReduceLogSum by."""
-    yield op.Log(op.ReduceSum(x, axes, keepdims=keepdims))
-    yield op.ReduceLogSum(x, axes, keepdims=keepdims)
-
-
-@rule(since=13)
-def softmax_over_axis(x, axis: Ints):
-    """What ONNX defines Softmax by."""
-    x_exp = op.Exp(x - op.ReduceMax(x, axes=axis))
-    yield x_exp / op.ReduceSum(x_exp, axes=axis)
-    if len(axis) != 1:
-        return "several axes"
-    yield op.Softmax(x, axis=axis[0])
-
-
-@rule(since=13)
-def log_softmax_over_axis(x, axis: Ints):
-    """What ONNX defines LogSoftmax by."""
-    x_sub = x - op.ReduceMax(x, axes=axis)
-    yield x_sub - any_of(op.Log(op.ReduceSum(op.Exp(x_sub), axes=axis)), op.ReduceLogSumExp(x_sub, axes=axis))
-    if len(axis) != 1:
-        return "several axes"
-    yield op.LogSoftmax(x, axis=axis[0])
 
 
 @rule

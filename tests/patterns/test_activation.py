@@ -150,7 +150,7 @@ FIRES = [
     *of(
         "celu",
         one("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2"),
-        one("d = Div(x, a) e = Elu(d) y = Mul(e, k)", "a = 0.5; float[1] k = 0.5"),
+        one("d = Mul(x, r) e = Elu(d) y = Mul(a, e)", "a = 4; r = 0.25"),
     ),
     *of(
         "selu",
@@ -342,7 +342,8 @@ REFUSES = [
     ),
     *of(
         "celu",
-        c("d = Div(x, a) e = Elu(d) y = Mul(e, k)", "a = 2; k = 3", reason="not divided by the scale"),
+        c("d = Div(x, a) e = Elu(d) y = Mul(e, k)", "a = 2; k = 3"),
+        c("d = Mul(x, a) e = Elu(d) y = Mul(e, a)", "a = 2", reason="not divided by the scale"),
         c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = -2", reason="not positive"),
         c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "float[3] a = 1, 2, 3", **SLOPE),
         c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", x="double[2,3]", **SLOPE),
