@@ -104,7 +104,8 @@ class _Builder:
         attributes = _resolved(node.attributes, bound)
         function = self.model.functions.get((node.domain, node.op_type, node.overload))
         kernel = kernel_for(node.op, node.graph.opsets.get(node.domain, 1))
-        if function is not None and (kernel is None or not node.domain.startswith("graphopt")):
+        # a file's function is not what we call by that name, unless it is ours, or the user's, who registered a kernel for it
+        if function is not None and (kernel is None or (kernel.builtin and not node.domain.startswith("graphopt"))):
             inner = dict(zip(function.graph.inputs, (*inputs, *[EMPTY] * len(function.graph.inputs))))
             defaults = {a.name: _default(a) for a in function.source.attribute_proto}
             self.add_graph(function.graph, inner, {**defaults, **attributes})

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from graphopt.ir import Model, load
     from graphopt.pipeline import optimize
     from graphopt.report import Report
-    from graphopt.rewrite import rule
+    from graphopt.rewrite import function, rule
     from graphopt.shapes.annotate import infer_shapes
     from graphopt.shapes.registry import shape_function
     from graphopt.verification import verify
@@ -43,6 +43,7 @@ _EXPORTS = {
     "Report": "graphopt.report",
     "Model": "graphopt.ir",
     "bisect": "graphopt.bisection",
+    "function": "graphopt.rewrite",
     "infer_shapes": "graphopt.shapes.annotate",
     "load": "graphopt.ir",
     "optimize": "graphopt.pipeline",
@@ -69,6 +70,7 @@ __all__ = [
     "Model",
     "Report",
     "bisect",
+    "function",
     "infer_shapes",
     "load",
     "optimize",

@@ -51,6 +51,7 @@ class Kernel:
         takes_outputs: it is told the number of outputs.
         prepare: makes of a node's attributes those that the function takes, once for all of its calls; None: they are
             passed on as they are.
+        builtin: it is one of the package's own.
     """
 
     function: Callable[..., Any]
@@ -60,6 +61,7 @@ class Kernel:
     attributes: frozenset[str] | None
     takes_outputs: bool
     prepare: Callable[..., dict[str, Any]] | None = None
+    builtin: bool = True
 
 
 _kernels: dict[str, list[Kernel]] = {}
@@ -98,6 +100,7 @@ def kernel(
             None if open_ended else frozenset(attributes - {"outputs"}),
             "outputs" in names,
             prepare,
+            (getattr(function, "__module__", None) or "").startswith("graphopt.exec."),
         )
         for op_type in op_types:
             versions = _kernels.setdefault(op_key(op_type, domain), [])

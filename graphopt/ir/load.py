@@ -94,9 +94,8 @@ def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
     model = Model(proto, path, base_dir)
     try:
         for f in proto.functions:
-            function = Function(f, Graph(model, f.name, opsets=opsets_of(f)))
+            function = read_function(model, f)
             model.functions[function.key] = function
-            _read_function(function.graph, f)
         _read_graph(model.graph, proto.graph, [])
         for training in proto.training_info:
             bindings = [b.key for b in (*training.initialization_binding, *training.update_binding)]
@@ -107,7 +106,9 @@ def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
     return model
 
 
-def _read_function(graph: Graph, f: FunctionProto) -> None:
+def read_function(model: Model, f: FunctionProto) -> Function:
+    """A function as one of the model's, which it is not added to yet."""
+    graph = Graph(model, f.name, opsets=opsets_of(f))
     graph.source = f
     values = {name: Value(name, graph) for name in f.input}
     graph.inputs = list(values.values())
@@ -115,6 +116,7 @@ def _read_function(graph: Graph, f: FunctionProto) -> None:
     graph.outputs = [_lookup(name, [values], f"output of function '{f.name}'") for name in f.output]
     for v in graph.outputs:
         v.exits += 1
+    return Function(f, graph)
 
 
 def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) -> None:
@@ -323,4 +325,4 @@ def _read_constant(node: Node, base_dir: str) -> None:
         v.dtype, v.shape = v.const.dtype, v.const.dims
 
 
-__all__ = ["ValueInfoProto", "load", "read_shape", "set_type"]
+__all__ = ["ValueInfoProto", "load", "read_function", "read_shape", "set_type"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,42 @@ class Model:
         self._names.add(name)
         return name
 
+    def add_function(self, function: Function, version: int = 1) -> None:
+        """Add a model-local function. `version`: of its domain, where the model does not import that yet."""
+        self.functions[function.key] = function
+        for name, v in (*function.graph.opsets.items(), (function.key[0], version)):
+            self.opsets.setdefault(name, v)
+        self.ir_version = max(self.ir_version, _DEFAULTS_IR if function.source.attribute_proto else _FUNCTIONS_IR)
+        if self._names is not None:
+            self._names.update(v.name for v in function.graph.inputs)
+            for node in function.graph.walk():
+                self._names |= {node.name, *(v.name for v in node.outputs if v is not None)}
+        self.graph.touch()
+
+    def leads_to(self, function: Function, graph: Graph) -> bool:
+        """Whether a function's body is, holds or calls this graph."""
+        stack, seen = [function], set()
+        while stack:
+            f = stack.pop()
+            if f.graph is graph or f.graph.encloses(graph):
+                return True
+            if f.key not in seen:
+                seen.add(f.key)
+                keys = {(n.domain, n.op_type, n.overload) for n in f.graph.walk()}
+                stack += [self.functions[key] for key in keys if key in self.functions]
+        return False
+
+    @contextmanager
+    def with_functions(self, functions: Iterable[Function]) -> Iterator[None]:
+        """Let the model have more functions inside the block: for what is built beside it."""
+        more = {f.key: f for f in functions if f.key not in self.functions}
+        self.functions.update(more)
+        try:
+            yield
+        finally:
+            for key in more:
+                del self.functions[key]
+
     def resolve_shadowing(self) -> None:
         """Rename what hides an outer value in a body, so that every body can read any value around it."""
         hiding, self.shadowing = self.shadowing, []
@@ -162,3 +199,5 @@ def opsets_of(source: Any) -> dict[str, int]:
 
 
 NEWEST_IR = onnx.IR_VERSION
+#: The first IR versions with model-local functions, and with defaults of their attributes.
+_FUNCTIONS_IR, _DEFAULTS_IR = 8, 9

@@ -233,6 +233,8 @@ class Driver:
         rewriter = self.rewriter
         for name, version in r.domains.items():
             graph.opsets.setdefault(name, version)
+        for f in r.functions:
+            self.model.add_function(f, r.domains.get(f.key[0], 1))
         used = {v for n in r.nodes for v in n.inputs} | set(r.results)
         for v in r.constants:
             if v in used:

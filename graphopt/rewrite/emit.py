@@ -6,7 +6,7 @@ opset; only a whole and valid one is handed to the driver.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,8 +15,10 @@ import numpy as np
 from onnx import AttributeProto, TensorProto, defs, helper
 
 from graphopt.errors import RuleError
-from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, dtype_name, newest_schema, op_schema
+from graphopt.ir import Function, Graph, Model, Node, OpSchema, Tensor, Value, dtype_name, newest_schema, op_schema
+from graphopt.ir.load import read_function
 from graphopt.rewrite.compile import Compiled, Match
+from graphopt.rewrite.definition import Definition
 from graphopt.rewrite.matching import input_of
 from graphopt.rewrite.rule import Rule, call_body
 from graphopt.rewrite.terms import Call, Constant, Leaf, Output, Term
@@ -29,13 +31,15 @@ class Declined(Exception):
 
 @dataclass(slots=True)
 class Replacement:
-    """What a rule writes: nodes in order, constants that they read, and the values that take over from `roots`."""
+    """What a rule writes: nodes in order, constants that they read, and the values that take over from `roots`; operator sets and
+    functions that the model lacks."""
 
     roots: list[Value]
     results: list[Value] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     constants: list[Value] = field(default_factory=list)
     domains: dict[str, int] = field(default_factory=dict)
+    functions: list[Function] = field(default_factory=list)
 
 
 def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) -> Replacement:
@@ -46,6 +50,11 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
         RuleError: the rule itself is wrong: its body failed, or it builds what no opset has.
     """
     rule = compiled.rule
+    if graph.opsets.get("", 0) < rule.since:
+        raise Declined(f"not before opset {rule.since}")
+    for call in compiled.variant.calls:
+        if call.function is not None:
+            _known(model, call.function)
     values, nodes, _ = match
     body = call_body(
         rule.fn, rule.kinds, {n: _argument(k.role, v) for (n, k), v in zip(rule.kinds.items(), values, strict=True)}
@@ -69,7 +78,7 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
     refused: Declined | None = None
     for offer in offers:
         try:
-            r = _Builder(model, graph, rule, roots).build(offer)
+            r = Builder(model, graph, rule, roots[0].name, roots).build(offer)
         except Declined as d:
             refused = d
             continue
@@ -90,6 +99,14 @@ def yield_all(body: Generator[Any, None, str | None], offers: list[Any]) -> str 
             return stop.value
 
 
+def _known(model: Model, definition: Definition) -> Function | None:
+    """The model's function that has this definition. Raises Declined where it has another one of the name."""
+    known = model.functions.get(definition.key)
+    if known is not None and known.source != definition.proto(model.opsets)[0]:
+        raise Declined(f"the model has another function {definition.domain}::{definition.name}")
+    return known
+
+
 def _argument(role: str, value: Any) -> Any:
     if role == "tensor":
         return None if value is None else Leaf(value)
@@ -102,17 +119,19 @@ def _argument(role: str, value: Any) -> Any:
     return value
 
 
-class _Builder:
-    """Builds one replacement."""
+class Builder:
+    """Builds one replacement. `hint`: how the names of what is new begin."""
 
-    def __init__(self, model: Model, graph: Graph, rule: Rule, roots: list[Value]) -> None:
+    def __init__(
+        self, model: Model, graph: Graph, rule: Rule | Definition, hint: str, roots: Sequence[Value] = ()
+    ) -> None:
         self.model = model
         self.graph = graph
         self.rule = rule
-        self.out = Replacement(roots)
+        self.out = Replacement(list(roots))
         self.done: dict[int, Node] = {}
         self.keep: list[Any] = []  # keeps terms alive, since `done` knows them by id
-        self.hint = roots[0].name
+        self.hint = hint
 
     def build(self, offer: Any) -> Replacement:
         offers = offer if isinstance(offer, tuple) else (offer,)
@@ -199,7 +218,7 @@ class _Builder:
         dtypes: dict[str, int] = {}
         values: list[Value | None] = []
         for i, a in enumerate(args):
-            v = self.value(a) if isinstance(a, (Term, Constant)) else None
+            v = self.value(a) if self.is_value(a) else None
             values.append(v)
             if (
                 v is not None
@@ -219,7 +238,7 @@ class _Builder:
         for i, a in enumerate(args):
             if values[i] is None and a is not None:
                 wanted = self._dtype_of(schema, i, dtypes, isinstance(a, float))
-                values[i] = self.constant(a, wanted or 0, wanted is None)
+                values[i] = self.operand(a, wanted, self._beside(schema, i, values))
         if schema is not None and schema.since_version < 7 and "broadcast" in schema.attributes:
             shapes = [v.shape if v is not None else None for v in values]
             if not all(same_shape(shapes[0], s) for s in shapes[1:]):
@@ -234,9 +253,10 @@ class _Builder:
         node.graph = self.graph
         for _ in range(call.outputs):
             node.new_output(self.model.fresh_name(f"{self.hint}_{call.op_type}_output"))
-        if schema is not None:
+        if schema is not None or call.function is not None:
             try:
-                infer_node(self.model, node)
+                with self.model.with_functions(self.out.functions):
+                    infer_node(self.model, node)
             except ValueError as e:
                 raise Declined(f"{call.op}: {e}") from e
         self.done[id(call)] = node
@@ -244,8 +264,42 @@ class _Builder:
         self.out.nodes.append(node)
         return node
 
+    def is_value(self, a: Any) -> bool:
+        """Whether an argument stands for a value that is there, or that nodes give; others become constants."""
+        return isinstance(a, (Term, Constant))
+
+    def operand(self, a: Any, dtype: int | None, beside: Value | None) -> Value:
+        """What stands for an argument that is no value. `dtype`: 0: its own, None: that of `beside`, which is not known."""
+        return self.constant(a, dtype or 0, dtype is None)
+
+    @staticmethod
+    def _beside(schema: OpSchema | None, i: int, values: list[Value | None]) -> Value | None:
+        """An operand whose dtype input i must have."""
+        p = schema.input_param(i) if schema is not None else None
+        if schema is None or p is None or p.heterogeneous:
+            return None
+        others = ((v, schema.input_param(k)) for k, v in enumerate(values))
+        return next((v for v, q in others if v is not None and q is not None and q.type_var == p.type_var), None)
+
+    def _define(self, definition: Definition) -> None:
+        """Bring the body of a function along, and those that it calls, where the model does not have them."""
+        with self.model.with_functions(self.out.functions):
+            known = _known(self.model, definition)
+        proto, needed = definition.proto(self.model.opsets)
+        for d in needed:
+            self._define(d)
+        if known is None:
+            self.out.functions.append(read_function(self.model, proto))
+        elif self.model.leads_to(known, self.graph):
+            raise Declined(f"{definition.domain}::{definition.name} would call itself")
+
     def _schema(self, call: Call) -> OpSchema | None:
         version = self.graph.opsets.get(call.domain)
+        if call.function is not None:
+            if version is None:
+                self.out.domains[call.domain] = self.model.opsets.get(call.domain, call.function.version)
+            self._define(call.function)
+            return None
         if version is None:
             if call.domain == "ai.onnx.ml":
                 raise Declined("the model does not import ai.onnx.ml")
@@ -269,11 +323,11 @@ class _Builder:
             if value is None:
                 continue
             if schema is None:
-                attributes[name] = value
+                attributes[name] = self.attribute(value, 0)
             elif name in schema.attributes:
                 a = schema.attributes[name]
                 try:
-                    typed = _typed(value, a.type)
+                    typed = self.attribute(value, a.type)
                 except (TypeError, ValueError) as e:
                     where = f"rule '{self.rule.name}' ({self.rule.where})"
                     raise RuleError(f"{where}: {call.op} takes no {value!r} as attribute '{name}'") from e
@@ -293,6 +347,10 @@ class _Builder:
         if call.op == "Split" and schema is not None and "num_outputs" in schema.attributes and len(args) < 2:
             attributes.setdefault("num_outputs", call.outputs)
         return args, attributes
+
+    def attribute(self, value: Any, kind: int) -> Any:
+        """A Python value as an attribute of this kind has it (0: of any)."""
+        return _typed(value, kind)
 
     def _dtype_of(self, schema: OpSchema | None, i: int, dtypes: dict[str, int], is_float: bool) -> int | None:
         """The dtype that a constant must have as input i; 0: its own, None: that of an operand which nobody knows."""

@@ -44,6 +44,7 @@ class Rule:
         left: the first yield with variables in the parameters' places, a tuple where several outputs are replaced.
         variants: `left` with its alternatives written out.
         always: fires although an inner value is used elsewhere and no node is saved.
+        since: the first version of ONNX's operator set at which it holds.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Rule:
     where: str
     doc: str
     builtin: bool = field(default=False)
+    since: int = 0
 
     @property
     def equation(self) -> str:
@@ -74,9 +76,9 @@ class Rule:
 @overload
 def rule(fn: Callable[..., Any]) -> Rule: ...
 @overload
-def rule(*, exact: bool = False, always: bool = False) -> Callable[[Callable[..., Any]], Rule]: ...
+def rule(*, exact: bool = False, always: bool = False, since: int = 0) -> Callable[[Callable[..., Any]], Rule]: ...
 def rule(
-    fn: Callable[..., Any] | None = None, *, exact: bool = False, always: bool = False
+    fn: Callable[..., Any] | None = None, *, exact: bool = False, always: bool = False, since: int = 0
 ) -> Rule | Callable[..., Rule]:
     """Make a rule of a generator function.
 
@@ -87,6 +89,7 @@ def rule(
     Args:
         exact: the two sides agree in every bit, so the rule may run at level 1.
         always: apply even where an inner value has other users, so that no node is saved.
+        since: the first version of ONNX's operator set at which the operators mean what the rule says.
 
     Raises:
         RuleError: the body is no generator, has no pattern, or uses an annotation wrongly.
@@ -97,11 +100,11 @@ def rule(
     ...     yield x
     """
     if fn is None:
-        return lambda f: _make(f, exact, always)
-    return _make(fn, exact, always)
+        return lambda f: _make(f, exact, always, since)
+    return _make(fn, exact, always, since)
 
 
-def _make(fn: Callable[..., Any], exact: bool, always: bool) -> Rule:
+def _make(fn: Callable[..., Any], exact: bool, always: bool, since: int) -> Rule:
     name = fn.__name__
     if not inspect.isgeneratorfunction(fn):
         raise RuleError(
@@ -133,7 +136,7 @@ def _make(fn: Callable[..., Any], exact: bool, always: bool) -> Rule:
     code = fn.__code__
     return Rule(
         name, fn, exact, always, kinds, roots, variants, f"{code.co_filename}:{code.co_firstlineno}",
-        inspect.getdoc(fn) or "", fn.__module__.startswith("graphopt.patterns"),
+        inspect.getdoc(fn) or "", fn.__module__.startswith("graphopt.patterns"), since,
     )  # fmt: skip
 
 

@@ -219,9 +219,10 @@ class Call(Term):
     Attributes:
         value: in the second reading, what a call of the left side was matched with.
         outputs: how many outputs; more than one come as `Output` terms.
+        function: the definition of an operator that brings its body along (`@function`), None for others.
     """
 
-    __slots__ = ("args", "attrs", "domain", "op", "op_type", "outputs", "value")
+    __slots__ = ("args", "attrs", "domain", "function", "op", "op_type", "outputs", "value")
 
     def __init__(
         self,
@@ -238,6 +239,7 @@ class Call(Term):
         self.attrs = attrs or {}
         self.outputs = outputs
         self.value: Value | None = None
+        self.function: Any = None
 
     @property
     def shape(self) -> Shape | None:

@@ -24,6 +24,7 @@ ValueFunction = Callable[["Site", "list[np.ndarray | None]", TypeInfo], Any]
 
 _shape_functions: dict[str, list[tuple[int, ShapeFunction]]] = {}
 _value_functions: dict[str, ValueFunction] = {}
+_given: set[str] = set()  # operators that users have described
 
 
 def infers(*op_types: str, domain: str = "", since: int = 1) -> Callable[[ShapeFunction], ShapeFunction]:
@@ -56,8 +57,9 @@ def shape_function(name: str, since: int = 1) -> Callable[[ShapeFunction], Shape
         def rotate(node):
             return node.like(0)
 
-    The function gets a `Site` and returns a `TypeInfo`, or a list of them, one for each output. It may raise ValueError
-    where the inputs cannot be, and need not tell what it does not know.
+    It goes before the body that a model may have for the operator. The function gets a `Site` and returns a `TypeInfo`, or a
+    list of them, one for each output. It may raise ValueError where the inputs cannot be, and need not tell what it does not
+    know.
 
     Args:
         name: domain and operator with '::' between.
@@ -69,6 +71,7 @@ def shape_function(name: str, since: int = 1) -> Callable[[ShapeFunction], Shape
     domain, separator, op_type = name.rpartition("::")
     if not separator or not domain or not op_type or domain == "ai.onnx":
         raise ArgumentError(f"shape_function: '{name}' must be an operator with its domain, as in 'my.domain::Rotate'")
+    _given.add(op_key(op_type, domain))
     return infers(op_type, domain=domain, since=since)
 
 
@@ -81,6 +84,11 @@ def shape_function_for(op: str, version: int) -> ShapeFunction | None:
         if since <= version:
             found = function
     return found
+
+
+def is_described(op: str, version: int) -> bool:
+    """Whether a user has told the types of an operator's outputs at a version of its operator set."""
+    return op in _given and shape_function_for(op, version) is not None
 
 
 def value_function_for(op: str) -> ValueFunction | None:

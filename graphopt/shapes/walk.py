@@ -14,7 +14,7 @@ from graphopt.shapes import text
 from graphopt.shapes.dims import complexity, same_dims, too_long
 from graphopt.shapes.facts import Facts
 from graphopt.shapes.fallback import infer_by_onnx
-from graphopt.shapes.registry import ShapeFunction, ValueFunction, shape_function_for, value_function_for
+from graphopt.shapes.registry import ShapeFunction, ValueFunction, is_described, shape_function_for, value_function_for
 from graphopt.shapes.site import FLOATS, LARGEST_KNOWN, WHOLE, Site, known_elements
 from graphopt.shapes.types import TypeInfo, Unknown, type_info
 
@@ -134,7 +134,8 @@ class Walk:
 
     def _entry(self, node: Node, graph: Graph) -> _Entry:
         version = graph.opsets.get(node.domain, 0)
-        if (node.domain, node.op_type, node.overload) in self.model.functions:
+        called = (node.domain, node.op_type, node.overload) in self.model.functions
+        if called and not is_described(node.op, version):
             return self._call_of, None, version, None
         schema = op_schema(node.op_type, version, node.domain) if version else None
         if schema is not None and schema.deprecated:

@@ -6,6 +6,7 @@ import math
 
 from onnx import TensorProto
 
+from graphopt.patterns._elementwise import SINGLE
 from graphopt.rewrite import Const, Tensor
 
 _CLOSE = {int(TensorProto.FLOAT16): 2e-3, int(TensorProto.BFLOAT16): 8e-3}
@@ -17,6 +18,18 @@ def scalar(c: Const, beside: Tensor) -> float | None:
         return None
     value = float(c.item())
     return value if math.isfinite(value) else None
+
+
+def single(beside: Tensor, c: Const) -> float | None:
+    """The only element of a constant, as an attribute holds it; None beside what is not of single precision."""
+    return scalar(c, beside) if beside.dtype in SINGLE else None
+
+
+def singles(beside: Tensor, *constants: Const) -> list[float] | None:
+    """The same of several constants, None where one has none."""
+    found = [scalar(c, beside) for c in constants]
+    numbers = [n for n in found if n is not None]
+    return numbers if beside.dtype in SINGLE and len(numbers) == len(found) else None
 
 
 def close(value: float, wanted: float, dtype: int) -> bool:

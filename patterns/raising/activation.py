@@ -1,7 +1,7 @@
 """Activations that exporters spell out: hard sigmoid and swish, GELU, leaky ReLU, ELU, softmax.
 
 Left as they are, since one node would not be faster: `x * Sigmoid(x)` (runtimes fuse it, and take Swish apart again),
-`Log(1 + Exp(x))`, PRelu with a slope per channel, and softmax over another axis than the last.
+`Log(1 + Exp(x))`, and softmax over another axis than the last.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.patterns._elementwise import SINGLE
-from graphopt.patterns.raising._constants import close, scalar
+from graphopt.patterns.raising._constants import close, scalar, single
 from graphopt.rewrite import Const, Float, Int, Ints, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 
@@ -198,6 +198,20 @@ def elu(x, a: Const):
     if alpha < 0:
         return "alpha is negative"
     yield op.Elu(x, alpha=alpha)
+
+
+@rule
+def celu(x, r: Const, k: Const):
+    """A scaled ELU of x divided by the scale is CELU."""
+    yield op.Elu(any_of(x / k, x * r)) * k
+    alpha = single(x, k)
+    if alpha is None:
+        return "the scale is not a single number of single precision"
+    if alpha <= 0:
+        return "the scale is not positive"
+    if r is not None and not close(scalar(r, x) or 0.0, 1 / alpha, x.dtype):
+        return "x is not divided by the scale"
+    yield op.Celu(x, alpha=alpha)
 
 
 @rule

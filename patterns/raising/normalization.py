@@ -16,6 +16,7 @@ from graphopt.patterns._elementwise import SINGLE
 from graphopt.patterns.raising._constants import scalar
 from graphopt.rewrite import Attrs, Const, Filled, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
+from graphopt.shapes import same_shape
 
 #: Elements of a scale of ones that a rule may add to the model.
 _ONES = 1 << 16
@@ -40,6 +41,11 @@ def _sizes(x: Tensor, axis: int) -> tuple[int, ...] | None:
         return None
     sizes = tuple(d for d in x.shape[axis:] if isinstance(d, int) and d > 0)
     return sizes if axis + len(sizes) == x.rank else None
+
+
+def _has_sizes(v: Tensor, x: Tensor, axis: int) -> bool:
+    """Whether a tensor is surely of the dims of x from an axis on."""
+    return bool(x.rank) and same_shape(v.shape, x.shape[axis % x.rank :]) is True
 
 
 def _channels(x: Tensor) -> int | None:
@@ -223,6 +229,33 @@ def rms_normalization_scale(x, s: Const, g: Const, attrs: Attrs):
     if scale is None:
         return "the factor varies over other axes, the sizes are not known, or the scale overflows"
     yield op.RMSNormalization(x, scale, **attrs)
+
+
+@rule
+def layer_normalization_takes_scale(x, s: Filled[1], g, attrs: Attrs):
+    """A factor of the normalized shape behind a layer normalization is its scale, computed or not."""
+    yield op.LayerNormalization(x, s, **attrs) * g
+    if not _has_sizes(g, x, attrs["axis"]):
+        return "not known to be of the normalized shape"
+    yield op.LayerNormalization(x, g, **attrs)
+
+
+@rule
+def layer_normalization_takes_bias(x, s, c, attrs: Attrs):
+    """A summand of the normalized shape behind a layer normalization is its bias, computed or not."""
+    yield op.LayerNormalization(x, s, **attrs) + c
+    if not _has_sizes(c, x, attrs["axis"]):
+        return "not known to be of the normalized shape"
+    yield op.LayerNormalization(x, s, c, **attrs)
+
+
+@rule
+def rms_normalization_takes_scale(x, s: Filled[1], g, attrs: Attrs):
+    """A factor of the normalized shape behind an RMS normalization is its scale, computed or not."""
+    yield op.RMSNormalization(x, s, **attrs) * g
+    if not _has_sizes(g, x, attrs["axis"]):
+        return "not known to be of the normalized shape"
+    yield op.RMSNormalization(x, g, **attrs)
 
 
 @rule

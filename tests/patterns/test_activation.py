@@ -148,6 +148,11 @@ FIRES = [
         one("e = Exp(x) s = Sub(e, o) m = Mul(s, z) b = Less(x, z) y = Where(b, m, x)", COND),
     ),
     *of(
+        "celu",
+        one("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2"),
+        one("d = Mul(x, r) e = Elu(d) y = Mul(a, e)", "a = 4; r = 0.25"),
+    ),
+    *of(
         "selu",
         one("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "k = 1.050701"),
         one("e = Elu(x) y = Mul(k, e)", "float[1,1] k = -2"),
@@ -334,6 +339,15 @@ REFUSES = [
             reason="negative",
         ),
         c("e = Exp(x) s = Sub(e, o) b = Greater(x, z) y = Where(b, x, s)", COND, x="double[2,3]", **SINGLE),
+    ),
+    *of(
+        "celu",
+        c("d = Div(x, a) e = Elu(d) y = Mul(e, k)", "a = 2; k = 3"),
+        c("d = Mul(x, a) e = Elu(d) y = Mul(e, a)", "a = 2", reason="not divided by the scale"),
+        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = -2", reason="not positive"),
+        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "float[3] a = 1, 2, 3", **SLOPE),
+        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", x="double[2,3]", **SLOPE),
+        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", opset=11, reason="does not exist"),
     ),
     *of(
         "selu",

@@ -26,6 +26,8 @@ MOMENTS = CENTRE + "s = Mul(x, x) q = ReduceMean<axes=[-1]>(s) mm = Mul(m, m) t 
 SQUARES = "s = Mul(x, x) v = ReduceMean(s, i) w = Add(v, e) "
 LINE = VARIANCE + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) p = Mul(x, k) q = Mul(m, k) z = Sub(b, q) "
 ONES = "float[4] s = 1, 1, 1, 1; "
+ONES_OF = f"float[3,4] s = {', '.join(['1'] * 12)}"
+SHAPE = {"reason": "normalized shape"}
 
 # A tensor p of unknown rank that is x.
 LOST = "z = Size(x) u = Unsqueeze(z, o) f = Shape(x) h = Slice(f, o, u) p = Reshape(x, h) "
@@ -117,6 +119,27 @@ FIRES = [
             x=X,
         ),
         one(LAYER + "y = Mul(n, k)", "float16[4] s = 0.1, 0.2, 3, 4; k = 0.3", x="float16[2,3,4]"),
+    ),
+    *of(
+        "rms_normalization_takes_scale",
+        one("n = RMSNormalization(x, s) y = Mul(n, g)", ONES, x=X, more=", float[4] g", opset=23),
+        one(
+            "n = RMSNormalization<axis=1>(x, s) y = Mul(g, n)",
+            ONES_OF,
+            x="float[N,3,4]",
+            more=", float[3,4] g",
+            opset=23,
+        ),
+    ),
+    *of(
+        "layer_normalization_takes_scale",
+        one(LAYER + "y = Mul(g, n)", ONES, x=X, more=", float[4] g"),
+        one("n = LayerNormalization<axis=-2>(x, s) y = Mul(n, g)", ONES_OF, x="float[N,3,4]", more=", float[3,4] g"),
+    ),
+    *of(
+        "layer_normalization_takes_bias",
+        one(LAYER + "y = Add(g, n)", SCALE.replace("g", "s"), x=X, more=", float[4] g"),
+        one("n = LayerNormalization(x, s) y = Add(n, g)", "", x=X, more=", float[4] s, float[4] g"),
     ),
     *of(
         "layer_normalization_by_channel",
@@ -271,6 +294,23 @@ REFUSES = [
         c(RMS, ONES + "float[3,1] g = 1, 2, 3", x=X, opset=23, **OTHER),
         c(RMS, ONES + "float[2,1,1,1] g = 1, 2", x="float[2,3,4]", y="float[2,2,3,4]", opset=23, **OTHER),
         c(RMS, "float16[1] s = 300; g = 300", x="float16[2,1]", opset=23, reason="overflows"),
+    ),
+    *of(
+        "rms_normalization_takes_scale",
+        c("n = RMSNormalization(x, s) y = Mul(n, g)", ONES, x=X, more=", float[3,1] g", opset=23, **SHAPE),
+        c("n = RMSNormalization(x, s) y = Mul(n, g)", SCALE.replace("g", "s"), x=X, more=", float[4] g", opset=23),
+        c("n = RMSNormalization(x, s) y = Mul(n, g)", ONES, x=X, more=", float[M] g", opset=23, **SHAPE),
+    ),
+    *of(
+        "layer_normalization_takes_scale",
+        c(LAYER + "y = Mul(n, g)", ONES, x=X, more=", float[3,4] g", **SHAPE),
+        c(LAYER + "y = Mul(n, g)", ONES, x=X, y="float[2,2,3,4]", more=", float[2,1,1,4] g", **SHAPE),
+        c("n = LayerNormalization(x, s, b) y = Mul(n, g)", ONES + BIAS, x=X, more=", float[4] g"),
+    ),
+    *of(
+        "layer_normalization_takes_bias",
+        c(LAYER + "y = Add(n, g)", ONES, x=X, more=", float[3,4] g", **SHAPE),
+        c("n = LayerNormalization(x, s, b) y = Add(n, g)", ONES + BIAS, x=X, more=", float[4] g"),
     ),
     *of(
         "layer_normalization_scale",

@@ -828,3 +828,15 @@ def test_the_same_bytes_every_time() -> None:
     rules: list[Any] = [relu_relu, neg_neg, no_identity, transpose_transpose]
     proto = chain(["Relu", "Relu", "Neg", "Identity", "Neg", "Sin", "Relu", "Identity", "Relu"])
     assert len({rewrite(proto, *rules)[0].SerializeToString() for _ in range(3)}) == 1
+
+
+def test_a_rule_since_an_opset() -> None:
+    @rule(since=13)
+    def late(x):
+        yield op.Relu(op.Relu(x))
+        yield op.Relu(x)
+
+    for opset, left in ((12, 2), (13, 1)):
+        m, ledger = rewrite(parse("g (float[2] x) => (float[2] y) { a = Relu(x) y = Relu(a) }", opset), late)
+        assert len(m.graph) == left
+        assert reasons(ledger) == ["not before opset 13"] * (left == 2)

@@ -68,6 +68,8 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     older = older_opsets_of(variant, hints_of(rule).words)
     if older and choices.chance(4):
         versions = older
+    if any(v >= rule.since for v in versions) and not choices.chance(8):
+        versions = [v for v in versions if v >= rule.since]
     if not versions:
         raise Invalid("no opset has all these operators")
     domains = {c.domain: 1 for c in variant.calls if c.domain}
