@@ -15,6 +15,7 @@ from graphopt.ir import Model, load
 from graphopt.passes import (
     PASSES,
     ConstantFolding,
+    fold_regions,
     inline_constant_if,
     merge_common_subexpressions,
     merge_duplicate_initializers,
@@ -141,7 +142,8 @@ def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, An
 def _run(
     m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger
 ) -> None:
-    handlers = _handlers(selection, fold_allowance, exact=level == 1)
+    folding = ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None
+    handlers = _handlers(selection, folding)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
     if "duplicate_initializers" in selection:
@@ -155,21 +157,22 @@ def _run(
     for rules in phases:
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0
+        folded = folding is not None and fold_regions(folding, rewriter) > 0
+        changed = changed or folded
         if not changed and rules is not phases[0]:
             continue
         merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
-        if settle(m) or merged or shorter:
+        if settle(m) or merged or shorter or folded:
             rewriter.tried.clear()
             driver.run()
     if "dead_code" in selection and ledger.steps:
         remove_dead_code(m, ledger)
 
 
-def _handlers(selection: _Selection, fold_allowance: int, exact: bool) -> Handlers:
+def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handlers:
     handlers = Handlers()
-    if "constant_folding" in selection:
-        folding = ConstantFolding(fold_allowance, exact)
+    if folding is not None:
         handlers.constant.append(folding.constant_inputs)
         handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
     if "constant_if" in selection:
