@@ -14,6 +14,7 @@ from graphopt.errors import ArgumentError, GraphoptError
 from graphopt.ir import Model, load
 from graphopt.passes import (
     PASSES,
+    WRITTEN_ANEW,
     ConstantFolding,
     fold_regions,
     inline_constant_if,
@@ -161,6 +162,8 @@ def _run(
         changed = changed or folded
         if not changed and rules is not phases[0]:
             continue
+        if changed and "duplicate_initializers" in selection:
+            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
         merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
         if settle(m) or merged or shorter or folded:

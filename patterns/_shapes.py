@@ -254,3 +254,25 @@ def shape_of(v: Value, before: Node | None) -> Any:
         if known and before is not None and user.graph is before.graph and user.position < before.position:
             return leaf(user.output)
     return op.Shape(leaf(v))
+
+
+def made_split(x: Value, axis: int, sizes: Sequence[int], k: int, before: Value) -> Leaf | None:
+    """Part `k` of a Split of x into these sizes that is there already, in front of the producer of `before`."""
+    for node in x.uses:
+        if node.op != "Split" or before.node is None or node.graph is not before.node.graph:
+            continue
+        if node.position < before.node.position and parts_of(node) == (axis, list(sizes)):
+            part = node.outputs[k]
+            return None if part is None else Leaf(part)
+    return None
+
+
+def parts_of(split: Node) -> tuple[int, list[int]] | None:
+    """The axis of a Split, counted from the front, and the sizes of its parts; None where they are not known."""
+    x, axis = split.inputs[0], split.attributes.get("axis", 0)
+    if x is None or x.shape is None or not isinstance(axis, int):
+        return None
+    axis %= len(x.shape)
+    sizes = [v.shape[axis] for v in split.outputs if v is not None and v.shape is not None]
+    whole = [n for n in sizes if isinstance(n, int)]
+    return (axis, whole) if len(whole) == len(split.outputs) else None

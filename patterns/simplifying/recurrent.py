@@ -1,4 +1,7 @@
-"""Recurrent networks: what they are given and would take for granted."""
+"""Recurrent networks: what they are given and would take for granted.
+
+Not exact: zeros times weights that are no numbers are no numbers.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +53,14 @@ def _without_zero_state(name: str, outputs: int, doc: str) -> Rule:
 
     body.__name__ = body.__qualname__ = f"{name.lower()}_from_zero"
     body.__doc__ = doc
-    return rule(exact=True)(body)
+    return rule(body)
 
 
 gru_from_zero = _without_zero_state("GRU", 2, "GRU starts from a state of zeros where it is given none.")
 rnn_from_zero = _without_zero_state("RNN", 2, "RNN starts from a state of zeros where it is given none.")
 
 
-@rule(exact=True)
+@rule
 def lstm_from_zero(
     x, w, r, b: Maybe[Tensor], lengths: Maybe[Tensor], h: Maybe[Tensor], c: Maybe[Tensor], p: Maybe[Tensor], attrs: Attrs
 ):
