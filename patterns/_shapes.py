@@ -55,7 +55,7 @@ class Entry:
         """Whether it cannot be negative."""
         if not isinstance(self.key, tuple):
             return less(self.key, 0) is False
-        return self.vector is not None and _no_minus(self.vector, _DEEPEST)
+        return self.vector is not None and no_minus(self.vector)
 
 
 def entries(v: Value, depth: int = _DEEPEST) -> list[Entry] | None:
@@ -104,7 +104,7 @@ def _followed(v: Value, node: Node, depth: int) -> list[Entry] | None:
     return None
 
 
-def _no_minus(v: Value, depth: int) -> bool:
+def no_minus(v: Value, depth: int = _DEEPEST) -> bool:
     """Whether no element of an integer tensor can be negative: it is computed from dims without subtraction.
 
     Products are taken to fit into their dtype; a larger one is the size of no tensor.
@@ -116,8 +116,10 @@ def _no_minus(v: Value, depth: int) -> bool:
         return False
     if node.op in ("Shape", "Size"):
         return True
-    if node.op in ("Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"):
+    if node.op in ("Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"):
         checked = node.inputs[:1]
+    elif node.op == "Range":
+        checked = (node.inputs[0], node.inputs[2])
     elif node.op in ("Add", "Concat", "Max", "Mul"):
         checked = node.inputs
     elif (
@@ -126,7 +128,7 @@ def _no_minus(v: Value, depth: int) -> bool:
         checked = node.inputs[:1]
     else:
         return False
-    return all(i is not None and _no_minus(i, depth - 1) for i in checked)
+    return all(i is not None and no_minus(i, depth - 1) for i in checked)
 
 
 def dim_key(v: Value, axis: int) -> Dim | tuple[str, Value, int]:
@@ -207,6 +209,18 @@ def target_of(x: Shape | None, y: Shape | None) -> list[int] | None:
         else:
             target.append(0 if k < len(source) and same_dims(d, source[k]) else None)
     return shape_to_write(target, x)
+
+
+def ones_besides(x: Shape, y: Shape) -> list[int] | None:
+    """The axes of x, all of size 1, without which it has the shape y; None where there are none."""
+    gone: list[int] = []
+    for k, d in enumerate(x):
+        left = y[k - len(gone)] if k - len(gone) < len(y) else None
+        if not same_dims(d, left):
+            if d != 1:
+                return None
+            gone.append(k)
+    return gone if gone and len(x) - len(gone) == len(y) else None
 
 
 def axes_of(axes: Iterable[int], rank: int | None) -> list[int] | None:

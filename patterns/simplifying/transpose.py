@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from graphopt.ir import Shape
-from graphopt.patterns._shapes import axes_of, target_of
+from graphopt.patterns._shapes import axes_of, ones_besides, target_of
 from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, Perm, Rule, Tensor, op, rule
-from graphopt.shapes import same_dims, same_shape
+from graphopt.shapes import same_shape
 
 #: Operators that may swap places with a transposition. Of those that are exact, where an element stands cannot change a
 #: bit. The others round, and kernels round the last elements of a row differently from those that fill a vector register;
@@ -66,7 +66,7 @@ def reshape_of_moved_ones(x, p: Perm, shape, allowzero: Maybe[Int]):
     yield y
     if x.shape is None or y.shape is None or not _keeps_data(x.shape, p):
         return "a dim that may be larger than 1 moves, or the rank is not known"
-    gone = _left_out(x.shape, y.shape)
+    gone = ones_besides(x.shape, y.shape)
     if gone is not None:
         yield op.Squeeze(x, axes=gone)
     elif (target := target_of(x.shape, y.shape)) is not None:
@@ -125,18 +125,6 @@ def _keeps_data(x: Shape, p: Sequence[int]) -> bool:
     """Whether a transposition moves nothing but dims of 1."""
     moving = [i for i in p if x[i] != 1]
     return len(x) == len(p) and moving == sorted(moving)
-
-
-def _left_out(x: Shape, y: Shape) -> list[int] | None:
-    """The axes of x, all of size 1, without which it has the shape y; None where there are none."""
-    gone: list[int] = []
-    for k, d in enumerate(x):
-        left = y[k - len(gone)] if k - len(gone) < len(y) else None
-        if not same_dims(d, left):
-            if d != 1:
-                return None
-            gone.append(k)
-    return gone if gone and len(x) - len(gone) == len(y) else None
 
 
 def compose(p: Sequence[int], q: Sequence[int]) -> list[int]:

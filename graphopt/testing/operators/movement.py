@@ -13,6 +13,7 @@ from onnx import TensorProto
 from graphopt.rewrite.matching import input_of
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
+from graphopt.testing.operators.places import flat_places, part_of_all
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
@@ -255,7 +256,7 @@ def split(s: Site) -> None:
 def slice_(s: Site) -> None:
     x = _first(s, 1)
     if "Split" in s.operators and s.choices.integer(0, 1):
-        _part_of_all(s, x)
+        part_of_all(s, x)
         return
     steps_exist = s.schema.input_index("steps") is not None
     axes = s.axes(len(x)) if not s.choices.chance(6) else None
@@ -292,31 +293,11 @@ def slice_(s: Site) -> None:
     s.parameter("ends", lambda: ends)
 
 
-def _part_of_all(s: Site, x: tuple[int, ...]) -> None:
-    """One of several slices that are all of a tensor together; now and then one of them is missing, or takes more."""
-    axis, builder = s.choices.integer(0, len(x) - 1), s.builder
-    bounds = sorted({0, x[axis], *(s.choices.integer(0, x[axis]) for _ in range(s.choices.integer(1, 3)))})
-    parts = [[a, b] for a, b in zip(bounds, bounds[1:], strict=False)] or [[0, 0]]
-    own = s.choices.one(parts)
-    others = [p for p in parts if p is not own]
-    if s.choices.chance(4) and others:
-        others[0][s.choices.integer(0, 1)] = s.choices.integer(0, x[axis])
-    for start, end in others:
-        named = {"starts": [start], "ends": [end], "axes": [axis]}
-        if "starts" in s.schema.attributes:
-            part = builder.node("Slice", [s.inputs[0]], named)[0]
-        else:
-            part = builder.node("Slice", [s.inputs[0], *(builder.constant(np.array(v)) for v in named.values())])[0]
-        if part.graph is builder.model.graph:
-            builder.output(part)
-    s.parameter("axes", lambda: [axis])
-    s.parameter("starts", lambda: own[:1])
-    s.parameter("ends", lambda: own[1:])
-
-
 # ONNX Runtime 1.32 copies the first string of each row only
 @operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}})
 def gather(s: Site) -> None:
+    if "Range" in s.operators and not s.given(0) and not s.given(1) and not s.choices.chance(4):
+        flat_places(s)
     x = _first(s, 1)
     axis = s.axis(len(x), default=0)
     d = x[axis]

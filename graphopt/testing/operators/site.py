@@ -159,6 +159,11 @@ class Site(ABC):
         if i not in self.inputs and self.wants(i):
             self.inputs[i] = self.make(i, tuple(shape), style, array)
 
+    def take(self, i: int, v: Value) -> None:
+        """Have this value as an operand, where it is open."""
+        if i not in self.inputs and self.wants(i):
+            self.inputs[i] = v
+
     def dim(self) -> int:
         """A size: small."""
         if self.builder.alike and not self.choices.chance(6):
