@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from graphopt.patterns._elementwise import FLOATS, within
-from graphopt.rewrite import Attrs, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.patterns._windows import refuses_weights
+from graphopt.rewrite import Attrs, Const, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.rewrite.terms import Constant
+
+#: Elements of weights that are put side by side.
+_LARGEST = 1 << 24
 
 
 @rule
@@ -40,3 +49,41 @@ def gemm_of_transposed(x: "_ _", w: "_ _", b: Maybe[Tensor], p: Perm, a: Attrs):
         return "not transposed"
     trans = "transA" if left.value is not None else "transB"
     yield op.Gemm(x, w, b, **{**a, trans: 1 - a[trans]})
+
+
+# --------------------------------------------------------------------------------------------- products side by side
+@rule
+def three_products(
+    x: "... A B K", a: Const["K L"], p: Const["L"], b: Const["K M"], q: Const["M"], c: Const["K N"], r: Const["N"]
+):
+    """Three products of one tensor with weights, each with a bias, are parts of one: query, key and value."""
+    yield x @ a + p, x @ b + q, x @ c + r
+    merged = _side_by_side(x, (a, b, c), (p, q, r))
+    if isinstance(merged, str):
+        return merged
+    weights, bias, sizes = merged
+    yield op.Split(x @ weights + bias, split=sizes, axis=-1, outputs=3)
+
+
+@rule
+def two_products(x: "... A B K", a: Const["K L"], p: Const["L"], b: Const["K M"], q: Const["M"]):
+    """Two products of one tensor with weights, each with a bias, are parts of one."""
+    yield x @ a + p, x @ b + q
+    merged = _side_by_side(x, (a, b), (p, q))
+    if isinstance(merged, str):
+        return merged
+    weights, bias, sizes = merged
+    yield op.Split(x @ weights + bias, split=sizes, axis=-1, outputs=2)
+
+
+def _side_by_side(
+    x: Any, weights: tuple[Constant, ...], biases: tuple[Constant, ...]
+) -> tuple[np.ndarray, np.ndarray, list[int]] | str:
+    """Weights and biases beside each other, and how many columns each has; why not, where that is not wanted."""
+    if sum(w.size for w in weights) > _LARGEST:
+        return "the weights are very large"
+    if why := next((why for w in weights if (why := refuses_weights(x, w))), None):
+        return why
+    if any(w.uses > 1 for w in weights):
+        return "the weights are used elsewhere too"
+    return np.concatenate(weights, 1), np.concatenate(biases), [w.shape[1] for w in weights]

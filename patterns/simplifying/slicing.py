@@ -195,6 +195,20 @@ def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: C
     yield op.Gather(x, c[0] + i * c[2], axis=axis)
 
 
+@rule(exact=True)
+def gather_by_slice(table: Const, indices: Const, starts, ends, axes: Maybe[Const], steps: Maybe[Const]):
+    """Rows of a table by a slice of constant indices are a slice of the rows by all of them."""
+    yield op.Gather(table, op.Slice(indices, starts, ends, axes, steps), axis=0)
+    if table.uses > 1 or not table.ndim or indices.size * table.size > table.size * max(table.shape[0], 1):
+        return "the table would become larger, or is used elsewhere"
+    if axes is None or np.any(np.asarray(axes) < 0):
+        return "axes that are counted from the end, or not named"
+    i = np.asarray(indices, np.int64)
+    if np.any((i < -table.shape[0]) | (i >= table.shape[0])):
+        return "an index is out of bounds"
+    yield op.Slice(np.take(table.array, i, 0, mode="wrap"), starts, ends, axes, steps)
+
+
 @rule(exact=True, always=True)
 def gather_concat(*xs, index: Const, axis: Axis):
     """An element of a Concat is an element of one of its parts."""
