@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from graphopt.patterns._windows import refuses_weights
 from graphopt.rewrite import Attrs, Const, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 
-#: Elements of weights that are put side by side.
+#: Elements of weights that are put side by side, and of what comes out: it is copied part by part.
 _LARGEST = 1 << 24
+_LARGEST_PRODUCT = 1 << 20
 
 
 @rule
@@ -80,10 +82,12 @@ def _side_by_side(
     x: Any, weights: tuple[Constant, ...], biases: tuple[Constant, ...]
 ) -> tuple[np.ndarray, np.ndarray, list[int]] | str:
     """Weights and biases beside each other, and how many columns each has; why not, where that is not wanted."""
-    if sum(w.size for w in weights) > _LARGEST:
-        return "the weights are very large"
+    sizes = [w.shape[1] for w in weights]
+    known = prod(d for d in x.shape[:-1] if isinstance(d, int))
+    if sum(w.size for w in weights) > _LARGEST or known * sum(sizes) > _LARGEST_PRODUCT:
+        return "weights or products are large"
     if why := next((why for w in weights if (why := refuses_weights(x, w))), None):
         return why
     if any(w.uses > 1 for w in weights):
         return "the weights are used elsewhere too"
-    return np.concatenate(weights, 1), np.concatenate(biases), [w.shape[1] for w in weights]
+    return np.concatenate(weights, 1), np.concatenate(biases), sizes
