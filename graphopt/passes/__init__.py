@@ -19,6 +19,6 @@ PASSES = {
 }
 
 __all__ = [
-    "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions", "merge_duplicate_initializers",
-    "remove_dead_code", "simplify_shape_computation",
+    "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions",
+    "merge_duplicate_initializers", "remove_dead_code", "simplify_shape_computation",
 ]  # fmt: skip

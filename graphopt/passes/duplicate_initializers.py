@@ -19,7 +19,9 @@ WRITTEN_ANEW = 256
 def merge_duplicate_initializers(model: Model, ledger: Ledger, largest: int | None = None) -> int:
     """Let equal constants of a graph, initializers and Constant nodes alike, be one; how many went away.
 
-    `largest`: only those of at most so many bytes. Strings and graph outputs are left alone. Weights are read only where two have the same dtype and shape.
+    Strings and graph outputs are left alone. Weights are read only where two have the same dtype and shape.
+
+    `largest`: only those of at most so many bytes.
     """
     merged = 0
     model.resolve_shadowing()
@@ -53,7 +55,9 @@ def _merge(graph: Graph, largest: int | None) -> list[NodeRecord]:
             groups.setdefault((v.const.dtype, v.const.dims), []).append(v)
     gone: list[NodeRecord] = []
     for values in groups.values():
-        if len(values) < 2 or (largest is not None and values[0].const is not None and values[0].const.nbytes > largest):
+        if len(values) < 2 or (
+            largest is not None and values[0].const is not None and values[0].const.nbytes > largest
+        ):
             continue
         seen: dict[Hashable, list[Value]] = {}
         for v in values:

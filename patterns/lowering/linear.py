@@ -56,7 +56,13 @@ def gemm_of_transposed(x: "_ _", w: "_ _", b: Maybe[Tensor], p: Perm, a: Attrs):
 # --------------------------------------------------------------------------------------------- products side by side
 @rule
 def three_products(
-    x: "... A B K", a: Const["K L"], p: Const["L"], b: Const["K M"], q: Const["M"], c: Const["K N"], r: Const["N"]
+    x: "... A B K",
+    a: Const["K L"],
+    p: Const["L"],  # noqa: UP037
+    b: Const["K M"],
+    q: Const["M"],  # noqa: UP037
+    c: Const["K N"],
+    r: Const["N"],  # noqa: UP037
 ):
     """Three products of one tensor with weights, each with a bias, are parts of one: query, key and value."""
     yield x @ a + p, x @ b + q, x @ c + r
@@ -68,7 +74,13 @@ def three_products(
 
 
 @rule
-def two_products(x: "... A B K", a: Const["K L"], p: Const["L"], b: Const["K M"], q: Const["M"]):
+def two_products(
+    x: "... A B K",
+    a: Const["K L"],
+    p: Const["L"],  # noqa: UP037
+    b: Const["K M"],
+    q: Const["M"],  # noqa: UP037
+):
     """Two products of one tensor with weights, each with a bias, are parts of one."""
     yield x @ a + p, x @ b + q
     merged = _side_by_side(x, (a, b), (p, q))

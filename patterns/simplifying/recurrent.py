@@ -62,7 +62,15 @@ rnn_from_zero = _without_zero_state("RNN", 2, "RNN starts from a state of zeros 
 
 @rule
 def lstm_from_zero(
-    x, w, r, b: Maybe[Tensor], lengths: Maybe[Tensor], h: Maybe[Tensor], c: Maybe[Tensor], p: Maybe[Tensor], attrs: Attrs
+    x,
+    w,
+    r,
+    b: Maybe[Tensor],
+    lengths: Maybe[Tensor],
+    h: Maybe[Tensor],
+    c: Maybe[Tensor],
+    p: Maybe[Tensor],
+    attrs: Attrs,
 ):
     """LSTM starts from a state and a cell of zeros where it is given none."""
     yield op.LSTM(x, w, r, b, lengths, h, c, p, outputs=3, **attrs)

@@ -10,7 +10,9 @@ from tests.patterns.rule_cases import Case, check_fires, check_refuses
 #: 0, 1, 2... along the rows and columns of x, as vectors.
 _PLACES = """s0 = Shape<end=1>(x) s1 = Shape<start=1>(x) b = Squeeze(s0) t = Squeeze(s1)
     i = Range(zero, b, one) j = Range(zero, t, one)"""
-_NUMBERS = "int64 zero = {0}, int64 one = {1}, int64[1] last = {-1}, int64[3] rows = {1,2,3}, int64[3] columns = {0,1,2}"
+_NUMBERS = (
+    "int64 zero = {0}, int64 one = {1}, int64[1] last = {-1}, int64[3] rows = {1,2,3}, int64[3] columns = {0,1,2}"
+)
 
 
 def _stacked(parts: str, x: str = "bool[N,M]", places: str = _PLACES, more: str = "", y: str = "bool[A,B,C,D]") -> Case:

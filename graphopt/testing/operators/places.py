@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from graphopt.ir import Value
@@ -15,7 +17,7 @@ def part_of_all(s: Site, x: Shape) -> None:
     """One of several slices that are all of a tensor together; now and then one of them is missing, or takes more."""
     axis, builder = s.choices.integer(0, len(x) - 1), s.builder
     bounds = sorted({0, x[axis], *(s.choices.integer(0, x[axis]) for _ in range(s.choices.integer(1, 3)))})
-    parts = [[a, b] for a, b in zip(bounds, bounds[1:], strict=False)] or [[0, 0]]
+    parts = [[a, b] for a, b in pairwise(bounds)] or [[0, 0]]
     own = s.choices.one(parts)
     others = [p for p in parts if p is not own]
     if s.choices.chance(4) and others:
