@@ -114,7 +114,7 @@ def no_minus(v: Value, depth: int = _DEEPEST) -> bool:
     node = v.node
     if node is None or not depth or v.dtype != TensorProto.INT64:
         return False
-    if node.op in ("Shape", "Size"):
+    if node.op in ("ArgMax", "ArgMin", "NonZero", "Shape", "Size") or (node.op == "TopK" and v is node.outputs[1]):
         return True
     if node.op in ("Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"):
         checked = node.inputs[:1]
@@ -129,6 +129,11 @@ def no_minus(v: Value, depth: int = _DEEPEST) -> bool:
     else:
         return False
     return all(i is not None and no_minus(i, depth - 1) for i in checked)
+
+
+def dim(e: Entry) -> Dim:
+    """An entry as a size; None where it is only known what it is an element of."""
+    return None if isinstance(e.key, tuple) else e.key
 
 
 def dim_key(v: Value, axis: int) -> Dim | tuple[str, Value, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from graphopt.ir import Dim, Shape, Value
 from graphopt.patterns._elementwise import SMALL
 from graphopt.patterns._positions import Positions, positions
-from graphopt.patterns._shapes import Entry, dim_key, entries, leaf, made_by, no_minus
+from graphopt.patterns._shapes import Entry, dim, dim_key, entries, leaf, made_by, no_minus
 from graphopt.rewrite import Const, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 from graphopt.shapes import broadcast, same_dims, same_shape
@@ -72,7 +72,7 @@ def _row_and_column(v: Value, x: Value) -> tuple[Value, Value] | None:
 def _same_size(e: Entry, v: Value, axis: int) -> bool:
     """Whether a number is the size of an axis."""
     assert v.shape is not None
-    return e.key == dim_key(v, axis) or (not isinstance(e.key, tuple) and same_dims(e.key, v.shape[axis]) is True)
+    return e.key == dim_key(v, axis) or same_dims(dim(e), v.shape[axis]) is True
 
 
 def _seen_from(v: Value, rank: int) -> Positions | None:

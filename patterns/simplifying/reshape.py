@@ -304,7 +304,7 @@ def _of_expand(name: str, exact: bool) -> Rule:
 
     body.__name__ = body.__qualname__ = f"{name.lower()}_of_expand"
     body.__doc__ = f"{name} broadcasts by itself."
-    return rule(exact=exact)(body)
+    return rule(exact=exact, always=True)(body)
 
 
 # A pattern starts from one operator, so each has its own copy of the rule.

@@ -11,6 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.places import among_places
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
@@ -159,6 +160,9 @@ def dropout(s: Site) -> None:
     carries=(0, 1),
 )
 def binary(s: Site) -> None:
+    asked = s.op_type == "Equal" and "OneHot" in s.operators and s.dtype(0) == TensorProto.INT64
+    if asked and not s.given(0) and not s.given(1):
+        among_places(s)
     broadcasting(s, [0, 1])
 
 

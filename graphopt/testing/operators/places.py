@@ -70,3 +70,22 @@ def flat_places(s: Site) -> None:
         width = assembled(b, np.array([steps], np.int64))
     product = b.node("Mul", [row, width])[0]
     s.take(1, b.node("Add", [product, column] if s.choices.integer(0, 1) else [column, product])[0])
+
+
+def among_places(s: Site) -> None:
+    """Indices with a dim of their own, and all the places that they may stand for; now and then not quite all that."""
+    b, depth = s.builder, s.choices.integer(1, 4)
+    shape = s.choices.one([(2,), (3, 2), (1,), (2, 1)])
+    if s.choices.chance(6):
+        x = b.input(np.zeros(shape, np.int64), "x")
+    else:
+        x = counted(b, shape, s.choices.integer(0, len(shape) - 1))
+    axis = len(shape) if not s.choices.chance(8) else 0
+    if "axes" in b.schema("Unsqueeze").attributes:
+        wide = b.node("Unsqueeze", [x], {"axes": [axis]})[0]
+    else:
+        wide = b.node("Unsqueeze", [x, b.constant(np.array([axis], np.int64))])[0]
+    first = s.choices.chance(8)
+    places = b.constant(np.arange(depth) + first) if s.choices.integer(0, 1) else counted(b, (depth,), 0)
+    for i, v in enumerate([wide, places] if s.choices.integer(0, 1) else [places, wide]):
+        s.take(i, v)
