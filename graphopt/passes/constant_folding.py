@@ -82,6 +82,7 @@ class ConstantFolding:
             self._may_fold(node, model)
             and not self._rounds_below(node)
             and all(v is None or (v.type is None and v.dtype) for v in node.outputs)
+            and not (node.op == "Identity" and node.output.exits)  # a copy of a constant, whatever that is
         )
 
     def _may_fold(self, node: Node, model: Model) -> bool:

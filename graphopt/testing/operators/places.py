@@ -89,3 +89,9 @@ def among_places(s: Site) -> None:
     places = b.constant(np.arange(depth) + first) if s.choices.integer(0, 1) else counted(b, (depth,), 0)
     for i, v in enumerate([wide, places] if s.choices.integer(0, 1) else [places, wide]):
         s.take(i, v)
+
+
+def never_negative(s: Site, i: int) -> None:
+    """Positions along an axis, which are compared with what may be a bound of theirs."""
+    shape = s.choices.one([(3,), (2, 1), (1, 3), (2, 3), (1,)])
+    s.take(i, counted(s.builder, shape, s.choices.integer(0, len(shape) - 1)))
