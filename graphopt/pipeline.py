@@ -29,7 +29,7 @@ from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
 from graphopt.rewrite import Driver, Handlers, Ledger, LimitReached, Rewriter, Rule, RuleSet
 from graphopt.rewrite.compile import compile_rule
-from graphopt.shapes import infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
+from graphopt.shapes import decide_branches, infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
 
 LEVELS = {
     0: "load and save",
@@ -38,6 +38,8 @@ LEVELS = {
 }
 
 
+#: How often it is looked for branches that a model must take.
+_ROUNDS = 8
 #: The operator that depends on what lies around it: on how its inputs lead to another value of the graph.
 GRADIENT = "ai.onnx.preview.training::Gradient"
 
@@ -167,6 +169,11 @@ def _run(
         merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
         if settle(m) or merged or shorter or folded:
+            rewriter.tried.clear()
+            driver.run()
+        for _ in range(_ROUNDS):
+            if "constant_if" not in selection or not decide_branches(m):
+                break
             rewriter.tried.clear()
             driver.run()
     if "dead_code" in selection and ledger.steps:

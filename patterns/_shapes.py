@@ -119,7 +119,7 @@ def no_minus(v: Value, depth: int = _DEEPEST) -> bool:
     if node.op in ("Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"):
         checked = node.inputs[:1]
     elif node.op == "Range":
-        checked = (node.inputs[0], node.inputs[2])
+        checked = [node.inputs[0], node.inputs[2]]
     elif node.op in ("Add", "Concat", "Max", "Mul"):
         checked = node.inputs
     elif (

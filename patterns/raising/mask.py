@@ -41,7 +41,13 @@ def gather_of_flat_positions(column, indices):
     yield y
     flat = made_by(column, "Flatten", y.value) or made_by(column, "Reshape", y.value)
     x = leaf(flat.inputs[0]) if flat is not None else column
-    if flat is None or x.rank != 2 or column.shape is None or any(d != 1 for d in column.shape[1:]):
+    if (
+        x.shape is None
+        or len(x.shape) != 2
+        or flat is None
+        or column.shape is None
+        or any(d != 1 for d in column.shape[1:])
+    ):
         return "not a matrix made a column"
     steps = _row_and_column(indices.value, x.value)
     if steps is None:
