@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.patterns._elementwise import FLOATS, within
 from graphopt.patterns._windows import refuses_weights
-from graphopt.rewrite import Attrs, Const, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 
 #: Elements of weights that are put side by side, and of what comes out: it is copied part by part.
@@ -55,25 +55,6 @@ def gemm_of_transposed(x: "_ _", w: "_ _", b: Maybe[Tensor], p: Perm, a: Attrs):
 
 # --------------------------------------------------------------------------------------------- products side by side
 @rule
-def three_products(
-    x: "... A B K",
-    a: Const["K L"],
-    p: Const["L"],  # noqa: UP037
-    b: Const["K M"],
-    q: Const["M"],  # noqa: UP037
-    c: Const["K N"],
-    r: Const["N"],  # noqa: UP037
-):
-    """Three products of one tensor with weights, each with a bias, are parts of one: query, key and value."""
-    yield x @ a + p, x @ b + q, x @ c + r
-    merged = _side_by_side(x, (a, b, c), (p, q, r))
-    if isinstance(merged, str):
-        return merged
-    weights, bias, sizes = merged
-    yield op.Split(x @ weights + bias, split=sizes, axis=-1, outputs=3)
-
-
-@rule
 def two_products(
     x: "... A B K",
     a: Const["K L"],
@@ -88,6 +69,28 @@ def two_products(
         return merged
     weights, bias, sizes = merged
     yield op.Split(x @ weights + bias, split=sizes, axis=-1, outputs=2)
+
+
+@rule
+def third_product(
+    x: "... A B K",
+    a: Const["K L"],
+    p: Const["L"],  # noqa: UP037
+    split: Ints,
+    axis: Int,
+    b: Const["K M"],
+    q: Const["M"],  # noqa: UP037
+):
+    """A third product of the tensor goes beside two: query, key and value."""
+    first, second = op.Split(x @ a + p, split=split, axis=axis, outputs=2)
+    yield first, second, x @ b + q
+    if axis not in (-1, x.rank - 1):
+        return "the parts are not columns"
+    merged = _side_by_side(x, (a, b), (p, q))
+    if isinstance(merged, str):
+        return merged
+    weights, bias, sizes = merged
+    yield op.Split(x @ weights + bias, split=[*split, sizes[-1]], axis=-1, outputs=3)
 
 
 def _side_by_side(

@@ -14,7 +14,7 @@ from graphopt.patterns._shapes import made_split, parts_of, slices_of
 from graphopt.rewrite import Ints, Maybe, op, rule
 from graphopt.rewrite.matching import params
 
-#: Readers of a tensor that are looked at.
+#: Readers of a tensor, so that not all of very many look at all others.
 _MOST = 64
 
 
@@ -24,11 +24,13 @@ def split_of_slices(x, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe
     y = op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps)
     yield y
     cut = _piece(x.value, [starts, ends, axes, steps])
+    if len(x.value.uses) > _MOST:
+        return "very many read the tensor"
     if cut is None:
         return "not some elements in a row of a dim of known size"
     axis, start, end = cut
     size = x.shape[axis]
-    found = sorted({(a, b) for n in list(x.value.uses)[:_MOST] for a, b in _beside(n, x.value, axis, y.value)})
+    found = sorted({(a, b) for n in x.value.uses for a, b in _beside(n, x.value, axis, y.value)})
     sizes = [b - a for a, b in found]
     if len(found) < 2 or [a for a, _ in found] != [0, *(b for _, b in found[:-1])] or found[-1][1] != size:
         return "the slices are not all of it, each element once"

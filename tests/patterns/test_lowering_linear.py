@@ -43,11 +43,11 @@ FIRES = {
             nodes=5,
         ),
     ],
-    "three_products": [
+    "third_product": [
         g(
-            "a = MatMul(x, w) p = Add(a, b) c = MatMul(x, v) q = Add(c, d) e = MatMul(x, u) r = Add(e, f) "
-            "k = Mul(p, q) y = Sub(k, r)",
-            (W, B, floats("v", 4, 3), floats("d", 3), floats("u", 4, 3), floats("f", 3)),
+            "a = MatMul(x, w) p = Add(a, b) u, v = Split<axis=-1>(p, s) c = MatMul(x, k) q = Add(c, d) "
+            "m = Mul(u, v) y = Sub(m, q)",
+            (floats("w", 4, 6), floats("b", 6), "int64[2] s = {3, 3}", floats("k", 4, 3), floats("d", 3)),
             x="[2,N,4]",
             y="[2,N,3]",
             nodes=5,
@@ -62,6 +62,17 @@ FIRES = {
 }
 
 REFUSES = {
+    "third_product": [
+        g(
+            "a = MatMul(x, w) p = Add(a, b) u, v = Split<axis=1>(p, s) c = MatMul(x, k) q = Add(c, d) "
+            "m = Mul(u, v) y = ReduceSum(m)",
+            (floats("w", 4, 6), floats("b", 6), "int64[2] s = {2, 2}", floats("k", 4, 3), floats("d", 3)),
+            x="[2,4,4]",
+            y="[1,1,1]",
+            also="float[2,4,3] q",
+            reason="not columns",
+        ),
+    ],
     "two_products": [
         g(
             "a = MatMul(x, w) p = Add(a, b) c = MatMul(x, v) q = Add(d, c) y = Mul(p, q)",
