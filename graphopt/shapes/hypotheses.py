@@ -121,10 +121,16 @@ def _holds(model: Model, shapes: dict[Value, Shape | None]) -> bool:
             visited += 1
             if node.subgraphs and node.op != "If":  # loops have inputs of their own
                 continue
+            if not any(w is not None and w.used for w in node.outputs):  # a runtime may leave it out
+                continue
+            met = len(trial.conflicts)
             for w in (*node.outputs, *(w for sub in node.subgraphs for n in sub.walk() for w in n.outputs)):
                 if w is not None:
                     keep(w)
-            if walk.node(node, strict=True):
+            news = walk.node(node, strict=True)
+            if node.subgraphs:  # what is wrong in a branch is wrong only where that runs
+                del trial.conflicts[met:]
+            if news:
                 users = [u for w in node.outputs if w is not None for u in w.uses]
                 waiting.update({o: None for u in users if (o := _owner(u, graph)) is not None})
         return len(trial.conflicts) == len(facts.conflicts)
