@@ -14,7 +14,9 @@ from graphopt.errors import ArgumentError, GraphoptError
 from graphopt.ir import Model, load
 from graphopt.passes import (
     PASSES,
+    WRITTEN_ANEW,
     ConstantFolding,
+    fold_regions,
     inline_constant_if,
     merge_common_subexpressions,
     merge_duplicate_initializers,
@@ -27,7 +29,7 @@ from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
 from graphopt.rewrite import Driver, Handlers, Ledger, LimitReached, Rewriter, Rule, RuleSet
 from graphopt.rewrite.compile import compile_rule
-from graphopt.shapes import infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
+from graphopt.shapes import decide_branches, infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
 
 LEVELS = {
     0: "load and save",
@@ -36,6 +38,8 @@ LEVELS = {
 }
 
 
+#: How often it is looked for branches that a model must take.
+_ROUNDS = 8
 #: The operator that depends on what lies around it: on how its inputs lead to another value of the graph.
 GRADIENT = "ai.onnx.preview.training::Gradient"
 
@@ -141,7 +145,8 @@ def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, An
 def _run(
     m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger
 ) -> None:
-    handlers = _handlers(selection, fold_allowance, exact=level == 1)
+    folding = ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None
+    handlers = _handlers(selection, folding)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
     if "duplicate_initializers" in selection:
@@ -155,21 +160,29 @@ def _run(
     for rules in phases:
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0
+        folded = folding is not None and fold_regions(folding, rewriter) > 0
+        changed = changed or folded
         if not changed and rules is not phases[0]:
             continue
+        if changed and "duplicate_initializers" in selection:
+            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
         merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
-        if settle(m) or merged or shorter:
+        if settle(m) or merged or shorter or folded:
+            rewriter.tried.clear()
+            driver.run()
+        for _ in range(_ROUNDS):
+            if "constant_if" not in selection or not decide_branches(m):
+                break
             rewriter.tried.clear()
             driver.run()
     if "dead_code" in selection and ledger.steps:
         remove_dead_code(m, ledger)
 
 
-def _handlers(selection: _Selection, fold_allowance: int, exact: bool) -> Handlers:
+def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handlers:
     handlers = Handlers()
-    if "constant_folding" in selection:
-        folding = ConstantFolding(fold_allowance, exact)
+    if folding is not None:
         handlers.constant.append(folding.constant_inputs)
         handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
     if "constant_if" in selection:

@@ -55,7 +55,7 @@ class Entry:
         """Whether it cannot be negative."""
         if not isinstance(self.key, tuple):
             return less(self.key, 0) is False
-        return self.vector is not None and _no_minus(self.vector, _DEEPEST)
+        return self.vector is not None and no_minus(self.vector)
 
 
 def entries(v: Value, depth: int = _DEEPEST) -> list[Entry] | None:
@@ -104,7 +104,7 @@ def _followed(v: Value, node: Node, depth: int) -> list[Entry] | None:
     return None
 
 
-def _no_minus(v: Value, depth: int) -> bool:
+def no_minus(v: Value, depth: int = _DEEPEST) -> bool:
     """Whether no element of an integer tensor can be negative: it is computed from dims without subtraction.
 
     Products are taken to fit into their dtype; a larger one is the size of no tensor.
@@ -114,10 +114,12 @@ def _no_minus(v: Value, depth: int) -> bool:
     node = v.node
     if node is None or not depth or v.dtype != TensorProto.INT64:
         return False
-    if node.op in ("Shape", "Size"):
+    if node.op in ("ArgMax", "ArgMin", "NonZero", "Shape", "Size") or (node.op == "TopK" and v is node.outputs[1]):
         return True
-    if node.op in ("Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"):
+    if node.op in ("Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"):
         checked = node.inputs[:1]
+    elif node.op == "Range":
+        checked = [node.inputs[0], node.inputs[2]]
     elif node.op in ("Add", "Concat", "Max", "Mul"):
         checked = node.inputs
     elif (
@@ -126,7 +128,12 @@ def _no_minus(v: Value, depth: int) -> bool:
         checked = node.inputs[:1]
     else:
         return False
-    return all(i is not None and _no_minus(i, depth - 1) for i in checked)
+    return all(i is not None and no_minus(i, depth - 1) for i in checked)
+
+
+def dim(e: Entry) -> Dim:
+    """An entry as a size; None where it is only known what it is an element of."""
+    return None if isinstance(e.key, tuple) else e.key
 
 
 def dim_key(v: Value, axis: int) -> Dim | tuple[str, Value, int]:
@@ -209,6 +216,18 @@ def target_of(x: Shape | None, y: Shape | None) -> list[int] | None:
     return shape_to_write(target, x)
 
 
+def ones_besides(x: Shape, y: Shape) -> list[int] | None:
+    """The axes of x, all of size 1, without which it has the shape y; None where there are none."""
+    gone: list[int] = []
+    for k, d in enumerate(x):
+        left = y[k - len(gone)] if k - len(gone) < len(y) else None
+        if not same_dims(d, left):
+            if d != 1:
+                return None
+            gone.append(k)
+    return gone if gone and len(x) - len(gone) == len(y) else None
+
+
 def axes_of(axes: Iterable[int], rank: int | None) -> list[int] | None:
     """Axes counted from the front, in order; None where that takes an unknown rank, or one is there twice."""
     found = [a + rank if a < 0 and rank is not None else a for a in axes]
@@ -254,3 +273,25 @@ def shape_of(v: Value, before: Node | None) -> Any:
         if known and before is not None and user.graph is before.graph and user.position < before.position:
             return leaf(user.output)
     return op.Shape(leaf(v))
+
+
+def made_split(x: Value, axis: int, sizes: Sequence[int], k: int, before: Value) -> Leaf | None:
+    """Part `k` of a Split of x into these sizes that is there already, in front of the producer of `before`."""
+    for node in x.uses:
+        if node.op != "Split" or before.node is None or node.graph is not before.node.graph:
+            continue
+        if node.position < before.node.position and parts_of(node) == (axis, list(sizes)):
+            part = node.outputs[k]
+            return None if part is None else Leaf(part)
+    return None
+
+
+def parts_of(split: Node) -> tuple[int, list[int]] | None:
+    """The axis of a Split, counted from the front, and the sizes of its parts; None where they are not known."""
+    x, axis = split.inputs[0], split.attributes.get("axis", 0)
+    if x is None or x.shape is None or not isinstance(axis, int):
+        return None
+    axis %= len(x.shape)
+    sizes = [v.shape[axis] for v in split.outputs if v is not None and v.shape is not None]
+    whole = [n for n in sizes if isinstance(n, int)]
+    return (axis, whole) if len(whole) == len(split.outputs) else None

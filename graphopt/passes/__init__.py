@@ -3,8 +3,9 @@
 from graphopt.passes.common_subexpressions import merge_common_subexpressions
 from graphopt.passes.constant_folding import ConstantFolding
 from graphopt.passes.constant_if import inline_constant_if
+from graphopt.passes.constant_regions import fold_regions
 from graphopt.passes.dead_code import remove_dead_code
-from graphopt.passes.duplicate_initializers import merge_duplicate_initializers
+from graphopt.passes.duplicate_initializers import WRITTEN_ANEW, merge_duplicate_initializers
 from graphopt.passes.shape_computation import simplify_shape_computation
 
 #: Every pass by the name under which `only=` and `without=` know it, and what it does.
@@ -18,6 +19,6 @@ PASSES = {
 }
 
 __all__ = [
-    "PASSES", "ConstantFolding", "inline_constant_if", "merge_common_subexpressions", "merge_duplicate_initializers",
-    "remove_dead_code", "simplify_shape_computation",
+    "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions",
+    "merge_duplicate_initializers", "remove_dead_code", "simplify_shape_computation",
 ]  # fmt: skip

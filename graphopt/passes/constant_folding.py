@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from onnx import TensorProto
@@ -40,58 +41,69 @@ class ConstantFolding:
         self.exact = exact
         self.grown = 0
         self.refused: set[Node] = set()
+        self.postponed: dict[Node, None] = {}
 
     def constant_inputs(self, node: Node, rewriter: Rewriter) -> bool:
         """Replace a node whose inputs are all constants by its outputs."""
-        if node.op in BARRIERS or node in self.refused or _is_the_runtimes_own(node):
-            return False
-        return self._fold(node, rewriter)
+        return node not in self.refused and self._fold(node, rewriter)
 
     def _fold(self, node: Node, rewriter: Rewriter) -> bool:
         started = time.perf_counter()
-        if node.domain or not is_deterministic(rewriter.model, node):
-            return False
-        if any(isinstance(a, Reference) for a in node.attributes.values()):
+        if not self._may_fold(node, rewriter.model):
             return False
         tensors = [None if v is None else v.const for v in node.inputs]
         if sum(t.nbytes for t in tensors if t is not None) > _INPUT_LIMIT:
             return self._refuse(node, rewriter, "the inputs are too large to compute with")
-        if self.exact and node.op == "Transpose" and tensors[0] is not None and _lies_otherwise(node, tensors[0]):
+        if self._rounds_below(node):
             return self._refuse(node, rewriter, "products with a transposed matrix add up in another order")
         _infer(node, rewriter.model)
         if any(v is not None and v.type is not None for v in node.outputs):
             return self._refuse(node, rewriter, "the result is no tensor")  # an optional that holds one has its value
         inputs = dict(zip(node.inputs, tensors, strict=True))
         freed = sum(t.nbytes for v, t in inputs.items() if t is not None and _only_use(v, node))
-        too_large = f"the result is larger than what folding may add ({self.allowance} bytes in all)"
-        if self._grows(sum(map(_static_bytes, node.outputs)) - freed):
-            return self._refuse(node, rewriter, too_large)
+        if self.grows(sum(map(static_bytes, node.outputs)) - freed):
+            return self._postpone(node, rewriter)
         assert node.graph is not None
-        try:
-            results = evaluate(rewriter.model, node, [None if t is None else t.numpy() for t in tensors])
-        except CannotEvaluate as e:
-            return self._refuse(
-                node, rewriter, f"the reference cannot compute it: {str(e).splitlines()[0][:200] if str(e) else ''}"
-            )
-        outputs = [v for v in node.outputs if v is not None]
-        for v, array in zip(outputs, results, strict=True):
-            if v.dtype and array.dtype.kind not in "OUST" and Tensor(array=array).dtype != v.dtype:
-                return self._refuse(node, rewriter, f"the reference gives {array.dtype} here")
-            if v.shape is not None and (
-                len(v.shape) != array.ndim
-                or any(isinstance(d, int) and d != n for d, n in zip(v.shape, array.shape, strict=True))
-            ):
-                return self._refuse(node, rewriter, f"the reference gives shape {array.shape} here")
+        results = computed(rewriter.model, node, [None if t is None else t.numpy() for t in tensors])
+        if isinstance(results, str):
+            return self._refuse(node, rewriter, results)
         growth = sum(Tensor(array=a).nbytes for a in results) - freed
-        if self._grows(growth):
-            return self._refuse(node, rewriter, too_large)
-        if not _put(node, dict(zip(outputs, results, strict=True)), rewriter, started):
+        if self.grows(growth):
+            return self._postpone(node, rewriter)
+        outputs = [v for v in node.outputs if v is not None]
+        if not put_constants(node, dict(zip(outputs, results, strict=True)), rewriter, started):
             return False
         self.grown += growth
         return True
 
-    def _grows(self, growth: int) -> bool:
+    def belongs_to_region(self, node: Node, model: Model) -> bool:
+        """Whether a node may be computed together with others."""
+        return (
+            self._may_fold(node, model)
+            and not self._rounds_below(node)
+            and all(v is None or (v.type is None and v.dtype) for v in node.outputs)
+            and not (node.op == "Identity" and node.output.exits)  # a copy of a constant, whatever that is
+        )
+
+    def _may_fold(self, node: Node, model: Model) -> bool:
+        if node.domain or node.op in BARRIERS or _is_the_runtimes_own(node) or not is_deterministic(model, node):
+            return False
+        return not any(isinstance(a, Reference) for a in node.attributes.values())
+
+    def _rounds_below(self, node: Node) -> bool:
+        """Whether a transposition must stay for what reads it to round as it did."""
+        return self.exact and node.op == "Transpose" and node.inputs[0] is not None and _lies_otherwise(node)
+
+    def grows(self, growth: int) -> bool:
+        """Whether so many bytes more are more than the allowance has left."""
         return growth > 0 and self.grown + growth > self.allowance
+
+    def _postpone(self, node: Node, rewriter: Rewriter) -> bool:
+        """Leave a node that makes the model larger until it is known what it leads to."""
+        self.postponed[node] = None
+        return self._refuse(
+            node, rewriter, f"the result is larger than what folding may add ({self.allowance} bytes in all)"
+        )
 
     def _refuse(self, node: Node, rewriter: Rewriter, reason: str) -> bool:
         self.refused.add(node)
@@ -111,7 +123,7 @@ class ConstantFolding:
             if not all(isinstance(e, int) for e in elements):
                 return False
             results[v] = np.array(elements, tensor_dtype_to_np_dtype(v.dtype)).reshape(v.known.shape)
-        return _put(node, results, rewriter, time.perf_counter()) if results else False
+        return put_constants(node, results, rewriter, time.perf_counter()) if results else False
 
 
 def _infer(node: Node, model: Model) -> None:
@@ -121,12 +133,29 @@ def _infer(node: Node, model: Model) -> None:
             infer_node(model, node)
 
 
-def _put(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, started: float) -> bool:
+def computed(model: Model, node: Node, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray] | str:
+    """What a node makes of these inputs; why not, where the reference cannot tell or contradicts what is known."""
+    try:
+        results = evaluate(model, node, list(arrays))
+    except CannotEvaluate as e:
+        return f"the reference cannot compute it: {str(e).splitlines()[0][:200] if str(e) else ''}"
+    for v, array in zip([v for v in node.outputs if v is not None], results, strict=True):
+        if v.dtype and array.dtype.kind not in "OUST" and Tensor(array=array).dtype != v.dtype:
+            return f"the reference gives {array.dtype} here"
+        if v.shape is not None and (
+            len(v.shape) != array.ndim
+            or any(isinstance(d, int) and d != n for d, n in zip(v.shape, array.shape, strict=True))
+        ):
+            return f"the reference gives shape {array.shape} here"
+    return results
+
+
+def put_constants(node: Node, results: dict[Value, np.ndarray], rewriter: Rewriter, started: float) -> bool:
     """Replace a node by constants."""
     graph = node.graph
     assert graph is not None
-    if node.op == "Identity" and any(v.exits for v in results):
-        return False  # a graph output that is a constant stays a copy of it
+    if node.op == "Identity" and any(v.exits and not rewriter.constant_output(v, a.nbytes) for v, a in results.items()):
+        return False  # a graph output that is a large constant stays a copy of it
     made = []
     for v, array in results.items():
         if not v.used:
@@ -161,13 +190,16 @@ def _is_the_runtimes_own(node: Node) -> bool:
     return node.op in ("Softmax", "LogSoftmax") and v.dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def _lies_otherwise(node: Node, t: Tensor) -> bool:
+def _lies_otherwise(node: Node) -> bool:
     """Whether a transposition gives floats, at least two dims of which are larger than 1, in another order."""
-    kept = [a for a in node.attributes.get("perm", range(len(t.dims))[::-1]) if t.dims[a] > 1]
-    return t.dtype in _FLOATS and kept != sorted(kept)
+    x = node.inputs[0]
+    if x is None or x.shape is None:
+        return True
+    kept = [a for a in node.attributes.get("perm", range(len(x.shape))[::-1]) if x.shape[a] != 1]
+    return x.dtype in _FLOATS and kept != sorted(kept)
 
 
-def _static_bytes(v: Value | None) -> int:
+def static_bytes(v: Value | None) -> int:
     """Bytes of a value whose dtype and dims are known, else 0."""
     if v is None or not v.dtype or v.shape is None:
         return 0

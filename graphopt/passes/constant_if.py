@@ -7,20 +7,20 @@ import time
 from graphopt.ir import Graph, Model, Node
 from graphopt.rewrite import NodeRecord, Rewriter, Step
 from graphopt.rewrite.rewriter import record
+from graphopt.shapes import facts_of
 
 
 def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
-    """A handler for the driver: an If with a constant condition becomes the nodes of the branch that would run."""
-    if (
-        node.op != "If"
-        or not node.inputs
-        or node.inputs[0] is None
-        or node.inputs[0].const is None
-        or node.graph is None
-    ):
+    """A handler for the driver: an If with a constant condition, or one that can only come out one way, becomes the nodes of
+    the branch that would run."""
+    if node.op != "If" or not node.inputs or node.inputs[0] is None or node.graph is None:
+        return False
+    condition, decided = node.inputs[0].const, facts_of(rewriter.model).decided.get(node)
+    if condition is None and decided is None:
         return False
     started = time.perf_counter()
-    branch = node.attributes.get("then_branch" if node.inputs[0].const.item() else "else_branch")
+    taken = condition.item() if condition is not None else decided == 0
+    branch = node.attributes.get("then_branch" if taken else "else_branch")
     if not isinstance(branch, Graph) or len(branch.outputs) != len(node.outputs):
         return False
     if branch.source is not None and branch.source.sparse_initializer:

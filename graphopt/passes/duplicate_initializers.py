@@ -12,18 +12,22 @@ from graphopt.rewrite import Ledger, NodeRecord, Step
 
 #: Of larger constants only a few bytes are compared, until two of them look alike.
 _SMALL = 256
+#: What rules write anew is small: shapes, axes, sizes.
+WRITTEN_ANEW = 256
 
 
-def merge_duplicate_initializers(model: Model, ledger: Ledger) -> int:
+def merge_duplicate_initializers(model: Model, ledger: Ledger, largest: int | None = None) -> int:
     """Let equal constants of a graph, initializers and Constant nodes alike, be one; how many went away.
 
     Strings and graph outputs are left alone. Weights are read only where two have the same dtype and shape.
+
+    `largest`: only those of at most so many bytes.
     """
     merged = 0
     model.resolve_shadowing()
     for graph in list(model.graphs()):
         started = time.perf_counter()
-        gone = _merge(graph)
+        gone = _merge(graph, largest)
         merged += len(gone)
         if gone:
             note = f"{len(gone)} constants"
@@ -41,7 +45,7 @@ def merge_duplicate_initializers(model: Model, ledger: Ledger) -> int:
     return merged
 
 
-def _merge(graph: Graph) -> list[NodeRecord]:
+def _merge(graph: Graph, largest: int | None) -> list[NodeRecord]:
     groups: dict[tuple[int, tuple[int, ...]], list[Value]] = {}
     for v in graph.initializers:
         if v.const is not None and not v.exits and v.const.dtype != 8:
@@ -51,7 +55,9 @@ def _merge(graph: Graph) -> list[NodeRecord]:
             groups.setdefault((v.const.dtype, v.const.dims), []).append(v)
     gone: list[NodeRecord] = []
     for values in groups.values():
-        if len(values) < 2:
+        if len(values) < 2 or (
+            largest is not None and values[0].const is not None and values[0].const.nbytes > largest
+        ):
             continue
         seen: dict[Hashable, list[Value]] = {}
         for v in values:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import Dim, Graph, Model, Node, Tensor, Value, op_schema
+from graphopt.ir import Dim, Graph, Model, Node, Shape, Tensor, Value, op_schema
 from graphopt.rewrite import NodeRecord, Rewriter, Step
 from graphopt.rewrite.rewriter import record
 from graphopt.shapes import facts_of, infer_node, operation_of
@@ -22,6 +22,8 @@ from graphopt.shapes import facts_of, infer_node, operation_of
 #: From this opset on, Shape gives some dims in a row by itself.
 _SHAPE_OF_PART = 15
 _AXES_ARE_INPUT = 13
+#: Operators that no runtime computes together with what gives their input.
+_NEVER_FUSED = frozenset({"Concat", "Gather", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Unsqueeze"})
 #: Tensors that are remembered for each dim.
 _CANDIDATES = 4
 
@@ -110,6 +112,13 @@ def _producers(values: set[Value], among: set[Node]) -> set[Node]:
     return found
 
 
+def _spare(v: Value) -> bool:
+    """Whether one more reader of a tensor keeps no runtime from computing it together with the one that reads it."""
+    if v.node is None or len(v.uses) + v.exits > 1:
+        return True
+    return all(u.op in _NEVER_FUSED for u in v.uses)
+
+
 class _Impossible(Exception):
     """An element cannot be computed from the dims that there are."""
 
@@ -130,6 +139,7 @@ class _Plan:
         self.constants: list[Value] = []
         self._made: dict[Any, Value] = {}
         self._places: dict[Dim, list[tuple[Value, int]]] = {}
+        self._whole: dict[Shape, Value] = {}
         self._anchor: Node
         for v in model.graph.inputs if graph is model.graph else (*model.graph.inputs, *graph.inputs):
             self.see(v)
@@ -143,6 +153,8 @@ class _Plan:
                 places = self._places.setdefault(d, [])
                 if len(places) < _CANDIDATES:
                     places.append((v, axis))
+        if v.shape not in self._whole and _spare(v):
+            self._whole[v.shape] = v
 
     def offer(self, v: Value) -> None:
         """A shape tensor that stays in any case."""
@@ -175,6 +187,8 @@ class _Plan:
     def _new_vector(self, elements: tuple[Dim, ...]) -> Value:
         if all(isinstance(e, int) for e in elements):
             return self._constant(np.array(elements, np.int64))
+        if (whole := self._whole.get(elements)) is not None:
+            return self._shape(whole)
         pieces: list[Value] = []
         i = 0
         while i < len(elements):

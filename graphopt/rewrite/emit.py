@@ -69,16 +69,16 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
         raise RuleError(f"rule '{rule.name}' ({rule.where}): {e}") from e
     except Exception as e:
         raise RuleError(f"rule '{rule.name}' ({rule.where}) failed with {type(e).__name__}: {e}") from e
-    roots = [v for v in values_of_roots if v is not None]
-    if len(roots) < len(values_of_roots):
-        raise Declined("an output that would be replaced is left out")
+    hint = next((v.name for v in values_of_roots if v is not None), None)
+    if hint is None:
+        raise Declined("all outputs that would be replaced are left out")
     if not offers:
         raise Declined(reason or "the guard says no")
     best: Replacement | None = None
     refused: Declined | None = None
     for offer in offers:
         try:
-            r = Builder(model, graph, rule, roots[0].name, roots).build(offer)
+            r = Builder(model, graph, rule, hint, values_of_roots).build(offer)
         except Declined as d:
             refused = d
             continue
@@ -123,26 +123,28 @@ class Builder:
     """Builds one replacement. `hint`: how the names of what is new begin."""
 
     def __init__(
-        self, model: Model, graph: Graph, rule: Rule | Definition, hint: str, roots: Sequence[Value] = ()
+        self, model: Model, graph: Graph, rule: Rule | Definition, hint: str, places: Sequence[Value | None] = ()
     ) -> None:
         self.model = model
         self.graph = graph
         self.rule = rule
-        self.out = Replacement(list(roots))
+        self.places = places  # None for an output that the matched node leaves out
+        self.out = Replacement([v for v in places if v is not None])
         self.done: dict[int, Node] = {}
         self.keep: list[Any] = []  # keeps terms alive, since `done` knows them by id
         self.hint = hint
 
     def build(self, offer: Any) -> Replacement:
         offers = offer if isinstance(offer, tuple) else (offer,)
-        roots = self.out.roots
-        if len(offers) != len(roots):
+        if len(offers) != len(self.places):
             where = f"rule '{self.rule.name}' ({self.rule.where})"
-            raise RuleError(f"{where}: the pattern has {len(roots)} outputs, the replacement {len(offers)}")
+            raise RuleError(f"{where}: the pattern has {len(self.places)} outputs, the replacement {len(offers)}")
         facts = facts_of(self.model)
-        for old, term in zip(roots, offers, strict=True):
+        for old, term in zip(self.places, offers, strict=True):
             if term is None:
                 raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): None cannot stand in a replacement")
+            if old is None:
+                continue
             new = (
                 self.value(term)
                 if isinstance(term, (Term, Constant))
@@ -154,9 +156,20 @@ class Builder:
                 facts.conflict(f"rule '{self.rule.name}' at '{old.name}': {what}")
                 raise Declined(what)
             self.out.results.append(new)
-        if roots == self.out.results:
+        if self.out.roots == self.out.results:
             raise Declined("the replacement is what was there")
+        for old, term in zip(self.places[::-1], offers[::-1], strict=True):
+            if old is not None or not self._leave_out(term):
+                break
         return self.out
+
+    def _leave_out(self, term: Any) -> bool:
+        """Leave out the last output of a new node, which the matched one leaves out too; whether it was that."""
+        node = self.done.get(id(term.call)) if isinstance(term, Output) else None
+        if node is None or len(node.outputs) != term.index + 1:
+            return False
+        node.outputs.pop()
+        return True
 
     # ------------------------------------------------------------------ values
     def value(self, term: Any) -> Value:

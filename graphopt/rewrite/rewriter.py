@@ -100,6 +100,11 @@ class Rewriter:
         self._exchange_names(old, copy, before)
         self._look_below(new)
 
+    @staticmethod
+    def constant_output(v: Value, size: int) -> bool:
+        """Whether a graph output may be a Constant of its own of so many bytes."""
+        return size <= _SMALL and _constant_takes(v.graph, v.dtype)
+
     def drop_if_unused(self, v: Value) -> None:
         """Take out a constant that was added but that nobody reads after all."""
         if v.used:

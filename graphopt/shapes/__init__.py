@@ -16,6 +16,7 @@ from graphopt.shapes.dims import (
     same_size,
 )
 from graphopt.shapes.facts import Facts, facts_of
+from graphopt.shapes.hypotheses import decide_branches
 from graphopt.shapes.inference import contradiction, infer_model, infer_node, refresh, settle, take_over
 from graphopt.shapes.pin import pin_inputs, refuse_pins
 from graphopt.shapes.registry import operators_on_elements, shape_function
@@ -30,6 +31,7 @@ __all__ = [
     "Unknown",
     "broadcast",
     "contradiction",
+    "decide_branches",
     "divides",
     "facts_of",
     "infer_model",

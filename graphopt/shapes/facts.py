@@ -21,6 +21,7 @@ class Facts:
         unrunnable: bodies with such a node in them: a session may look into them, but cannot get there.
         left_alone: producers of outputs that have another shape than the file says, and what computes their shapes: a
             checker that saw more of them would refuse the model.
+        decided: the branch that an If must take: 0 for the first, 1 for the second.
         learnt: something was learnt since the last `settle`.
     """
 
@@ -30,6 +31,7 @@ class Facts:
         self.refused: dict[Node, str] = {}
         self.unrunnable: frozenset[Graph] = frozenset()
         self.left_alone: frozenset[Node] = frozenset()
+        self.decided: dict[Node, int] = {}
         self.learnt = False
         self.scope: int | None = None
         self._made = 0

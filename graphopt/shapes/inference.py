@@ -11,7 +11,7 @@ from graphopt.ir import Dim, Graph, Model, Node, Value
 from graphopt.shapes import text
 from graphopt.shapes.dims import ANONYMOUS, FRESH, complexity, is_anonymous, names_in, same_dims, same_shape
 from graphopt.shapes.facts import Facts, facts_of, merged
-from graphopt.shapes.hypotheses import decide_ranks
+from graphopt.shapes.hypotheses import decide_branches, decide_ranks
 from graphopt.shapes.site import WHOLE, known_elements
 from graphopt.shapes.types import TypeInfo, type_info, without
 from graphopt.shapes.walk import Walk
@@ -38,6 +38,7 @@ def infer_model(model: Model, guess_ranks: bool = False) -> Facts:
     _walk_and_settle(model, facts, learnt=True)
     _read_outputs(model, facts)
     decide_ranks(model, guess_ranks)
+    decide_branches(model)
     _walk_and_settle(model, facts, learnt=facts.learnt)
     facts.unrunnable = frozenset(g for n in facts.refused for g in _bodies_around(n))
     misdeclared = (v for v, info in _outputs(model) if same_shape(v.shape, type_info(info.type).shape) is False)

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from math import prod
+from typing import Any
+
+import numpy as np
+
 from graphopt.patterns._elementwise import FLOATS, within
-from graphopt.rewrite import Attrs, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.patterns._windows import refuses_weights
+from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.rewrite.terms import Constant
+
+#: Elements of weights that are put side by side, and of what comes out: it is copied part by part.
+_LARGEST = 1 << 24
+_LARGEST_PRODUCT = 1 << 20
 
 
 @rule
@@ -40,3 +51,58 @@ def gemm_of_transposed(x: "_ _", w: "_ _", b: Maybe[Tensor], p: Perm, a: Attrs):
         return "not transposed"
     trans = "transA" if left.value is not None else "transB"
     yield op.Gemm(x, w, b, **{**a, trans: 1 - a[trans]})
+
+
+# --------------------------------------------------------------------------------------------- products side by side
+@rule
+def two_products(
+    x: "... A B K",
+    a: Const["K L"],
+    p: Const["L"],  # noqa: UP037
+    b: Const["K M"],
+    q: Const["M"],  # noqa: UP037
+):
+    """Two products of one tensor with weights, each with a bias, are parts of one."""
+    yield x @ a + p, x @ b + q
+    merged = _side_by_side(x, (a, b), (p, q))
+    if isinstance(merged, str):
+        return merged
+    weights, bias, sizes = merged
+    yield op.Split(x @ weights + bias, split=sizes, axis=-1, outputs=2)
+
+
+@rule
+def third_product(
+    x: "... A B K",
+    a: Const["K L"],
+    p: Const["L"],  # noqa: UP037
+    split: Ints,
+    axis: Int,
+    b: Const["K M"],
+    q: Const["M"],  # noqa: UP037
+):
+    """A third product of the tensor goes beside two: query, key and value."""
+    first, second = op.Split(x @ a + p, split=split, axis=axis, outputs=2)
+    yield first, second, x @ b + q
+    if axis not in (-1, x.rank - 1):
+        return "the parts are not columns"
+    merged = _side_by_side(x, (a, b), (p, q))
+    if isinstance(merged, str):
+        return merged
+    weights, bias, sizes = merged
+    yield op.Split(x @ weights + bias, split=[*split, sizes[-1]], axis=-1, outputs=3)
+
+
+def _side_by_side(
+    x: Any, weights: tuple[Constant, ...], biases: tuple[Constant, ...]
+) -> tuple[np.ndarray, np.ndarray, list[int]] | str:
+    """Weights and biases beside each other, and how many columns each has; why not, where that is not wanted."""
+    sizes = [w.shape[1] for w in weights]
+    known = prod(d for d in x.shape[:-1] if isinstance(d, int))
+    if sum(w.size for w in weights) > _LARGEST or known * sum(sizes) > _LARGEST_PRODUCT:
+        return "weights or products are large"
+    if why := next((why for w in weights if (why := refuses_weights(x, w))), None):
+        return why
+    if any(w.uses > 1 for w in weights):
+        return "the weights are used elsewhere too"
+    return np.concatenate(weights, 1), np.concatenate(biases), sizes

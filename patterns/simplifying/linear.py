@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
-from graphopt.patterns._elementwise import FLOATS, within
+from graphopt.patterns._elementwise import FLOATS, normal, within
 from graphopt.patterns._windows import (
     along,
     belongs_in_front,
@@ -133,6 +134,18 @@ def product_of_factor(x, w: Const["K N"], k: Const):
     if w_times_k is None:
         return "the weights would become too small for their dtype"
     yield x @ w_times_k
+
+
+@rule
+def product_of_factors(x, y, c: Const, d: Const):
+    """A factor on each side of a matrix product is one factor."""
+    yield (x * c) @ (y * d)
+    if c.item() is None or d.item() is None or c.ndim > (x.rank or 0) or d.ndim > (y.rank or 0):
+        return "not single numbers"
+    k = wide(c).reshape(()) * wide(d).reshape(())
+    if x.dtype not in (TensorProto.FLOAT, TensorProto.DOUBLE) or not normal(k, x.dtype):
+        return "floats that small products are too coarse for, or the factor is too small or large"
+    yield (x * k) @ y
 
 
 @rule

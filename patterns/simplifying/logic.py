@@ -6,7 +6,9 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.patterns._elementwise import INTEGERS, chosen, filled, small, within
+from graphopt.patterns._shapes import dim, entries
 from graphopt.rewrite import Attrs, Const, Maybe, Tensor, any_of, op, rule
+from graphopt.shapes import same_shape
 
 
 @rule(exact=True)
@@ -122,6 +124,23 @@ def where_decided(c: Const, x, y):
     if not within(c.shape, taken.shape) or not within(left.shape, taken.shape):
         return "the others may broadcast it up"
     yield taken
+
+
+@rule
+def where_decided_for_all(c: Const, shape, x, y):
+    """A constant condition that is spread out and the same everywhere spreads out what it chooses."""
+    spread = op.Expand(c, shape)
+    result = op.Where(spread, x, y)
+    yield result
+    taken = x if filled(c, True) else y if filled(c, False) else None
+    if taken is None:
+        return "neither all true nor all false"
+    if not same_shape(spread.shape, result.shape):
+        return "the others may broadcast it up"
+    wanted = entries(shape.value)
+    if wanted is None or spread.shape is None or not same_shape(tuple(dim(e) for e in wanted), spread.shape):
+        return "the shape is not known to be that of the result"
+    yield op.Expand(taken, shape)
 
 
 @rule

@@ -11,6 +11,7 @@ from graphopt.patterns._shapes import (
     described,
     entries,
     matched,
+    ones_besides,
     shape_to_write,
     target_of,
 )
@@ -186,9 +187,13 @@ def reshape_of_view(x, s, z: Maybe[Int], k: Maybe[Int], a: Maybe[Ints], b: Maybe
     """A Reshape of a flattened, squeezed or unsqueezed tensor is a Reshape of the tensor itself."""
     y = op.Reshape(view(x, s, z, k, a, b), shape, allowzero=allowzero)
     yield y
-    if (target := target_of(x.shape, y.shape)) is None:
-        return "the shape of the result is not known well enough"
-    yield op.Reshape(x, shape=target)
+    if (target := target_of(x.shape, y.shape)) is not None:
+        yield op.Reshape(x, shape=target)
+    elif x.shape is not None and y.shape is not None and (put := ones_besides(y.shape, x.shape)):
+        yield op.Unsqueeze(x, axes=put)
+    elif x.shape is not None and y.shape is not None and (gone := ones_besides(x.shape, y.shape)):
+        yield op.Squeeze(x, axes=gone)
+    return "the shape of the result is not known well enough"
 
 
 @rule(exact=True)
@@ -299,7 +304,7 @@ def _of_expand(name: str, exact: bool) -> Rule:
 
     body.__name__ = body.__qualname__ = f"{name.lower()}_of_expand"
     body.__doc__ = f"{name} broadcasts by itself."
-    return rule(exact=exact)(body)
+    return rule(exact=exact, always=True)(body)
 
 
 # A pattern starts from one operator, so each has its own copy of the rule.

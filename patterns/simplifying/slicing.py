@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.ir import Dim, Node
-from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, slices_of
+from graphopt.ir import Dim, Node, Value
+from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, slices_of
 from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, op, rule
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims, same_shape
@@ -164,6 +164,20 @@ def squeeze_gather(x, index: Const, axis: Axis, axes: Maybe[Ints]):
     yield op.Gather(x, np.asarray(index).reshape(()), axis=axis)
 
 
+@rule(exact=True, always=True)
+def squeeze_of_split(x, axes: Ints):
+    """Elements that a Split takes apart and whose dims are taken away are gathered one by one."""
+    part = op.Squeeze(x, axes=axes)
+    yield part
+    split = made_by(x, "Split", part.value)
+    found = parts_of(split) if split is not None else None
+    if split is None or found is None or axes_of(axes, x.rank) != [found[0]] or set(found[1]) != {1}:
+        return "not of a Split into single elements along this axis"
+    if not all(_only_squeezed(v, found[0]) for v in split.outputs if v is not None):
+        return "a part is read with its dim"
+    yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=found[0])
+
+
 @rule(exact=True)
 def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: Const, axis: Axis):
     """Elements of a slice are elements of the whole."""
@@ -179,6 +193,20 @@ def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: C
     if c is None or c[0] >= TO_THE_END or (i < 0).any():
         return "it counts from the end of a dim of unknown size, or backwards"
     yield op.Gather(x, c[0] + i * c[2], axis=axis)
+
+
+@rule(exact=True)
+def gather_by_slice(table: Const, indices: Const, starts, ends, axes: Maybe[Const], steps: Maybe[Const]):
+    """Rows of a table by a slice of constant indices are a slice of the rows by all of them."""
+    yield op.Gather(table, op.Slice(indices, starts, ends, axes, steps), axis=0)
+    if table.uses > 1 or not table.ndim or indices.size * table.size > table.size * max(table.shape[0], 1):
+        return "the table would become larger, or is used elsewhere"
+    if axes is None or np.any(np.asarray(axes) < 0):
+        return "axes that are counted from the end, or not named"
+    i = np.asarray(indices, np.int64)
+    if np.any((i < -table.shape[0]) | (i >= table.shape[0])):
+        return "an index is out of bounds"
+    yield op.Slice(np.take(table.array, i, 0, mode="wrap"), starts, ends, axes, steps)
 
 
 @rule(exact=True, always=True)
@@ -323,3 +351,14 @@ def _single_cut(node: Node | None, axis: int) -> tuple[int, int] | None:
 def _in_order(p: int, q: int) -> bool:
     """Whether one bound of a slice lies in front of the other in a dim of any size."""
     return p == 0 or q >= TO_THE_END or ((p < 0) == (q < 0) and p <= q)
+
+
+def _only_squeezed(v: Value, axis: int) -> bool:
+    """Whether all that read a value take this dim away first."""
+    if v.exits:
+        return False
+    for node in v.uses:
+        named = params(node, 1, ("axes",), False) if node.op == "Squeeze" else None
+        if named is None or named[0] is None or axes_of(named[0], v.rank) != [axis]:
+            return False
+    return True

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.patterns._shapes import axes_of, target_of
+from graphopt.ir import Shape
+from graphopt.patterns._shapes import axes_of, ones_besides, target_of
 from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, Perm, Rule, Tensor, op, rule
 from graphopt.shapes import same_shape
 
@@ -49,13 +50,28 @@ def transpose_of_ones(x, p: Perm):
     yield op.Transpose(x, perm=p)
     if x.shape is None or len(x.shape) != len(p):
         return "the rank is unknown"
-    moving = [i for i in p if x.shape[i] != 1]
-    if p == sorted(p) or moving != sorted(moving):
+    if p == sorted(p) or not _keeps_data(x.shape, p):
         return "a dim that may be larger than 1 moves"
     shape = target_of(x.shape, tuple(x.shape[i] for i in p))
     if shape is None:
         return "a constant shape cannot say where the dims of unknown size go"
     yield op.Reshape(x, shape=shape)
+
+
+@rule(exact=True, always=True)
+def reshape_of_moved_ones(x, p: Perm, shape, allowzero: Maybe[Int]):
+    """A Reshape of a transposition that moves nothing but dims of 1 is a Reshape, or a Squeeze, of the tensor itself."""
+    moved = op.Transpose(x, perm=p)
+    y = op.Reshape(moved, shape, allowzero=allowzero)
+    yield y
+    if x.shape is None or y.shape is None or not _keeps_data(x.shape, p):
+        return "a dim that may be larger than 1 moves, or the rank is not known"
+    gone = ones_besides(x.shape, y.shape)
+    if gone is not None:
+        yield op.Squeeze(x, axes=gone)
+    elif (target := target_of(x.shape, y.shape)) is not None:
+        yield op.Reshape(x, shape=target)
+    return "the shape of the result is not known well enough"
 
 
 @rule(exact=True)
@@ -103,6 +119,12 @@ def transpose_unsqueeze(x, axes: Ints, q: Perm):
     if rest != sorted(rest):
         return "the order of the dims of x changes"
     yield op.Unsqueeze(x, axes=[k for k, i in enumerate(q) if i in new])
+
+
+def _keeps_data(x: Shape, p: Sequence[int]) -> bool:
+    """Whether a transposition moves nothing but dims of 1."""
+    moving = [i for i in p if x[i] != 1]
+    return len(x) == len(p) and moving == sorted(moving)
 
 
 def compose(p: Sequence[int], q: Sequence[int]) -> list[int]:

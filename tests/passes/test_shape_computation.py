@@ -126,6 +126,9 @@ PIECES = """s = Shape(x) a = Gather(s, i0) t = Shape(x) b = Gather(t, i1) u = Sh
         ("s = Shape(x) a = Gather(s, v0) b = Add(a, v0) c = Mul(b, v1) y = ConstantOfShape(c)", ["Shape", "ConstantOfShape"]),
         ("s = Shape(x) a = Gather(s, v01) b = Neg(a) c = Neg(b) y = ConstantOfShape(c)", ["Shape", "ConstantOfShape"]),
         ("s = Shape(x) a = Gather(s, i0) b = Cast<to=6>(a) c = Cast<to=7>(b) y = Range(i0, c, i1)", ["Shape", "Squeeze", "Range"]),
+        # a tensor that has the whole shape, numbers included
+        ("f = Concat<axis=1>(x, x) h = Flatten(f) s = Shape(f) a = Gather(s, v0) b = Gather(s, v1) e = Concat<axis=0>(a, b, v8) y = Reshape(h, e)",
+         ["Concat", "Flatten", "Shape", "Reshape"]),
         # what is constant becomes one, and the graph that lies over it goes
         ("s = Shape(x) a = Gather(s, v2) b = Mul(a, v8) c = Concat<axis=0>(b, v8) y = ConstantOfShape(c)", ["ConstantOfShape"]),
         ("a = NonZero(x) s = Shape(a) b = Gather(s, v1) c = Add(b, v1) y = ConstantOfShape(c)", ["NonZero", "Shape", "Add", "ConstantOfShape"]),

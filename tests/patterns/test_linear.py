@@ -51,6 +51,15 @@ FIRES = {
         ]
         for rule, body in AFTER.items()
     },
+    "product_of_factors": [
+        g(
+            "a = Mul(x, k) b = Mul(f, z) y = MatMul(a, b)",
+            "float k = {0.3}, float[1,1] f = {-2}",
+            more="float[4,3] z",
+            nodes=2,
+        ),
+        g("a = Mul(k, x) b = Mul(z, k) y = MatMul(a, b)", "float k = {0.35}", more="float[A,4,3] z", nodes=2),
+    ],
     "moved_product_times_factor": [
         g(f"z = MatMul(x, w) {HEADS} y = Mul(h, k)", (WIDE, R, "float k = {0.125}"), y=OUT, nodes=3),
         g(f"z = MatMul(x, w) {HEADS} y = Div(h, k)", (WIDE, R, "float[1] k = {8}"), y=OUT, nodes=3),

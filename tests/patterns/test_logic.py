@@ -62,6 +62,13 @@ FIRES = {
         g("a = Where(c, x, z) y = Relu(a)", "float[N,4]", YES, more="float[4] z", special=True, nodes=1),
         g("a = Where(c, z, x) y = Relu(a)", "float[N,4]", "bool[1,4] c = {0,0,0,0}", more="float[N,4] z", nodes=1),
     ],
+    "where_decided_for_all": [
+        g(
+            "s = Shape(x) e = Expand(c, s) a = Where(e, z, x) y = Relu(a)",
+            "float[N,4]", "bool[1,4] c = {1,1,1,1}", more="float[4] z", nodes=3,
+        ),
+        g("s = Shape(x) e = Expand(c, s) y = Where(e, x, z)", "float[N,4]", "bool c = {0}", more="float[4] z", nodes=2),
+    ],
     "where_same": [
         g("a = Where(c, x, x) y = Relu(a)", "float[N,4]", more="bool[4] c", special=True, nodes=1),
         g("a = Where(c, x, x) y = Relu(a)", "float[N,4]", more="bool[N,1] c", nodes=1),
@@ -117,6 +124,20 @@ REFUSES = {
         g("y = Equal(x, c)", BOOLS, "bool[4] c = {1,1,0,1}", reason="neither"),
         g("y = Equal(x, c)", "int64[N]", "int64 c = {1}", y="bool[N]", reason="not truth values"),
         g("y = Equal(x, c)", "bool[1,4]", "bool[3,1] c = {1,1,1}", y="bool[3,4]", reason="broadcast x up"),
+    ],
+    "where_decided_for_all": [
+        g(
+            "s = Shape(x) e = Expand(c, s) y = Where(e, x, z)",
+            "float[N,4]", "bool[4] c = {0,1,1,1}", more="float[4] z", reason="neither",
+        ),
+        g(
+            "s = Shape(z) e = Expand(c, s) y = Where(e, x, z)",
+            "float[N,4]", YES, y="float[N,4]", more="float[1] z", reason="may broadcast it up",
+        ),
+        g(
+            "e = Expand(c, s) y = Where(e, z, x)",
+            "float[N,4]", YES, y="float[N,4]", more="float[4] z, int64[2] s", reason="may broadcast it up",
+        ),
     ],
     "where_decided": [
         g("y = Where(c, x, z)", "float[4]", "bool[4] c = {1,1,0,1}", more="float[4] z", reason="neither"),

@@ -34,6 +34,25 @@ FIRES = {
         g("a = Transpose(z) y = MatMul(x, a)", "", more="float[3,4] z", nodes=1),
         g("a = Transpose(x) y = MatMul(a, z)", "", x="[4,N]", more="float[4,M] z", y="[N,M]", nodes=1),
     ],
+    "two_products": [
+        g(
+            "a = MatMul(x, w) p = Add(a, b) c = MatMul(x, v) q = Add(d, c) s = ReduceMax<axes=[2]>(p) y = Add(s, q)",
+            (W, B, floats("v", 4, 2), floats("d", 2)),
+            x="[2,N,4]",
+            y="[2,N,2]",
+            nodes=5,
+        ),
+    ],
+    "third_product": [
+        g(
+            "a = MatMul(x, w) p = Add(a, b) u, v = Split<axis=-1>(p, s) c = MatMul(x, k) q = Add(c, d) "
+            "m = Mul(u, v) y = Sub(m, q)",
+            (floats("w", 4, 6), floats("b", 6), "int64[2] s = {3, 3}", floats("k", 4, 3), floats("d", 3)),
+            x="[2,N,4]",
+            y="[2,N,3]",
+            nodes=5,
+        ),
+    ],
     "gemm_of_transposed": [
         g("a = Transpose(x) y = Gemm(a, w, b)", (W, B), x="[4,N]", nodes=1),
         g("a = Transpose(x) y = Gemm<transA=1, alpha=0.5>(a, w)", x="[N,4]", nodes=1),
@@ -43,6 +62,37 @@ FIRES = {
 }
 
 REFUSES = {
+    "third_product": [
+        g(
+            "a = MatMul(x, w) p = Add(a, b) u, v = Split<axis=1>(p, s) c = MatMul(x, k) q = Add(c, d) "
+            "m = Mul(u, v) y = ReduceSum(m)",
+            (floats("w", 4, 6), floats("b", 6), "int64[2] s = {2, 2}", floats("k", 4, 3), floats("d", 3)),
+            x="[2,4,4]",
+            y="[1,1,1]",
+            also="float[2,4,3] q",
+            reason="not columns",
+        ),
+    ],
+    "two_products": [
+        g(
+            "a = MatMul(x, w) p = Add(a, b) c = MatMul(x, v) q = Add(d, c) y = Mul(p, q)",
+            (W, B, floats("v", 4, 3), floats("d", 3)),
+        ),
+        g(
+            "a = MatMul(x, w) p = Add(a, b) c = MatMul(x, w) q = Add(d, c) y = Mul(p, q)",
+            (W, B, floats("d", 3)),
+            x="[2,N,4]",
+            y="[2,N,3]",
+            reason="elsewhere",
+        ),
+        g(
+            "a = MatMul(x, w) p = Add(a, b) c = MatMul(x, v) q = Add(d, c) y = Mul(p, q)",
+            (W, B, floats("v", 4, 3), floats("d", 3)),
+            x="[200000,1,4]",
+            y="[200000,1,3]",
+            reason="large",
+        ),
+    ],
     "product_plus_bias": [
         g("a = MatMul(x, w) y = Add(a, b)", (W, B), x="[A,N,4]", y="[A,N,3]"),
         g("a = MatMul(x, w) y = Add(a, b)", (W, B), x="[4]", y="[3]"),

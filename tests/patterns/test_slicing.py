@@ -92,6 +92,13 @@ FIRES = [
         p = Slice(x, s, e, a, t) y = Gather<axis=-1>(p, i) }""", nodes=1)),
     ("gather_slice", Case("""g (float[N,9] x) => (float[A] y) <int64[1] s = {1}, int64[1] e = {9}, int32 i = {1}> {
         p = Slice(x, s, e) y = Gather(p, i) }""", nodes=1)),
+    ("squeeze_of_split", Case("""g (float[N,3] x) => (float[A] y, float[B] z) <int64[3] s = {1,1,1}, int64[1] a = {1}, int64[1] last = {-1}> {
+        p, q, r = Split<axis=-1>(x, s) y = Squeeze(p, a) z = Squeeze(r, last) }""", nodes=2)),
+    ("squeeze_of_split", Case("""g (float[2,N] x) => (float[A] y, float[B] z) {
+        p, q = Split(x) y = Squeeze<axes=[0]>(p) z = Squeeze<axes=[0]>(q) }""", opset=11, nodes=2)),
+    ("gather_by_slice", Case("""g (float[N] x) => (float[A,B,C] y)
+        <float[3,2] w = {1,2,3,4,5,6}, int64[1,3] i = {0,-1,1}, int64[1] s = {0}, int64[1] a = {1}> {
+        e = Shape(x) p = Slice(i, s, e, a) y = Gather(w, p) }""", nodes=2)),
     ("gather_concat", Case("""g (float[2,3] x, float[2,2] z, float[2,N] w) => (float[A] y) <int64 i = {4}> {
         c = Concat<axis=1>(x, z, w) y = Gather<axis=-1>(c, i) }""", nodes=1)),
     ("gather_concat", Case("""g (float[2,3] x, float[2,2] z, float[2,N] w) => (float[A,B] y) <int64[1] i = {6}> {
@@ -145,6 +152,16 @@ FIRES = [
 ]  # fmt: skip
 
 REFUSES = [
+    ("squeeze_of_split", Case("""g (float[N,4] x) => (float[A,B] y, float[C] z) <int64[2] s = {3,1}, int64[1] a = {1}> {
+        y, q = Split<axis=1>(x, s) z = Squeeze(q, a) }""", reason="single elements")),
+    ("squeeze_of_split", Case("""g (float[N,2] x) => (float[A,B] y, float[C] z) <int64[2] s = {1,1}, int64[1] a = {1}> {
+        y, q = Split<axis=1>(x, s) z = Squeeze(q, a) }""", reason="with its dim")),
+    ("gather_by_slice", Case("""g (float[N] x) => (float[A,B] y)
+        <float[3,2] w = {1,2,3,4,5,6}, int64[4] i = {0,-1,1,2}, int64[1] s = {0}, int64[1] a = {0}> {
+        e = Shape(x) p = Slice(i, s, e, a) y = Gather(w, p) }""", reason="larger")),
+    ("gather_by_slice", Case("""g (float[N] x) => (float[A,B] y)
+        <float[3,2] w = {1,2,3,4,5,6}, int64[3] i = {0,-1,1}, int64[1] s = {0}, int64[1] a = {-1}> {
+        e = Shape(x) p = Slice(i, s, e, a) y = Gather(w, p) }""", reason="from the end")),
     ("slice_nothing", Case(_slice("0", "3", "1").text, reason="left out")),
     ("slice_nothing", Case(_slice("1", str(_END), "1").text, reason="left out")),
     ("slice_nothing", Case(_slice("-9", str(_END), "1").text, reason="left out")),

@@ -63,6 +63,11 @@ FIRES = [
     ("reshape_transpose_reshape", Case("""g (float16[2,3,4,8] x) => (float16[A,B,C,D] y)
         <int64[3] i = {-1,4,8}, int64[4] o = {2,3,8,4}> {
         a = Reshape(x, i) b = Transpose<perm=[0,2,1]>(a) y = Reshape<allowzero=1>(b, o) }""", nodes=1)),
+    ("reshape_of_moved_ones", Case("""g (float[S,1,N,8] x) => (float[A,B,C] y) <int64[1] e = {8}> {
+        l = Shape<end=1>(x) n = Shape<start=2,end=3>(x) s = Concat<axis=0>(l, n, e)
+        a = Transpose<perm=[0,2,1,3]>(x) y = Reshape(a, s) }""", nodes=1)),
+    ("reshape_of_moved_ones", Case("""g (float[1,4,N] x) => (float[A,B] y) <int64[2] s = {2,-1}> {
+        a = Transpose<perm=[1,0,2]>(x) y = Reshape(a, s) }""", nodes=1)),
     ("reshape_transpose_reshape", Case("""g (float[4,8] x) => (float[A,B] y) <int64[3] i = {-1,4,8}, int64[2] o = {8,4}> {
         a = Reshape(x, i) b = Transpose<perm=[0,2,1]>(a) y = Reshape(b, o) }""", nodes=1)),
     ("transpose_clip_transpose", Case("""g (float[2,3,N] x) => (float[A,B,C] y) <float l = {-1.0}, float h = {0.5}> {
@@ -128,6 +133,10 @@ REFUSES = [
     ("transpose_of_ones", Case("""g (float[2,3] x, int64[K] s) => (float[A,B] y) {
         a = Reshape(x, s) y = Transpose<perm=[1,0]>(a) }""", reason="rank is unknown")),
     # Another permutation; heads and rows exchanged; a dim that is only named like it.
+    ("reshape_of_moved_ones", Case("""g (float[S,2,N,8] x) => (float[A,B] y) <int64[2] s = {-1,8}> {
+        a = Transpose<perm=[0,2,1,3]>(x) y = Reshape(a, s) }""", reason="moves")),
+    ("reshape_of_moved_ones", Case("""g (float[S,1,N,M] x, int64[3] s) => (float[A,B,C] y) {
+        a = Transpose<perm=[0,2,1,3]>(x) y = Reshape(a, s) }""", reason="well enough")),
     ("reshape_transpose_reshape", Case("""g (float[2,3,4,8] x) => (float[A,B,C,D] y)
         <int64[3] i = {-1,4,8}, int64[4] o = {2,3,4,8}> {
         a = Reshape(x, i) b = Transpose<perm=[1,0,2]>(a) y = Reshape(b, o) }""", reason="behind one")),

@@ -1,4 +1,4 @@
-"""Squeeze without axes: the rank of what it gives is found where only one answer lets the model run."""
+"""Ranks that nobody says: what Squeeze without axes gives, and an If whose branches give different ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graphopt import load
 from graphopt.ir import Model
 from graphopt.shapes import infer_model
 from tests.ir import invariants
-from tests.ir.building import parse, run, same_bits
+from tests.ir.building import parse, run, same_bits, with_constants
 
 
 def squeezed(x: str, rest: str, more: str = "", opset: int = 17, **kwargs: Any) -> tuple[Model, dict[str, Any]]:
@@ -132,3 +132,49 @@ def test_bodies_compute_the_same_whatever_was_tried(shape: tuple[int, ...]) -> N
     proto: ModelProto = parse(LOOP, check=False)
     feeds = {"x": np.float32(np.arange(np.prod(shape))).reshape(shape), "n": np.array(2), "go": np.array(True)}
     assert same_bits(run(graphopt.optimize(proto), **feeds), run(proto, **feeds))
+
+
+# ----------------------------------------------------------------------------------------------- branches of other ranks
+_SQUEEZED = """s = Shape(x) n = Gather(s, last) one = Equal(n, v1)
+    y = If(one) <then_branch = t () => (float[A,B] p) { p = Squeeze(x, last) },
+                 else_branch = e () => (float[A,B,C] q) { q = Identity(x) }> """
+
+
+def _branches(below: str, outputs: str = "float[P,Q] z", more: str = "") -> Any:
+    text = f"g (float[N,4,T] x{more}) => ({outputs}) {{ {_SQUEEZED} {below} }}"
+    constants = {"last": np.array([-1]), "v1": np.array([1]), "w": np.ones((4, 2), np.float32), "two": np.array(2)}
+    return with_constants(text, **constants)
+
+
+def test_the_branch_that_an_if_must_take() -> None:
+    """Gemm takes a matrix, and only one branch gives one."""
+    proto = _branches("z = Gemm(y, w)")
+    m = graphopt.optimize(proto, level=1)
+    assert [n.op for n in m.nodes() if n.op not in ("Constant",)] == ["Squeeze", "Gemm"]
+    x = np.random.default_rng(0).normal(size=(3, 4, 1)).astype(np.float32)
+    assert same_bits(run(m, x=x), run(proto, x=x))
+
+
+def test_a_condition_that_follows_from_the_rank() -> None:
+    """Another If asks for the rank, and what it does with three dims is nothing that Gemm could take."""
+    proto = _branches("""d = Shape(y) r = Size(d) flat = Equal(r, two)
+        m = If(flat) <then_branch = t2 () => (float[A,B] p2) { p2 = Identity(y) },
+                      else_branch = e2 () => (float[A,B,C] q2) { q2 = Identity(y) }> z = Gemm(m, w)""")
+    m = graphopt.optimize(proto, level=1)
+    assert "If" not in [n.op for n in m.nodes()]
+    x = np.random.default_rng(0).normal(size=(3, 4, 1)).astype(np.float32)
+    assert same_bits(run(m, x=x), run(proto, x=x))
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "z = Relu(y)",  # takes any rank
+        "unused = Gemm(y, w) z = Relu(x)",  # a runtime may leave it out
+        "z = If(c) <then_branch = t2 () => (float[A,B] p2) { p2 = Gemm(y, w) }, else_branch = e2 () => (float[A,B,C] q2) { q2 = Relu(x) }>",
+    ],
+)  # fmt: skip
+def test_where_either_branch_may_be_taken(below: str) -> None:
+    proto = _branches(below, outputs="float z", more=", bool c")
+    m = load(proto)
+    assert not infer_model(m).decided

@@ -59,7 +59,8 @@ def if_(node: Site) -> list[TypeInfo]:
     branches = [node.body(node.attribute(name), ()) for name in ("then_branch", "else_branch")]
     if len({len(b) for b in branches}) != 1:
         raise ValueError(f"If: the branches have {len(branches[0])} and {len(branches[1])} outputs")
-    condition = node.element(0)
+    decided = node.facts.decided.get(node.node)
+    condition = node.element(0) if decided is None else 1 - decided
     if isinstance(condition, int):
         taken, other = branches if condition else branches[::-1]
         return [outside.type(_with_dtype(p, q)) for p, q in zip(taken, other, strict=True)]

@@ -34,6 +34,8 @@ def derived(
         and builder.choices.integer(0, 1)
     ):
         fitting = [f for f in fitting if f[1] is dims] or fitting
+    if "Range" in wanted and _is_counted(dtype, shape) and builder.choices.integer(0, 1):
+        fitting = [f for f in fitting if f[1] is positions]
     preferred = [make for ops, make in fitting if ops & wanted]
     options = preferred if preferred and not builder.choices.chance(3) else [make for _, make in fitting]
     if not options:
@@ -150,6 +152,23 @@ def dims(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Valu
     return b.node("Concat", parts, {"axis": 0})[0] if parts else sizes
 
 
+def counted(b: Builder, shape: tuple[int, ...], axis: int, end: Value | None = None) -> Value:
+    """0, 1, 2... along an axis, the same along others. `end`: a scalar that holds the size of the axis."""
+    n = shape[axis]
+    zero, one, n_ = (b.constant(np.array(i, np.int64)) for i in (0, 1, n))
+    v = b.node("Range", [zero, n_ if end is None else end, one])[0]
+    axes = [k for k in range(len(shape)) if k != axis]
+    if axes:
+        v = _parameter(b, "Unsqueeze", v, "axes", axes)[0]
+    if any(shape[k] != 1 for k in axes) and not b.choices.chance(8):
+        v = b.node("Expand", [v, b.constant(np.array(shape, np.int64))])[0]
+    return v
+
+
+def positions(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    return counted(b, shape, b.choices.integer(0, len(shape) - 1))
+
+
 def assembled(b: Builder, numbers: np.ndarray) -> Value:
     """A vector of integers put together as exporters do it: sizes of tensors where there are such, and constants."""
     whole = [v for v, a in b.arrays.items() if v.dtype and np.shape(a) == tuple(numbers.tolist())]
@@ -178,6 +197,10 @@ def _any(dtype: int, shape: tuple[int, ...]) -> bool:
     return True
 
 
+def _is_counted(dtype: int, shape: tuple[int, ...]) -> bool:
+    return dtype == TensorProto.INT64 and len(shape) > 0
+
+
 def _has_dims(dtype: int, shape: tuple[int, ...]) -> bool:
     return len(shape) > 0
 
@@ -197,6 +220,7 @@ _RECIPES: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Rec
     (frozenset({"Slice"}), _has_dims, sliced),
     (frozenset({"Split"}), _has_dims, of_split),
     (frozenset({"Gather"}), _any, gathered),
+    (frozenset({"Range"}), _is_counted, positions),
     (
         frozenset({"Shape", "Gather", "Concat", "Unsqueeze"}),
         lambda t, s: t == TensorProto.INT64 and len(s) < 2 and (not s or 0 < s[0] < 5),

@@ -118,6 +118,11 @@ class PatternSite(Site):
             return None
         return None if isinstance(a, (bool, int, float)) else np.shape(a)
 
+    def take(self, i: int, v: Value) -> None:
+        a = self.args[i] if i < len(self.args) else None
+        if i not in self.inputs and isinstance(a, Var) and a.kind.role == "tensor" and a.name not in self.left.bound:
+            self.inputs[i] = self.left.bound[a.name] = v
+
     def make(self, i: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
         a = self.args[i]
         dtype = self.dtype(i)

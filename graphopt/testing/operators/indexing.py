@@ -9,6 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.places import own_places
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -54,6 +55,8 @@ def gather_nd(s: Site) -> None:
     batch = 0
     if "batch_dims" in s.schema.attributes:
         batch = s.parameter("batch_dims", lambda: s.choices.integer(0, min(len(x) - 1, 2)), 0)
+    if "Range" in s.operators and not batch and not s.choices.chance(4):
+        s.take(1, own_places(s, x))
     k = s.choices.integer(1, len(x) - batch)
     shape = (*x[:batch], *s.choices.one([(2,), (1,), (), (3, 2)]), k)
     columns = [_indices(s, shape[:-1], d) for d in x[batch : batch + k]]

@@ -13,6 +13,7 @@ from onnx import TensorProto
 from graphopt.rewrite.matching import input_of
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
+from graphopt.testing.operators.places import flat_places, part_of_all
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
@@ -254,6 +255,9 @@ def split(s: Site) -> None:
 @operands("Slice", carries=(0,))
 def slice_(s: Site) -> None:
     x = _first(s, 1)
+    if "Split" in s.operators and s.choices.integer(0, 1):
+        part_of_all(s, x)
+        return
     steps_exist = s.schema.input_index("steps") is not None
     axes = s.axes(len(x)) if not s.choices.chance(6) else None
     if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
@@ -292,6 +296,8 @@ def slice_(s: Site) -> None:
 # ONNX Runtime 1.32 copies the first string of each row only
 @operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}})
 def gather(s: Site) -> None:
+    if "Range" in s.operators and not s.given(0) and not s.given(1) and not s.choices.chance(4):
+        flat_places(s)
     x = _first(s, 1)
     axis = s.axis(len(x), default=0)
     d = x[axis]

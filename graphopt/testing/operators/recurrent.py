@@ -7,6 +7,7 @@ import numpy as np
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
+from graphopt.testing.values import np_dtype
 
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 #: For each operator, the functions of one direction: the usual ones, and others.
@@ -38,7 +39,7 @@ def recurrent(s: Site) -> None:
     s.operand(3, (n, 2 * gates * hidden))
     s.operand(4, (batch,), array=np.array([s.choices.integer(1, max(steps, 1)) for _ in range(batch)], np.int32))
     state = (batch, n, hidden) if batch_first else (n, batch, hidden)
-    s.operand(5, state)
+    s.operand(5, state, array=_zeros(s, 5, state))
     if s.parameter("hidden_size", lambda: hidden) is None:
         s.attributes["hidden_size"] = hidden  # ONNX Runtime does not look at the weights' shape
     if s.choices.chance(3):
@@ -48,6 +49,11 @@ def recurrent(s: Site) -> None:
     if s.op_type == "GRU":
         s.integer("linear_before_reset", [0, 1], 0)
     if s.op_type == "LSTM":
-        s.operand(6, state)
+        s.operand(6, state, array=_zeros(s, 6, state))
         s.operand(7, (n, 3 * hidden))
         s.integer("input_forget", [0, 0, 0, 1], 0)
+
+
+def _zeros(s: Site, i: int, shape: Shape) -> np.ndarray | None:
+    """Zeros as initial states often are, or None where they are to be any numbers."""
+    return np.zeros(shape, np_dtype(s.dtype(i))) if s.wants(i) and s.choices.chance(3) else None

@@ -35,10 +35,12 @@ class Site(ABC):
         empty: one of so many shapes has a dim of 0.
         flat: one of so many shapes has dims of 1 in particular.
         channels: operands with one element per channel are welcome.
+        operators: those that somebody asks for around this node.
     """
 
     empty, flat = 24, 8
     channels = False
+    operators: frozenset[str] = frozenset()
 
     def __init__(self, builder: Builder, op_type: str, domain: str = "", outputs: int = 1, count: int = 0) -> None:
         self.builder = builder
@@ -156,6 +158,11 @@ class Site(ABC):
         """Have an operand of this shape, unless it is there or left out. `array`: it must have these values."""
         if i not in self.inputs and self.wants(i):
             self.inputs[i] = self.make(i, tuple(shape), style, array)
+
+    def take(self, i: int, v: Value) -> None:
+        """Have this value as an operand, where it is open."""
+        if i not in self.inputs and self.wants(i):
+            self.inputs[i] = v
 
     def dim(self) -> int:
         """A size: small."""

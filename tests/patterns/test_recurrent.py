@@ -1,0 +1,66 @@
+"""Rules of patterns/simplifying/recurrent.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphopt.patterns import rules_of
+from tests.patterns.rule_cases import Case, check_fires, check_refuses
+
+_STATES = {
+    "a constant": "",
+    "Expand": "s = Shape<start=1,end=2>(x) d = Concat<axis=0>(one, s, four) h = Expand(zero, d)",
+    "Slice of ConstantOfShape": (
+        "s = Shape<start=1,end=2>(x) d = Concat<axis=0>(two, s, four) k = ConstantOfShape(d) h = Slice(k, one, two, none)"
+    ),
+    "another number": "s = Shape<start=1,end=2>(x) d = Concat<axis=0>(one, s, four) h = Expand(half, d)",
+    "an input": "",
+}
+
+
+def _network(name: str, state: str, outputs: str, gates: int, inputs: str = "x, w, r, , , h", y: str = "y") -> Case:
+    made = _STATES[state]
+    weights = ", ".join(
+        f"float[1,{4 * gates},{n}] {v} = {{{', '.join(str((7 * k % 5 - 2) / 4) for k in range(4 * gates * n))}}}"
+        for v, n in (("w", 3), ("r", 4))
+    )
+    zeros = ", float[1,2,4] h = {0,0,0,0,0,0,0,0}" if state == "a constant" else ""
+    given = ", float[1,2,4] h" if state == "an input" else ""
+    shape = "float[5,1,2,4]" if y == "y" else "float[1,2,4]"
+    return Case(
+        f"""g (float[5,2,3] x{given}) => ({shape} {y}) <{weights}, float zero = {{0}}, float half = {{0.5}},
+        int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] four = {{4}}, int64[1] none = {{0}}{zeros}> {{
+        {made} {outputs} = {name}<hidden_size=4>({inputs}) }}""",
+        reason=None if state in list(_STATES)[:3] else "not known to be zeros",
+    )
+
+
+_ZERO, _OTHER = list(_STATES)[:3], list(_STATES)[3:]
+FIRES = [
+    *[("lstm_from_zero", _network("LSTM", s, "y", 4, "x, w, r, , , h, h")) for s in _ZERO],
+    ("lstm_from_zero", _network("LSTM", "a constant", ", y", 4, y="y")),
+    ("lstm_from_zero", _network("LSTM", "Expand", "q, h2, c2", 4, "x, w, r, , , h, h", y="c2")),
+    *[("gru_from_zero", _network("GRU", s, "y", 3)) for s in _ZERO],
+    ("gru_from_zero", _network("GRU", "Expand", "q, h2", 3, y="h2")),
+    *[("rnn_from_zero", _network("RNN", s, "y", 1)) for s in _ZERO],
+]
+FIRES[3] = ("lstm_from_zero", _network("LSTM", "a constant", "q, last", 4, y="last"))
+REFUSES = [
+    *[("lstm_from_zero", _network("LSTM", s, "y", 4, "x, w, r, , , h, h")) for s in _OTHER],
+    *[("gru_from_zero", _network("GRU", s, "y", 3)) for s in _OTHER],
+    *[("rnn_from_zero", _network("RNN", s, "y", 1)) for s in _OTHER],
+]
+
+
+@pytest.mark.parametrize(("rule", "case"), FIRES, ids=[f"{r}-{i}" for i, (r, _) in enumerate(FIRES)])
+def test_fires(rule: str, case: Case) -> None:
+    check_fires(rule, case)
+
+
+@pytest.mark.parametrize(("rule", "case"), REFUSES, ids=[f"{r}-{i}" for i, (r, _) in enumerate(REFUSES)])
+def test_refuses(rule: str, case: Case) -> None:
+    check_refuses(rule, case)
+
+
+def test_every_rule_is_tried() -> None:
+    assert {r.name for r in rules_of("simplifying") if r.family == "recurrent"} == {r for r, _ in FIRES}
