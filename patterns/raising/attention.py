@@ -1,0 +1,255 @@
+"""Scaled dot-product attention that exporters spell out in products and a softmax.
+
+The bare form softmax(q kᵀ + mask) v becomes an operator with a scale of 1. What stands around it moves in afterwards:
+factors of q and k, repetitions of k and v for groups of heads, a past in front of them, and the transpositions that
+bring the heads to the front. So each of these is written once, whatever the others look like.
+
+A query that is hidden from all keys gives zeros, as the operator's definition has it; spelled out without a guard it
+would give NaN where the mask is minus infinity. Double and bfloat16 stay: ONNX Runtime has no kernel for them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.patterns._elementwise import within
+from graphopt.patterns.raising._constants import scalar
+from graphopt.rewrite import Attrs, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.shapes import same_dims, same_shape
+
+#: For which the operator has kernels.
+_DTYPES = (TensorProto.FLOAT, TensorProto.FLOAT16)
+#: Scores as low as this hide a key, whatever the other scores are.
+_HIDDEN = -1e8
+_LOWEST = float(np.finfo(np.float32).min)
+#: The axes of heads and of positions change places.
+_SWAP = [0, 2, 1, 3]
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+def _refused(x: Tensor) -> str | None:
+    """Why attention to this tensor cannot be an operator; what only prepares for it asks the same."""
+    if x.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
+    if x.value.graph.opsets.get("", 0) < 23:
+        return "Attention does not exist at this opset"
+    return None
+
+
+def _covering(m: Tensor, q: Tensor, scores: Tensor, heads: int | None = None) -> Any:
+    """A mask as kernels take it: with all queries and all keys. None where that cannot be told.
+
+    Args:
+        heads: 1 where the scores have no axis for heads.
+    """
+    rank = m.rank
+    if rank is None or rank > scores.rank or not within(m.shape, scores.shape):
+        return None
+    if not rank or not same_dims(m.shape[-1], scores.shape[-1]):
+        return None
+    if rank == 1 or not same_dims(m.shape[-2], scores.shape[-2]):
+        queries = scores.shape[-2]
+        size = np.array([queries]) if isinstance(queries, int) else op.Shape(q, start=q.rank - 2, end=q.rank - 1)
+        one = np.array([1])
+        target = np.array([queries, 1]) if isinstance(queries, int) else op.Concat(size, one, axis=0)
+        m = op.Expand(m, target)
+    return op.Unsqueeze(m, axes=[1]) if rank == 3 and heads == 1 else m
+
+
+def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether some leading dims differ, or are not known to be equal: a product broadcasts them, the operator does not."""
+    shapes = [x.shape[:-2] for x in (q, k, v) if x.rank is not None]
+    return len(shapes) < 3 or not same_shape(shapes[0], shapes[1]) or not same_shape(shapes[1], shapes[2])
+
+
+def _scale(q: Tensor, attrs: dict[str, Any]) -> float | None:
+    """The scale of an operator, as its attribute or as it is left out; None where the size of heads is not known."""
+    if attrs.get("scale") is not None:
+        return float(attrs["scale"])
+    size = q.shape[-1] if q.rank else None
+    if isinstance(size, int) and size > 0:
+        return float((size / (attrs["q_num_heads"] if q.rank == 3 else 1)) ** -0.5)
+    return None
+
+
+def _times(q: Tensor, attrs: dict[str, Any], *factors: float | None) -> dict[str, Any] | None:
+    """Attributes with a scale that has taken these factors in; None where one is missing, or the scale is not above 0."""
+    scale = _scale(q, attrs)
+    if scale is None or None in factors:
+        return None
+    scale *= math.prod(f for f in factors if f is not None)
+    if not 0 < scale < math.inf or np.float32(scale) == 0:
+        return None
+    usual = _scale(q, {**attrs, "scale": None})
+    return {**attrs, "scale": None if usual is not None and math.isclose(scale, usual, rel_tol=1e-6) else scale}
+
+
+def _factor(x: Tensor, c: Const | None, d: Const | None) -> float | None:
+    """One of a factor and a divisor, as a factor."""
+    n = scalar(c if c is not None else d, x)
+    return n if c is not None or not n else 1 / n
+
+
+# ----------------------------------------------------------------------------------------------------- what prepares it
+@rule
+def product_scaled(q, k, c: Const, d: Const):
+    """A factor behind a product of two tensors that are computed belongs to the first."""
+    y = q @ k
+    yield any_of(y * c, y / d)
+    if reason := _refused(q):
+        return reason
+    if q.is_const or k.is_const or not (q.rank == 4 or q.rank == 3):
+        return "not what scores are made of"
+    factor = _factor(q, c, d)
+    if not factor:
+        return "not a single number"
+    yield (q * factor) @ k
+
+
+@rule
+def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
+    """Scores that are replaced by one that is very low are hidden from softmax; so they are where it is added."""
+    s = q @ k
+    first = op.Where(hidden, low, s)
+    yield op.Softmax(any_of(first, op.Where(hidden, s, low)), axis=axis)
+    if reason := _refused(q):
+        return reason
+    if low.size != 1 or not within(low.shape, s.shape) or not within(hidden.shape, s.shape):
+        return "not one number, or adds dims to the scores"
+    if not low.item() <= _HIDDEN:
+        return "not low enough to hide a score"
+    if q.dtype != TensorProto.FLOAT and low.item() != -math.inf:
+        return "would be rounded with the scores"
+    lowest = low.item() if low.item() == -math.inf else _LOWEST
+    mask = op.Where(hidden, lowest, 0.0) if first.value is not None else op.Where(hidden, 0.0, lowest)
+    yield op.Softmax(s + mask, axis=axis)
+
+
+# ------------------------------------------------------------------------------------------------------- the bare form
+@rule
+def attention(q, k, v, m, axis: Int):
+    """softmax(q kᵀ + mask) v is attention; rows of NaN that are replaced by 0 are those that see no key."""
+    scores = q @ k
+    p = op.Softmax(any_of(scores, scores + m), axis=axis)
+    yield any_of(p, op.Where(op.IsNaN(p), 0.0, p)) @ v
+    if reason := _refused(q):
+        return reason
+    if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
+        return "not over the last of three or four axes"
+    if _apart(q, k, v):
+        return "broadcasts over batch or heads"
+    one = None if q.rank == 4 else 1
+    mask = None if m is None else _covering(m, q, scores, one)
+    if m is not None and mask is None:
+        return "the mask does not fit, or is not known to"
+    k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
+    yield op.Attention(q, k, v, mask, scale=1.0, q_num_heads=one, kv_num_heads=one)
+
+
+@rule
+def attention_softcap(q, k, v, m, c: Const, axis: Int):
+    """Scores that a hyperbolic tangent keeps within bounds before the softmax."""
+    scores = op.Tanh(q @ k) * c
+    yield op.Softmax(any_of(scores, scores + m), axis=axis) @ v
+    if reason := _refused(q):
+        return reason
+    if q.rank != 4 or axis not in (-1, 3) or _apart(q, k, v):
+        return "not over the last of four axes, or broadcasts over batch or heads"
+    cap = scalar(c, q)
+    if cap is None or not 1e-3 < cap < 1e4:
+        return "the bound is not a single number"
+    mask = None if m is None else _covering(m, q, scores)
+    if m is not None and mask is None:
+        return "the mask does not fit, or is not known to"
+    yield op.Attention(q, op.Transpose(k, perm=[0, 1, 3, 2]), v, mask, scale=cap, softcap=cap)
+
+
+# --------------------------------------------------------------------------------------------------- scale, mask, groups
+@rule
+def attention_scaled_query(q, k, v, m: Maybe[Tensor], c: Const, d: Const, attrs: Attrs):
+    """A factor of the queries belongs to the scale."""
+    yield op.Attention(any_of(q * c, q / d), k, v, m, **attrs)
+    scaled = _times(q, attrs, _factor(q, c, d))
+    if scaled is None:
+        return "not a single number above 0, or the scale is not known"
+    yield op.Attention(q, k, v, m, **scaled)
+
+
+@rule
+def attention_scaled_key(q, k, v, m: Maybe[Tensor], c: Const, p: Perm, attrs: Attrs):
+    """A factor of the keys belongs to the scale."""
+    yield op.Attention(q, any_of(k * c, op.Transpose(k * c, perm=p)), v, m, **attrs)
+    scaled = _times(q, attrs, scalar(c, k))
+    if scaled is None:
+        return "not a single number above 0, or the scale is not known"
+    yield op.Attention(q, k if p is None else op.Transpose(k, perm=p), v, m, **scaled)
+
+
+@rule(always=True)
+def attention_boolean_mask(q, k, v, b, x: Const, y: Const, shape, attrs: Attrs):
+    """A mask of 0 and minus infinity is one of booleans."""
+    m = op.Where(b, x, y)
+    yield op.Attention(q, k, v, any_of(m, op.Expand(m, shape)), **attrs)
+    if (x.size, y.size) != (1, 1) or not (within(x.shape, b.shape) and within(y.shape, b.shape)):
+        return "not two numbers"
+    if (x.item(), y.item()) not in ((0, -math.inf), (-math.inf, 0)):
+        return "not 0 and minus infinity"
+    seen = b if x.item() == 0 else op.Not(b)
+    yield op.Attention(q, k, v, seen if shape is None else op.Expand(seen, shape), **attrs)
+
+
+@rule(always=True)
+def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
+    """A mask that hides nothing is none."""
+    yield op.Attention(q, k, v, op.Where(any_of(op.Expand(b, shape), b), 0.0, low), **attrs)
+    yield op.Attention(q, k, v, **attrs)
+
+
+@rule
+def attention_groups(q, k, v, m: Maybe[Tensor], a: Ints, r, s, t, u, attrs: Attrs):
+    """Keys and values that are repeated for the heads of a group need not be: the operator counts their heads."""
+    keys = op.Reshape(op.Expand(op.Unsqueeze(k, axes=a), r), s)
+    values = op.Reshape(op.Expand(op.Unsqueeze(v, axes=a), t), u)
+    yield op.Attention(q, keys, values, m, **attrs)
+    if a != [2] or not (k.rank == 4 and v.rank == 4 and q.rank == 4):
+        return "not repeated behind the axis of heads"
+    if _regrouped(k, keys) is None or _regrouped(k, keys) != _regrouped(v, values):
+        return "not repeated for a known number of heads, or otherwise reshaped too"
+    yield op.Attention(q, k, v, m, **attrs)
+
+
+def _regrouped(x: Tensor, repeated: Any) -> int | None:
+    """By how much [batch, heads, length, size] has more heads, None where that is not known or something else differs."""
+    if repeated.rank != 4 or not isinstance(x.shape[1], int) or not isinstance(repeated.shape[1], int):
+        return None
+    if not x.shape[1] or repeated.shape[1] % x.shape[1] or not same_shape(x.shape[2:], repeated.shape[2:]):
+        return None
+    return repeated.shape[1] // x.shape[1] if same_dims(x.shape[0], repeated.shape[0]) else None
+
+
+# ------------------------------------------------------------------------------------------------------ past and packing
+@rule
+def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Int, attrs: Attrs):
+    """Keys and values behind those of a past: the operator puts them together."""
+    keys, values = op.Concat(past_k, k, axis=axis), op.Concat(past_v, v, axis=axis)
+    yield op.Attention(q, keys, values, m, **attrs), keys, values
+    if q.rank != 4 or axis not in (2, -2):
+        return "not along the axis of positions"
+    if attrs["is_causal"]:
+        return "the first query would see more keys"
+    yield op.Attention(q, k, v, m, past_k, past_v, **attrs, outputs=3)
+
+
+@rule
+def attention_packed(q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs):
+    """Attention takes heads out of the last axis, and puts them back there, by itself."""
+    q, k, v = (op.Transpose(x, perm=_SWAP) for x in (q, k, v))
+    yield op.Transpose(op.Attention(q, k, v, m, **attrs), perm=_SWAP)
+    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+        return "the number of heads or their size is not known"
+    q, k, v = (op.Reshape(x.args[0], [0, 0, n]) for x, n in ((q, H * D), (k, K * D), (v, K * E)))
+    yield op.Reshape(op.Attention(q, k, v, m, **{**attrs, "q_num_heads": H, "kv_num_heads": K}), [0, 0, H, E])
