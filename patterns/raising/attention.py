@@ -14,11 +14,12 @@ import math
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from graphopt.patterns._elementwise import within
 from graphopt.patterns.raising._constants import scalar
 from graphopt.rewrite import Attrs, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.rewrite.terms import Leaf
 from graphopt.shapes import same_dims, same_shape
 
 #: For which the operator has kernels.
@@ -53,11 +54,21 @@ def _covering(m: Tensor, q: Tensor, scores: Tensor, heads: int | None = None) ->
         return None
     if rank == 1 or not same_dims(m.shape[-2], scores.shape[-2]):
         queries = scores.shape[-2]
-        size = np.array([queries]) if isinstance(queries, int) else op.Shape(q, start=q.rank - 2, end=q.rank - 1)
-        one = np.array([1])
-        target = np.array([queries, 1]) if isinstance(queries, int) else op.Concat(size, one, axis=0)
-        m = op.Expand(m, target)
+        whole = np.array([queries, 1]) if isinstance(queries, int) else None
+        m = op.Expand(m, whole if whole is not None else op.Concat(_length(q), np.array([1]), axis=0))
     return op.Unsqueeze(m, axes=[1]) if rank == 3 and heads == 1 else m
+
+
+def _length(q: Tensor) -> Any:
+    """The last but one dim as a vector of one element, read in front of what may move into the operator."""
+    v, axis = q.value, q.rank - 2
+    while (node := v.node) is not None and node.graph is v.graph:
+        if node.op == "Transpose" and (perm := node.attributes.get("perm")) is not None:
+            axis = perm[axis]
+        elif node.op not in ("Mul", "Div") or node.inputs[1].const is None or node.inputs[0].rank != v.rank:
+            break
+        v = node.inputs[0]
+    return op.Shape(Leaf(v), start=axis, end=axis + 1)
 
 
 def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -124,8 +135,9 @@ def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
         return "not low enough to hide a score"
     if q.dtype != TensorProto.FLOAT and low.item() != -math.inf:
         return "would be rounded with the scores"
-    lowest = low.item() if low.item() == -math.inf else _LOWEST
-    mask = op.Where(hidden, lowest, 0.0) if first.value is not None else op.Where(hidden, 0.0, lowest)
+    dtype = helper.tensor_dtype_to_np_dtype(q.dtype)
+    zero, lowest = np.array(0, dtype), np.array(-math.inf if low.item() == -math.inf else _LOWEST, dtype)
+    mask = op.Where(hidden, lowest, zero) if first.value is not None else op.Where(hidden, zero, lowest)
     yield op.Softmax(s + mask, axis=axis)
 
 
@@ -245,11 +257,29 @@ def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Int, attrs: 
 
 
 @rule
-def attention_packed(q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs):
+def attention_packed(
+    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs
+):
     """Attention takes heads out of the last axis, and puts them back there, by itself."""
-    q, k, v = (op.Transpose(x, perm=_SWAP) for x in (q, k, v))
-    yield op.Transpose(op.Attention(q, k, v, m, **attrs), perm=_SWAP)
+    x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
+    yield op.Transpose(op.Attention(*x, m, **attrs), perm=_SWAP)
     if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
         return "the number of heads or their size is not known"
-    q, k, v = (op.Reshape(x.args[0], [0, 0, n]) for x, n in ((q, H * D), (k, K * D), (v, K * E)))
-    yield op.Reshape(op.Attention(q, k, v, m, **{**attrs, "q_num_heads": H, "kv_num_heads": K}), [0, 0, H, E])
+    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
+    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": K}), [0, 0, H, E])
+
+
+@rule
+def attention_packed_past(
+    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], past_k, past_v, H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs
+):
+    """The same with a past, in which heads stay apart."""
+    x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
+    y, keys, values = op.Attention(*x, m, past_k, past_v, **attrs, outputs=3)
+    yield op.Transpose(y, perm=_SWAP), keys, values
+    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+        return "the number of heads or their size is not known"
+    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
+    heads = {"q_num_heads": H, "kv_num_heads": K}
+    y, keys, values = op.Attention(*x, m, past_k, past_v, **{**attrs, **heads}, outputs=3)
+    yield op.Reshape(y, [0, 0, H, E]), keys, values
