@@ -159,6 +159,8 @@ def _run(
             continue
         merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
+        if shorter and "common_subexpressions" in selection:  # what reads the same shape now
+            merge_common_subexpressions(m, ledger)
         if settle(m) or merged or shorter:
             rewriter.tried.clear()
             driver.run()

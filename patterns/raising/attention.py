@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from graphopt.ir import op_schema
 from graphopt.patterns._elementwise import within
+from graphopt.patterns._shapes import others_know_last
 from graphopt.patterns.raising._constants import scalar
 from graphopt.rewrite import Attrs, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
-from graphopt.rewrite.terms import Leaf
+from graphopt.rewrite.terms import Call, Leaf
 from graphopt.shapes import same_dims, same_shape
 
 #: For which the operator has kernels.
@@ -32,12 +34,12 @@ _SWAP = [0, 2, 1, 3]
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
-def _refused(x: Tensor) -> str | None:
-    """Why attention to this tensor cannot be an operator; what only prepares for it asks the same."""
+def _refused(x: Tensor, operator: Call) -> str | None:
+    """Why this tensor cannot be attended to by an operator; what only prepares for it asks the same."""
     if x.dtype not in _DTYPES:
         return "not a float of 32 or 16 bits"
-    if x.value.graph.opsets.get("", 0) < 23:
-        return "Attention does not exist at this opset"
+    if op_schema(operator.op_type, x.value.graph.opsets.get("", 0)) is None:
+        return f"{operator.op_type} does not exist at this opset"
     return None
 
 
@@ -111,9 +113,9 @@ def product_scaled(q, k, c: Const, d: Const):
     """A factor behind a product of two tensors that are computed belongs to the first."""
     y = q @ k
     yield any_of(y * c, y / d)
-    if reason := _refused(q):
+    if reason := _refused(q, op.Attention(q, k)):
         return reason
-    if q.is_const or k.is_const or not (q.rank == 4 or q.rank == 3):
+    if q.is_const or k.is_const or k.rank != q.rank or not (q.rank == 4 or q.rank == 3):
         return "not what scores are made of"
     factor = _factor(q, c, d)
     if not factor:
@@ -127,7 +129,7 @@ def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
     s = q @ k
     first = op.Where(hidden, low, s)
     yield op.Softmax(any_of(first, op.Where(hidden, s, low)), axis=axis)
-    if reason := _refused(q):
+    if reason := _refused(q, op.Attention(q, k)):
         return reason
     if low.size != 1 or not within(low.shape, s.shape) or not within(hidden.shape, s.shape):
         return "not one number, or adds dims to the scores"
@@ -148,7 +150,7 @@ def attention(q, k, v, m, axis: Int):
     scores = q @ k
     p = op.Softmax(any_of(scores, scores + m), axis=axis)
     yield any_of(p, op.Where(op.IsNaN(p), 0.0, p)) @ v
-    if reason := _refused(q):
+    if reason := _refused(q, op.Attention(q, k)):
         return reason
     if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
         return "not over the last of three or four axes"
@@ -158,6 +160,10 @@ def attention(q, k, v, m, axis: Int):
     mask = None if m is None else _covering(m, q, scores, one)
     if m is not None and mask is None:
         return "the mask does not fit, or is not known to"
+    if one and not isinstance(v.shape[-1], int):
+        return "others would take the size of the values for 0"
+    if one and not others_know_last(v.value):
+        v = op.Reshape(v, [0, 0, v.shape[-1]])
     k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
     yield op.Attention(q, k, v, mask, scale=1.0, q_num_heads=one, kv_num_heads=one)
 
@@ -167,7 +173,7 @@ def attention_softcap(q, k, v, m, c: Const, axis: Int):
     """Scores that a hyperbolic tangent keeps within bounds before the softmax."""
     scores = op.Tanh(q @ k) * c
     yield op.Softmax(any_of(scores, scores + m), axis=axis) @ v
-    if reason := _refused(q):
+    if reason := _refused(q, op.Attention(q, k)):
         return reason
     if q.rank != 4 or axis not in (-1, 3) or _apart(q, k, v):
         return "not over the last of four axes, or broadcasts over batch or heads"
@@ -222,10 +228,10 @@ def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
 
 
 @rule
-def attention_groups(q, k, v, m: Maybe[Tensor], a: Ints, r, s, t, u, attrs: Attrs):
+def attention_groups(q, k, v, m: Maybe[Tensor], a: Ints, r, s, t, u, y: Maybe[Int], z: Maybe[Int], attrs: Attrs):
     """Keys and values that are repeated for the heads of a group need not be: the operator counts their heads."""
-    keys = op.Reshape(op.Expand(op.Unsqueeze(k, axes=a), r), s)
-    values = op.Reshape(op.Expand(op.Unsqueeze(v, axes=a), t), u)
+    keys = op.Reshape(op.Expand(op.Unsqueeze(k, axes=a), r), s, allowzero=y)
+    values = op.Reshape(op.Expand(op.Unsqueeze(v, axes=a), t), u, allowzero=z)
     yield op.Attention(q, keys, values, m, **attrs)
     if a != [2] or not (k.rank == 4 and v.rank == 4 and q.rank == 4):
         return "not repeated behind the axis of heads"
@@ -283,3 +289,20 @@ def attention_packed_past(
     heads = {"q_num_heads": H, "kv_num_heads": K}
     y, keys, values = op.Attention(*x, m, past_k, past_v, **{**attrs, **heads}, outputs=3)
     yield op.Reshape(y, [0, 0, H, E]), keys, values
+
+
+@rule
+def attention_one_head(
+    q: "B S D", k: "B T D", v: "B T E", m: Maybe[Tensor], r, s, t, x: Maybe[Int], y: Maybe[Int], z: Maybe[Int],
+    E: Dim, attrs: Attrs,
+):  # fmt: skip
+    """One head needs no axis."""
+    one = op.Reshape(q, r, allowzero=x), op.Reshape(k, s, allowzero=y), op.Reshape(v, t, allowzero=z)
+    yield op.Attention(*one, m, **attrs)
+    for whole, head in zip((q, k, v), one, strict=True):
+        if head.rank != 4 or head.shape[1] != 1 or not same_shape((*head.shape[:1], *head.shape[2:]), whole.shape):
+            return "not one head, or otherwise reshaped too"
+    if not isinstance(E, int):
+        return "others would take the size of the values for 0"
+    v = op.Reshape(v, [0, 0, E])
+    yield op.Unsqueeze(op.Attention(q, k, v, m, **{**attrs, "q_num_heads": 1, "kv_num_heads": 1}), axes=[1])
