@@ -248,7 +248,9 @@ def others_know_last(v: Value, depth: int = _DEEPEST) -> bool:
         return v.const is not None or (v in v.graph.inputs and v.graph.parent is None)
     consts = [i.const for i in node.inputs[1:] if i is not None]
     if node.op == "Reshape":
-        return consts[0] is not None and consts[0].size > 0 and int(consts[0].numpy()[-1]) == size > 0
+        target = node.inputs[1]
+        told = target is not None and target.graph is node.graph and target.const is not None and target.const.size > 0
+        return told and int(target.const.numpy()[-1]) == size > 0
     if node.op in ("MatMul", "Gemm"):
         return consts[0] is not None
     if node.op in ("Add", "Sub", "Mul", "Div"):
@@ -264,9 +266,9 @@ def others_know_last(v: Value, depth: int = _DEEPEST) -> bool:
     if first is None or not depth:
         return False
     if node.op == "Split":
-        return node.attributes.get("axis", 0) in (-1, v.rank - 1 if v.rank else -1) and (
-            (bool(consts) and consts[0] is not None) or others_know_last(first, depth - 1)
-        )
+        sizes = node.inputs[1] if len(node.inputs) > 1 else None
+        told = sizes is not None and sizes.graph is node.graph and sizes.const is not None
+        return node.attributes.get("axis", 0) in (-1, len(v.shape) - 1) and (told or others_know_last(first, depth - 1))
     if node.op == "Transpose":
         perm = node.attributes.get("perm")
         return perm is not None and perm[-1] == len(perm) - 1 and others_know_last(first, depth - 1)

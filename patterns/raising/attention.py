@@ -74,9 +74,14 @@ def _length(q: Tensor) -> Any:
 
 
 def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether some leading dims differ, or are not known to be equal: a product broadcasts them, the operator does not."""
+    """Whether some leading dims differ, or are not known to be equal: a product broadcasts them, the operator does not.
+
+    Nor has it a kernel for what is empty.
+    """
     shapes = [x.shape[:-2] for x in (q, k, v) if x.rank is not None]
-    return len(shapes) < 3 or not same_shape(shapes[0], shapes[1]) or not same_shape(shapes[1], shapes[2])
+    if len(shapes) < 3 or any(0 in x.shape for x in (q, k, v)):
+        return True
+    return not same_shape(shapes[0], shapes[1]) or not same_shape(shapes[1], shapes[2])
 
 
 def _scale(q: Tensor, attrs: dict[str, Any]) -> float | None:
@@ -155,7 +160,7 @@ def attention(q, k, v, m, axis: Int):
     if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
         return "not over the last of three or four axes"
     if _apart(q, k, v):
-        return "broadcasts over batch or heads"
+        return "empty, or broadcasts over batch or heads"
     one = None if q.rank == 4 else 1
     mask = None if m is None else _covering(m, q, scores, one)
     if m is not None and mask is None:
@@ -191,6 +196,8 @@ def attention_softcap(q, k, v, m, c: Const, axis: Int):
 def attention_scaled_query(q, k, v, m: Maybe[Tensor], c: Const, d: Const, attrs: Attrs):
     """A factor of the queries belongs to the scale."""
     yield op.Attention(any_of(q * c, q / d), k, v, m, **attrs)
+    if q.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
     scaled = _times(q, attrs, _factor(q, c, d))
     if scaled is None:
         return "not a single number above 0, or the scale is not known"
@@ -201,6 +208,8 @@ def attention_scaled_query(q, k, v, m: Maybe[Tensor], c: Const, d: Const, attrs:
 def attention_scaled_key(q, k, v, m: Maybe[Tensor], c: Const, p: Perm, attrs: Attrs):
     """A factor of the keys belongs to the scale."""
     yield op.Attention(q, any_of(k * c, op.Transpose(k * c, perm=p)), v, m, **attrs)
+    if q.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
     scaled = _times(q, attrs, scalar(c, k))
     if scaled is None:
         return "not a single number above 0, or the scale is not known"
@@ -208,15 +217,16 @@ def attention_scaled_key(q, k, v, m: Maybe[Tensor], c: Const, p: Perm, attrs: At
 
 
 @rule(always=True)
-def attention_boolean_mask(q, k, v, b, x: Const, y: Const, shape, attrs: Attrs):
+def attention_boolean_mask(q, k, v, b, low: Filled[-math.inf], shape, attrs: Attrs):
     """A mask of 0 and minus infinity is one of booleans."""
-    m = op.Where(b, x, y)
+    shown = op.Where(b, 0.0, low)
+    m = any_of(shown, op.Where(b, low, 0.0))
     yield op.Attention(q, k, v, any_of(m, op.Expand(m, shape)), **attrs)
-    if (x.size, y.size) != (1, 1) or not (within(x.shape, b.shape) and within(y.shape, b.shape)):
-        return "not two numbers"
-    if (x.item(), y.item()) not in ((0, -math.inf), (-math.inf, 0)):
-        return "not 0 and minus infinity"
-    seen = b if x.item() == 0 else op.Not(b)
+    if low.onnx_dtype != q.dtype or q.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
+    if not within(low.shape, b.shape):
+        return "adds dims"
+    seen = b if shown.value is not None else op.Not(b)
     yield op.Attention(q, k, v, seen if shape is None else op.Expand(seen, shape), **attrs)
 
 
@@ -257,6 +267,8 @@ def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Int, attrs: 
     yield op.Attention(q, keys, values, m, **attrs), keys, values
     if q.rank != 4 or axis not in (2, -2):
         return "not along the axis of positions"
+    if not (k.rank == 4 and v.rank == 4 and k.shape[2] != 0 and same_dims(k.shape[2], v.shape[2])):
+        return "no keys, or not known to be as many as there are values"
     if attrs["is_causal"]:
         return "the first query would see more keys"
     yield op.Attention(q, k, v, m, past_k, past_v, **attrs, outputs=3)
@@ -292,17 +304,18 @@ def attention_packed_past(
 
 
 @rule
-def attention_one_head(
-    q: "B S D", k: "B T D", v: "B T E", m: Maybe[Tensor], r, s, t, x: Maybe[Int], y: Maybe[Int], z: Maybe[Int],
-    E: Dim, attrs: Attrs,
-):  # fmt: skip
+def attention_one_head(q, k, v, m: Maybe[Tensor], r, s, t, x: Maybe[Int], y: Maybe[Int], z: Maybe[Int], attrs: Attrs):
     """One head needs no axis."""
-    one = op.Reshape(q, r, allowzero=x), op.Reshape(k, s, allowzero=y), op.Reshape(v, t, allowzero=z)
-    yield op.Attention(*one, m, **attrs)
-    for whole, head in zip((q, k, v), one, strict=True):
-        if head.rank != 4 or head.shape[1] != 1 or not same_shape((*head.shape[:1], *head.shape[2:]), whole.shape):
-            return "not one head, or otherwise reshaped too"
-    if not isinstance(E, int):
+    head = op.Reshape(q, r, allowzero=x), op.Reshape(k, s, allowzero=y), op.Reshape(v, t, allowzero=z)
+    yield op.Attention(*head, m, **attrs)
+    if not (q.rank == 3 and k.rank == 3 and v.rank == 3 and all(map(_is_one, (q, k, v), head))):
+        return "not one head, or otherwise reshaped too"
+    if not isinstance(v.shape[-1], int):
         return "others would take the size of the values for 0"
-    v = op.Reshape(v, [0, 0, E])
+    v = op.Reshape(v, [0, 0, v.shape[-1]])
     yield op.Unsqueeze(op.Attention(q, k, v, m, **{**attrs, "q_num_heads": 1, "kv_num_heads": 1}), axes=[1])
+
+
+def _is_one(x: Tensor, head: Any) -> bool:
+    """Whether [batch, 1, length, size] are those of [batch, length, size]."""
+    return head.rank == 4 and head.shape[1] == 1 and bool(same_shape((*head.shape[:1], *head.shape[2:]), x.shape))

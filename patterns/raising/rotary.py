@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from typing import Any
+
 from onnx import TensorProto
 
 from graphopt.patterns.raising._constants import scalar
-from graphopt.rewrite import Const, Dim, Int, Ints, Tensor, any_of, op, rule
+from graphopt.rewrite import Axis, Const, Dim, Int, Ints, Maybe, Tensor, op, rule
 from graphopt.shapes import same_dims
 
 #: For which the operator has kernels.
@@ -47,32 +48,48 @@ def factor_of_repeated(x, c: Const, n: Int):
     yield op.Concat(y, y, axis=n)
 
 
+@rule(always=True)
+def unsqueeze_of_repeated(x, n: Axis, axes: Ints):
+    """A dim of 1 is put into a tensor that is there twice once."""
+    yield op.Unsqueeze(op.Concat(x, x, axis=n), axes=axes)
+    if x.rank is None or len(axes) != 1:
+        return "not one dim, or the rank is not known"
+    axis = axes[0] % (x.rank + 1)
+    y = op.Unsqueeze(x, axes=[axis])
+    yield op.Concat(y, y, axis=n + (axis <= n))
+
+
 # -------------------------------------------------------------------------------------------------------------- rotation
-@rule
+@rule(always=True)
 def rotary_embedding(
-    x: "B H S D", c: "_ S F", s: "_ S F", n: Int, o: Int, i: Ints, j: Ints,
-    a: Ints, b: Ints, e: Ints, f: Ints, g: Ints, h: Ints, D: Dim, F: Dim,
-):  # fmt: skip
+    x: "B H S D", c: "A 1 S F", s: "A 1 S F", o: Axis, sizes: Maybe[Ints], parts: Maybe[Int], D: Dim, F: Dim
+):
     """x times cosines plus x with its halves exchanged times sines is a rotary embedding."""
-    turned = op.Concat(-op.Slice(x, starts=a, ends=b, axes=e, steps=[1]), op.Slice(x, starts=f, ends=g, axes=h, steps=[1]), axis=o)
-    cos, sin = op.Unsqueeze(op.Concat(c, c, axis=n), axes=i), op.Unsqueeze(op.Concat(s, s, axis=n), axes=j)
-    yield x * cos + turned * sin
+    first, second = op.Split(x, axis=o, split=sizes, num_outputs=parts, outputs=2)
+    turned = op.Concat(-second, first, axis=o)
+    yield x * op.Concat(c, c, axis=o) + turned * op.Concat(s, s, axis=o)
     if x.dtype not in _DTYPES:
         return "not a float of 32 or 16 bits"
-    if i != [1] or j != [1] or n not in (-1, 2) or o not in (-1, 3):
+    if o != 3:
         return "not along the last axis"
-    if not isinstance(D, int) or D != 2 * F:
-        return "the cosines are not two halves"
-    if e not in ([3], [-1]) or h not in ([3], [-1]) or (a, f) not in (([F], [0]), ([-F], [0])) or b[0] < D or g not in ([F], [-F]):
-        return "not the halves of the last axis"
-    if same_dims(c.shape[0], x.shape[0]) and same_dims(s.shape[0], x.shape[0]):
-        yield op.RotaryEmbedding(x, c, s)
-    elif isinstance(x.shape[0], int):
-        batch = np.array([x.shape[0], 1, 1])
-        yield op.RotaryEmbedding(x, op.Expand(c, batch), op.Expand(s, batch))
-    else:
-        batch = op.Concat(op.Shape(x, start=0, end=1), np.array([1, 1]), axis=0)
-        yield op.RotaryEmbedding(x, op.Expand(c, batch), op.Expand(s, batch))
+    if not isinstance(D, int) or not _halves(D, F, first.value.shape, second.value.shape):
+        return "not two halves of each head in the batch"
+    yield op.RotaryEmbedding(x, *_for_each(x, c, s))
+
+
+def _halves(size: int, half: Any, *shapes: Any) -> bool:
+    """Whether two shapes are those of equal parts of a dim, each of a known size above 0."""
+    return size > 0 and same_dims(2 * half, size) is True and all(s is not None and s[-1] == half for s in shapes)
+
+
+def _for_each(x: Tensor, *angles: Tensor) -> list[Any]:
+    """Cosines and sines without an axis for heads, and for each entry of the batch, as kernels want them."""
+    flat = [op.Squeeze(c, axes=[1]) for c in angles]
+    batch = x.shape[0]
+    if all(same_dims(c.shape[0], batch) for c in angles):
+        return flat
+    shape = [batch, 1, 1] if isinstance(batch, int) else op.Concat(op.Shape(x, start=0, end=1), [1, 1], axis=0)
+    return [op.Expand(c, shape) for c in flat]
 
 
 @rule

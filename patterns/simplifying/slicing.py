@@ -86,6 +86,31 @@ def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Int
     yield op.Gather(x, np.array(i), axis=axis)
 
 
+@rule(exact=True)
+def slices_are_split(
+    x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]
+):
+    """Two slices that lie side by side and leave nothing out are the parts of a Split."""
+    yield (
+        op.Slice(x, starts=s, ends=e, axes=a, steps=t),
+        op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps),
+    )
+    cuts = slices_of(s, e, a, t, x.rank), slices_of(starts, ends, axes, steps, x.rank)
+    if cuts[0] is None or cuts[1] is None or x.rank is None or len(cuts[0]) != 1 or list(cuts[0]) != list(cuts[1]):
+        return "not along one axis"
+    (axis,) = cuts[0]
+    n = _size(x, axis)
+    first, then = (_normal(c[axis], n) for c in cuts)
+    if not isinstance(n, int) or first is None or then is None or first[2] != 1 or then[2] != 1:
+        return "backwards, with steps, or of a dim of unknown size"
+    order = (first, then) if first[0] == 0 else (then, first)
+    middle = order[0][1]
+    if order[0][0] != 0 or order[1][0] != middle or not 0 < middle < n or order[1][1] < n:
+        return "not side by side, or something is left out"
+    parts = op.Split(x, axis=axis, split=[middle, n - middle], outputs=2)
+    yield parts if order[0] is first else parts[::-1]
+
+
 def _is_all(dim: Dim, start: int, end: int, step: int) -> bool:
     """Whether a slice takes every element of a dim."""
     from_first = start == 0 or start <= (-dim if isinstance(dim, int) else -TO_THE_END)

@@ -27,7 +27,17 @@ def _first(s: Site, low: int = 0, high: int = 4) -> Shape:
     return shape
 
 
-@operands("Transpose", carries=(0,))
+def _turned(s: Site) -> dict[int, Shape]:
+    """What is wanted before the dims change places."""
+    wanted = s.wanted
+    if not wanted:
+        return {}
+    perm = s.decided("perm")
+    perm = s.perm(len(wanted)) if perm is None else perm
+    return {0: tuple(wanted[i] for i in np.argsort(perm))} if len(perm) == len(wanted) else {}
+
+
+@operands("Transpose", carries=(0,), plan=_turned)
 def transpose(s: Site) -> None:
     perm = s.decided("perm")
     wanted = s.wanted
@@ -43,8 +53,48 @@ def transpose(s: Site) -> None:
     s.perm(len(_first(s, 1)))
 
 
-@operands("Reshape")
+def _unfolded(s: Site) -> dict[int, Shape]:
+    """What is wanted with one of its dims written as two."""
+    wanted = s.wanted
+    if not wanted:
+        return {}
+    recent = [k for k in s.recent("unfolded") if math.prod(k) == math.prod(wanted)]
+    if not recent:
+        axis = min(1, len(wanted) - 1) if s.choices.integer(0, 1) else s.choices.integer(0, len(wanted) - 1)
+        d = wanted[axis]
+        inner = s.choices.one([k for k in range(1, d + 1) if d % k == 0] or [1])
+        recent = [(*wanted[:axis], d // inner, inner, *wanted[axis + 1 :])]
+        s.note("unfolded", recent[0])
+    return {0: recent[0]}
+
+
+def _narrowed(s: Site) -> dict[int, Shape]:
+    """What is wanted with one of its dims 1."""
+    wanted = s.wanted
+    if not wanted:
+        return {}
+    axis = s.choices.one([len(wanted) // 2, s.choices.integer(0, len(wanted) - 1)])
+    return {0: (*wanted[:axis], 1, *wanted[axis + 1 :])}
+
+
+def _squeezed(s: Site) -> dict[int, Shape]:
+    """What is wanted without a dim of 1."""
+    wanted = s.wanted
+    ones = [i for i, d in enumerate(wanted or ()) if d == 1]
+    if not wanted or not ones:
+        return {}
+    axis = s.choices.one(ones)
+    return {0: (*wanted[:axis], *wanted[axis + 1 :])}
+
+
+@operands("Reshape", plan=_unfolded)
 def reshape(s: Site) -> None:
+    if s.wanted is not None and len(s.wanted) > 1 and s.shape(0) is None:
+        pairs, (low, high) = list(enumerate(pairwise(s.wanted))), s.ranks(0)
+        if low <= len(s.wanted) - 1 <= high:  # two of the dims that are wanted lie in one
+            of_one = [k for k, pair in pairs if 1 in pair]
+            k = s.choices.one(of_one if of_one and not s.choices.chance(4) else [k for k, _ in pairs])
+            s.operand(0, (*s.wanted[:k], s.wanted[k] * s.wanted[k + 1], *s.wanted[k + 2 :]))
     x = _first(s)
     zeros = (
         s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
@@ -55,6 +105,8 @@ def reshape(s: Site) -> None:
     def target_shape() -> list[int]:
         size = math.prod(x)
         low, high = s.output_ranks()
+        if s.wanted is not None and math.prod(s.wanted) == size and not s.choices.chance(6):
+            return list(s.wanted)
         back = [
             d for k in s.recent("folded") if x and math.prod(d := [*k[:-1], x[-1]]) == size and low <= len(d) <= high
         ]
@@ -156,11 +208,17 @@ def squeeze(s: Site) -> None:
     s.parameter("axes", options)
 
 
-@operands("Unsqueeze")
+@operands("Unsqueeze", plan=_squeezed)
 def unsqueeze(s: Site) -> None:
-    x = _first(s, 0, 3)
+    without = (s.planned or _squeezed(s)).get(0)
+    if without is not None and not s.given(0) and s.ranks(0)[0] <= len(without) <= s.ranks(0)[1]:
+        s.operand(0, without)
+    x = _first(s, 0, max(3, s.ranks(0)[0]))
 
     def options() -> list[int]:
+        fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
+        if fitting and not s.choices.chance(6):
+            return _anyhow(s, [s.choices.one(fitting)], len(x) + 1)
         recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
         recent = [a for a in recent if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
         if recent and s.choices.chance(2):
@@ -182,11 +240,19 @@ def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
     return [a % rank - s.choices.one([rank, rank, 0]) for a in axes]
 
 
-@operands("Expand")
+@operands("Expand", plan=_narrowed)
 def expand(s: Site) -> None:
+    if s.wanted is not None and not s.given(0) and s.shape(0) is None:
+        low, high = s.ranks(0)
+        if low <= len(s.wanted) <= high:
+            s.operand(0, _narrowed(s).get(0, s.wanted))
     x = _first(s)
 
     def options() -> list[int]:
+        wanted = s.wanted
+        if wanted is not None and len(x) == len(wanted) and all(d in (1, w) for d, w in zip(x, wanted, strict=True)):
+            if not s.choices.chance(6):
+                return list(wanted)
         target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
         if s.choices.chance(3):
             target.insert(0, s.choices.integer(1, 3))
@@ -204,7 +270,9 @@ def tile(s: Site) -> None:
 @operands("Concat", carries=(0, 1, 2, 3))
 def concat(s: Site) -> None:
     there = [i for i in range(s.count) if s.shape(i) is not None]
-    base = s.shape(there[0]) if there else s.new_shape(0, 1)
+    low, high = s.ranks(0)
+    suits = not there and s.wanted is not None and low <= len(s.wanted) <= high
+    base = s.wanted if suits else s.shape(there[0]) if there else s.new_shape(0, 1)
     assert base is not None
     if not base:
         raise Invalid("Concat of scalars")
@@ -212,6 +280,10 @@ def concat(s: Site) -> None:
     if s.pieces(axis):
         return
     alike = s.choices.chance(3)
+    if suits:  # the parts of what is wanted
+        cuts = sorted(s.choices.integer(0, base[axis]) for _ in range(s.count - 1))
+        for i, (start, end) in enumerate(pairwise([0, *cuts, base[axis]])):
+            s.operand(i, (*base[:axis], end - start, *base[axis + 1 :]))
     for i in range(s.count):
         s.operand(i, (*base[:axis], s.dim() if (there or i) and not alike else base[axis], *base[axis + 1 :]))
     shapes = [s.shape(i) for i in range(s.count)]
@@ -255,7 +327,12 @@ def split(s: Site) -> None:
 def slice_(s: Site) -> None:
     x = _first(s, 1)
     steps_exist = s.schema.input_index("steps") is not None
-    axes = s.axes(len(x)) if not s.choices.chance(6) else None
+    before = [cut for cut in s.recent("cut") if cut[0] < len(x)]
+    beside = s.choices.one(before) if before and not s.choices.chance(3) else None
+    if beside is not None:  # what another slice has left
+        axes = s.parameter("axes", lambda: [s.choices.one([beside[0], beside[0] - len(x)])])
+    else:
+        axes = s.axes(len(x)) if not s.choices.chance(6) else None
     if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
         axes = s.array(3).tolist()
     count = len(x) if axes is None else len(axes)
@@ -266,6 +343,8 @@ def slice_(s: Site) -> None:
             "steps",
             lambda: [s.choices.weighted(((6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9])))) for _ in range(count)],
         )
+    if steps is not None and len(steps) != count:
+        raise Invalid(f"Slice along {count} axes with {len(steps)} steps")
     backwards = [steps is not None and steps[k] < 0 for k in range(count)]
     starts = [
         s.choices.one([-1, d, d - 1, 0]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
@@ -285,8 +364,13 @@ def slice_(s: Site) -> None:
     elif not any(backwards) and all(dims) and s.choices.chance(3):  # one element
         starts = [s.choices.integer(0, d - 1) for d in dims]
         ends = [k + 1 for k in starts]
-    s.parameter("starts", lambda: starts)
-    s.parameter("ends", lambda: ends)
+    if beside is not None and axes is not None and [a % len(x) for a in axes] == [beside[0]] and not any(backwards):
+        _, start, end = beside
+        starts, ends = ([0], [start]) if start else ([end], [s.choices.one([dims[0], 2**31 - 1])])
+    starts = s.parameter("starts", lambda: starts)
+    ends = s.parameter("ends", lambda: ends)
+    if axes is not None and len(axes) == 1 and starts and ends and starts[0] >= 0 <= ends[0]:
+        s.note("cut", (axes[0] % len(x), starts[0], ends[0]))
 
 
 # ONNX Runtime 1.32 copies the first string of each row only
