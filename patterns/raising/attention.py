@@ -29,6 +29,8 @@ _DTYPES = (TensorProto.FLOAT, TensorProto.FLOAT16)
 #: Scores as low as this hide a key, whatever the other scores are.
 _HIDDEN = -1e8
 _LOWEST = float(np.finfo(np.float32).min)
+#: Masks with more elements are not looked at.
+_READABLE = 1 << 22
 #: The axes of heads and of positions change places.
 _SWAP = [0, 2, 1, 3]
 
@@ -237,6 +239,34 @@ def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
     yield op.Attention(q, k, v, **attrs)
 
 
+@rule(always=True)
+def attention_causal_constant(q, k, v, m: Const, attrs: Attrs):
+    """A constant mask that shows each query the keys up to its own place is what makes attention causal."""
+    yield op.Attention(q, k, v, m, **attrs)
+    if q.dtype not in _DTYPES or not _for_all(m, q, k):
+        return "not a float of 32 or 16 bits, or not known to be for all queries and keys"
+    if m.size > _READABLE or not _is_causal(np.asarray(m)):
+        return "not a causal mask"
+    yield op.Attention(q, k, v, **{**attrs, "is_causal": 1})
+
+
+def _for_all(m: Any, q: Tensor, k: Tensor) -> bool:
+    """Whether a mask has all queries and all keys in its last dims."""
+    if m.rank is None or m.rank < 2 or not q.rank or not k.rank:
+        return False
+    lengths = [x.shape[2 if x.rank == 4 else 1] for x in (q, k)]
+    return all(same_dims(d, n) is True for d, n in zip(m.shape[-2:], lengths, strict=True))
+
+
+def _is_causal(m: np.ndarray) -> bool:
+    """Whether a mask has 1s (True) or 0s up to the diagonal and False or minus infinity behind it."""
+    if m.ndim < 2 or any(d != 1 for d in m.shape[:-2]) or m.shape[-2] < 2:
+        return False
+    seen = np.tri(*m.shape[-2:], dtype=bool)
+    shown = m if m.dtype == bool else m == 0
+    return np.array_equal(shown.reshape(seen.shape), seen) and (m.dtype == bool or bool((m[..., ~seen] == -np.inf).all()))
+
+
 @rule
 def attention_groups(q, k, v, m: Maybe[Tensor], a: Ints, r, s, t, u, y: Maybe[Int], z: Maybe[Int], attrs: Attrs):
     """Keys and values that are repeated for the heads of a group need not be: the operator counts their heads."""
@@ -319,3 +349,17 @@ def attention_one_head(q, k, v, m: Maybe[Tensor], r, s, t, x: Maybe[Int], y: May
 def _is_one(x: Tensor, head: Any) -> bool:
     """Whether [batch, 1, length, size] are those of [batch, length, size]."""
     return head.rank == 4 and head.shape[1] == 1 and bool(same_shape((*head.shape[:1], *head.shape[2:]), x.shape))
+
+
+@rule
+def attention_stacked(x: "B S T H D", m: Maybe[Tensor], i: Const, j: Const, l: Const, T: Dim, H: Dim, D: Dim, attrs: Attrs):
+    """Queries, keys and values that stand side by side in one tensor are taken out of it before their heads are."""
+    y = op.Transpose(x, perm=[2, 0, 3, 1, 4])
+    yield op.Transpose(op.Attention(*(op.Gather(y, n, axis=0) for n in (i, j, l)), m, **attrs), perm=_SWAP)
+    if T != 3 or not (i.rank == 0 and j.rank == 0 and l.rank == 0):
+        return "not three"
+    if not all(isinstance(n, int) and n > 0 for n in (H, D)):
+        return "the number of heads or their size is not known"
+    parts = op.Split(op.Reshape(x, [0, 0, 3 * H * D]), axis=2, split=[H * D] * 3, outputs=3)
+    x = [parts[int(n.item()) % 3] for n in (i, j, l)]
+    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": H}), [0, 0, H, D])

@@ -93,6 +93,19 @@ def _for_each(x: Tensor, *angles: Tensor) -> list[Any]:
 
 
 @rule
+def rotary_embedding_part(
+    x: "B H S D", c, s, o: Axis, sizes: Maybe[Ints], parts: Maybe[Int], turned: Maybe[Int], interleaved: Int
+):
+    """A rotation of the first part of each head leaves the rest as it is."""
+    first, rest = op.Split(x, axis=o, split=sizes, num_outputs=parts, outputs=2)
+    yield op.Concat(op.RotaryEmbedding(first, c, s, interleaved=interleaved, rotary_embedding_dim=turned), rest, axis=o)
+    if o != 3 or first.value.shape is None or not isinstance(first.value.shape[-1], int) or first.value.shape[-1] == 0:
+        return "not along the last axis, or the size of the part is not known"
+    size = turned or first.value.shape[-1]
+    yield op.RotaryEmbedding(x, c, s, interleaved=interleaved, rotary_embedding_dim=size)
+
+
+@rule
 def rotary_embedding_packed(x: "B S H D", c, s, H: Dim, D: Dim):
     """A rotation takes heads out of the last axis by itself; then they need not be in front."""
     yield op.RotaryEmbedding(op.Transpose(x, perm=_SWAP), c, s)

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.ir import Dim, Node
 from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, slices_of
-from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, op, rule
+from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims, same_shape
 
@@ -320,6 +320,25 @@ def _split_concat(n: int) -> Rule:
 
 
 split_concat_of_2, split_concat_of_3, split_concat_of_4 = (_split_concat(n) for n in (2, 3, 4))
+
+
+def _squeeze_split(n: int) -> Rule:
+    def body(x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], axes: Ints):
+        parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=n)
+        yield op.Squeeze(any_of(*parts), axes=axes)
+        if x.rank is None or axes_of(axes, x.rank) != [axis] or x.shape[axis] != n:
+            return "not one element each, or another axis is squeezed"
+        (k,) = [k for k, p in enumerate(parts) if p.value is not None]
+        if split is not None and split[k] != 1:
+            return "not one element"
+        yield op.Gather(x, np.array(k if split is None else sum(split[:k])), axis=axis)
+
+    body.__name__ = body.__qualname__ = f"squeeze_split_of_{n}"
+    body.__doc__ = f"Each of {n} elements that Split takes apart can be taken by itself, without its dim."
+    return rule(exact=True, always=True)(body)
+
+
+squeeze_split_of_2, squeeze_split_of_3, squeeze_split_of_4 = (_squeeze_split(n) for n in (2, 3, 4))
 
 
 def _size(x: Any, axis: int) -> Dim:

@@ -47,7 +47,10 @@ def attention(s: Site) -> None:
     if s.wants(3):
         shown = s.random().integers(0, 3, shapes[3]) > 0
         shown[..., 0] = True  # where nothing is seen, runtimes differ
-        hidden = np.where(shown, s.random().integers(-4, 5, shapes[3]) / 4, -np.inf)
+        added = s.random().integers(-4, 5, shapes[3]) / 4
+        if s.asks("is_causal") and not s.choices.chance(4):
+            shown, added = np.broadcast_to(np.tri(*shapes[3][-2:], dtype=bool), shapes[3]), np.zeros(shapes[3])
+        hidden = np.where(shown, added, -np.inf)
         s.operand(3, shapes[3], array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
     elif not past or s.schema.since_version >= 24:  # before, ONNX Runtime puts the first query at the first key of all
         s.integer("is_causal", [0, 1], 0)

@@ -73,7 +73,7 @@ def _narrowed(s: Site) -> dict[int, Shape]:
     wanted = s.wanted
     if not wanted:
         return {}
-    axis = s.choices.one([len(wanted) // 2, s.choices.integer(0, len(wanted) - 1)])
+    axis = s.choices.integer(0, len(wanted) - 1) if s.choices.chance(3) else len(wanted) // 2
     return {0: (*wanted[:axis], 1, *wanted[axis + 1 :])}
 
 
@@ -218,7 +218,9 @@ def unsqueeze(s: Site) -> None:
     def options() -> list[int]:
         fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
         if fitting and not s.choices.chance(6):
-            return _anyhow(s, [s.choices.one(fitting)], len(x) + 1)
+            middle = (len(x) + 1) // 2
+            chosen = middle if middle in fitting and s.choices.integer(0, 1) else s.choices.one(fitting)
+            return _anyhow(s, [chosen], len(x) + 1)
         recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
         recent = [a for a in recent if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
         if recent and s.choices.chance(2):
@@ -294,7 +296,15 @@ def concat(s: Site) -> None:
 def split(s: Site) -> None:
     x = s.shape(0)
     n = s.outputs
-    if x is None:
+    low, high = s.ranks(0)
+    if x is None and s.wanted is not None and low <= len(s.wanted) <= high:  # what is wanted, and more behind it
+        axis = s.axis(len(s.wanted), default=0)
+        more = s.wanted[axis] if s.choices.integer(0, 1) else s.choices.integer(1, 3)
+        s.note("sizes", [s.wanted[axis], *[more] * (n - 1)])
+        s.operand(0, (*s.wanted[:axis], s.wanted[axis] + more * (n - 1), *s.wanted[axis + 1 :]))
+        x = s.shape(0)
+        assert x is not None
+    elif x is None:
         x = s.new_shape(0, 1)
         axis = s.axis(len(x), default=0)
         i = input_of(s.schema, "split")
@@ -373,8 +383,14 @@ def slice_(s: Site) -> None:
         s.note("cut", (axes[0] % len(x), starts[0], ends[0]))
 
 
+def _of_several(s: Site) -> dict[int, Shape]:
+    """Several of what is wanted, behind each other."""
+    several = [int(n) for n in s.numbers() if n in (2, 3, 4)] or [2, 3]
+    return {} if s.wanted is None else {0: (s.choices.one(several), *s.wanted)}
+
+
 # ONNX Runtime 1.32 copies the first string of each row only
-@operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}})
+@operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}}, plan=_of_several)
 def gather(s: Site) -> None:
     x = _first(s, 1)
     axis = s.axis(len(x), default=0)
