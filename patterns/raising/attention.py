@@ -20,7 +20,7 @@ from graphopt.ir import op_schema
 from graphopt.patterns._elementwise import within
 from graphopt.patterns._shapes import others_know_last
 from graphopt.patterns.raising._constants import scalar
-from graphopt.rewrite import Attrs, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.rewrite import Attrs, Axis, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Call, Leaf
 from graphopt.shapes import same_dims, same_shape
 
@@ -291,11 +291,11 @@ def _regrouped(x: Tensor, repeated: Any) -> int | None:
 
 # ------------------------------------------------------------------------------------------------------ past and packing
 @rule
-def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Int, attrs: Attrs):
+def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Axis, attrs: Attrs):
     """Keys and values behind those of a past: the operator puts them together."""
     keys, values = op.Concat(past_k, k, axis=axis), op.Concat(past_v, v, axis=axis)
     yield op.Attention(q, keys, values, m, **attrs), keys, values
-    if q.rank != 4 or axis not in (2, -2):
+    if q.rank != 4 or axis != 2:
         return "not along the axis of positions"
     if not (k.rank == 4 and v.rank == 4 and k.shape[2] != 0 and same_dims(k.shape[2], v.shape[2])):
         return "no keys, or not known to be as many as there are values"
