@@ -264,7 +264,9 @@ def _is_causal(m: np.ndarray) -> bool:
         return False
     seen = np.tri(*m.shape[-2:], dtype=bool)
     shown = m if m.dtype == bool else m == 0
-    return np.array_equal(shown.reshape(seen.shape), seen) and (m.dtype == bool or bool((m[..., ~seen] == -np.inf).all()))
+    return np.array_equal(shown.reshape(seen.shape), seen) and (
+        m.dtype == bool or bool((m[..., ~seen] == -np.inf).all())
+    )
 
 
 @rule
@@ -319,7 +321,17 @@ def attention_packed(
 
 @rule
 def attention_packed_past(
-    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], past_k, past_v, H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs
+    q: "B S H D",
+    k: "B T K D",
+    v: "B T K E",
+    m: Maybe[Tensor],
+    past_k,
+    past_v,
+    H: Dim,
+    K: Dim,
+    D: Dim,
+    E: Dim,
+    attrs: Attrs,
 ):
     """The same with a past, in which heads stay apart."""
     x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
@@ -352,14 +364,16 @@ def _is_one(x: Tensor, head: Any) -> bool:
 
 
 @rule
-def attention_stacked(x: "B S T H D", m: Maybe[Tensor], i: Const, j: Const, l: Const, T: Dim, H: Dim, D: Dim, attrs: Attrs):
+def attention_stacked(
+    x: "B S T H D", m: Maybe[Tensor], i: Const, j: Const, n: Const, T: Dim, H: Dim, D: Dim, attrs: Attrs
+):
     """Queries, keys and values that stand side by side in one tensor are taken out of it before their heads are."""
     y = op.Transpose(x, perm=[2, 0, 3, 1, 4])
-    yield op.Transpose(op.Attention(*(op.Gather(y, n, axis=0) for n in (i, j, l)), m, **attrs), perm=_SWAP)
-    if T != 3 or not (i.rank == 0 and j.rank == 0 and l.rank == 0):
+    yield op.Transpose(op.Attention(*(op.Gather(y, a, axis=0) for a in (i, j, n)), m, **attrs), perm=_SWAP)
+    if T != 3 or not (i.rank == 0 and j.rank == 0 and n.rank == 0):
         return "not three"
-    if not all(isinstance(n, int) and n > 0 for n in (H, D)):
+    if not all(isinstance(d, int) and d > 0 for d in (H, D)):
         return "the number of heads or their size is not known"
     parts = op.Split(op.Reshape(x, [0, 0, 3 * H * D]), axis=2, split=[H * D] * 3, outputs=3)
-    x = [parts[int(n.item()) % 3] for n in (i, j, l)]
+    x = [parts[int(a.item()) % 3] for a in (i, j, n)]
     yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": H}), [0, 0, H, D])

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from typing import Any
-
 from onnx import TensorProto
 
 from graphopt.patterns.raising._constants import scalar

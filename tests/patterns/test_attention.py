@@ -29,7 +29,9 @@ def g(
     return Case(f"g ({inputs}) => ({y} y{also}) {given} {{ {body} }}", **{"opset": 23, **options})  # type: ignore[arg-type]
 
 
-def masked(body: str, mask: str, also: str = "float[2,3,5,4] q, float[2,3,4,6] k, float[2,3,6,7] v", **more: object) -> Case:
+def masked(
+    body: str, mask: str, also: str = "float[2,3,5,4] q, float[2,3,4,6] k, float[2,3,6,7] v", **more: object
+) -> Case:
     return g(body, f"{also}, {mask}", **more)  # type: ignore[arg-type]
 
 
@@ -61,7 +63,11 @@ FIRES = [
     *of(
         "softmax_of_selected",
         masked(
-            SCORES + "t = Where(b, low, s) y = Softmax<axis=-1>(t)", "bool[2,1,1,6] b", y="float[2,3,5,6]", constants=LOW, nodes=4
+            SCORES + "t = Where(b, low, s) y = Softmax<axis=-1>(t)",
+            "bool[2,1,1,6] b",
+            y="float[2,3,5,6]",
+            constants=LOW,
+            nodes=4,
         ),
         masked(
             SCORES + "t = Where(b, s, low) y = Softmax(t)", "bool[5,6] b", y="float[2,3,5,6]", constants=LOW, nodes=4
@@ -81,7 +87,11 @@ FIRES = [
     ),
     *of(
         "attention_softcap",
-        g(SCORES + "h = Tanh(s) t = Mul(h, c) p = Softmax<axis=-1>(t) y = MatMul(p, v)", constants="float c = {5}", nodes=2),
+        g(
+            SCORES + "h = Tanh(s) t = Mul(h, c) p = Softmax<axis=-1>(t) y = MatMul(p, v)",
+            constants="float c = {5}",
+            nodes=2,
+        ),
     ),
     *of(
         "attention_scaled_query",
@@ -181,7 +191,12 @@ REFUSES = [
     *of(
         "product_scaled",
         g(SCORES + "y = Mul(s, c)", y="float[2,3,5,6]", constants="float c = {0.5}", opset=22, reason="does not exist"),
-        g(SCORES + "y = Mul(s, c)", y="float[2,3,5,6]", constants="float[1,1,1,6] c = {1, 2, 3, 4, 5, 6}", reason="single"),
+        g(
+            SCORES + "y = Mul(s, c)",
+            y="float[2,3,5,6]",
+            constants="float[1,1,1,6] c = {1, 2, 3, 4, 5, 6}",
+            reason="single",
+        ),
         g(
             SCORES + "y = Mul(s, c)",
             "float[2,3,5,4] q",
@@ -214,7 +229,12 @@ REFUSES = [
         g(SCORES + ENDS, "float[1,3,5,4] q, float[2,3,4,6] k, float[2,3,6,7] v", reason="broadcasts"),
         g(SCORES + ENDS, "float[2,3,5,4] q, float[2,3,4,6] k, float[6,7] v", reason="broadcasts"),
         g(SCORES + ENDS, "float[2,3,5,4] q, float[2,3,4,0] k, float[2,3,0,7] v", reason="empty"),
-        g(SCORES + ENDS, "float[A,3,5,4] q, float[B,3,4,6] k, float[C,3,6,7] v", y="float[D,3,5,7]", reason="broadcasts"),
+        g(
+            SCORES + ENDS,
+            "float[A,3,5,4] q, float[B,3,4,6] k, float[C,3,6,7] v",
+            y="float[D,3,5,7]",
+            reason="broadcasts",
+        ),
         g(
             SCORES + ENDS,
             "double[2,3,5,4] q, double[2,3,4,6] k, double[2,3,6,7] v",
@@ -225,20 +245,29 @@ REFUSES = [
         g(SCORES + ENDS, "float[6,5,4] q, float[6,4,6] k, float[6,6,E] v", y="float[6,5,E]", reason="others would"),
         masked(PLUS, "float[2,3,5,1] m", reason="mask does not fit"),
         masked(PLUS, "float[1,2,3,5,6] m", y="float[1,2,3,5,7]"),
-        masked(PLUS, "float[2,3,5,6] m", "float[2,1,5,4] q, float[2,1,4,6] k, float[2,1,6,7] v", reason="mask does not fit"),
+        masked(
+            PLUS, "float[2,3,5,6] m", "float[2,1,5,4] q, float[2,1,4,6] k, float[2,1,6,7] v", reason="mask does not fit"
+        ),
         g(SCORES + ENDS, also=", float[2,3,5,6] p", reason="nothing would be saved"),
         masked(GUARDED, "float[2,1,5,6] m", constants="float zero = {1}"),
     ),
     *of(
         "attention_softcap",
-        g(SCORES + "h = Tanh(s) t = Mul(h, c) p = Softmax<axis=-1>(t) y = MatMul(p, v)", constants="float c = {-5}", reason="bound"),
+        g(
+            SCORES + "h = Tanh(s) t = Mul(h, c) p = Softmax<axis=-1>(t) y = MatMul(p, v)",
+            constants="float c = {-5}",
+            reason="bound",
+        ),
     ),
     *of(
         "attention_scaled_query",
         g("a = Mul(q, c) y = Attention(a, k, v)", QKV, constants="float c = {-2}", reason="above 0"),
         g("a = Mul(q, c) y = Attention(a, k, v)", QKV, constants="float[4] c = {1, 2, 3, 4}", reason="single number"),
     ),
-    *of("attention_scaled_key", g("a = Mul(k, c) y = Attention(q, a, v)", QKV, constants="float c = {0}", reason="above 0")),
+    *of(
+        "attention_scaled_key",
+        g("a = Mul(k, c) y = Attention(q, a, v)", QKV, constants="float c = {0}", reason="above 0"),
+    ),
     *of(
         "attention_causal_constant",
         g(
@@ -267,7 +296,13 @@ REFUSES = [
             y="float[2,6,2,7]",
             reason="axis of positions",
         ),
-        g(PAST.replace("Attention", "Attention<is_causal=1>"), CACHE, y="float[2,3,2,7]", also=PRESENT, reason="first query"),
+        g(
+            PAST.replace("Attention", "Attention<is_causal=1>"),
+            CACHE,
+            y="float[2,3,2,7]",
+            also=PRESENT,
+            reason="first query",
+        ),
     ),
     *of(
         "attention_packed",
@@ -337,7 +372,9 @@ def test_without_the_operator() -> None:
     """Below opset 23 nothing is prepared for it."""
     original = build(g(LAYER, LAID_OUT, y="float[B,S,8]", constants=CONSTANTS, opset=22))
     fast = graphopt.optimize(original)
-    assert not fast.report.ledger.steps or not any(s.rule.startswith(("attention", "product_scaled")) for s in fast.report.ledger.steps)
+    assert not fast.report.ledger.steps or not any(
+        s.rule.startswith(("attention", "product_scaled")) for s in fast.report.ledger.steps
+    )
 
 
 def test_values_of_a_size_that_others_do_not_know() -> None:

@@ -100,9 +100,7 @@ def test_as_torch_writes_it() -> None:
         "a = Slice(x, zero, four, three, one) b = Slice(x, four, end, three, one) n = Neg(b) t = Concat<axis=-1>(n, a) "
         "f = Mul(x, d) i = Mul(t, e) y = Add(f, i)"
     )
-    constants = (
-        "int64[1] zero = {0}, int64[1] one = {1}, int64[1] three = {3}, int64[1] four = {4}, int64[1] end = {9223372036854775807}"
-    )
+    constants = "int64[1] zero = {0}, int64[1] one = {1}, int64[1] three = {3}, int64[1] four = {4}, int64[1] end = {9223372036854775807}"
     original = build(g(body, "float[B,3,S,8] x, float[1,S,4] w", "float[B,3,S,8]", constants))
     fast = graphopt.optimize(original)
     assert sum(n.op == "RotaryEmbedding" for n in fast.nodes()) == 1

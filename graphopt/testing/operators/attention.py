@@ -69,9 +69,7 @@ def _turned(s: Site) -> dict[int, Shape]:
     return {0: (batch, heads, length, size), -1: (length, heads, size)}
 
 
-@operands(
-    "RotaryEmbedding", ranks={0: (3, 4), 1: (2, 3), 2: (2, 3), 3: (2, 2)}, carries=(0,), plan=_turned
-)
+@operands("RotaryEmbedding", ranks={0: (3, 4), 1: (2, 3), 2: (2, 3), 3: (2, 2)}, carries=(0,), plan=_turned)
 def rotary_embedding(s: Site) -> None:
     shapes = s.planned or _turned(s)
     s.operand(0, shapes[0])

@@ -252,9 +252,9 @@ def expand(s: Site) -> None:
 
     def options() -> list[int]:
         wanted = s.wanted
-        if wanted is not None and len(x) == len(wanted) and all(d in (1, w) for d, w in zip(x, wanted, strict=True)):
-            if not s.choices.chance(6):
-                return list(wanted)
+        fits = wanted is not None and len(x) == len(wanted) and all(d in (1, w) for d, w in zip(x, wanted, strict=True))
+        if wanted is not None and fits and not s.choices.chance(6):
+            return list(wanted)
         target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
         if s.choices.chance(3):
             target.insert(0, s.choices.integer(1, 3))
