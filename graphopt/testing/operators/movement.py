@@ -18,7 +18,7 @@ from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
 
 
-def _first(s: Site, low: int = 0, high: int = 4) -> Shape:
+def first_of(s: Site, low: int = 0, high: int = 4) -> Shape:
     """The shape of the first operand, which is made where it is not there."""
     s.operand(0, s.new_shape(0, low, high))
     shape = s.shape(0)
@@ -50,7 +50,7 @@ def transpose(s: Site) -> None:
         perm = s.perm(len(wanted))
         s.operand(0, [wanted[i] for i in np.argsort(perm)])
         return
-    s.perm(len(_first(s, 1)))
+    s.perm(len(first_of(s, 1)))
 
 
 def _unfolded(s: Site) -> dict[int, Shape]:
@@ -95,7 +95,7 @@ def reshape(s: Site) -> None:
             of_one = [k for k, pair in pairs if 1 in pair]
             k = s.choices.one(of_one if of_one and not s.choices.chance(4) else [k for k, _ in pairs])
             s.operand(0, (*s.wanted[:k], s.wanted[k] * s.wanted[k + 1], *s.wanted[k + 2 :]))
-    x = _first(s)
+    x = first_of(s)
     zeros = (
         s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
         if "allowzero" in s.schema.attributes
@@ -178,7 +178,7 @@ def _factors(s: Site, size: int, rank: int = 0) -> list[int]:
 
 @operands("Flatten")
 def flatten(s: Site) -> None:
-    rank = len(_first(s, 0))
+    rank = len(first_of(s, 0))
     s.parameter("axis", lambda: s.choices.one([min(1, rank), *range(rank + 1)]), 1)
 
 
@@ -190,7 +190,7 @@ def squeeze(s: Site) -> None:
             for _ in range(s.choices.integer(1, 3)):
                 dims[s.choices.integer(0, len(dims) - 1)] = 1
         s.operand(0, dims)
-    x = _first(s)
+    x = first_of(s)
     ones = [i for i, d in enumerate(x) if d == 1]
 
     def options() -> list[int] | None:
@@ -213,7 +213,7 @@ def unsqueeze(s: Site) -> None:
     without = (s.planned or _squeezed(s)).get(0)
     if without is not None and not s.given(0) and s.ranks(0)[0] <= len(without) <= s.ranks(0)[1]:
         s.operand(0, without)
-    x = _first(s, 0, max(3, s.ranks(0)[0]))
+    x = first_of(s, 0, max(3, s.ranks(0)[0]))
 
     def options() -> list[int]:
         fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
@@ -248,7 +248,7 @@ def expand(s: Site) -> None:
         low, high = s.ranks(0)
         if low <= len(s.wanted) <= high:
             s.operand(0, _narrowed(s).get(0, s.wanted))
-    x = _first(s)
+    x = first_of(s)
 
     def options() -> list[int]:
         wanted = s.wanted
@@ -265,7 +265,7 @@ def expand(s: Site) -> None:
 
 @operands("Tile", carries=(0,))
 def tile(s: Site) -> None:
-    x = _first(s, 1)
+    x = first_of(s, 1)
     s.parameter("repeats", lambda: [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x])
 
 
@@ -333,91 +333,9 @@ def split(s: Site) -> None:
         s.attributes["num_outputs"] = n
 
 
-@operands("Slice", carries=(0,))
-def slice_(s: Site) -> None:
-    x = _first(s, 1)
-    steps_exist = s.schema.input_index("steps") is not None
-    before = [cut for cut in s.recent("cut") if cut[0] < len(x)]
-    beside = s.choices.one(before) if before and not s.choices.chance(3) else None
-    if beside is not None:  # what another slice has left
-        axes = s.parameter("axes", lambda: [s.choices.one([beside[0], beside[0] - len(x)])])
-    else:
-        axes = s.axes(len(x)) if not s.choices.chance(6) else None
-    if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
-        axes = s.array(3).tolist()
-    count = len(x) if axes is None else len(axes)
-    dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
-    steps = None
-    if steps_exist:
-        steps = s.parameter(
-            "steps",
-            lambda: [s.choices.weighted(((6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9])))) for _ in range(count)],
-        )
-    if steps is not None and len(steps) != count:
-        raise Invalid(f"Slice along {count} axes with {len(steps)} steps")
-    backwards = [steps is not None and steps[k] < 0 for k in range(count)]
-    starts = [
-        s.choices.one([-1, d, d - 1, 0]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
-        for d, back in zip(dims, backwards, strict=True)
-    ]
-    ends = [
-        s.choices.one([-9, 0, -d, d])
-        if back
-        else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
-        for d, back in zip(dims, backwards, strict=True)
-    ]
-    if not any(backwards) and s.choices.chance(6):  # everything
-        starts = [s.choices.weighted(((5, 0), (1, -d))) for d in dims]
-        ends = [s.choices.weighted(((5, d), (1, d + 1), (1, 2**31 - 1))) for d in dims]
-    elif all(backwards) and not s.choices.chance(3):  # everything, last things first
-        starts, ends = [d - 1 for d in dims], [-d - 1 for d in dims]
-    elif not any(backwards) and all(dims) and s.choices.chance(3):  # one element
-        starts = [s.choices.integer(0, d - 1) for d in dims]
-        ends = [k + 1 for k in starts]
-    if beside is not None and axes is not None and [a % len(x) for a in axes] == [beside[0]] and not any(backwards):
-        _, start, end = beside
-        starts, ends = ([0], [start]) if start else ([end], [s.choices.one([dims[0], 2**31 - 1])])
-    starts = s.parameter("starts", lambda: starts)
-    ends = s.parameter("ends", lambda: ends)
-    if axes is not None and len(axes) == 1 and starts and ends and starts[0] >= 0 <= ends[0]:
-        s.note("cut", (axes[0] % len(x), starts[0], ends[0]))
-
-
-def _of_several(s: Site) -> dict[int, Shape]:
-    """Several of what is wanted, behind each other."""
-    several = [int(n) for n in s.numbers() if n in (2, 3, 4)] or [2, 3]
-    return {} if s.wanted is None else {0: (s.choices.one(several), *s.wanted)}
-
-
-# ONNX Runtime 1.32 copies the first string of each row only
-@operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}}, plan=_of_several)
-def gather(s: Site) -> None:
-    x = _first(s, 1)
-    axis = s.axis(len(x), default=0)
-    d = x[axis]
-    if not d and not s.given(1):
-        raise Invalid("nothing to gather")
-    shape = s.known_shape(1)
-    if shape is None:
-        low, high = s.ranks(1)
-        options = [(), (1,), (2,), (3,), (2, 2), (d,), (d,), (0,)]
-        shape = s.choices.one([o for o in options if low <= len(o) <= high] or options)
-    size = math.prod(shape)
-    least = -d if s.schema.since_version >= 11 else 0
-    kinds = [np.array([s.choices.integer(least, d - 1) for _ in range(size)]), np.arange(size) % max(d, 1)] if d else []
-    if least:
-        kinds.append(kinds[-1] - d)
-    if d and not s.given(1):
-        s.operand(1, shape, array=np.asarray(s.choices.one(kinds), np.int64).reshape(shape).astype(_index(s, 1)))
-
-
-def _index(s: Site, i: int) -> np.dtype:
-    return np.dtype(np.int32 if s.dtype(i) == TensorProto.INT32 else np.int64)
-
-
 @operands("Pad", carries=(0,))
 def pad(s: Site) -> None:
-    x = _first(s, 1, 5)
+    x = first_of(s, 1, 5)
     mode = s.text("mode", ["constant", "edge", "reflect"], "constant")
     if mode != "constant" and 0 in x:
         raise Invalid("nothing to reflect")
@@ -455,7 +373,7 @@ def pad(s: Site) -> None:
 
 @operands("Shape")
 def shape(s: Site) -> None:
-    x = _first(s)
+    x = first_of(s)
     if "start" in s.schema.attributes:
         start = s.parameter("start", lambda: s.choices.integer(-len(x), max(len(x) - 1, 0)), 0)
         if s.decided("end") is not None or s.choices.chance(2) or not s.mentions("end") or s.op_type == "Shape":
