@@ -168,6 +168,8 @@ def _run(
             merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
         merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
+        if shorter and "common_subexpressions" in selection:  # what reads the same shape now
+            merge_common_subexpressions(m, ledger)
         if settle(m) or merged or shorter or folded:
             rewriter.tried.clear()
             driver.run()

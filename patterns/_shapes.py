@@ -255,6 +255,45 @@ def leaf(v: Value | None) -> Leaf:
     return Leaf(v)
 
 
+def others_know_last(v: Value, depth: int = _DEEPEST) -> bool:
+    """Whether ONNX's own inference, which follows no computed shapes, certainly knows the size of the last axis too.
+
+    For the values of Attention with packed heads it takes an unknown size for 0, and then refuses the model.
+    """
+    if not v.shape or not isinstance(v.shape[-1], int):
+        return False
+    node, size = v.node, v.shape[-1]
+    if v.const is not None or node is None:
+        return v.const is not None or (v in v.graph.inputs and v.graph.parent is None)
+    consts = [i.const for i in node.inputs[1:] if i is not None]
+    if node.op == "Reshape":
+        target = node.inputs[1]
+        told = target is not None and target.graph is node.graph and target.const is not None and target.const.size > 0
+        return told and int(target.const.numpy()[-1]) == size > 0
+    if node.op in ("MatMul", "Gemm"):
+        return consts[0] is not None
+    if node.op in ("Add", "Sub", "Mul", "Div"):
+        dims = [i.const.dims for i in node.inputs if i is not None and i.const is not None]
+        if size > 1 and any(d[-1:] == (size,) for d in dims):
+            return True
+        return bool(dims) and any(
+            i is not None and i.const is None and i.rank == v.rank and others_know_last(i, depth - 1)
+            for i in node.inputs
+            if depth
+        )
+    first = node.inputs[0] if node.inputs else None
+    if first is None or not depth:
+        return False
+    if node.op == "Split":
+        sizes = node.inputs[1] if len(node.inputs) > 1 else None
+        told = sizes is not None and sizes.graph is node.graph and sizes.const is not None
+        return node.attributes.get("axis", 0) in (-1, len(v.shape) - 1) and (told or others_know_last(first, depth - 1))
+    if node.op == "Transpose":
+        perm = node.attributes.get("perm")
+        return perm is not None and perm[-1] == len(perm) - 1 and others_know_last(first, depth - 1)
+    return (node.op in KEEPS_SHAPE or node.op == "RotaryEmbedding") and others_know_last(first, depth - 1)
+
+
 def matched(*calls: Any) -> Value:
     """The value that stands for whichever of these alternatives was found."""
     return next(c.value for c in calls if c.value is not None)

@@ -222,9 +222,10 @@ class Driver:
         roots = {v.node for v in r.roots if v.node is not None}
         inner = {n for n in (*nodes, *between) if n is not None and n not in roots}
         kept = {v.node for n in r.nodes for v in n.inputs if v is not None} | {v.node for v in r.results}
-        dead = {n for n in roots if all(v is None or v in r.roots or not v.used for v in n.outputs)}
-        for n in sorted(inner, key=lambda n: n.position, reverse=True):
-            if n not in kept and all(v is None or (not v.exits and all(u in dead for u in v.uses)) for v in n.outputs):
+        dead: set[Node] = set()
+        for n in sorted(roots | inner, key=lambda n: n.position, reverse=True):
+            gone = (v is None or v in r.roots or (not v.exits and all(u in dead for u in v.uses)) for v in n.outputs)
+            if (n in roots or n not in kept) and all(gone):
                 dead.add(n)
         if (inner - dead - kept or len(roots - dead)) and not rule.always and len(dead) <= len(r.nodes):
             raise Declined("an inner value is used elsewhere, so nothing would be saved")

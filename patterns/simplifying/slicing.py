@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.ir import Dim, Node, Value
 from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, slices_of
-from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, op, rule
+from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims, same_shape
 
@@ -84,6 +84,31 @@ def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Int
     if i is None:
         return "it counts from the end of a dim of unknown size, or there may be several elements"
     yield op.Gather(x, np.array(i), axis=axis)
+
+
+@rule(exact=True)
+def slices_are_split(
+    x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]
+):
+    """Two slices that lie side by side and leave nothing out are the parts of a Split."""
+    yield (
+        op.Slice(x, starts=s, ends=e, axes=a, steps=t),
+        op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps),
+    )
+    cuts = slices_of(s, e, a, t, x.rank), slices_of(starts, ends, axes, steps, x.rank)
+    if cuts[0] is None or cuts[1] is None or x.rank is None or len(cuts[0]) != 1 or list(cuts[0]) != list(cuts[1]):
+        return "not along one axis"
+    (axis,) = cuts[0]
+    n = _size(x, axis)
+    first, then = (_normal(c[axis], n) for c in cuts)
+    if not isinstance(n, int) or first is None or then is None or first[2] != 1 or then[2] != 1:
+        return "backwards, with steps, or of a dim of unknown size"
+    order = (first, then) if first[0] == 0 else (then, first)
+    middle = order[0][1]
+    if order[0][0] != 0 or order[1][0] != middle or not 0 < middle < n or order[1][1] < n:
+        return "not side by side, or something is left out"
+    parts = op.Split(x, axis=axis, split=[middle, n - middle], outputs=2)
+    yield parts if order[0] is first else parts[::-1]
 
 
 def _is_all(dim: Dim, start: int, end: int, step: int) -> bool:
@@ -323,6 +348,25 @@ def _split_concat(n: int) -> Rule:
 
 
 split_concat_of_2, split_concat_of_3, split_concat_of_4 = (_split_concat(n) for n in (2, 3, 4))
+
+
+def _squeeze_split(n: int) -> Rule:
+    def body(x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], axes: Ints):
+        parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=n)
+        yield op.Squeeze(any_of(*parts), axes=axes)
+        if x.rank is None or axes_of(axes, x.rank) != [axis] or x.shape[axis] != n:
+            return "not one element each, or another axis is squeezed"
+        (k,) = [k for k, p in enumerate(parts) if p.value is not None]
+        if split is not None and split[k] != 1:
+            return "not one element"
+        yield op.Gather(x, np.array(k if split is None else sum(split[:k])), axis=axis)
+
+    body.__name__ = body.__qualname__ = f"squeeze_split_of_{n}"
+    body.__doc__ = f"Each of {n} elements that Split takes apart can be taken by itself, without its dim."
+    return rule(exact=True, always=True)(body)
+
+
+squeeze_split_of_2, squeeze_split_of_3, squeeze_split_of_4 = (_squeeze_split(n) for n in (2, 3, 4))
 
 
 def _size(x: Any, axis: int) -> Dim:

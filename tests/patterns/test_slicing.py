@@ -127,6 +127,18 @@ FIRES = [
         c = Concat<axis=0>(x, z) y = Concat<axis=-2>(w, c, w) }""", nodes=1)),
     ("concat_concat", Case("""g (float[N,3] x, float[4,3] z) => (float[A,B] y) {
         c = Concat<axis=-2>(x, z) d = Concat<axis=0>(z, z) y = Concat<axis=0>(c, d) }""", nodes=1)),
+    ("slices_are_split", Case("""g (float[N,6] x) => (float[A,B] y, float[C,D] z)
+        <int64[1] o = {0}, int64[1] m = {2}, int64[1] e = {9}, int64[1] a = {-1}> {
+        p = Slice(x, o, m, a) q = Slice(x, m, e, a) y = Relu(p) z = Neg(q) }""", nodes=3)),
+    ("slices_are_split", Case("""g (float[N,6] x) => (float[A,B] y, float[C,D] z)
+        <int64[1] o = {0}, int64[1] m = {-2}, int64[1] e = {6}, int64[1] a = {1}, int64[1] t = {1}> {
+        p = Slice(x, m, e, a, t) q = Slice(x, o, m, a) y = Relu(p) z = Neg(q) }""", nodes=3)),
+    ("squeeze_split_of_2", Case("""g (float[N,2] x) => (float[A] y, float[B] z) <int64[1] a = {1}> {
+        p, q = Split<axis=1, num_outputs=2>(x) y = Squeeze(p, a) z = Squeeze(q, a) }""", opset=18, nodes=2)),
+    ("squeeze_split_of_3", Case("""g (float[3,N] x) => (float[A] y, float[B] z) <int64[3] s = {1,1,1}, int64[1] a = {-2}> {
+        p, q, r = Split(x, s) y = Squeeze(p, a) z = Squeeze(r, a) }""", nodes=2)),
+    ("squeeze_split_of_4", Case("""g (float[4,N] x) => (float[A] y) <int64[4] s = {2,0,1,1}, int64[1] a = {0}> {
+        p, q, r, t = Split(x, s) y = Squeeze(r, a) }""", nodes=1)),
     ("concat_split", Case("""g (float[N,6] x) => (float[N,6] y) <int64[3] s = {1,2,3}> {
         a, b, c = Split<axis=1>(x, s) d = Concat<axis=-1>(a, b, c) y = Relu(d) }""", nodes=1)),
     ("concat_split", Case("""g (float[N,6] x) => (float[N,6] y) {
@@ -273,6 +285,19 @@ REFUSES = [
         c = Concat<axis=0>(x, x)
         y = If (b) <then_branch = t () => (float[P,Q] p) { p = Concat<axis=0>(c, x) },
                     else_branch = e () => (float[R,S] q) { q = Neg(x) }> }""", reason="no part")),
+    ("slices_are_split", Case("""g (float[N,6] x) => (float[A,B] y, float[C,D] z)
+        <int64[1] o = {0}, int64[1] m = {2}, int64[1] n = {3}, int64[1] e = {9}, int64[1] a = {-1}> {
+        y = Slice(x, o, m, a) z = Slice(x, n, e, a) }""", reason="not side by side")),
+    ("slices_are_split", Case("""g (float[N,6] x) => (float[A,B] y, float[C,D] z)
+        <int64[1] o = {0}, int64[1] m = {2}, int64[1] e = {9}, int64[1] a = {0}> {
+        y = Slice(x, o, m, a) z = Slice(x, m, e, a) }""", reason="of unknown size")),
+    ("slices_are_split", Case("""g (float[N,6] x) => (float[A,B] y, float[C,D] z)
+        <int64[1] o = {0}, int64[1] m = {2}, int64[1] e = {9}, int64[1] a = {0}, int64[1] b = {1}> {
+        y = Slice(x, o, m, a) z = Slice(x, m, e, b) }""", reason="not along one axis")),
+    ("squeeze_split_of_2", Case("""g (float[1,N,2] x) => (float[A,B] y) <int64[1] a = {0}> {
+        p, q = Split<axis=2, num_outputs=2>(x) y = Squeeze(p, a) }""", opset=18, reason="another axis")),
+    ("squeeze_split_of_3", Case("""g (float[4] x) => (float y) <int64[3] s = {1,1,2}, int64[1] a = {0}> {
+        p, q, r = Split(x, s) y = Squeeze(q, a) z = Neg(r) }""", reason="element")),
     ("concat_split", Case("""g (float[N,6] x) => (float[A,B] y) { y = Concat<axis=1>(x, x) }""", reason="not all parts")),
     ("concat_split", Case("""g (float[N,6] x) => (float[A,B] y) {
         a, b = Split<axis=1>(x) y = Concat<axis=1>(b, a) }""", opset=11, reason="not all parts")),

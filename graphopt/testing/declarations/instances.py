@@ -57,6 +57,10 @@ def instances(
         return str(e)
 
 
+#: Operators that ONNX Runtime refuses to run on nothing; no rule can tell that a dim with a name is not 0.
+_WITHOUT_EMPTY = frozenset({"Attention"})
+
+
 def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str | None) -> Instance:
     """An instance of a rule's variant `k`, by any choices.
 
@@ -80,6 +84,8 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
             builder.names[size] = name
     if asks:  # a dim that is known by name may be empty, or of one element
         builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
+        if not _WITHOUT_EMPTY.isdisjoint(hints_of(rule).own_operators):
+            builder.names.pop(0, None)
     doubts = any("known" in w or "rank" in w for w in hints_of(rule).words)  # the rule tells of a rank that it needs
     builder.vague = choices.chance(2 if doubts else 4 if asks else 8)
     builder.alike = choices.one((2, 3)) if choices.chance(4) else None

@@ -52,10 +52,15 @@ class PatternSite(Site):
             self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10
             self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
+        self.batches = any("batch" in w for w in left.hints.words)
+        known = operands_of(call.op)
+        if known is not None and known.plan is not None and any(isinstance(a, (Call, Output)) for a in expanded):
+            self.planned = known.plan(self)
         for i, a in enumerate(expanded):
             if isinstance(a, (Call, Output)):
-                if (beside := self._beside()) is not None:
-                    left.wanted[id(a.call if isinstance(a, Output) else a)] = beside
+                suits = self.planned[i] if i in self.planned else self._beside()
+                if suits is not None:
+                    left.wanted[id(a.call if isinstance(a, Output) else a)] = suits
                 self.inputs[i] = left.value(a)
             elif isinstance(a, Value):
                 self.inputs[i] = a

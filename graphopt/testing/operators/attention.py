@@ -12,58 +12,68 @@ _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 _MASKS = frozenset({TensorProto.BOOL, *_FLOATS})
 
 
+def _attended(s: Site) -> dict[int, Shape]:
+    """Queries, keys, values, a mask, and a past, of 3 or 4 dims as it suits those who read them."""
+    batch, heads, size = s.choices.integer(1, 2), s.choices.one([1, 1, 2]), s.choices.one([2, 4])
+    queries, keys, groups = s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.one([1, 1, 2])
+    past = s.choices.integer(1, 2) if s.wants(4) else 0
+    low, high = max(s.ranks(i)[0] for i in range(3)), min(s.ranks(i)[1] for i in range(3))
+    packed = low < 4 and (high < 4 or s.choices.chance(3))
+    if packed:
+        shapes: list[Shape] = [(batch, queries, heads * groups * size), *[(batch, keys, heads * size)] * 2]
+        s.attributes["q_num_heads"], s.attributes["kv_num_heads"] = heads * groups, heads
+    else:
+        shapes = [(batch, heads * groups, queries, size), *[(batch, heads, keys, size)] * 2]
+    total = keys + past
+    mask = s.choices.one([(queries, total), (1, 1, queries, total), (batch, heads * groups, queries, total)])
+    return {**dict(enumerate([*shapes, mask])), 4: (batch, heads, past, size), 5: (batch, heads, past, size)}
+
+
 @operands(
     "Attention",
     ranks={**dict.fromkeys(range(3), (3, 4)), 3: (2, 4), 4: (4, 4), 5: (4, 4)},
     dtypes={0: _FLOATS, 2: _FLOATS, 3: _MASKS},
+    plan=_attended,
 )
 def attention(s: Site) -> None:
-    batch, heads, size = s.choices.integer(1, 2), s.choices.integer(1, 2), s.choices.one([2, 4])
-    queries, keys, groups = s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.integer(1, 2)
-    past = s.choices.integer(1, 2) if s.wants(4) else 0
-    s.insist(5, bool(past))
+    shapes = s.planned or _attended(s)
+    past = s.wants(4)
+    s.insist(5, past)
     if s.schema.max_inputs > 6:
         s.insist(6, False)  # lengths are for caches that are written outside
-    if past:
-        s.at_most(3)
-    else:
-        s.at_most(1)
-    shapes: list[Shape]
-    if s.choices.integer(0, 1):
-        shapes = [(batch, heads * groups, queries, size), (batch, heads, keys, size), (batch, heads, keys, size)]
-    else:
-        shapes = [(batch, queries, heads * groups * size), (batch, keys, heads * size), (batch, keys, heads * size)]
-        s.attributes["q_num_heads"], s.attributes["kv_num_heads"] = heads * groups, heads
-    for i, shape in enumerate(shapes):
-        s.operand(i, shape)
-    s.operand(4, (batch, heads, past, size))
-    s.operand(5, (batch, heads, past, size))
-    total = keys + past
-    mask = s.choices.one([(queries, total), (1, 1, queries, total), (batch, heads * groups, queries, total)])
+    s.at_most(3 if past else 1)
+    for i in (0, 1, 2, 4, 5):
+        s.operand(i, shapes[i])
     if s.wants(3):
-        shown = s.random().integers(0, 3, mask) > 0
-        shown[..., 0] = True  # where nothing is seen, nobody says what comes out
-        hidden = np.where(shown, s.random().integers(-4, 5, mask) / 4, -np.inf)
-        s.operand(3, mask, array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
+        shown = s.random().integers(0, 3, shapes[3]) > 0
+        shown[..., 0] = True  # where nothing is seen, runtimes differ
+        added = s.random().integers(-4, 5, shapes[3]) / 4
+        if s.asks("is_causal") and not s.choices.chance(4):
+            shown, added = np.broadcast_to(np.tri(*shapes[3][-2:], dtype=bool), shapes[3]), np.zeros(shapes[3])
+        hidden = np.where(shown, added, -np.inf)
+        s.operand(3, shapes[3], array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
     elif not past or s.schema.since_version >= 24:  # before, ONNX Runtime puts the first query at the first key of all
         s.integer("is_causal", [0, 1], 0)
     s.parameter("scale", lambda: s.choices.one([0.5, 0.25, 1.0]))
     s.parameter("softcap", lambda: s.choices.one([0.0, 0.0, 2.0]), 0.0)
 
 
-@operands("RotaryEmbedding", ranks={0: (3, 4), 1: (2, 3), 2: (2, 3), 3: (2, 2)}, carries=(0,))
-def rotary_embedding(s: Site) -> None:
-    batch, heads, length, size = (
-        s.choices.integer(1, 2),
-        s.choices.integer(1, 3),
-        s.choices.integer(1, 4),
-        s.choices.one([4, 8]),
-    )
-    if s.choices.integer(0, 1):
-        s.operand(0, (batch, heads, length, size))
-    else:
-        s.operand(0, (batch, length, heads * size))
+def _turned(s: Site) -> dict[int, Shape]:
+    """What is turned, of 3 or 4 dims as it suits those who read it, after its last dims: length, heads and their size."""
+    batch, heads, length = s.choices.integer(1, 2), s.choices.integer(1, 3), s.choices.integer(1, 4)
+    size = s.choices.one([4, 8])
+    low, high = s.ranks(0)
+    if low < 4 and (high < 4 or not s.choices.integer(0, 1)):
         s.attributes["num_heads"] = heads
+        return {0: (batch, length, heads * size), -1: (length, heads, size)}
+    return {0: (batch, heads, length, size), -1: (length, heads, size)}
+
+
+@operands("RotaryEmbedding", ranks={0: (3, 4), 1: (2, 3), 2: (2, 3), 3: (2, 2)}, carries=(0,), plan=_turned)
+def rotary_embedding(s: Site) -> None:
+    shapes = s.planned or _turned(s)
+    s.operand(0, shapes[0])
+    batch, (length, _, size) = shapes[0][0], shapes[-1]
     turned = s.parameter("rotary_embedding_dim", lambda: size // 2, 0) or size
     positions = length + 2
     shape = (positions, turned // 2) if s.wants(3) else (batch, length, turned // 2)

@@ -218,6 +218,8 @@ def broadcasting(s: Site, places: Sequence[int], styles: dict[int, str] | None =
         others = [i for i in places if not s.single(i)]
         free = others if others and not s.choices.chance(8) else places
         widest = places[least.index(max(least))] if any(least) else s.choices.one(free)
+        if s.wanted is not None and s.planned == {} and places[0] == 0 and 0 in free and not s.choices.chance(4):
+            widest = 0
         full = s.new_shape(widest)
         s.operand(widest, full, (styles or {}).get(widest, "plain"))
         full = s.shape(widest) or ()
@@ -236,6 +238,8 @@ def _fitting(s: Site, i: int, full: Shape) -> Shape:
     if s.single(i) and not s.choices.chance(8):
         more = min(max(low, len(full)), high)
         return (1,) * s.choices.weighted(((6, low), (2, more), (1, min(more + 1, high))))
+    if low == high == len(full) and s.batches and not s.choices.chance(3):
+        return full
     if len(full) < min(high, s.output_ranks()[1]) and full and s.choices.chance(12):  # the result gets another dim
         return (s.choices.one([1, 1, 2]), *narrower(s, full, len(full)))
     if low > len(full):  # the result gets more dims

@@ -1,4 +1,4 @@
-"""Operators that pick elements, or put them somewhere: by indices, by conditions, by their order."""
+"""Operators that pick elements, or put them somewhere: by indices and bounds, by conditions, by their order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
-from graphopt.testing.operators.places import own_places
+from graphopt.testing.operators.movement import first_of
+from graphopt.testing.operators.places import flat_places, own_places, part_of_all
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -200,3 +201,90 @@ def non_max_suppression(s: Site) -> None:
     s.operand(2, (), array=np.array(s.choices.integer(1, 4)))
     s.operand(3, (), array=np.array(s.choices.integer(0, 5) * 0.1875 + 0.01, np.float32))  # no ratio of these areas
     s.operand(4, (), array=np.array(s.choices.integer(0, 8) / 16 + 0.01, np.float32))
+
+
+@operands("Slice", carries=(0,))
+def slice_(s: Site) -> None:
+    x = first_of(s, 1)
+    if "Split" in s.operators and s.choices.integer(0, 1):
+        part_of_all(s, x)
+        return
+    steps_exist = s.schema.input_index("steps") is not None
+    before = [cut for cut in s.recent("cut") if cut[0] < len(x)]
+    beside = s.choices.one(before) if before and not s.choices.chance(3) else None
+    if beside is not None:  # what another slice has left
+        axes = s.parameter("axes", lambda: [s.choices.one([beside[0], beside[0] - len(x)])])
+    else:
+        axes = s.axes(len(x)) if not s.choices.chance(6) else None
+    if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
+        axes = s.array(3).tolist()
+    count = len(x) if axes is None else len(axes)
+    dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
+    steps = None
+    if steps_exist:
+        steps = s.parameter(
+            "steps",
+            lambda: [s.choices.weighted(((6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9])))) for _ in range(count)],
+        )
+    if steps is not None and len(steps) != count:
+        raise Invalid(f"Slice along {count} axes with {len(steps)} steps")
+    backwards = [steps is not None and steps[k] < 0 for k in range(count)]
+    starts = [
+        s.choices.one([-1, d, d - 1, 0]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
+        for d, back in zip(dims, backwards, strict=True)
+    ]
+    ends = [
+        s.choices.one([-9, 0, -d, d])
+        if back
+        else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
+        for d, back in zip(dims, backwards, strict=True)
+    ]
+    if not any(backwards) and s.choices.chance(6):  # everything
+        starts = [s.choices.weighted(((5, 0), (1, -d))) for d in dims]
+        ends = [s.choices.weighted(((5, d), (1, d + 1), (1, 2**31 - 1))) for d in dims]
+    elif all(backwards) and not s.choices.chance(3):  # everything, last things first
+        starts, ends = [d - 1 for d in dims], [-d - 1 for d in dims]
+    elif not any(backwards) and all(dims) and s.choices.chance(3):  # one element
+        starts = [s.choices.integer(0, d - 1) for d in dims]
+        ends = [k + 1 for k in starts]
+    if beside is not None and axes is not None and [a % len(x) for a in axes] == [beside[0]] and not any(backwards):
+        _, start, end = beside
+        starts, ends = ([0], [start]) if start else ([end], [s.choices.one([dims[0], 2**31 - 1])])
+    starts = s.parameter("starts", lambda: starts)
+    ends = s.parameter("ends", lambda: ends)
+    if axes is not None and len(axes) == 1 and starts and ends and starts[0] >= 0 <= ends[0]:
+        s.note("cut", (axes[0] % len(x), starts[0], ends[0]))
+
+
+def _of_several(s: Site) -> dict[int, Shape]:
+    """Several of what is wanted, behind each other."""
+    several = [int(n) for n in s.numbers() if n in (2, 3, 4)] or [2, 3]
+    return {} if s.wanted is None else {0: (s.choices.one(several), *s.wanted)}
+
+
+# ONNX Runtime 1.32 copies the first string of each row only
+@operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}}, plan=_of_several)
+def gather(s: Site) -> None:
+    if "Range" in s.operators and not s.given(0) and not s.given(1) and not s.choices.chance(4):
+        flat_places(s)
+    x = first_of(s, 1)
+    axis = s.axis(len(x), default=0)
+    d = x[axis]
+    if not d and not s.given(1):
+        raise Invalid("nothing to gather")
+    shape = s.known_shape(1)
+    if shape is None:
+        low, high = s.ranks(1)
+        options = [(), (1,), (2,), (3,), (2, 2), (d,), (d,), (0,)]
+        shape = s.choices.one([o for o in options if low <= len(o) <= high] or options)
+    size = math.prod(shape)
+    least = -d if s.schema.since_version >= 11 else 0
+    kinds = [np.array([s.choices.integer(least, d - 1) for _ in range(size)]), np.arange(size) % max(d, 1)] if d else []
+    if least:
+        kinds.append(kinds[-1] - d)
+    if d and not s.given(1):
+        s.operand(1, shape, array=np.asarray(s.choices.one(kinds), np.int64).reshape(shape).astype(_index(s, 1)))
+
+
+def _index(s: Site, i: int) -> np.dtype:
+    return np.dtype(np.int32 if s.dtype(i) == TensorProto.INT32 else np.int64)

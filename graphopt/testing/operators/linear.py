@@ -18,7 +18,7 @@ def matmul(s: Site) -> None:
     if b is None:
         assert a is not None
         k = a[-1]
-        batch = s.choices.weighted(((4, ()), (2, a[:-2]), (1, (1,) * len(a[:-2])), (1, (2,))))
+        batch = s.choices.weighted(((4, ()), (40 if s.batches else 2, a[:-2]), (1, (1,) * len(a[:-2])), (1, (2,))))
         low, high = s.ranks(1)
         b = (k,) if s.choices.chance(8) and low <= 1 else (*batch, k, s.dim())
         if not low <= len(b) <= high:

@@ -13,13 +13,12 @@ from onnx import TensorProto
 from graphopt.rewrite.matching import input_of
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
-from graphopt.testing.operators.places import flat_places, part_of_all
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
 
 
-def _first(s: Site, low: int = 0, high: int = 4) -> Shape:
+def first_of(s: Site, low: int = 0, high: int = 4) -> Shape:
     """The shape of the first operand, which is made where it is not there."""
     s.operand(0, s.new_shape(0, low, high))
     shape = s.shape(0)
@@ -28,7 +27,17 @@ def _first(s: Site, low: int = 0, high: int = 4) -> Shape:
     return shape
 
 
-@operands("Transpose", carries=(0,))
+def _turned(s: Site) -> dict[int, Shape]:
+    """What is wanted before the dims change places."""
+    wanted = s.wanted
+    if not wanted:
+        return {}
+    perm = s.decided("perm")
+    perm = s.perm(len(wanted)) if perm is None else perm
+    return {0: tuple(wanted[i] for i in np.argsort(perm))} if len(perm) == len(wanted) else {}
+
+
+@operands("Transpose", carries=(0,), plan=_turned)
 def transpose(s: Site) -> None:
     perm = s.decided("perm")
     wanted = s.wanted
@@ -41,12 +50,52 @@ def transpose(s: Site) -> None:
         perm = s.perm(len(wanted))
         s.operand(0, [wanted[i] for i in np.argsort(perm)])
         return
-    s.perm(len(_first(s, 1)))
+    s.perm(len(first_of(s, 1)))
 
 
-@operands("Reshape")
+def _unfolded(s: Site) -> dict[int, Shape]:
+    """What is wanted with one of its dims written as two."""
+    wanted = s.wanted
+    if not wanted:
+        return {}
+    recent = [k for k in s.recent("unfolded") if math.prod(k) == math.prod(wanted)]
+    if not recent:
+        axis = min(1, len(wanted) - 1) if s.choices.integer(0, 1) else s.choices.integer(0, len(wanted) - 1)
+        d = wanted[axis]
+        inner = s.choices.one([k for k in range(1, d + 1) if d % k == 0] or [1])
+        recent = [(*wanted[:axis], d // inner, inner, *wanted[axis + 1 :])]
+        s.note("unfolded", recent[0])
+    return {0: recent[0]}
+
+
+def _narrowed(s: Site) -> dict[int, Shape]:
+    """What is wanted with one of its dims 1."""
+    wanted = s.wanted
+    if not wanted:
+        return {}
+    axis = s.choices.integer(0, len(wanted) - 1) if s.choices.chance(3) else len(wanted) // 2
+    return {0: (*wanted[:axis], 1, *wanted[axis + 1 :])}
+
+
+def _squeezed(s: Site) -> dict[int, Shape]:
+    """What is wanted without a dim of 1."""
+    wanted = s.wanted
+    ones = [i for i, d in enumerate(wanted or ()) if d == 1]
+    if not wanted or not ones:
+        return {}
+    axis = s.choices.one(ones)
+    return {0: (*wanted[:axis], *wanted[axis + 1 :])}
+
+
+@operands("Reshape", plan=_unfolded)
 def reshape(s: Site) -> None:
-    x = _first(s)
+    if s.wanted is not None and len(s.wanted) > 1 and s.shape(0) is None:
+        pairs, (low, high) = list(enumerate(pairwise(s.wanted))), s.ranks(0)
+        if low <= len(s.wanted) - 1 <= high:  # two of the dims that are wanted lie in one
+            of_one = [k for k, pair in pairs if 1 in pair]
+            k = s.choices.one(of_one if of_one and not s.choices.chance(4) else [k for k, _ in pairs])
+            s.operand(0, (*s.wanted[:k], s.wanted[k] * s.wanted[k + 1], *s.wanted[k + 2 :]))
+    x = first_of(s)
     zeros = (
         s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
         if "allowzero" in s.schema.attributes
@@ -56,6 +105,8 @@ def reshape(s: Site) -> None:
     def target_shape() -> list[int]:
         size = math.prod(x)
         low, high = s.output_ranks()
+        if s.wanted is not None and math.prod(s.wanted) == size and not s.choices.chance(6):
+            return list(s.wanted)
         back = [
             d for k in s.recent("folded") if x and math.prod(d := [*k[:-1], x[-1]]) == size and low <= len(d) <= high
         ]
@@ -127,7 +178,7 @@ def _factors(s: Site, size: int, rank: int = 0) -> list[int]:
 
 @operands("Flatten")
 def flatten(s: Site) -> None:
-    rank = len(_first(s, 0))
+    rank = len(first_of(s, 0))
     s.parameter("axis", lambda: s.choices.one([min(1, rank), *range(rank + 1)]), 1)
 
 
@@ -139,7 +190,7 @@ def squeeze(s: Site) -> None:
             for _ in range(s.choices.integer(1, 3)):
                 dims[s.choices.integer(0, len(dims) - 1)] = 1
         s.operand(0, dims)
-    x = _first(s)
+    x = first_of(s)
     ones = [i for i, d in enumerate(x) if d == 1]
 
     def options() -> list[int] | None:
@@ -157,11 +208,19 @@ def squeeze(s: Site) -> None:
     s.parameter("axes", options)
 
 
-@operands("Unsqueeze")
+@operands("Unsqueeze", plan=_squeezed)
 def unsqueeze(s: Site) -> None:
-    x = _first(s, 0, 3)
+    without = (s.planned or _squeezed(s)).get(0)
+    if without is not None and not s.given(0) and s.ranks(0)[0] <= len(without) <= s.ranks(0)[1]:
+        s.operand(0, without)
+    x = first_of(s, 0, max(3, s.ranks(0)[0]))
 
     def options() -> list[int]:
+        fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
+        if fitting and not s.choices.chance(6):
+            middle = (len(x) + 1) // 2
+            chosen = middle if middle in fitting and s.choices.integer(0, 1) else s.choices.one(fitting)
+            return _anyhow(s, [chosen], len(x) + 1)
         recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
         recent = [a for a in recent if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
         if recent and s.choices.chance(2):
@@ -183,11 +242,19 @@ def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
     return [a % rank - s.choices.one([rank, rank, 0]) for a in axes]
 
 
-@operands("Expand")
+@operands("Expand", plan=_narrowed)
 def expand(s: Site) -> None:
-    x = _first(s)
+    if s.wanted is not None and not s.given(0) and s.shape(0) is None:
+        low, high = s.ranks(0)
+        if low <= len(s.wanted) <= high:
+            s.operand(0, _narrowed(s).get(0, s.wanted))
+    x = first_of(s)
 
     def options() -> list[int]:
+        wanted = s.wanted
+        fits = wanted is not None and len(x) == len(wanted) and all(d in (1, w) for d, w in zip(x, wanted, strict=True))
+        if wanted is not None and fits and not s.choices.chance(6):
+            return list(wanted)
         target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
         if s.choices.chance(3):
             target.insert(0, s.choices.integer(1, 3))
@@ -198,14 +265,16 @@ def expand(s: Site) -> None:
 
 @operands("Tile", carries=(0,))
 def tile(s: Site) -> None:
-    x = _first(s, 1)
+    x = first_of(s, 1)
     s.parameter("repeats", lambda: [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x])
 
 
 @operands("Concat", carries=(0, 1, 2, 3))
 def concat(s: Site) -> None:
     there = [i for i in range(s.count) if s.shape(i) is not None]
-    base = s.shape(there[0]) if there else s.new_shape(0, 1)
+    low, high = s.ranks(0)
+    suits = not there and s.wanted is not None and low <= len(s.wanted) <= high
+    base = s.wanted if suits else s.shape(there[0]) if there else s.new_shape(0, 1)
     assert base is not None
     if not base:
         raise Invalid("Concat of scalars")
@@ -213,6 +282,10 @@ def concat(s: Site) -> None:
     if s.pieces(axis):
         return
     alike = s.choices.chance(3)
+    if suits:  # the parts of what is wanted
+        cuts = sorted(s.choices.integer(0, base[axis]) for _ in range(s.count - 1))
+        for i, (start, end) in enumerate(pairwise([0, *cuts, base[axis]])):
+            s.operand(i, (*base[:axis], end - start, *base[axis + 1 :]))
     for i in range(s.count):
         s.operand(i, (*base[:axis], s.dim() if (there or i) and not alike else base[axis], *base[axis + 1 :]))
     shapes = [s.shape(i) for i in range(s.count)]
@@ -223,7 +296,15 @@ def concat(s: Site) -> None:
 def split(s: Site) -> None:
     x = s.shape(0)
     n = s.outputs
-    if x is None:
+    low, high = s.ranks(0)
+    if x is None and s.wanted is not None and low <= len(s.wanted) <= high:  # what is wanted, and more behind it
+        axis = s.axis(len(s.wanted), default=0)
+        more = s.wanted[axis] if s.choices.integer(0, 1) else s.choices.integer(1, 3)
+        s.note("sizes", [s.wanted[axis], *[more] * (n - 1)])
+        s.operand(0, (*s.wanted[:axis], s.wanted[axis] + more * (n - 1), *s.wanted[axis + 1 :]))
+        x = s.shape(0)
+        assert x is not None
+    elif x is None:
         x = s.new_shape(0, 1)
         axis = s.axis(len(x), default=0)
         i = input_of(s.schema, "split")
@@ -252,78 +333,9 @@ def split(s: Site) -> None:
         s.attributes["num_outputs"] = n
 
 
-@operands("Slice", carries=(0,))
-def slice_(s: Site) -> None:
-    x = _first(s, 1)
-    if "Split" in s.operators and s.choices.integer(0, 1):
-        part_of_all(s, x)
-        return
-    steps_exist = s.schema.input_index("steps") is not None
-    axes = s.axes(len(x)) if not s.choices.chance(6) else None
-    if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
-        axes = s.array(3).tolist()
-    count = len(x) if axes is None else len(axes)
-    dims = [x[a] for a in (range(len(x)) if axes is None else axes)]
-    steps = None
-    if steps_exist:
-        steps = s.parameter(
-            "steps",
-            lambda: [s.choices.weighted(((6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9])))) for _ in range(count)],
-        )
-    backwards = [steps is not None and steps[k] < 0 for k in range(count)]
-    starts = [
-        s.choices.one([-1, d, d - 1, 0]) if back else s.choices.weighted(((5, 0), (3, 1), (2, -2), (1, -9), (1, d)))
-        for d, back in zip(dims, backwards, strict=True)
-    ]
-    ends = [
-        s.choices.one([-9, 0, -d, d])
-        if back
-        else s.choices.weighted(((3, d), (3, 2), (3, 2**31 - 1), (2, 2**63 - 1), (2, -1), (1, 9)))
-        for d, back in zip(dims, backwards, strict=True)
-    ]
-    if not any(backwards) and s.choices.chance(6):  # everything
-        starts = [s.choices.weighted(((5, 0), (1, -d))) for d in dims]
-        ends = [s.choices.weighted(((5, d), (1, d + 1), (1, 2**31 - 1))) for d in dims]
-    elif all(backwards) and not s.choices.chance(3):  # everything, last things first
-        starts, ends = [d - 1 for d in dims], [-d - 1 for d in dims]
-    elif not any(backwards) and all(dims) and s.choices.chance(3):  # one element
-        starts = [s.choices.integer(0, d - 1) for d in dims]
-        ends = [k + 1 for k in starts]
-    s.parameter("starts", lambda: starts)
-    s.parameter("ends", lambda: ends)
-
-
-# ONNX Runtime 1.32 copies the first string of each row only
-@operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}})
-def gather(s: Site) -> None:
-    if "Range" in s.operators and not s.given(0) and not s.given(1) and not s.choices.chance(4):
-        flat_places(s)
-    x = _first(s, 1)
-    axis = s.axis(len(x), default=0)
-    d = x[axis]
-    if not d and not s.given(1):
-        raise Invalid("nothing to gather")
-    shape = s.known_shape(1)
-    if shape is None:
-        low, high = s.ranks(1)
-        options = [(), (1,), (2,), (3,), (2, 2), (d,), (d,), (0,)]
-        shape = s.choices.one([o for o in options if low <= len(o) <= high] or options)
-    size = math.prod(shape)
-    least = -d if s.schema.since_version >= 11 else 0
-    kinds = [np.array([s.choices.integer(least, d - 1) for _ in range(size)]), np.arange(size) % max(d, 1)] if d else []
-    if least:
-        kinds.append(kinds[-1] - d)
-    if d and not s.given(1):
-        s.operand(1, shape, array=np.asarray(s.choices.one(kinds), np.int64).reshape(shape).astype(_index(s, 1)))
-
-
-def _index(s: Site, i: int) -> np.dtype:
-    return np.dtype(np.int32 if s.dtype(i) == TensorProto.INT32 else np.int64)
-
-
 @operands("Pad", carries=(0,))
 def pad(s: Site) -> None:
-    x = _first(s, 1, 5)
+    x = first_of(s, 1, 5)
     mode = s.text("mode", ["constant", "edge", "reflect"], "constant")
     if mode != "constant" and 0 in x:
         raise Invalid("nothing to reflect")
@@ -361,7 +373,7 @@ def pad(s: Site) -> None:
 
 @operands("Shape")
 def shape(s: Site) -> None:
-    x = _first(s)
+    x = first_of(s)
     if "start" in s.schema.attributes:
         start = s.parameter("start", lambda: s.choices.integer(-len(x), max(len(x) - 1, 0)), 0)
         if s.decided("end") is not None or s.choices.chance(2) or not s.mentions("end") or s.op_type == "Shape":

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from graphopt.testing.operators.site import Site
+from graphopt.testing.operators.site import Shape, Site
 
 Chooser = Callable[[Site], None]
+Planner = Callable[[Site], Mapping[int, Shape]]
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class Operands:
         ranks: the lowest and highest rank of operands by position; of those not listed, any.
         carries: operands whose rank is the output's.
         dtypes: of operands by position: those for which all runtimes mean the same; of those not listed, what the schema says.
+        plan: shapes that would suit operands which other nodes are to make; asked before these are made, and then found in
+            `Site.planned`.
     """
 
     choose: Chooser
     ranks: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     carries: tuple[int, ...] = ()
     dtypes: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    plan: Planner | None = None
 
 
 _TABLE: dict[str, Operands] = {}
@@ -38,6 +42,7 @@ def operands(
     ranks: Mapping[int, tuple[int, int]] | None = None,
     carries: tuple[int, ...] = (),
     dtypes: Mapping[int, frozenset[int]] | None = None,
+    plan: Planner | None = None,
     domain: str = "",
 ) -> Callable[[Chooser], Chooser]:
     """Register a function for these operators of a domain."""
@@ -46,7 +51,7 @@ def operands(
         for op in operators:
             key = f"{domain}::{op}" if domain else op
             assert key not in _TABLE, key
-            _TABLE[key] = Operands(function, ranks or {}, carries, dtypes or {})
+            _TABLE[key] = Operands(function, ranks or {}, carries, dtypes or {}, plan)
         return function
 
     return register

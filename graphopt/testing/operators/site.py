@@ -4,7 +4,7 @@ are is up to whoever builds: a rule's pattern binds them to its variables, a ran
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,15 @@ class Site(ABC):
         empty: one of so many shapes has a dim of 0.
         flat: one of so many shapes has dims of 1 in particular.
         channels: operands with one element per channel are welcome.
+        batches: leading dims of matrices had best be the same.
         operators: those that somebody asks for around this node.
+        planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = False
+    channels = batches = False
     operators: frozenset[str] = frozenset()
+    planned: Mapping[int, Shape] = {}
 
     def __init__(self, builder: Builder, op_type: str, domain: str = "", outputs: int = 1, count: int = 0) -> None:
         self.builder = builder

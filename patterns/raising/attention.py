@@ -1,0 +1,379 @@
+"""Scaled dot-product attention that exporters spell out in products and a softmax.
+
+The bare form softmax(q kᵀ + mask) v becomes an operator with a scale of 1. What stands around it moves in afterwards:
+factors of q and k, repetitions of k and v for groups of heads, a past in front of them, and the transpositions that
+bring the heads to the front. So each of these is written once, whatever the others look like.
+
+A query that is hidden from all keys gives zeros, as the operator's definition has it; spelled out without a guard it
+would give NaN where the mask is minus infinity. Double and bfloat16 stay: ONNX Runtime has no kernel for them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from graphopt.ir import op_schema
+from graphopt.patterns._elementwise import within
+from graphopt.patterns._shapes import others_know_last
+from graphopt.patterns.raising._constants import scalar
+from graphopt.rewrite import Attrs, Axis, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.rewrite.terms import Call, Leaf
+from graphopt.shapes import same_dims, same_shape
+
+#: For which the operator has kernels.
+_DTYPES = (TensorProto.FLOAT, TensorProto.FLOAT16)
+#: Scores as low as this hide a key, whatever the other scores are.
+_HIDDEN = -1e8
+_LOWEST = float(np.finfo(np.float32).min)
+#: Masks with more elements are not looked at.
+_READABLE = 1 << 22
+#: The axes of heads and of positions change places.
+_SWAP = [0, 2, 1, 3]
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+def _refused(x: Tensor, operator: Call) -> str | None:
+    """Why this tensor cannot be attended to by an operator; what only prepares for it asks the same."""
+    if x.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
+    if op_schema(operator.op_type, x.value.graph.opsets.get("", 0)) is None:
+        return f"{operator.op_type} does not exist at this opset"
+    return None
+
+
+def _covering(m: Tensor, q: Tensor, scores: Tensor, heads: int | None = None) -> Any:
+    """A mask as kernels take it: with all queries and all keys. None where that cannot be told.
+
+    Args:
+        heads: 1 where the scores have no axis for heads.
+    """
+    rank = m.rank
+    if rank is None or rank > scores.rank or not within(m.shape, scores.shape):
+        return None
+    if not rank or not same_dims(m.shape[-1], scores.shape[-1]):
+        return None
+    if rank == 1 or not same_dims(m.shape[-2], scores.shape[-2]):
+        queries = scores.shape[-2]
+        whole = np.array([queries, 1]) if isinstance(queries, int) else None
+        m = op.Expand(m, whole if whole is not None else op.Concat(_length(q), np.array([1]), axis=0))
+    return op.Unsqueeze(m, axes=[1]) if rank == 3 and heads == 1 else m
+
+
+def _length(q: Tensor) -> Any:
+    """The last but one dim as a vector of one element, read in front of what may move into the operator."""
+    v, axis = q.value, q.rank - 2
+    while (node := v.node) is not None and node.graph is v.graph:
+        if node.op == "Transpose" and (perm := node.attributes.get("perm")) is not None:
+            axis = perm[axis]
+        elif node.op not in ("Mul", "Div") or node.inputs[1].const is None or node.inputs[0].rank != v.rank:
+            break
+        v = node.inputs[0]
+    return op.Shape(Leaf(v), start=axis, end=axis + 1)
+
+
+def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether some leading dims differ, or are not known to be equal: a product broadcasts them, the operator does not.
+
+    Nor has it a kernel for what is empty.
+    """
+    shapes = [x.shape[:-2] for x in (q, k, v) if x.rank is not None]
+    if len(shapes) < 3 or any(0 in x.shape for x in (q, k, v)):
+        return True
+    return not same_shape(shapes[0], shapes[1]) or not same_shape(shapes[1], shapes[2])
+
+
+def _scale(q: Tensor, attrs: dict[str, Any]) -> float | None:
+    """The scale of an operator, as its attribute or as it is left out; None where the size of heads is not known."""
+    if attrs.get("scale") is not None:
+        return float(attrs["scale"])
+    size = q.shape[-1] if q.rank else None
+    if isinstance(size, int) and size > 0:
+        return float((size / (attrs["q_num_heads"] if q.rank == 3 else 1)) ** -0.5)
+    return None
+
+
+def _times(q: Tensor, attrs: dict[str, Any], *factors: float | None) -> dict[str, Any] | None:
+    """Attributes with a scale that has taken these factors in; None where one is missing, or the scale is not above 0."""
+    scale = _scale(q, attrs)
+    if scale is None or None in factors:
+        return None
+    scale *= math.prod(f for f in factors if f is not None)
+    if not 0 < scale < math.inf or np.float32(scale) == 0:
+        return None
+    usual = _scale(q, {**attrs, "scale": None})
+    return {**attrs, "scale": None if usual is not None and math.isclose(scale, usual, rel_tol=1e-6) else scale}
+
+
+def _factor(x: Tensor, c: Const | None, d: Const | None) -> float | None:
+    """One of a factor and a divisor, as a factor."""
+    n = scalar(c if c is not None else d, x)
+    return n if c is not None or not n else 1 / n
+
+
+# ----------------------------------------------------------------------------------------------------- what prepares it
+@rule
+def product_scaled(q, k, c: Const, d: Const):
+    """A factor behind a product of two tensors that are computed belongs to the first."""
+    y = q @ k
+    yield any_of(y * c, y / d)
+    if reason := _refused(q, op.Attention(q, k)):
+        return reason
+    if q.is_const or k.is_const or k.rank != q.rank or not (q.rank == 4 or q.rank == 3):
+        return "not what scores are made of"
+    factor = _factor(q, c, d)
+    if not factor:
+        return "not a single number"
+    yield (q * factor) @ k
+
+
+@rule
+def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
+    """Scores that are replaced by one that is very low are hidden from softmax; so they are where it is added."""
+    s = q @ k
+    first = op.Where(hidden, low, s)
+    yield op.Softmax(any_of(first, op.Where(hidden, s, low)), axis=axis)
+    if reason := _refused(q, op.Attention(q, k)):
+        return reason
+    if low.size != 1 or not within(low.shape, s.shape) or not within(hidden.shape, s.shape):
+        return "not one number, or adds dims to the scores"
+    if not low.item() <= _HIDDEN:
+        return "not low enough to hide a score"
+    if q.dtype != TensorProto.FLOAT and low.item() != -math.inf:
+        return "would be rounded with the scores"
+    dtype = helper.tensor_dtype_to_np_dtype(q.dtype)
+    zero, lowest = np.array(0, dtype), np.array(-math.inf if low.item() == -math.inf else _LOWEST, dtype)
+    mask = op.Where(hidden, lowest, zero) if first.value is not None else op.Where(hidden, zero, lowest)
+    yield op.Softmax(s + mask, axis=axis)
+
+
+# ------------------------------------------------------------------------------------------------------- the bare form
+@rule
+def attention(q, k, v, m, axis: Int):
+    """softmax(q kᵀ + mask) v is attention; rows of NaN that are replaced by 0 are those that see no key."""
+    scores = q @ k
+    p = op.Softmax(any_of(scores, scores + m), axis=axis)
+    yield any_of(p, op.Where(op.IsNaN(p), 0.0, p)) @ v
+    if reason := _refused(q, op.Attention(q, k)):
+        return reason
+    if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
+        return "not over the last of three or four axes"
+    if _apart(q, k, v):
+        return "empty, or broadcasts over batch or heads"
+    one = None if q.rank == 4 else 1
+    mask = None if m is None else _covering(m, q, scores, one)
+    if m is not None and mask is None:
+        return "the mask does not fit, or is not known to"
+    if one and not isinstance(v.shape[-1], int):
+        return "others would take the size of the values for 0"
+    if one and not others_know_last(v.value):
+        v = op.Reshape(v, [0, 0, v.shape[-1]])
+    k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
+    yield op.Attention(q, k, v, mask, scale=1.0, q_num_heads=one, kv_num_heads=one)
+
+
+@rule
+def attention_softcap(q, k, v, m, c: Const, axis: Int):
+    """Scores that a hyperbolic tangent keeps within bounds before the softmax."""
+    scores = op.Tanh(q @ k) * c
+    yield op.Softmax(any_of(scores, scores + m), axis=axis) @ v
+    if reason := _refused(q, op.Attention(q, k)):
+        return reason
+    if q.rank != 4 or axis not in (-1, 3) or _apart(q, k, v):
+        return "not over the last of four axes, or broadcasts over batch or heads"
+    cap = scalar(c, q)
+    if cap is None or not 1e-3 < cap < 1e4:
+        return "the bound is not a single number"
+    mask = None if m is None else _covering(m, q, scores)
+    if m is not None and mask is None:
+        return "the mask does not fit, or is not known to"
+    yield op.Attention(q, op.Transpose(k, perm=[0, 1, 3, 2]), v, mask, scale=cap, softcap=cap)
+
+
+# --------------------------------------------------------------------------------------------------- scale, mask, groups
+@rule
+def attention_scaled_query(q, k, v, m: Maybe[Tensor], c: Const, d: Const, attrs: Attrs):
+    """A factor of the queries belongs to the scale."""
+    yield op.Attention(any_of(q * c, q / d), k, v, m, **attrs)
+    if q.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
+    scaled = _times(q, attrs, _factor(q, c, d))
+    if scaled is None:
+        return "not a single number above 0, or the scale is not known"
+    yield op.Attention(q, k, v, m, **scaled)
+
+
+@rule
+def attention_scaled_key(q, k, v, m: Maybe[Tensor], c: Const, p: Perm, attrs: Attrs):
+    """A factor of the keys belongs to the scale."""
+    yield op.Attention(q, any_of(k * c, op.Transpose(k * c, perm=p)), v, m, **attrs)
+    if q.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
+    scaled = _times(q, attrs, scalar(c, k))
+    if scaled is None:
+        return "not a single number above 0, or the scale is not known"
+    yield op.Attention(q, k if p is None else op.Transpose(k, perm=p), v, m, **scaled)
+
+
+@rule(always=True)
+def attention_boolean_mask(q, k, v, b, low: Filled[-math.inf], shape, attrs: Attrs):
+    """A mask of 0 and minus infinity is one of booleans."""
+    shown = op.Where(b, 0.0, low)
+    m = any_of(shown, op.Where(b, low, 0.0))
+    yield op.Attention(q, k, v, any_of(m, op.Expand(m, shape)), **attrs)
+    if low.onnx_dtype != q.dtype or q.dtype not in _DTYPES:
+        return "not a float of 32 or 16 bits"
+    if not within(low.shape, b.shape):
+        return "adds dims"
+    seen = b if shown.value is not None else op.Not(b)
+    yield op.Attention(q, k, v, seen if shape is None else op.Expand(seen, shape), **attrs)
+
+
+@rule(always=True)
+def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
+    """A mask that hides nothing is none."""
+    yield op.Attention(q, k, v, op.Where(any_of(op.Expand(b, shape), b), 0.0, low), **attrs)
+    yield op.Attention(q, k, v, **attrs)
+
+
+@rule(always=True)
+def attention_causal_constant(q, k, v, m: Const, attrs: Attrs):
+    """A constant mask that shows each query the keys up to its own place is what makes attention causal."""
+    yield op.Attention(q, k, v, m, **attrs)
+    if q.dtype not in _DTYPES or not _for_all(m, q, k):
+        return "not a float of 32 or 16 bits, or not known to be for all queries and keys"
+    if m.size > _READABLE or not _is_causal(np.asarray(m)):
+        return "not a causal mask"
+    yield op.Attention(q, k, v, **{**attrs, "is_causal": 1})
+
+
+def _for_all(m: Any, q: Tensor, k: Tensor) -> bool:
+    """Whether a mask has all queries and all keys in its last dims."""
+    if m.rank is None or m.rank < 2 or not q.rank or not k.rank:
+        return False
+    lengths = [x.shape[2 if x.rank == 4 else 1] for x in (q, k)]
+    return all(same_dims(d, n) is True for d, n in zip(m.shape[-2:], lengths, strict=True))
+
+
+def _is_causal(m: np.ndarray) -> bool:
+    """Whether a mask has 1s (True) or 0s up to the diagonal and False or minus infinity behind it."""
+    if m.ndim < 2 or any(d != 1 for d in m.shape[:-2]) or m.shape[-2] < 2:
+        return False
+    seen = np.tri(*m.shape[-2:], dtype=bool)
+    shown = m if m.dtype == bool else m == 0
+    return np.array_equal(shown.reshape(seen.shape), seen) and (
+        m.dtype == bool or bool((m[..., ~seen] == -np.inf).all())
+    )
+
+
+@rule
+def attention_groups(q, k, v, m: Maybe[Tensor], a: Ints, r, s, t, u, y: Maybe[Int], z: Maybe[Int], attrs: Attrs):
+    """Keys and values that are repeated for the heads of a group need not be: the operator counts their heads."""
+    keys = op.Reshape(op.Expand(op.Unsqueeze(k, axes=a), r), s, allowzero=y)
+    values = op.Reshape(op.Expand(op.Unsqueeze(v, axes=a), t), u, allowzero=z)
+    yield op.Attention(q, keys, values, m, **attrs)
+    if a != [2] or not (k.rank == 4 and v.rank == 4 and q.rank == 4):
+        return "not repeated behind the axis of heads"
+    if _regrouped(k, keys) is None or _regrouped(k, keys) != _regrouped(v, values):
+        return "not repeated for a known number of heads, or otherwise reshaped too"
+    yield op.Attention(q, k, v, m, **attrs)
+
+
+def _regrouped(x: Tensor, repeated: Any) -> int | None:
+    """By how much [batch, heads, length, size] has more heads, None where that is not known or something else differs."""
+    if repeated.rank != 4 or not isinstance(x.shape[1], int) or not isinstance(repeated.shape[1], int):
+        return None
+    if not x.shape[1] or repeated.shape[1] % x.shape[1] or not same_shape(x.shape[2:], repeated.shape[2:]):
+        return None
+    return repeated.shape[1] // x.shape[1] if same_dims(x.shape[0], repeated.shape[0]) else None
+
+
+# ------------------------------------------------------------------------------------------------------ past and packing
+@rule
+def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Axis, attrs: Attrs):
+    """Keys and values behind those of a past: the operator puts them together."""
+    keys, values = op.Concat(past_k, k, axis=axis), op.Concat(past_v, v, axis=axis)
+    yield op.Attention(q, keys, values, m, **attrs), keys, values
+    if q.rank != 4 or axis != 2:
+        return "not along the axis of positions"
+    if not (k.rank == 4 and v.rank == 4 and k.shape[2] != 0 and same_dims(k.shape[2], v.shape[2])):
+        return "no keys, or not known to be as many as there are values"
+    if attrs["is_causal"]:
+        return "the first query would see more keys"
+    yield op.Attention(q, k, v, m, past_k, past_v, **attrs, outputs=3)
+
+
+@rule
+def attention_packed(
+    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs
+):
+    """Attention takes heads out of the last axis, and puts them back there, by itself."""
+    x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
+    yield op.Transpose(op.Attention(*x, m, **attrs), perm=_SWAP)
+    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+        return "the number of heads or their size is not known"
+    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
+    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": K}), [0, 0, H, E])
+
+
+@rule
+def attention_packed_past(
+    q: "B S H D",
+    k: "B T K D",
+    v: "B T K E",
+    m: Maybe[Tensor],
+    past_k,
+    past_v,
+    H: Dim,
+    K: Dim,
+    D: Dim,
+    E: Dim,
+    attrs: Attrs,
+):
+    """The same with a past, in which heads stay apart."""
+    x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
+    y, keys, values = op.Attention(*x, m, past_k, past_v, **attrs, outputs=3)
+    yield op.Transpose(y, perm=_SWAP), keys, values
+    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+        return "the number of heads or their size is not known"
+    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
+    heads = {"q_num_heads": H, "kv_num_heads": K}
+    y, keys, values = op.Attention(*x, m, past_k, past_v, **{**attrs, **heads}, outputs=3)
+    yield op.Reshape(y, [0, 0, H, E]), keys, values
+
+
+@rule
+def attention_one_head(q, k, v, m: Maybe[Tensor], r, s, t, x: Maybe[Int], y: Maybe[Int], z: Maybe[Int], attrs: Attrs):
+    """One head needs no axis."""
+    head = op.Reshape(q, r, allowzero=x), op.Reshape(k, s, allowzero=y), op.Reshape(v, t, allowzero=z)
+    yield op.Attention(*head, m, **attrs)
+    if not (q.rank == 3 and k.rank == 3 and v.rank == 3 and all(map(_is_one, (q, k, v), head))):
+        return "not one head, or otherwise reshaped too"
+    if not isinstance(v.shape[-1], int):
+        return "others would take the size of the values for 0"
+    v = op.Reshape(v, [0, 0, v.shape[-1]])
+    yield op.Unsqueeze(op.Attention(q, k, v, m, **{**attrs, "q_num_heads": 1, "kv_num_heads": 1}), axes=[1])
+
+
+def _is_one(x: Tensor, head: Any) -> bool:
+    """Whether [batch, 1, length, size] are those of [batch, length, size]."""
+    return head.rank == 4 and head.shape[1] == 1 and bool(same_shape((*head.shape[:1], *head.shape[2:]), x.shape))
+
+
+@rule
+def attention_stacked(
+    x: "B S T H D", m: Maybe[Tensor], i: Const, j: Const, n: Const, T: Dim, H: Dim, D: Dim, attrs: Attrs
+):
+    """Queries, keys and values that stand side by side in one tensor are taken out of it before their heads are."""
+    y = op.Transpose(x, perm=[2, 0, 3, 1, 4])
+    yield op.Transpose(op.Attention(*(op.Gather(y, a, axis=0) for a in (i, j, n)), m, **attrs), perm=_SWAP)
+    if T != 3 or not (i.rank == 0 and j.rank == 0 and n.rank == 0):
+        return "not three"
+    if not all(isinstance(d, int) and d > 0 for d in (H, D)):
+        return "the number of heads or their size is not known"
+    parts = op.Split(op.Reshape(x, [0, 0, 3 * H * D]), axis=2, split=[H * D] * 3, outputs=3)
+    x = [parts[int(a.item()) % 3] for a in (i, j, n)]
+    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": H}), [0, 0, H, D])
