@@ -96,7 +96,7 @@ def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
         for f in proto.functions:
             function = Function(f, Graph(model, f.name, opsets=opsets_of(f)))
             model.functions[function.key] = function
-            _read_function(function.graph, f)
+            read_function(function.graph, f)
         _read_graph(model.graph, proto.graph, [])
         for training in proto.training_info:
             bindings = [b.key for b in (*training.initialization_binding, *training.update_binding)]
@@ -107,7 +107,8 @@ def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
     return model
 
 
-def _read_function(graph: Graph, f: FunctionProto) -> None:
+def read_function(graph: Graph, f: FunctionProto) -> None:
+    """Fill an empty graph with the body of a function."""
     graph.source = f
     values = {name: Value(name, graph) for name in f.input}
     graph.inputs = list(values.values())
@@ -293,6 +294,15 @@ _CONSTANT_FIELDS: dict[str, tuple[str, Any]] = {
     "value_string": ("s", object),
     "value_strings": ("strings", object),
 }
+
+
+def constant_field(name: str, value: Any) -> Tensor | None:
+    """What a Constant gives whose attribute of this name has this value; None where it is text that cannot be read."""
+    if name == "value":
+        return value if isinstance(value, Tensor) else None
+    if name not in _CONSTANT_FIELDS or isinstance(value, bytes):
+        return None
+    return Tensor(array=np.array(value, dtype=_CONSTANT_FIELDS[name][1]))
 
 
 def _read_constant(node: Node, base_dir: str) -> None:

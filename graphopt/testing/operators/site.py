@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import OpSchema, Value
-from graphopt.rewrite.matching import input_of
+from graphopt.ir import input_of
 from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.values import np_dtype
 
