@@ -4,7 +4,15 @@ from graphopt.ir.attributes import Reference
 from graphopt.ir.graph import Dim, Graph, Node, Shape, Value, op_key
 from graphopt.ir.load import load
 from graphopt.ir.model import Function, Model
-from graphopt.ir.schema import COMMUTATIVE_OPS, IRRELEVANT_ATTRIBUTES, OpSchema, as_input, input_of, newest_schema, op_schema
+from graphopt.ir.schema import (
+    COMMUTATIVE_OPS,
+    IRRELEVANT_ATTRIBUTES,
+    OpSchema,
+    as_input,
+    input_of,
+    newest_schema,
+    op_schema,
+)
 from graphopt.ir.tensor import Tensor, dtype_name
 
 __all__ = [

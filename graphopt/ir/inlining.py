@@ -7,6 +7,7 @@ from typing import Any
 
 from onnx import FunctionProto
 
+from graphopt.errors import ModelError
 from graphopt.ir.attributes import bind, decode
 from graphopt.ir.graph import Graph, Node, Value
 from graphopt.ir.load import constant_field, read_function
@@ -27,8 +28,13 @@ def inline(node: Node, function: FunctionProto, attributes: Mapping[str, Any]) -
     graph = node.graph
     assert graph is not None
     model = graph.model
+    read = [(v, name) for v, name in zip(node.outputs, function.output, strict=False) if v is not None]
+    source = FunctionProto()
+    source.CopyFrom(function)
+    del source.output[:]
+    source.output.extend([name for _, name in read])  # some give no others where nobody asks for them
     body = Graph(model, function.name, opsets=opsets_of(function))
-    read_function(body, function)
+    read_function(body, source)
     defaults = {a.name: decode(a, iter(()), "") for a in function.attribute_proto}
     _bind(body, {**defaults, **attributes})
     for sub in list(body.subgraphs())[1:]:
@@ -50,9 +56,9 @@ def inline(node: Node, function: FunctionProto, attributes: Mapping[str, Any]) -
     nodes = graph.adopt(body, node)
     for n in nodes:
         n.touch()
-    for old, new in zip(node.outputs, results, strict=False):
-        if old is None or new is None:
-            continue
+    for (old, _), new in zip(read, results, strict=True):
+        if new is None:
+            raise ModelError(f"function '{function.name}' gives an input that is left out")
         if new.node in nodes and new.exits == 0 and results.count(new) == 1:
             _take_over(old, new)
         else:

@@ -15,7 +15,19 @@ import numpy as np
 from onnx import AttributeProto, TensorProto, defs, helper
 
 from graphopt.errors import RuleError
-from graphopt.ir import Graph, Model, Node, OpSchema, Tensor, Value, as_input, dtype_name, input_of, newest_schema, op_schema
+from graphopt.ir import (
+    Graph,
+    Model,
+    Node,
+    OpSchema,
+    Tensor,
+    Value,
+    as_input,
+    dtype_name,
+    input_of,
+    newest_schema,
+    op_schema,
+)
 from graphopt.rewrite.compile import Compiled, Match
 from graphopt.rewrite.rule import Rule, call_body
 from graphopt.rewrite.terms import Call, Constant, Leaf, Output, Term

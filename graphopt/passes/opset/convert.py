@@ -140,6 +140,8 @@ def _lead(shop: Workshop, node: Node, version: int, done: Conversion, original: 
         except Cannot as e:
             assert schema is not None
             try:
+                if (node.attributes, node.inputs) != was:
+                    raise
                 _expand(shop, node, schema, target, e)
             except Cannot as final:
                 raise OpsetError(_message(node, target, str(final))) from final
@@ -154,12 +156,12 @@ def _take(site: Site) -> bool:
     step = site.step
     if step.strange:
         raise Cannot(f"what changed at version {max(step.old.since_version, step.version)} is not known here")
-    if step.narrower and step.new is not None and (step.adapter is None or step.version < step.old.since_version):
-        check_types(site.node, step.new)
     if step.adapter is not None and step.adapter(site):
         return True
     if step.new is None:
         raise Cannot("there is no such operator")
+    if step.narrower:
+        check_types(site.node, step.new)
     if step.moves:
         move(site)
     return False
@@ -190,6 +192,4 @@ def _expand(shop: Workshop, node: Node, schema: OpSchema, target: int, reason: C
 
 def _message(node: Node, target: int, reason: str) -> str:
     output = next((v.name for v in node.outputs if v is not None), "")
-    return (
-        f"node '{node.name}' ({node.op}, output '{output}') cannot be written at {node.domain or 'opset'} {target}: {reason}"
-    )
+    return f"node '{node.name}' ({node.op}, output '{output}') cannot be written at {node.domain or 'opset'} {target}: {reason}"

@@ -19,7 +19,9 @@ def body_of(node: Node, schema: OpSchema, target: int) -> FunctionProto | None:
     """
     described: Any = schema.proto  # parts of it are missing in onnx's type stubs
     if described.has_function:
-        return _plain(schema.op_type, schema.since_version, schema.domain, _nearest(described.function_opset_versions, target))
+        return _plain(
+            schema.op_type, schema.since_version, schema.domain, _nearest(described.function_opset_versions, target)
+        )
     if not described.has_context_dependent_function:
         return None
     version = _nearest(described.context_dependent_function_opset_versions, target)

@@ -37,9 +37,7 @@ def move(site: Site) -> None:
         and a.default is not None
         and new.attributes[name].default != a.default
     }
-    for name, value in to_attributes.items():
-        if value != new.attributes[name].default:
-            written[name] = value
+    written |= {name: value for name, value in to_attributes.items() if value != new.attributes[name].default}
     for name, a in new.attributes.items():
         if a.required and name not in node.attributes and name not in written and name not in to_attributes:
             raise Cannot(f"attribute '{name}' is needed")
@@ -56,9 +54,9 @@ def move(site: Site) -> None:
         node.remove_attribute(name)
     for name, value in written.items():
         node.set_attribute(name, value)
-    for i in reversed(range(len(node.inputs))):
-        if inputs[i] is not node.inputs[i]:
-            node.put_input(i, inputs[i])
+    for i, v in enumerate(inputs):
+        if i < len(node.inputs) and node.inputs[i] is not v:  # they get fewer where the last ones go
+            node.put_input(i, v)
     for i, v in made.items():
         node.put_input(i, v)
     if len(node.outputs) > new.max_outputs:

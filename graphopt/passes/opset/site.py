@@ -168,20 +168,30 @@ class Site:
         self._place(node, self.node)
         return v
 
-    def instead(
-        self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None, outputs: int = 1
-    ) -> None:
-        """Put a new node in the place of this one; it gives the first outputs of it."""
-        old = self.node
+    def give(
+        self, i: int, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None
+    ) -> Value:
+        """Let a new node give output i, under its name; `leave` follows once all are given."""
+        v = self.node.outputs[i]
+        assert v is not None
         node = self._new(op_type, inputs, attributes)
-        node.inherit(old)
-        node.outputs = old.outputs[:outputs]
-        old.outputs = []
-        for v in node.outputs:
-            if v is not None:
-                v.node = node
-        self._place(node, old)
-        self.graph.remove(old)
+        node.inherit(self.node)
+        node.outputs.append(v)
+        self.node.outputs[i] = None
+        v.node, v.index = node, 0
+        self._place(node, self.node)
+        return v
+
+    def leave(self) -> bool:
+        """Take the node out, whose outputs others give; for an adapter to return."""
+        self.node.outputs = []
+        self.graph.remove(self.node)
+        return True
+
+    def instead(self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None) -> bool:
+        """Put a new node in the place of this one and of its first output; for an adapter to return."""
+        self.give(0, op_type, inputs, attributes)
+        return self.leave()
 
     def then(
         self, i: int, op_type: str, inputs: Sequence[Value | None] = (), attributes: dict[str, Any] | None = None,

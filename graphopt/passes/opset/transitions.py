@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from onnx import defs
@@ -108,7 +109,7 @@ def transitions(domain: str) -> Iterator[tuple[OpSchema, OpSchema]]:
     """Every two versions of an operator that follow on each other."""
     for op_type in sorted({s.name for s in defs.get_all_schemas_with_history() if s.domain == domain}):
         found = [op_schema(op_type, v, domain) for v in _versions(op_type, domain)]
-        yield from ((a, b) for a, b in zip(found, found[1:], strict=False) if a is not None and b is not None)
+        yield from ((a, b) for a, b in pairwise(found) if a is not None and b is not None)
 
 
 def unexplained(old: OpSchema, new: OpSchema) -> list[str]:

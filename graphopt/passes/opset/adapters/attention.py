@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from graphopt.ir import Value
 from graphopt.passes.opset.site import Site
-from graphopt.passes.opset.transitions import Cannot, down
+from graphopt.passes.opset.transitions import Cannot, down, up
 from graphopt.shapes import same_dims
 from graphopt.shapes.dims import add
+
+
+@up("Attention", version=25, typed=False)
+def both_presents(site: Site) -> bool:
+    """Since then keys and values that are there for the next call are asked for together."""
+    node, graph = site.node, site.graph
+    here = [v is not None for v in (*node.outputs, None, None)[1:3]]
+    if any(here) and not all(here):
+        node.outputs += [None] * (3 - len(node.outputs))
+        for i in (1, 2):
+            if node.outputs[i] is None:
+                node.outputs[i] = Value(site.shop.model.fresh_name(f"{node.output.name}_present"), graph, node, i)
+        node.touch()
+    return False
 
 
 @down("Attention", version=24)

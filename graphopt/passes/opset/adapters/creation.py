@@ -50,7 +50,4 @@ def as_expand(site: Site) -> bool:
         raise Cannot("there is no such operator")
     value = site.attribute("value")
     array = value.numpy().reshape(()) if isinstance(value, Tensor) else np.zeros((), np.float32)
-    site.instead("Expand", [site.constant(array, Tensor(array=array).dtype), site.given(0)])
-    return True
-
-
+    return site.instead("Expand", [site.constant(array, Tensor(array=array).dtype), site.given(0)])

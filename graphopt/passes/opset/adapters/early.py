@@ -49,7 +49,9 @@ def gemm_broadcasts(site: Site) -> bool:
 def inference_alone(site: Site) -> bool:
     """Before, an attribute told training from inference; batch normalization without statistics was inference in any case."""
     dropout = site.node.op_type == "Dropout"
-    trains = not site.attribute("is_test", 0) and (bool(site.attribute("ratio")) if dropout else site.output(1) is not None)
+    trains = not site.attribute("is_test", 0) and (
+        bool(site.attribute("ratio")) if dropout else site.output(1) is not None
+    )
     if trains:
         raise Cannot("it trains")
     if "is_test" in site.node.attributes:

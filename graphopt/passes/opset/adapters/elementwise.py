@@ -23,8 +23,21 @@ def operands_of_one_shape(site: Site) -> bool:
     total = site.given(0)
     for i in range(1, len(shapes) - 1):
         total = site.before("Add", [total, site.given(i)])
-    site.instead("Add", [total, site.given(len(shapes) - 1)])
-    return True
+    return site.instead("Add", [total, site.given(len(shapes) - 1)])
+
+
+@down("Max", "Min", version=12)
+def extremes_of_whole_numbers(site: Site) -> bool:
+    """Before, of floats alone: one of two is chosen."""
+    if site.dtype() in _FLOATS or site.target < 9:
+        return False
+    if len(site.node.inputs) == 1:
+        return site.instead("Identity", [site.given(0)])
+    chosen, *others = (site.given(i) for i in range(len(site.node.inputs)))
+    compare = "Greater" if site.node.op_type == "Max" else "Less"
+    for v in others[:-1]:
+        chosen = site.before("Where", [site.before(compare, [chosen, v]), chosen, v])
+    return site.instead("Where", [site.before(compare, [chosen, others[-1]]), chosen, others[-1]])
 
 
 @down("Clip", version=11)
@@ -39,23 +52,29 @@ def known_bounds(site: Site) -> bool:
     if low is not None and high is not None:
         site.instead("Min", [site.before("Max", [site.given(0), low]), high])
     else:
-        site.instead("Max" if high is None else "Min", [site.given(0), low if high is None else high])
-    return True
+        return site.instead("Max" if high is None else "Min", [site.given(0), low if high is None else high])
 
 
 @up("Dropout", version=10)
 def mask_of_bools(site: Site) -> bool:
     """The mask had the dtype of the input."""
-    if site.output(1) is not None:
-        site.then(1, "Cast", attributes={"to": site.dtype()}, dtype=TensorProto.BOOL)
+    _cast_mask(site, site.dtype(), TensorProto.BOOL)
     return False
 
 
 @down("Dropout", version=10)
 def mask_of_floats(site: Site) -> bool:
-    if site.output(1) is not None:
-        site.then(1, "Cast", attributes={"to": int(TensorProto.BOOL)}, dtype=site.dtype())
+    _cast_mask(site, TensorProto.BOOL, site.dtype())
     return False
+
+
+def _cast_mask(site: Site, old: int, new: int) -> None:
+    """Give the mask the dtype that it had; one that nobody reads goes."""
+    if site.output(1) is not None:
+        site.then(1, "Cast", attributes={"to": int(old)}, dtype=new)
+    elif len(site.node.outputs) > 1:
+        del site.node.outputs[1:]
+        site.node.touch()
 
 
 @down("Dropout", version=12)

@@ -6,6 +6,7 @@ import numpy as np
 
 from graphopt.passes.opset.site import Site
 from graphopt.passes.opset.transitions import Cannot, down, up
+from graphopt.shapes import known_elements, same_dims
 from graphopt.shapes.dims import divides
 
 _LAST = np.iinfo(np.int64).max
@@ -65,12 +66,41 @@ def zeros_copy(site: Site) -> bool:
     """With `allowzero` a zero means a dim of size 0: it does not matter where there is none."""
     if not site.attribute("allowzero"):
         return False
-    wanted, made = site.number(1), site.node.output.shape
-    none = wanted is not None and bool((wanted != 0).all())
-    if not none and not (made is not None and all(isinstance(d, int) and d for d in made)):
-        raise Cannot("it may make a dim of size 0")
+    made = site.node.output.shape
+    if not (made is not None and all(isinstance(d, int) and d for d in made)) and not _zeros_stay(site):
+        raise Cannot("it may make a dim of size 0, unless dims of the inputs are fixed (input_shapes)")
     site.node.remove_attribute("allowzero")
     return False
+
+
+def _zeros_stay(site: Site) -> bool:
+    """Whether no element of the shape is 0, unless the dim in its place, which a zero copies, is 0 as well."""
+    wanted, shape = known_elements(site.given(1)), site.shape() or ()
+    return wanted is not None and all(
+        d != 0 if isinstance(d, int) else i < len(shape) and d is not None and bool(same_dims(d, shape[i]))
+        for i, d in enumerate(wanted.reshape(-1))
+    )
+
+
+@down("Trilu", version=14)
+def triangle_written_out(site: Site) -> bool:
+    """A comparison of rows and columns chooses between an element and zero."""
+    x, shape = site.given(0), site.shape()
+    if site.target < 11 or shape is None or len(shape) < 2:
+        raise Cannot("there is no such operator")
+    size = site.before("Shape", [x])
+    zero, one = site.constant(0), site.constant(1)
+    rows, columns = (
+        site.before("Range", [zero, site.before("Gather", [size, site.constant(i)]), one]) for i in (-2, -1)
+    )
+    rows = site.before("Unsqueeze", [rows, site.constant([1])])
+    if (k := site.input(1)) is not None:
+        rows = site.before("Add", [rows, k])
+    if site.attribute("upper"):
+        outside = site.before("Less", [columns, rows])
+    else:
+        outside = site.before("Greater", [columns, rows])
+    return site.instead("Where", [outside, site.constant(0, site.dtype()), x])
 
 
 @down("Shape", version=15)
@@ -80,8 +110,7 @@ def part_of_shape(site: Site) -> bool:
         return False
     whole = site.before("Shape", [site.given(0)])
     ends = site.constant([_LAST if end is None else end])
-    site.instead("Slice", [whole, site.constant([start]), ends])
-    return True
+    return site.instead("Slice", [whole, site.constant([start]), ends])
 
 
 @up("Split", version=18, typed=False)

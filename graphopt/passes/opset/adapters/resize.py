@@ -15,9 +15,15 @@ _PLAIN = "asymmetric"
 
 @up("Upsample", version=10, typed=False)
 def upsample_to_resize(site: Site) -> bool:
+    """It makes nothing smaller, so the nearest element is the lower one in any case."""
+    node = site.node
     if site.attribute("mode") == "bilinear":
-        site.node.set_attribute("mode", "linear")
-    return site.become("Resize")
+        node.set_attribute("mode", "linear")
+    if site.target < 11:
+        return site.become("Resize")
+    _at_11(site, "floor" if site.attribute("mode") == "nearest" else None)
+    node.become("Resize")
+    return True
 
 
 @down("Resize", version=10)
@@ -37,7 +43,7 @@ def known_scales(site: Site) -> bool:
 @up("Resize", version=11)
 def plain_coordinates(site: Site) -> bool:
     """The nearest element was the lower one, or the upper one along dims that shrink."""
-    node, nearest = site.node, None
+    nearest = None
     if site.attribute("mode") == "nearest":
         scales = site.needed(1)
         if (scales >= 1).all():
@@ -46,14 +52,19 @@ def plain_coordinates(site: Site) -> bool:
             nearest = "ceil"
         else:
             raise Cannot("some dims grow and some shrink, so that no one way to round is right")
+    _at_11(site, nearest)
+    return True
+
+
+def _at_11(site: Site, nearest: str | None) -> None:
+    """Write what comes to be a Resize as opset 11 has it."""
+    node, scales = site.node, site.given(1)
     node.set_attribute("coordinate_transformation_mode", _PLAIN)
     if nearest is not None:
         node.set_attribute("nearest_mode", nearest)
-    scales_value = site.given(1)
-    node.put_input(2, scales_value)
+    node.put_input(2, scales)
     node.put_input(1, site.constant([], TensorProto.FLOAT))
-    site.shop.pending.append((node, site.step.version))
-    return True
+    site.shop.pending.append((node, 11))
 
 
 @down("Resize", version=11)
@@ -72,8 +83,7 @@ def by_scales_alone(site: Site) -> bool:
     if site.attribute("exclude_outside"):
         raise Cannot("it leaves out what lies outside")
     given = site.constant(scales, TensorProto.FLOAT)
-    site.instead("Resize", [site.given(0), given], {"mode": mode})
-    return True
+    return site.instead("Resize", [site.given(0), given], {"mode": mode})
 
 
 def _scales(site: Site) -> np.ndarray:
@@ -99,8 +109,6 @@ def without_empty_tensors(site: Site) -> bool:
         raise Cannot("coordinates are tf_half_pixel_for_nn, which is gone")
     node = site.node
     if len(node.inputs) == 4 and node.inputs[3] is not None:
-        if (scales := node.inputs[2]) is None or scales.const is None or scales.const.size:
-            raise Cannot("it has sizes, and scales that may not be empty")
         node.set_input(2, None)
     if (roi := node.inputs[1]) is not None and roi.const is not None and not roi.const.size:
         node.set_input(1, None)

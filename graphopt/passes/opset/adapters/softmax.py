@@ -27,8 +27,7 @@ def from_matrix(site: Site) -> bool:
     if shape is not None and all(isinstance(d, int) and d for d in shape):
         site.instead("Reshape", [y, site.constant(shape)])
     else:
-        site.instead("Reshape", [y, site.before("Shape", [x])])
-    return True
+        return site.instead("Reshape", [y, site.before("Shape", [x])])
 
 
 @down(*_OPS, version=13)
@@ -46,8 +45,7 @@ def to_matrix(site: Site) -> bool:
     perm[axis], perm[-1] = rank - 1, axis
     turned = site.before("Transpose", [site.given(0)], {"perm": perm})
     y = site.before(site.node.op_type, [turned], {"axis": rank - 1})
-    site.instead("Transpose", [y], {"perm": perm})
-    return True
+    return site.instead("Transpose", [y], {"perm": perm})
 
 
 @down(*_OPS, version=11)
