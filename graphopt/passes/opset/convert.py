@@ -102,6 +102,7 @@ def convert_opset(model: Model, targets: Mapping[str, int]) -> Conversion | None
     shop = Workshop(model, dict(targets), typed)
     for root in roots:
         nodes = [(n, root.opsets.get(n.domain, 0)) for n in root.walk() if _path(model, root, n, targets)]
+        nodes.sort(key=lambda entry: _decided_by_call(entry[0]))  # those that read these may take it from the call, too
         for node, version in nodes:
             shop.pending.append((node, version))
             while shop.pending:
@@ -114,6 +115,10 @@ def convert_opset(model: Model, targets: Mapping[str, int]) -> Conversion | None
     ids = [helper.make_opsetid(d, v) for d, v in model.opsets.items() if d in OLDEST]
     model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(ids, ignore_unknown=True))
     return done
+
+
+def _decided_by_call(node: Node) -> bool:
+    return node.op == "Constant" and node.outputs[0] is not None and node.output.const is None
 
 
 def _path(model: Model, root: Graph, node: Node, targets: Mapping[str, int]) -> tuple[Step, ...]:
@@ -129,14 +134,15 @@ def _lead(shop: Workshop, node: Node, version: int, done: Conversion, original: 
     """Take a node from its version to the one asked for."""
     target = shop.targets[node.domain]
     steps = path(node.op_type, node.domain, version, target)
-    op, schema = node.op, op_schema(node.op_type, version, node.domain)
+    op, schema, changed = node.op, op_schema(node.op_type, version, node.domain), False
     for step in steps:
         was = node.attributes, list(node.inputs)
         try:
             if _take(Site(shop, node, step)):
+                changed = True
                 break
             if (node.attributes, node.inputs) != was:
-                schema = step.new
+                schema, changed = step.new, True
         except Cannot as e:
             assert schema is not None
             try:
@@ -147,7 +153,7 @@ def _lead(shop: Workshop, node: Node, version: int, done: Conversion, original: 
                 raise OpsetError(_message(node, target, str(final))) from final
             done.expanded[op] += 1
             return
-    if steps and original:
+    if changed and original:
         done.changed[op] += 1
 
 

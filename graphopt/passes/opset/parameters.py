@@ -8,7 +8,7 @@ import numpy as np
 from onnx import AttributeProto, TensorProto, TypeProto
 
 from graphopt.ir import Node, OpSchema, Reference, Value, as_input, dtype_name, input_of
-from graphopt.passes.opset.site import Site
+from graphopt.passes.opset.site import Site, referred
 from graphopt.passes.opset.transitions import IDLE, Cannot, type_texts
 
 _FLOATS = (AttributeProto.FLOAT, AttributeProto.FLOATS)
@@ -113,7 +113,7 @@ def _inputs(site: Site, old: OpSchema, new: OpSchema) -> tuple[dict[str, Any], l
         i = None if name in old.attributes else input_of(old, name)
         if i is None or i >= len(inputs) or (v := inputs[i]) is None:
             continue
-        found[name] = _referred(v) or _as_attribute(a.type, site.needed(i), name)
+        found[name] = referred(v) or _as_attribute(a.type, site.needed(i), name)
         inputs[i] = None
     for i, v in enumerate(inputs):
         p = old.input_param(i)
@@ -131,13 +131,6 @@ def _as_attribute(kind: int, array: np.ndarray, name: str) -> Any:
     if kind == AttributeProto.FLOAT and float(np.float32(value)) != value and value == value:
         raise Cannot(f"'{name}' is {value}, which an attribute cannot hold")
     return float(value) if kind == AttributeProto.FLOAT else int(value)
-
-
-def _referred(v: Value) -> Reference | None:
-    """What the call of a function decides, where a value is a Constant of it."""
-    if v.node is None or v.node.op != "Constant":
-        return None
-    return next((a for a in v.node.attributes.values() if isinstance(a, Reference)), None)
 
 
 def _as_input(site: Site, schema: OpSchema, i: int, name: str, value: Any) -> Value:

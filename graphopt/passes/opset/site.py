@@ -254,3 +254,10 @@ def elements(v: Value | None) -> np.ndarray | None:
     if known is None or not all(isinstance(d, (int, float)) for d in known.reshape(-1)):
         return None
     return np.array(known.tolist())
+
+
+def referred(v: Value) -> Reference | None:
+    """What the call of a function decides, where a value is a Constant of it."""
+    if v.node is None or v.node.op != "Constant":
+        return None
+    return next((a for a in v.node.attributes.values() if isinstance(a, Reference)), None)

@@ -17,6 +17,8 @@ def as_tensor(site: Site) -> bool:
     node = site.node
     if "value" in node.attributes or "sparse_value" in node.attributes:
         return False
+    if not node.output.used:
+        return site.leave()
     if node.output.const is None:
         raise Cannot("its value is decided by the call of a function")
     for name in list(node.attributes):

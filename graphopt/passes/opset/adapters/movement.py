@@ -158,10 +158,3 @@ def pad_in_circles(site: Site) -> bool:
     if site.attribute("mode") == "wrap":
         raise Cannot("its mode is wrap")
     return False
-
-
-@down("Squeeze", version=13)
-def known_axes(site: Site) -> bool:
-    if site.input(1) is not None:
-        site.needed(1)
-    return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphopt.passes.opset.site import Site
+from graphopt.passes.opset.site import Site, referred
 from graphopt.passes.opset.transitions import Cannot, down
 
 _OPS = (
@@ -15,7 +15,8 @@ _OPS = (
 @down(*_OPS, version=18)
 def axes_given(site: Site) -> bool:
     """Without axes it reduced all; that it reduces nothing then could not be said."""
-    axes = None if site.input(1) is None else site.needed(1)
+    given = site.input(1)
+    axes = None if given is None or referred(given) else site.needed(1)
     if site.attribute("noop_with_empty_axes") and (axes is None or not axes.size):
         raise Cannot("it reduces nothing without axes")
     if "noop_with_empty_axes" in site.node.attributes:

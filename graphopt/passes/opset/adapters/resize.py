@@ -34,12 +34,6 @@ def resize_to_upsample(site: Site) -> bool:
     return site.become("Upsample")
 
 
-@down("Upsample", version=9)
-def known_scales(site: Site) -> bool:
-    site.needed(1)
-    return False
-
-
 @up("Resize", version=11)
 def plain_coordinates(site: Site) -> bool:
     """The nearest element was the lower one, or the upper one along dims that shrink."""
