@@ -191,7 +191,10 @@ def _expand(shop: Workshop, node: Node, schema: OpSchema, target: int, reason: C
     except ModelError:  # what it holds reads values around it
         raise reason from None
     for n in nodes:
-        shop.infer(n, imports.get(n.domain, target))
+        written = imports.get(n.domain, target)
+        shop.infer(n, written)
+        if (known := op_schema(n.op_type, written, n.domain)) is not None:
+            check_types(n, known)  # some functions hold for a part of the dtypes
         inner = (m for sub in n.subgraphs for m in sub.walk())
         shop.pending.extend((m, imports.get(m.domain, target)) for m in (n, *inner) if m.domain in shop.targets)
 

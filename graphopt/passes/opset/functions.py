@@ -11,12 +11,17 @@ from graphopt.ir import Node, OpSchema, Value
 from graphopt.ir.messages import node_proto
 from graphopt.shapes.types import type_proto
 
+#: Functions that do not compute what the operator does: that of AffineGrid loses the batch where it is 1.
+WRONG = frozenset({"AffineGrid"})
+
 
 def body_of(node: Node, schema: OpSchema, target: int) -> FunctionProto | None:
     """The function that an operator stands for, written at the highest opset that is not above the one asked for.
 
     None where ONNX defines it by words alone, or where the function depends on types that are not known.
     """
+    if schema.op_type in WRONG:
+        return None
     described: Any = schema.proto  # parts of it are missing in onnx's type stubs
     if described.has_function:
         return _plain(

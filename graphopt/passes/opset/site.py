@@ -169,9 +169,14 @@ class Site:
         return v
 
     def give(
-        self, i: int, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None
-    ) -> Value:
-        """Let a new node give output i, under its name; `leave` follows once all are given."""
+        self, i: int, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None,
+        version: int = 0,
+    ) -> Value:  # fmt: skip
+        """Let a new node give output i, under its name; `leave` follows once all are given.
+
+        Args:
+            version: at which it is written, where that is not the step's.
+        """
         v = self.node.outputs[i]
         assert v is not None
         node = self._new(op_type, inputs, attributes)
@@ -179,7 +184,7 @@ class Site:
         node.outputs.append(v)
         self.node.outputs[i] = None
         v.node, v.index = node, 0
-        self._place(node, self.node)
+        self._place(node, self.node, version)
         return v
 
     def leave(self) -> bool:
@@ -188,9 +193,11 @@ class Site:
         self.graph.remove(self.node)
         return True
 
-    def instead(self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None) -> bool:
+    def instead(
+        self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None, version: int = 0
+    ) -> bool:
         """Put a new node in the place of this one and of its first output; for an adapter to return."""
-        self.give(0, op_type, inputs, attributes)
+        self.give(0, op_type, inputs, attributes, version)
         return self.leave()
 
     def then(
@@ -232,13 +239,13 @@ class Site:
         node.graph = self.graph
         return node
 
-    def _place(self, node: Node, anchor: Node) -> None:
+    def _place(self, node: Node, anchor: Node, version: int = 0) -> None:
         self.graph.insert_before(anchor, node)
-        self._infer(node)
+        self._infer(node, version)
 
-    def _infer(self, node: Node) -> None:
-        self.shop.infer(node, self.step.version)
-        self.shop.pending.append((node, self.step.version))
+    def _infer(self, node: Node, version: int = 0) -> None:
+        self.shop.infer(node, version or self.step.version)
+        self.shop.pending.append((node, version or self.step.version))
 
     def _hint(self) -> str:
         return self.node.name or next((v.name for v in self.node.outputs if v is not None), self.node.op_type)

@@ -10,6 +10,7 @@ from graphopt.passes.opset.adapters import (
     machine_learning,
     movement,
     normalization,
+    pooling,
     quantization,
     recurrent,
     reduction,
@@ -19,6 +20,6 @@ from graphopt.passes.opset.adapters import (
 )
 
 __all__ = [
-    "attention", "control", "creation", "early", "elementwise", "indexing", "machine_learning", "movement", "normalization",
-    "quantization", "recurrent", "reduction", "resize", "sampling", "softmax",
+    "attention", "control", "creation", "early", "elementwise", "indexing", "machine_learning", "movement",
+    "normalization", "pooling", "quantization", "recurrent", "reduction", "resize", "sampling", "softmax",
 ]  # fmt: skip

@@ -50,9 +50,8 @@ def known_bounds(site: Site) -> bool:
     if site.dtype() not in _FLOATS:
         raise Cannot("its bounds are computed by the graph")
     if low is not None and high is not None:
-        site.instead("Min", [site.before("Max", [site.given(0), low]), high])
-    else:
-        return site.instead("Max" if high is None else "Min", [site.given(0), low if high is None else high])
+        return site.instead("Min", [site.before("Max", [site.given(0), low]), high])
+    return site.instead("Max" if high is None else "Min", [site.given(0), low if high is None else high])
 
 
 @up("Dropout", version=10)

@@ -1,4 +1,4 @@
-"""Scatter, and what became of it."""
+"""Scatter and what became of it, and indices that count from the back."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ def no_extremes(site: Site) -> bool:
     if site.attribute("reduction") in ("max", "min"):
         raise Cannot(f"its reduction is {site.attribute('reduction')}")
     return False
+
+
+def no_index_from_the_back(site: Site, i: int, known: bool) -> None:
+    """See that no index is negative, which before version 11 meant something else, or nothing."""
+    indices = site.needed(i) if known else site.number(i)
+    if indices is not None and (indices < 0).any():
+        raise Cannot("its indices count from the back")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphopt.passes.opset.adapters.indexing import no_index_from_the_back
 from graphopt.passes.opset.site import Site
 from graphopt.passes.opset.transitions import Cannot, down, up
 from graphopt.shapes import known_elements, same_dims
@@ -19,8 +20,12 @@ _LAST = np.iinfo(np.int64).max
     version=11,
 )  # fmt: skip
 def axes_from_the_front(site: Site) -> bool:
-    """Before, axes did not count from the back."""
+    """Before, axes did not count from the back. Indices did not either, though runtimes let those of Gather."""
     node = site.node
+    if node.op_type == "Gather":
+        no_index_from_the_back(site, 1, known=False)
+    if node.op_type == "OneHot":
+        no_index_from_the_back(site, 0, known=True)
     for name in ("axis", "axes"):
         value = site.attribute(name)
         axes = value if isinstance(value, list) else [value]

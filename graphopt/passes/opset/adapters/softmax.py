@@ -25,9 +25,11 @@ def from_matrix(site: Site) -> bool:
     flat = site.before("Flatten", [x], {"axis": axis})
     y = site.before(site.node.op_type, [flat], {"axis": 1})
     if shape is not None and all(isinstance(d, int) and d for d in shape):
-        site.instead("Reshape", [y, site.constant(shape)])
-    else:
-        return site.instead("Reshape", [y, site.before("Shape", [x])])
+        return site.instead("Reshape", [y, site.constant(shape)])
+    whole = site.before("Shape", [x])
+    if site.target < 14:
+        return site.instead("Reshape", [y, whole])
+    return site.instead("Reshape", [y, whole], {"allowzero": 1}, version=14)  # dims may be 0
 
 
 @down(*_OPS, version=13)
