@@ -13,7 +13,7 @@ from graphopt.passes.opset.transitions import IDLE, Cannot, type_texts
 
 _FLOATS = (AttributeProto.FLOAT, AttributeProto.FLOATS)
 #: The attribute of Constant that a function's attribute of a kind can be given to, since opset 12.
-_CONSTANT_ATTRIBUTES = {
+_CONSTANT_ATTRIBUTES: dict[int, str] = {
     AttributeProto.INT: "value_int", AttributeProto.INTS: "value_ints",
     AttributeProto.FLOAT: "value_float", AttributeProto.FLOATS: "value_floats",
 }  # fmt: skip
