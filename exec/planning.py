@@ -13,8 +13,8 @@ from graphopt.exec.kernels import kernel_for
 from graphopt.exec.kernels.common import dense
 from graphopt.exec.kernels.dtypes import np_dtype
 from graphopt.exec.plan import EMPTY, GRADIENT, Declared, Plan, Step, Subplan, describe
-from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
-from graphopt.ir.attributes import decode
+from graphopt.ir import Graph, Model, Node, Tensor, Value
+from graphopt.ir.attributes import bind, decode
 from graphopt.ir.schema import op_schema
 
 
@@ -101,7 +101,7 @@ class _Builder:
             self.constants[self.new(scope, node.output)] = node.output.const.numpy()
             return
         inputs = tuple(EMPTY if v is None else self.slot(scope, v) for v in node.inputs)
-        attributes = _resolved(node.attributes, bound)
+        attributes = bind(node.attributes, bound)
         function = self.model.functions.get((node.domain, node.op_type, node.overload))
         kernel = kernel_for(node.op, node.graph.opsets.get(node.domain, 1))
         # a file's function is not what we call by that name, unless it is ours, or the user's, who registered a kernel for it
@@ -220,18 +220,6 @@ def _sparse_initializers(graph: Graph) -> Iterator[tuple[Value, np.ndarray]]:
         read = {v.name: v for v in _captured(graph) if v.node is None and v.graph is graph and v.const is None}
         for name in messages.keys() & read.keys():
             yield read[name], dense(messages[name])
-
-
-def _resolved(attributes: Mapping[str, Any], bound: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a node; in the body of a function, with those of the call in place of references."""
-    out = {}
-    for name, value in attributes.items():
-        if isinstance(value, Reference):
-            if value.name in bound:
-                out[name] = bound[value.name]
-        else:
-            out[name] = value
-    return out
 
 
 def _decoded(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,10 @@ class ArgumentError(GraphoptError, ValueError):
     """An argument has a value that makes no sense here: an unknown rule, level, input name, shape..."""
 
 
+class OpsetError(GraphoptError, ValueError):
+    """A node cannot be written at the opset that was asked for; the message names it, and says why."""
+
+
 class RuleError(GraphoptError):
     """A rule is ill-formed: its body does not follow the rule language."""
 

@@ -24,6 +24,7 @@ from graphopt.passes import (
     simplify_shape_computation,
 )
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
+from graphopt.passes.opset import convert_opset, targets_of
 from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
@@ -68,6 +69,7 @@ def optimize(
     rules: Sequence[Rule] = (),
     freeze_inputs: bool = False,
     input_shapes: Mapping[str, int | Sequence[int | None]] | None = None,
+    opset: int | Mapping[str, int] | None = None,
     fold_allowance: int = DEFAULT_ALLOWANCE,
     steps: int | None = None,
     verify: bool = False,
@@ -82,6 +84,10 @@ def optimize(
         rules: rules of your own. They run before the package's in the first phase, and once more at the end.
         freeze_inputs: inputs that have an initializer become constants and leave the interface.
         input_shapes: {"x": (1, 3, 224, 224)} or {"batch": 1} fixes dims of the inputs.
+        opset: write the model at this opset (a mapping gives one by domain, as {"": 23, "ai.onnx.ml": 3}); None: at its
+            own. To a higher one it is raised first, so that rules may use what is new there. To a lower one it is led
+            when it has been simplified, since parameters have to be known then that many exporters compute; what
+            operators that do not exist there are written out as is simplified once more.
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
@@ -92,6 +98,7 @@ def optimize(
     Raises:
         ModelError: the model cannot be read or is not valid.
         ArgumentError: an argument makes no sense; the message says what would.
+        OpsetError: a node cannot be written at `opset`.
         RewriteLoopError, RuleError: a rule from `rules` is wrong.
         VerificationError: `verify` was asked for and the outputs differ.
     """
@@ -104,6 +111,7 @@ def optimize(
     if steps is not None and (not isinstance(steps, int) or steps < 0):
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
     selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
+    targets = {} if opset is None else targets_of(opset)
     with paused_gc():
         m = load(model)
         started = time.perf_counter()
@@ -111,6 +119,9 @@ def optimize(
         notes: list[str] = []
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
+        higher = {d: v for d, v in targets.items() if v >= m.opsets.get(d, 0)}
+        lower = {d: v for d, v in targets.items() if d not in higher}
+        _convert(m, higher, notes)
         if level > 0 and any(n.op == GRADIENT for n in m.nodes()):
             notes.append("the model differentiates a part of itself (Gradient), which names its values: left as it is")
         elif level > 0 and steps != 0:
@@ -120,12 +131,26 @@ def optimize(
                 refuse_pins(facts, infer_model(load(model)))
             with contextlib.suppress(LimitReached):
                 _run(m, level, selection, own, fold_allowance, ledger)
+            if _convert(m, lower, notes) and not (steps is not None and len(ledger.steps) >= steps):
+                infer_model(m)
+                with contextlib.suppress(LimitReached):
+                    _run(m, level, selection, own, fold_allowance, ledger)
+            lower = {}
+        _convert(m, lower, notes)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
     if verify:
         _verify(model, m, bool(freeze_inputs or input_shapes))
     return m
+
+
+def _convert(m: Model, targets: dict[str, int], notes: list[str]) -> bool:
+    """Write the model at other opsets; whether it was at others."""
+    done = convert_opset(m, targets)
+    if done is not None:
+        notes.append(str(done))
+    return done is not None
 
 
 def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, Any] | None, notes: list[str]) -> None:

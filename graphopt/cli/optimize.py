@@ -60,6 +60,7 @@ def optimize(
     only: options.Only = None,
     input_shape: options.InputShapes = None,
     freeze_inputs: options.FreezeInputs = False,
+    opset: options.Opset = None,
     external_data: External = None,
     verify: Verify = False,
     report: Format = ReportFormat.text,
@@ -69,12 +70,13 @@ def optimize(
     target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     check_target(model, target)
     arguments = options.optimization(without, only, input_shape, freeze_inputs)
+    versions = options.opset(opset)
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
     import graphopt
 
     with err(quiet).working(f"optimizing {model}"):
-        result = graphopt.optimize(str(model), level, **arguments)
+        result = graphopt.optimize(str(model), level, opset=versions, **arguments)
     assert result.report is not None
     check_data(result, target)
     verification = _verified(model, result, arguments, quiet) if verify else None

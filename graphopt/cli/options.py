@@ -53,6 +53,16 @@ FreezeInputs = Annotated[
     typer.Option("--freeze-inputs", help="Inputs that have an initializer become constants and leave the interface."),
 ]
 
+Opset = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--opset",
+        metavar="N",
+        help="Write the model at this opset, higher or lower; DOMAIN=N for that of ai.onnx.ml. Default: its own.",
+        show_default=False,
+    ),
+]
+
 On = Annotated[
     list[str] | None,
     typer.Option(
@@ -116,6 +126,23 @@ def input_shapes(values: Sequence[str] | None) -> dict[str, int | list[int | Non
         alone = sizes[0] if len(sizes) == 1 and not text.endswith(",") else None
         shapes[name] = sizes if alone is None else alone
     return shapes
+
+
+def opset(values: Sequence[str] | None) -> dict[str, int] | None:
+    """What `graphopt.optimize` takes, from texts as 23 and ai.onnx.ml=3.
+
+    Raises:
+        ArgumentError: a text is of neither form, or two are about one domain.
+    """
+    versions: dict[str, int] = {}
+    for value in values or ():
+        domain, _, number = value.rpartition("=")
+        if not re.fullmatch(r"[0-9]+", number.strip()):
+            raise ArgumentError(f"--opset '{value}': write a number, as 23, or a domain and a number, as ai.onnx.ml=3")
+        if domain.strip() in versions:
+            raise ArgumentError(f"--opset: {f'{domain.strip()!r} is' if domain else 'a number is'} given twice")
+        versions[domain.strip()] = int(number)
+    return versions or None
 
 
 def optimization(without: Any, only: Any, shapes: Any, freeze_inputs: bool) -> dict[str, Any]:

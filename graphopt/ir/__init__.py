@@ -4,10 +4,18 @@ from graphopt.ir.attributes import Reference
 from graphopt.ir.graph import Dim, Graph, Node, Shape, Value, op_key
 from graphopt.ir.load import load
 from graphopt.ir.model import Function, Model
-from graphopt.ir.schema import COMMUTATIVE_OPS, IRRELEVANT_ATTRIBUTES, OpSchema, newest_schema, op_schema
+from graphopt.ir.schema import (
+    COMMUTATIVE_OPS,
+    IRRELEVANT_ATTRIBUTES,
+    OpSchema,
+    as_input,
+    input_of,
+    newest_schema,
+    op_schema,
+)
 from graphopt.ir.tensor import Tensor, dtype_name
 
 __all__ = [
     "COMMUTATIVE_OPS", "IRRELEVANT_ATTRIBUTES", "Dim", "Function", "Graph", "Model", "Node", "OpSchema", "Reference", "Shape",
-    "Tensor", "Value", "dtype_name", "load", "newest_schema", "op_key", "op_schema",
+    "Tensor", "Value", "as_input", "dtype_name", "input_of", "load", "newest_schema", "op_key", "op_schema",
 ]  # fmt: skip

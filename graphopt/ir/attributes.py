@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -52,6 +52,18 @@ def decode(a: AttributeProto, graphs: Iterator[Any], base_dir: str) -> Any:
     if kind == AttributeProto.TYPE_PROTO:
         return a.tp
     return list(a.type_protos)
+
+
+def bind(attributes: Mapping[str, Any], bound: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a node in the body of a function, with those of the call in place of references."""
+    out = {}
+    for name, value in attributes.items():
+        if isinstance(value, Reference):
+            if value.name in bound:
+                out[name] = bound[value.name]
+        else:
+            out[name] = value
+    return out
 
 
 def encode(a: AttributeProto, name: str, value: Any) -> AttributeProto:

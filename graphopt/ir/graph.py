@@ -166,6 +166,13 @@ class Node:
 
     def set_attribute(self, name: str, value: Any) -> None:
         self._attributes = {**self.attributes, name: value}
+        self._forget_attribute(name)
+
+    def remove_attribute(self, name: str) -> None:
+        self._attributes = {n: v for n, v in self.attributes.items() if n != name}
+        self._forget_attribute(name)
+
+    def _forget_attribute(self, name: str) -> None:
         source = self._proto
         if source is not None and any(a.name == name for a in source.attribute):
             self._proto = NodeProto()
@@ -184,6 +191,20 @@ class Node:
         self.inputs[i] = value
         if value is not None:
             value.uses[self] = value.uses.get(self, 0) + 1
+        self.touch()
+
+    def put_input(self, i: int, value: Value | None) -> None:
+        """Read `value` at input i, which may lie behind the last; nothing is listed behind the last that is there."""
+        self.inputs += [None] * (i + 1 - len(self.inputs))
+        self.set_input(i, value)
+        while self.inputs and self.inputs[-1] is None:
+            self.inputs.pop()
+        self.touch()
+
+    def become(self, op_type: str) -> None:
+        """Be another operator of the same domain."""
+        self.op_type = op_type
+        self.op = op_key(op_type, self.domain)
         self.touch()
 
     def touch(self) -> None:

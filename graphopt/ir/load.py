@@ -297,6 +297,15 @@ _CONSTANT_FIELDS: dict[str, tuple[str, Any]] = {
 }
 
 
+def constant_field(name: str, value: Any) -> Tensor | None:
+    """What a Constant gives whose attribute of this name has this value; None where it is text that cannot be read."""
+    if name == "value":
+        return value if isinstance(value, Tensor) else None
+    if name not in _CONSTANT_FIELDS or isinstance(value, bytes):
+        return None
+    return Tensor(array=np.array(value, dtype=_CONSTANT_FIELDS[name][1]))
+
+
 def _read_constant(node: Node, base_dir: str) -> None:
     proto: NodeProto | None = node.proto
     if proto is None or len(proto.attribute) != 1 or not node.outputs or node.outputs[0] is None:

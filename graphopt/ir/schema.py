@@ -89,6 +89,21 @@ class OpSchema:
         return self.inputs[-1] if self.inputs and self.inputs[-1].variadic else None
 
 
+#: Inputs that took over an attribute under another name: (operator, attribute) to input.
+_RENAMED_INPUTS = {("Pad", "value"): "constant_value", ("TopK", "k"): "K"}
+
+
+def input_of(schema: OpSchema, name: str) -> int | None:
+    """The input that holds the parameter of this name, None where there is none."""
+    i = schema.input_index(name)
+    return i if i is not None else schema.input_index(_RENAMED_INPUTS.get((schema.op_type, name), ""))
+
+
+def as_input(op_type: str, value: Any) -> Any:
+    """A parameter as the input that took its place holds it: K of TopK is a tensor of one element."""
+    return [value] if op_type == "TopK" and isinstance(value, int) else value
+
+
 @cache
 def op_schema(op_type: str, version: int, domain: str = "") -> OpSchema | None:
     """The schema in force at `version` of `domain`, or None where the installed onnx knows no such operator."""

@@ -15,11 +15,23 @@ import numpy as np
 from onnx import AttributeProto, TensorProto, defs, helper
 
 from graphopt.errors import RuleError
-from graphopt.ir import Function, Graph, Model, Node, OpSchema, Tensor, Value, dtype_name, newest_schema, op_schema
+from graphopt.ir import (
+    Function,
+    Graph,
+    Model,
+    Node,
+    OpSchema,
+    Tensor,
+    Value,
+    as_input,
+    dtype_name,
+    input_of,
+    newest_schema,
+    op_schema,
+)
 from graphopt.ir.load import read_function
 from graphopt.rewrite.compile import Compiled, Match
 from graphopt.rewrite.definition import Definition
-from graphopt.rewrite.matching import input_of
 from graphopt.rewrite.rule import Rule, call_body
 from graphopt.rewrite.terms import Call, Constant, Leaf, Output, Term
 from graphopt.shapes import contradiction, facts_of, infer_node, same_shape
@@ -348,7 +360,7 @@ class Builder:
                     attributes[name] = typed
             elif (i := input_of(schema, name)) is not None:
                 args += [None] * (i + 1 - len(args))
-                args[i] = [value] if call.op == "TopK" and isinstance(value, int) else value
+                args[i] = as_input(call.op, value)
             elif _known_parameter(call.op_type, call.domain, name):
                 raise Declined(f"{call.op} has no parameter '{name}' at opset {self.graph.opsets[call.domain]}")
             else:

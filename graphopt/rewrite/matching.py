@@ -8,19 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.ir import IRRELEVANT_ATTRIBUTES, Dim, Graph, Node, OpSchema, Reference, Tensor, Value, op_schema
+from graphopt.ir import IRRELEVANT_ATTRIBUTES, Dim, Graph, Node, Reference, Tensor, Value, input_of, op_schema
 from graphopt.shapes import same_dims
 
-#: Inputs that took over an attribute under another name.
-_RENAMED = {("Pad", "value"): "constant_value", ("TopK", "k"): "K", ("OneHot", "axis"): "axis"}
 #: Relative distance within which an inexact rule takes a constant for a number that the dtype cannot hold exactly.
 _CLOSE = {"float64": 1e-6, "float32": 1e-6, "float16": 2e-3, "bfloat16": 8e-3}
-
-
-def input_of(schema: OpSchema, name: str) -> int | None:
-    """The input that holds the parameter of this name, None where there is none."""
-    i = schema.input_index(name)
-    return i if i is not None else schema.input_index(_RENAMED.get((schema.op_type, name), ""))
 
 
 def plain(node: Node, positional: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from onnx import TensorProto
 
-from graphopt.rewrite.matching import input_of
+from graphopt.ir import input_of
 from graphopt.rewrite.rule import Rule, Variant, Walker
 from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
 from graphopt.testing.building.builder import Invalid

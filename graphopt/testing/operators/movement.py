@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.rewrite.matching import input_of
+from graphopt.ir import input_of
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
 from graphopt.testing.operators.registry import operands

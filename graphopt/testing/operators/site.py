@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import OpSchema, Value
-from graphopt.rewrite.matching import input_of
+from graphopt.ir import OpSchema, Value, input_of
 from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.values import np_dtype
 
