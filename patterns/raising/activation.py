@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.patterns._elementwise import SINGLE
-from graphopt.patterns.raising._constants import close, scalar, single
+from graphopt.patterns.raising._constants import close, scalar, singles
 from graphopt.rewrite import Const, Float, Int, Ints, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 
@@ -204,12 +204,11 @@ def elu(x, a: Const):
 def celu(x, r: Const, k: Const):
     """A scaled ELU of x divided by the scale is CELU."""
     yield op.Elu(any_of(x / k, x * r)) * k
-    alpha = single(x, k)
-    if alpha is None:
-        return "the scale is not a single number of single precision"
-    if alpha <= 0:
-        return "the scale is not positive"
-    if r is not None and not close(scalar(r, x) or 0.0, 1 / alpha, x.dtype):
+    given = singles(x, k, k if r is None else r)
+    if given is None or given[0] <= 0:
+        return "the scale is not a positive number of single precision"
+    alpha, inverse = given
+    if r is not None and not close(alpha * inverse, 1, x.dtype):
         return "x is not divided by the scale"
     yield op.Celu(x, alpha=alpha)
 
