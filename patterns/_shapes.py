@@ -268,8 +268,9 @@ def others_know_last(v: Value, depth: int = _DEEPEST) -> bool:
     consts = [i.const for i in node.inputs[1:] if i is not None]
     if node.op == "Reshape":
         target = node.inputs[1]
-        told = target is not None and target.graph is node.graph and target.const is not None and target.const.size > 0
-        return told and int(target.const.numpy()[-1]) == size > 0
+        if target is None or target.graph is not node.graph or target.const is None or not target.const.size:
+            return False
+        return int(target.const.numpy()[-1]) == size > 0
     if node.op in ("MatMul", "Gemm"):
         return consts[0] is not None
     if node.op in ("Add", "Sub", "Mul", "Div"):

@@ -13,8 +13,9 @@ import numpy as np
 
 from graphopt.patterns._elementwise import SINGLE
 from graphopt.patterns.raising._constants import close, scalar, singles
-from graphopt.rewrite import Const, Float, Int, Ints, Tensor, any_of, op, rule
+from graphopt.rewrite import Axis, Const, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
+from graphopt.shapes import same_shape
 
 
 # ---------------------------------------------------------------------------------------------------------------- hard
@@ -249,6 +250,18 @@ def softmax(x, a: Ints, b: Ints):
     if not (_is_last(x, b) and (a is None or _is_last(x, a))):
         return "not over the last axis"
     yield op.Softmax(x, axis=-1 if x.rank is None else x.rank - 1)
+
+
+@rule
+def softmax_of_rows(x, a: Axis, n: Int, shape, z: Maybe[Int]):
+    """Softmax over the last axis needs no matrix, as it did before opset 13."""
+    y = op.Reshape(op.Softmax(op.Flatten(x, axis=a), axis=n), shape, allowzero=z)
+    yield y
+    if x.rank is None or a != x.rank - 1 or n not in (-1, 1):
+        return "not over the last axis"
+    if not same_shape(x.shape, y.shape):
+        return "reshaped too, or not known not to be"
+    yield op.Softmax(x, axis=-1)
 
 
 @rule

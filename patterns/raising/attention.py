@@ -262,7 +262,7 @@ def _is_causal(m: np.ndarray) -> bool:
     """Whether a mask has 1s (True) or 0s up to the diagonal and False or minus infinity behind it."""
     if m.ndim < 2 or any(d != 1 for d in m.shape[:-2]) or m.shape[-2] < 2:
         return False
-    seen = np.tri(*m.shape[-2:], dtype=bool)
+    seen = np.tri(*m.shape[-2:]) > 0
     shown = m if m.dtype == bool else m == 0
     return np.array_equal(shown.reshape(seen.shape), seen) and (
         m.dtype == bool or bool((m[..., ~seen] == -np.inf).all())

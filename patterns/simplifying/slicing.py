@@ -95,12 +95,12 @@ def slices_are_split(
         op.Slice(x, starts=s, ends=e, axes=a, steps=t),
         op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps),
     )
-    cuts = slices_of(s, e, a, t, x.rank), slices_of(starts, ends, axes, steps, x.rank)
-    if cuts[0] is None or cuts[1] is None or x.rank is None or len(cuts[0]) != 1 or list(cuts[0]) != list(cuts[1]):
+    one, other = slices_of(s, e, a, t, x.rank), slices_of(starts, ends, axes, steps, x.rank)
+    if one is None or other is None or x.rank is None or len(one) != 1 or list(one) != list(other):
         return "not along one axis"
-    (axis,) = cuts[0]
+    (axis,) = one
     n = _size(x, axis)
-    first, then = (_normal(c[axis], n) for c in cuts)
+    first, then = _normal(one[axis], n), _normal(other[axis], n)
     if not isinstance(n, int) or first is None or then is None or first[2] != 1 or then[2] != 1:
         return "backwards, with steps, or of a dim of unknown size"
     order = (first, then) if first[0] == 0 else (then, first)

@@ -198,6 +198,11 @@ FIRES = [
         one("m = ReduceMax<axes=[1]>(x) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, a) y = Div(e, s)", "int64[1] a = -1"),
     ),
     *of(
+        "softmax_of_rows",
+        one("f = Flatten<axis=2>(x) p = Softmax<axis=-1>(f) s = Shape(x) y = Reshape(p, s)", x="float[2,N,4]"),
+        one("f = Flatten<axis=-1>(x) p = Softmax(f) y = Reshape(p, s)", "int64[3] s = 2, -1, 4", x="float[2,3,4]"),
+    ),
+    *of(
         "log_softmax",
         one("s = Softmax<axis=0>(x) y = Log(s)"),
         one("s = Softmax(x) y = Log(s)", opset=11, x="float[2,3,4]"),
@@ -384,6 +389,17 @@ REFUSES = [
             "g (float[2,3] x) => (float[2,3] y, float[2,1] s) <int64[1] a = {-1}> { e = Exp(x) "
             "s = ReduceSum(e, a) y = Div(e, s) }",
             reason="nothing would be saved",
+        ),
+    ),
+    *of(
+        "softmax_of_rows",
+        c("f = Flatten<axis=1>(x) p = Softmax(f) s = Shape(x) y = Reshape(p, s)", x="float[2,3,4]", reason="last axis"),
+        c(
+            "f = Flatten<axis=2>(x) p = Softmax(f) y = Reshape(p, s)",
+            "int64[2] s = 3, 8",
+            x="float[2,3,4]",
+            y="float[3,8]",
+            reason="reshaped too",
         ),
     ),
     *of(

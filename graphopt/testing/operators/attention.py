@@ -49,7 +49,7 @@ def attention(s: Site) -> None:
         shown[..., 0] = True  # where nothing is seen, runtimes differ
         added = s.random().integers(-4, 5, shapes[3]) / 4
         if s.asks("is_causal") and not s.choices.chance(4):
-            shown, added = np.broadcast_to(np.tri(*shapes[3][-2:], dtype=bool), shapes[3]), np.zeros(shapes[3])
+            shown, added = np.tri(shapes[3][-2], shapes[3][-1]) > 0, np.zeros(shapes[3])
         hidden = np.where(shown, added, -np.inf)
         s.operand(3, shapes[3], array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
     elif not past or s.schema.since_version >= 24:  # before, ONNX Runtime puts the first query at the first key of all

@@ -219,8 +219,8 @@ def unsqueeze(s: Site) -> None:
         fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
         if fitting and not s.choices.chance(6):
             middle = (len(x) + 1) // 2
-            chosen = middle if middle in fitting and s.choices.integer(0, 1) else s.choices.one(fitting)
-            return _anyhow(s, [chosen], len(x) + 1)
+            put = middle if middle in fitting and s.choices.integer(0, 1) else s.choices.one(fitting)
+            return _anyhow(s, [put], len(x) + 1)
         recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
         recent = [a for a in recent if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
         if recent and s.choices.chance(2):
