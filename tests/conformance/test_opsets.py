@@ -17,9 +17,10 @@ import onnx
 import pytest
 
 import graphopt
-from graphopt.passes.opset.transitions import REVIEWED
 
 ROOT = Path(__file__).parents[2]
+#: The newest opset for which ONNX Runtime 1.32 has the kernels of the zoo; of 28 it lacks DequantizeLinear.
+NEWEST_COMPLETE = 27
 #: ONNX Runtime has no kernels for what these need, or a batch of sequences is scanned, which no newer opset does.
 NOT_AT_NEWEST = {
     "node/test_dynamicquantizelinear_expanded", "node/test_dynamicquantizelinear_max_adjusted_expanded",
@@ -84,10 +85,10 @@ def test_the_zoo(name: str, zoo: ModuleType, zoo_dir: Path, tmp_path: Path) -> N
 
     feeds = zoo.make_inputs(entry, 0)
     want = run(path)
-    for opset in (23, REVIEWED[""]):
+    for opset in (23, NEWEST_COMPLETE):
         made = tmp_path / "m.onnx"
         graphopt.optimize(path, 0, opset=opset).save(made)
         onnx.checker.check_model(str(made), full_check=name not in MISDECLARED)
-        assert onnx.load(made, load_external_data=False).opset_import[0].version == opset
+        assert graphopt.load(made).opsets[""] == opset
         for a, b in zip(want, run(made), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 
 from graphopt.passes.opset.adapters.indexing import no_index_from_the_back
 from graphopt.passes.opset.site import Site
 from graphopt.passes.opset.transitions import Cannot, down, up
 from graphopt.shapes import known_elements, same_dims
-from graphopt.shapes.dims import divides
+from graphopt.shapes.dims import divides, is_anonymous
 
 _LAST = np.iinfo(np.int64).max
 
@@ -79,10 +80,10 @@ def zeros_copy(site: Site) -> bool:
 
 
 def _zeros_stay(site: Site) -> bool:
-    """Whether no element of the shape is 0, unless the dim in its place, which a zero copies, is 0 as well."""
+    """Whether no element of the shape is 0, or it is a dim, which means itself where it is 0 (as docs/shapes.md assumes)."""
     wanted, shape = known_elements(site.given(1)), site.shape() or ()
     return wanted is not None and all(
-        d != 0 if isinstance(d, int) else i < len(shape) and d is not None and bool(same_dims(d, shape[i]))
+        d != 0 if isinstance(d, int) else not is_anonymous(d) or (i < len(shape) and bool(same_dims(d, shape[i])))
         for i, d in enumerate(wanted.reshape(-1))
     )
 
@@ -105,6 +106,8 @@ def triangle_written_out(site: Site) -> bool:
         outside = site.before("Less", [columns, rows])
     else:
         outside = site.before("Greater", [columns, rows])
+    if site.dtype() == TensorProto.BOOL:  # which runtimes do not choose between
+        return site.instead("And", [site.before("Not", [outside]), x])
     return site.instead("Where", [outside, site.constant(0, site.dtype()), x])
 
 
