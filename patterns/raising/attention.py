@@ -14,23 +14,21 @@ import math
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from graphopt.ir import op_schema
 from graphopt.patterns._elementwise import within
 from graphopt.patterns._shapes import others_know_last
 from graphopt.patterns.raising._constants import scalar
+from graphopt.patterns.raising._masks import covering, for_all, is_causal, selecting
 from graphopt.rewrite import Attrs, Axis, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
-from graphopt.rewrite.terms import Call, Leaf
+from graphopt.rewrite.terms import Call
 from graphopt.shapes import same_dims, same_shape
 
 #: For which the operator has kernels.
 _DTYPES = (TensorProto.FLOAT, TensorProto.FLOAT16)
 #: Scores as low as this hide a key, whatever the other scores are.
 _HIDDEN = -1e8
-_LOWEST = float(np.finfo(np.float32).min)
-#: Masks with more elements are not looked at.
-_READABLE = 1 << 22
 #: The axes of heads and of positions change places.
 _SWAP = [0, 2, 1, 3]
 
@@ -43,36 +41,6 @@ def _refused(x: Tensor, operator: Call) -> str | None:
     if op_schema(operator.op_type, x.value.graph.opsets.get("", 0)) is None:
         return f"{operator.op_type} does not exist at this opset"
     return None
-
-
-def _covering(m: Tensor, q: Tensor, scores: Tensor, heads: int | None = None) -> Any:
-    """A mask as kernels take it: with all queries and all keys. None where that cannot be told.
-
-    Args:
-        heads: 1 where the scores have no axis for heads.
-    """
-    rank = m.rank
-    if rank is None or rank > scores.rank or not within(m.shape, scores.shape):
-        return None
-    if not rank or not same_dims(m.shape[-1], scores.shape[-1]):
-        return None
-    if rank == 1 or not same_dims(m.shape[-2], scores.shape[-2]):
-        queries = scores.shape[-2]
-        whole = np.array([queries, 1]) if isinstance(queries, int) else None
-        m = op.Expand(m, whole if whole is not None else op.Concat(_length(q), np.array([1]), axis=0))
-    return op.Unsqueeze(m, axes=[1]) if rank == 3 and heads == 1 else m
-
-
-def _length(q: Tensor) -> Any:
-    """The last but one dim as a vector of one element, read in front of what may move into the operator."""
-    v, axis = q.value, q.rank - 2
-    while (node := v.node) is not None and node.graph is v.graph:
-        if node.op == "Transpose" and (perm := node.attributes.get("perm")) is not None:
-            axis = perm[axis]
-        elif node.op not in ("Mul", "Div") or node.inputs[1].const is None or node.inputs[0].rank != v.rank:
-            break
-        v = node.inputs[0]
-    return op.Shape(Leaf(v), start=axis, end=axis + 1)
 
 
 def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -144,9 +112,7 @@ def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
         return "not low enough to hide a score"
     if q.dtype != TensorProto.FLOAT and low.item() != -math.inf:
         return "would be rounded with the scores"
-    dtype = helper.tensor_dtype_to_np_dtype(q.dtype)
-    zero, lowest = np.array(0, dtype), np.array(-math.inf if low.item() == -math.inf else _LOWEST, dtype)
-    mask = op.Where(hidden, lowest, zero) if first.value is not None else op.Where(hidden, zero, lowest)
+    mask = selecting(hidden, first.value is not None, low.item(), q.dtype)
     yield op.Softmax(s + mask, axis=axis)
 
 
@@ -156,7 +122,8 @@ def attention(q, k, v, m, axis: Int):
     """softmax(q kᵀ + mask) v is attention; rows of NaN that are replaced by 0 are those that see no key."""
     scores = q @ k
     p = op.Softmax(any_of(scores, scores + m), axis=axis)
-    yield any_of(p, op.Where(op.IsNaN(p), 0.0, p)) @ v
+    guarded = op.Where(op.IsNaN(p), 0.0, p)
+    yield any_of(p, guarded) @ v
     if reason := _refused(q, op.Attention(q, k)):
         return reason
     if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
@@ -164,9 +131,9 @@ def attention(q, k, v, m, axis: Int):
     if _apart(q, k, v):
         return "empty, or broadcasts over batch or heads"
     one = None if q.rank == 4 else 1
-    mask = None if m is None else _covering(m, q, scores, one)
+    mask = None if m is None else covering(m, q, scores, guarded.value is not None, one)
     if m is not None and mask is None:
-        return "the mask does not fit, or is not known to"
+        return "the mask does not fit, or what it holds is not known"
     if one and not isinstance(v.shape[-1], int):
         return "others would take the size of the values for 0"
     if one and not others_know_last(v.value):
@@ -187,9 +154,9 @@ def attention_softcap(q, k, v, m, c: Const, axis: Int):
     cap = scalar(c, q)
     if cap is None or not 1e-3 < cap < 1e4:
         return "the bound is not a single number"
-    mask = None if m is None else _covering(m, q, scores)
+    mask = None if m is None else covering(m, q, scores)
     if m is not None and mask is None:
-        return "the mask does not fit, or is not known to"
+        return "the mask does not fit, or what it holds is not known"
     yield op.Attention(q, op.Transpose(k, perm=[0, 1, 3, 2]), v, mask, scale=cap, softcap=cap)
 
 
@@ -243,30 +210,11 @@ def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
 def attention_causal_constant(q, k, v, m: Const, attrs: Attrs):
     """A constant mask that shows each query the keys up to its own place is what makes attention causal."""
     yield op.Attention(q, k, v, m, **attrs)
-    if q.dtype not in _DTYPES or not _for_all(m, q, k):
+    if q.dtype not in _DTYPES or not for_all(m, q, k):
         return "not a float of 32 or 16 bits, or not known to be for all queries and keys"
-    if m.size > _READABLE or not _is_causal(np.asarray(m)):
+    if not is_causal(m):
         return "not a causal mask"
     yield op.Attention(q, k, v, **{**attrs, "is_causal": 1})
-
-
-def _for_all(m: Any, q: Tensor, k: Tensor) -> bool:
-    """Whether a mask has all queries and all keys in its last dims."""
-    if m.rank is None or m.rank < 2 or not q.rank or not k.rank:
-        return False
-    lengths = [x.shape[2 if x.rank == 4 else 1] for x in (q, k)]
-    return all(same_dims(d, n) is True for d, n in zip(m.shape[-2:], lengths, strict=True))
-
-
-def _is_causal(m: np.ndarray) -> bool:
-    """Whether a mask has 1s (True) or 0s up to the diagonal and False or minus infinity behind it."""
-    if m.ndim < 2 or any(d != 1 for d in m.shape[:-2]) or m.shape[-2] < 2:
-        return False
-    seen = np.tri(*m.shape[-2:]) > 0
-    shown = m if m.dtype == bool else m == 0
-    return np.array_equal(shown.reshape(seen.shape), seen) and (
-        m.dtype == bool or bool((m[..., ~seen] == -np.inf).all())
-    )
 
 
 @rule

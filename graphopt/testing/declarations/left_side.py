@@ -220,7 +220,8 @@ class LeftSide:
         """Values of a constant: any, or one number everywhere, which the rule may be waiting for."""
         if var.kind.fill is not None:
             signed = not var.kind.fill and dtype in FLOATING and self.choices.chance(3)
-            return np.full(shape, -0.0 if signed else var.kind.fill).astype(np_dtype(dtype))
+            with np.errstate(all="ignore"):
+                return np.full(shape, -0.0 if signed else var.kind.fill).astype(np_dtype(dtype))
         if var.name in self.hints.fills and dtype != TensorProto.STRING and not self.choices.chance(3):
             with np.errstate(all="ignore"):
                 return np.full(shape, self.hints.fills[var.name]).astype(np_dtype(dtype))

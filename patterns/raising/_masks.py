@@ -1,0 +1,133 @@
+"""Masks of attention: as kernels take them, and what they hide."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from graphopt.ir import Value
+from graphopt.patterns._elementwise import FLOATS, within
+from graphopt.rewrite import Tensor, op
+from graphopt.rewrite.terms import Leaf
+from graphopt.shapes import same_dims
+
+#: Masks with more elements are not looked at.
+_READABLE = 1 << 22
+_DEEPEST = 8
+#: What hides a key and leaves a query with nothing but hidden keys the average of all values. ONNX Runtime gives such a
+#: query zeros where its mask holds the lowest number of the dtype, to which the definition gives no meaning of its own.
+HIDING = {int(TensorProto.FLOAT): -3e38, int(TensorProto.FLOAT16): -6e4}
+#: Operators that move elements of their first input about.
+_MOVING = frozenset("Expand Gather Identity Reshape Slice Squeeze Tile Transpose Unsqueeze".split())
+
+
+def covering(m: Tensor, q: Tensor, scores: Tensor, guarded: bool = False, heads: int | None = None) -> Any:
+    """A mask as kernels take it: above the lowest number, for all queries and all keys. None where that cannot be had.
+
+    Args:
+        guarded: a query that is hidden from all keys is to give zeros.
+        heads: 1 where the scores have no axis for heads.
+    """
+    rank = m.rank
+    if not rank or rank > scores.rank or not within(m.shape, scores.shape):
+        return None
+    if not same_dims(m.shape[-1], scores.shape[-1]):
+        return None
+    lifted = _lifted(m.value)
+    if lifted is None:
+        if guarded:
+            return None
+        lifted = op.Max(m, _number(HIDING[q.dtype], q.dtype))
+    if rank == 1 or not same_dims(m.shape[-2], scores.shape[-2]):
+        queries = scores.shape[-2]
+        whole = np.array([queries, 1]) if isinstance(queries, int) else None
+        lifted = op.Expand(lifted, whole if whole is not None else op.Concat(_length(q), np.array([1]), axis=0))
+    return op.Unsqueeze(lifted, axes=[1]) if rank == 3 and heads == 1 else lifted
+
+
+def _length(q: Tensor) -> Any:
+    """The last but one dim as a vector of one element, read in front of what may move into the operator."""
+    v, axis = q.value, q.rank - 2
+    while (node := v.node) is not None and node.graph is v.graph:
+        if node.op == "Transpose" and (perm := node.attributes.get("perm")) is not None:
+            axis = perm[axis]
+        elif node.op not in ("Mul", "Div") or node.inputs[1].const is None or node.inputs[0].rank != v.rank:
+            break
+        v = node.inputs[0]
+    return op.Shape(Leaf(v), start=axis, end=axis + 1)
+
+
+# ------------------------------------------------------------------------------------------------ above the lowest number
+def _lifted(v: Value) -> Any:
+    """The same mask without the lowest number of its dtype; None where nobody can tell what it holds."""
+    if not _may_hold_lowest(v, _DEEPEST):
+        return Leaf(v)
+    if v.const is not None:
+        if v.const.size > _READABLE:
+            return None
+        a = v.const.numpy()
+        return np.where(a == _lowest(v.dtype), _number(HIDING[v.dtype], v.dtype), a)
+    node = v.node
+    if node is None or node.op not in ("Where", "Expand"):
+        return None
+    first, *rest = node.inputs
+    if node.op == "Expand":
+        inner = None if first is None else _lifted(first)
+        return None if inner is None else op.Expand(inner, Leaf(rest[0]))
+    sides = [None if i is None else _lifted(i) for i in rest]
+    return None if first is None or any(s is None for s in sides) else op.Where(Leaf(first), *sides)
+
+
+def _may_hold_lowest(v: Value, depth: int) -> bool:
+    """Whether some element may be the lowest number of the dtype, or that cannot be told."""
+    if v.const is not None:
+        return v.const.size > _READABLE or bool((v.const.numpy() == _lowest(v.dtype)).any())
+    node = v.node
+    if node is None or not depth or v.dtype not in HIDING:
+        return True
+    if node.op == "Where":
+        read = node.inputs[1:]
+    elif node.op in _MOVING:
+        read = node.inputs[:1]
+    elif node.op in ("Add", "Concat"):
+        read = node.inputs
+    else:
+        return True
+    return any(i is None or _may_hold_lowest(i, depth - 1) for i in read)
+
+
+def _lowest(dtype: int) -> float:
+    return -FLOATS[dtype].largest if dtype in FLOATS else -math.inf
+
+
+def _number(value: float, dtype: int) -> np.ndarray:
+    return np.array(value, helper.tensor_dtype_to_np_dtype(dtype))
+
+
+def selecting(b: Tensor, hides: bool, low: float, dtype: int) -> Any:
+    """0 for keys that are seen, and what hides the others. `hides`: a condition says which keys these are."""
+    zero, hidden = _number(0, dtype), _number(-math.inf if low == -math.inf else HIDING[dtype], dtype)
+    return op.Where(b, hidden, zero) if hides else op.Where(b, zero, hidden)
+
+
+# ----------------------------------------------------------------------------------------------------------------- causal
+def for_all(m: Any, q: Tensor, k: Tensor) -> bool:
+    """Whether a mask has all queries and all keys in its last dims."""
+    if m.rank is None or m.rank < 2 or not q.rank or not k.rank:
+        return False
+    lengths = [x.shape[2 if x.rank == 4 else 1] for x in (q, k)]
+    return all(same_dims(d, n) is True for d, n in zip(m.shape[-2:], lengths, strict=True))
+
+
+def is_causal(m: Any) -> bool:
+    """Whether a mask shows (True or 0) all up to the diagonal, and hides (False or minus infinity) what lies behind it."""
+    if m.ndim < 2 or m.size > _READABLE or any(d != 1 for d in m.shape[:-2]) or m.shape[-2] < 2:
+        return False
+    a = np.asarray(m).reshape(m.shape[-2:])
+    seen = np.tri(*a.shape) > 0
+    if a.dtype == bool:
+        return np.array_equal(a, seen)
+    return bool((a[seen] == 0).all() and (a[~seen] == -np.inf).all())
