@@ -159,11 +159,9 @@ class Site:
             array = np.asarray(data).astype(wanted)
         return self.shop.constant(array, self.node)
 
-    def before(
-        self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None, domain: str = ""
-    ) -> Value:
+    def before(self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None) -> Value:
         """A new node in front of this one, as the step's version writes it; its output."""
-        node = self._new(op_type, inputs, attributes, domain)
+        node = self._new(op_type, inputs, attributes)
         v = node.new_output(self.shop.model.fresh_name(f"{self._hint()}_{op_type}_output"))
         self._place(node, self.node)
         return v
@@ -231,11 +229,9 @@ class Site:
         self.shop.pending.append((self.node, self.step.version))
         return True
 
-    def _new(
-        self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None, domain: str = ""
-    ) -> Node:
+    def _new(self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None) -> Node:
         name = self.shop.model.fresh_name(f"{self._hint()}_{op_type}")
-        node = Node(op_type, list(inputs), domain=domain, name=name, attributes=attributes or {})
+        node = Node(op_type, list(inputs), name=name, attributes=attributes or {})
         node.graph = self.graph
         return node
 

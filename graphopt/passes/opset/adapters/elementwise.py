@@ -79,13 +79,12 @@ def _cast_mask(site: Site, old: int, new: int) -> None:
 @down("Dropout", version=12)
 def inference_alone(site: Site) -> bool:
     """At inference the ratio does not matter, so it need not be known."""
-    training = site.input(2)
-    if training is not None and (bool(site.needed(2).any())):
-        raise Cannot("it trains")
-    node = site.node
-    node.put_input(2, None) if training is not None else None
+    if site.input(2) is not None:
+        if site.needed(2).any():
+            raise Cannot("it trains")
+        site.node.put_input(2, None)
     if site.input(1) is not None and site.number(1) is None:
-        node.put_input(1, None)
+        site.node.put_input(1, None)
     return False
 
 
@@ -102,11 +101,6 @@ def mod_of_floats(site: Site) -> bool:
     if site.dtype() in (_FLOATS | {TensorProto.BFLOAT16}) and not site.attribute("fmod"):
         raise Cannot("with fmod=0 it takes integers alone")
     return False
-
-
-@down("BitShift", version=28)
-def unsigned(site: Site) -> bool:
-    return False  # the dtypes say it
 
 
 @down("Pow", version=12)

@@ -1,4 +1,4 @@
-"""Scatter and what became of it, and indices that count from the back."""
+"""Scatter and what became of it, TopK, and indices that count from the back."""
 
 from __future__ import annotations
 
@@ -17,6 +17,19 @@ def elements_to_scatter(site: Site) -> bool:
     if axis < 0:
         site.node.set_attribute("axis", axis + site.rank())
     return site.become("Scatter")
+
+
+@down("TopK", version=11)
+def the_largest_in_order(site: Site) -> bool:
+    """Before, there was nothing else; what is in order is a way to be in no order."""
+    if not site.attribute("largest"):
+        raise Cannot("it looks for the smallest")
+    if (axis := site.attribute("axis")) < 0:
+        site.node.set_attribute("axis", axis + site.rank())
+    for name in ("largest", "sorted"):
+        if name in site.node.attributes:
+            site.node.remove_attribute(name)
+    return False
 
 
 @down("ScatterElements", "ScatterND", version=18)

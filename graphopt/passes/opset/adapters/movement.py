@@ -38,23 +38,13 @@ def axes_from_the_front(site: Site) -> bool:
     return False
 
 
-@down("Slice", "TopK", version=11)
+@down("Slice", version=11)
 def axes_of_slice_from_the_front(site: Site) -> bool:
-    """The same; the axes of Slice are an input at that time. What TopK can besides has its place here, too."""
-    node = site.node
-    if node.op_type == "TopK":
-        if not site.attribute("largest"):
-            raise Cannot("it looks for the smallest")
-        if site.attribute("axis") < 0:
-            node.set_attribute("axis", site.attribute("axis") + site.rank())
-        for name in ("largest", "sorted"):
-            if name in node.attributes:
-                node.remove_attribute(name)
-        return False
+    """The same; the axes of Slice are an input at that time."""
     if site.input(3) is not None:
         axes = site.needed(3)
         if (axes < 0).any():
-            node.set_input(3, site.constant(np.where(axes < 0, axes + site.rank(), axes), site.given(3).dtype))
+            site.node.set_input(3, site.constant(np.where(axes < 0, axes + site.rank(), axes), site.given(3).dtype))
     return False
 
 

@@ -11,7 +11,7 @@ from graphopt.passes.opset.transitions import Cannot, down, up
 @up("QuantizeLinear", version=23)
 def quotient_in_float(site: Site) -> bool:
     """The quotient was rounded to float; since then to the dtype of the scale, if nothing else is asked for."""
-    if site.dtype(1) not in (TensorProto.FLOAT, TensorProto.INT32):
+    if site.given(1).dtype not in (TensorProto.FLOAT, TensorProto.INT32):
         site.node.set_attribute("precision", int(TensorProto.FLOAT))
     return False
 
