@@ -6,10 +6,14 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
-from graphopt.ir import Graph, Model, Node, Reference, Tensor
+from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
 from graphopt.passes.purity import is_deterministic
 from graphopt.rewrite import Ledger, Step
 from graphopt.rewrite.rewriter import record
+
+#: Bytes of a constant that is compared by what it holds.
+_SMALL = 64
+_STRING = 8
 
 
 def merge_common_subexpressions(model: Model, ledger: Ledger) -> int:
@@ -36,16 +40,23 @@ def _merge(model: Model, graph: Graph, ledger: Ledger) -> int:
                 continue
         key: Hashable
         if node._attributes is None and node._proto is not None and not node._proto.attribute:
-            key = (node.op, len(node.outputs), *map(id, node.inputs))
+            key = (node.op, len(node.outputs), *map(_operand, node.inputs))
         else:
             attributes = _key(node)
             if attributes is None:
                 continue
-            key = (node.op, len(node.outputs), *map(id, node.inputs), attributes)
+            key = (node.op, len(node.outputs), *map(_operand, node.inputs), attributes)
         first = seen.setdefault(key, node)
         if first is not node and _take_over(first, node, ledger):
             merged += 1
     return merged
+
+
+def _operand(v: Value | None) -> Hashable:
+    """What a node reads: a small constant by what it holds, since rules make their own; anything else as what it is."""
+    if v is None or (t := v.const) is None or t.nbytes > _SMALL or t.dtype == _STRING:
+        return id(v)
+    return t.dtype, t.dims, t.numpy().tobytes()
 
 
 def _key(node: Node) -> Hashable:
@@ -66,7 +77,7 @@ def _hashable(value: Any) -> Hashable:
         parts = [_hashable(v) for v in value]
         return None if None in parts else tuple(parts)
     if isinstance(value, Tensor):
-        if value.nbytes > 1024 or value.dtype == 8:
+        if value.nbytes > 1024 or value.dtype == _STRING:
             return None
         return (value.dtype, value.dims, value.numpy().tobytes())
     if isinstance(value, Reference):

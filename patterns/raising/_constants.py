@@ -6,8 +6,13 @@ import math
 
 from onnx import TensorProto
 
+from graphopt.ir import op_schema
 from graphopt.patterns._elementwise import SINGLE
 from graphopt.rewrite import Const, Tensor
+from graphopt.rewrite.terms import Call
+
+#: For which ONNX Runtime has kernels of ONNX's transformer operators.
+SHARED = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 _CLOSE = {int(TensorProto.FLOAT16): 2e-3, int(TensorProto.BFLOAT16): 8e-3}
 
@@ -35,3 +40,12 @@ def singles(beside: Tensor, *constants: Const) -> list[float] | None:
 def close(value: float, wanted: float, dtype: int) -> bool:
     """Whether two numbers are equal up to a few roundings of constants of this dtype."""
     return abs(value - wanted) <= _CLOSE.get(dtype, 1e-6) * abs(wanted)
+
+
+def refuses(x: Tensor, operator: Call) -> str | None:
+    """Why this tensor cannot go into an operator of transformers; what only prepares for one asks the same."""
+    if x.dtype not in SHARED:
+        return "not a float of 32 or 16 bits"
+    if op_schema(operator.op_type, x.value.graph.opsets.get("", 0)) is None:
+        return f"{operator.op_type} does not exist at this opset"
+    return None

@@ -76,7 +76,7 @@ def _lifted(v: Value) -> Any:
     first, *rest = node.inputs
     if node.op == "Expand":
         inner = None if first is None else _lifted(first)
-        return None if inner is None else op.Expand(inner, Leaf(rest[0]))
+        return None if inner is None or rest[0] is None else op.Expand(inner, Leaf(rest[0]))
     sides = [None if i is None else _lifted(i) for i in rest]
     return None if first is None or any(s is None for s in sides) else op.Where(Leaf(first), *sides)
 

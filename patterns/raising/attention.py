@@ -16,17 +16,13 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import op_schema
 from graphopt.patterns._elementwise import within
 from graphopt.patterns._shapes import others_know_last
-from graphopt.patterns.raising._constants import scalar
+from graphopt.patterns.raising._constants import SHARED, refuses, scalar
 from graphopt.patterns.raising._masks import covering, for_all, is_causal, selecting
 from graphopt.rewrite import Attrs, Axis, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
-from graphopt.rewrite.terms import Call
 from graphopt.shapes import same_dims, same_shape
 
-#: For which the operator has kernels.
-_DTYPES = (TensorProto.FLOAT, TensorProto.FLOAT16)
 #: Scores as low as this hide a key, whatever the other scores are.
 _HIDDEN = -1e8
 #: The axes of heads and of positions change places.
@@ -34,15 +30,6 @@ _SWAP = [0, 2, 1, 3]
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
-def _refused(x: Tensor, operator: Call) -> str | None:
-    """Why this tensor cannot be attended to by an operator; what only prepares for it asks the same."""
-    if x.dtype not in _DTYPES:
-        return "not a float of 32 or 16 bits"
-    if op_schema(operator.op_type, x.value.graph.opsets.get("", 0)) is None:
-        return f"{operator.op_type} does not exist at this opset"
-    return None
-
-
 def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether some leading dims differ, or are not known to be equal: a product broadcasts them, the operator does not.
 
@@ -88,7 +75,7 @@ def product_scaled(q, k, c: Const, d: Const):
     """A factor behind a product of two tensors that are computed belongs to the first."""
     y = q @ k
     yield any_of(y * c, y / d)
-    if reason := _refused(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention(q, k)):
         return reason
     if q.is_const or k.is_const or k.rank != q.rank or not (q.rank == 4 or q.rank == 3):
         return "not what scores are made of"
@@ -104,7 +91,7 @@ def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
     s = q @ k
     first = op.Where(hidden, low, s)
     yield op.Softmax(any_of(first, op.Where(hidden, s, low)), axis=axis)
-    if reason := _refused(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention(q, k)):
         return reason
     if low.size != 1 or not within(low.shape, s.shape) or not within(hidden.shape, s.shape):
         return "not one number, or adds dims to the scores"
@@ -124,7 +111,7 @@ def attention(q, k, v, m, axis: Int):
     p = op.Softmax(any_of(scores, scores + m), axis=axis)
     guarded = op.Where(op.IsNaN(p), 0.0, p)
     yield any_of(p, guarded) @ v
-    if reason := _refused(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention(q, k)):
         return reason
     if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
         return "not over the last of three or four axes"
@@ -147,7 +134,7 @@ def attention_softcap(q, k, v, m, c: Const, axis: Int):
     """Scores that a hyperbolic tangent keeps within bounds before the softmax."""
     scores = op.Tanh(q @ k) * c
     yield op.Softmax(any_of(scores, scores + m), axis=axis) @ v
-    if reason := _refused(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention(q, k)):
         return reason
     if q.rank != 4 or axis not in (-1, 3) or _apart(q, k, v):
         return "not over the last of four axes, or broadcasts over batch or heads"
@@ -165,7 +152,7 @@ def attention_softcap(q, k, v, m, c: Const, axis: Int):
 def attention_scaled_query(q, k, v, m: Maybe[Tensor], c: Const, d: Const, attrs: Attrs):
     """A factor of the queries belongs to the scale."""
     yield op.Attention(any_of(q * c, q / d), k, v, m, **attrs)
-    if q.dtype not in _DTYPES:
+    if q.dtype not in SHARED:
         return "not a float of 32 or 16 bits"
     scaled = _times(q, attrs, _factor(q, c, d))
     if scaled is None:
@@ -177,7 +164,7 @@ def attention_scaled_query(q, k, v, m: Maybe[Tensor], c: Const, d: Const, attrs:
 def attention_scaled_key(q, k, v, m: Maybe[Tensor], c: Const, p: Perm, attrs: Attrs):
     """A factor of the keys belongs to the scale."""
     yield op.Attention(q, any_of(k * c, op.Transpose(k * c, perm=p)), v, m, **attrs)
-    if q.dtype not in _DTYPES:
+    if q.dtype not in SHARED:
         return "not a float of 32 or 16 bits"
     scaled = _times(q, attrs, scalar(c, k))
     if scaled is None:
@@ -191,7 +178,7 @@ def attention_boolean_mask(q, k, v, b, low: Filled[-math.inf], shape, attrs: Att
     shown = op.Where(b, 0.0, low)
     m = any_of(shown, op.Where(b, low, 0.0))
     yield op.Attention(q, k, v, any_of(m, op.Expand(m, shape)), **attrs)
-    if low.onnx_dtype != q.dtype or q.dtype not in _DTYPES:
+    if low.onnx_dtype != q.dtype or q.dtype not in SHARED:
         return "not a float of 32 or 16 bits"
     if not within(low.shape, b.shape):
         return "adds dims"
@@ -210,7 +197,7 @@ def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
 def attention_causal_constant(q, k, v, m: Const, attrs: Attrs):
     """A constant mask that shows each query the keys up to its own place is what makes attention causal."""
     yield op.Attention(q, k, v, m, **attrs)
-    if q.dtype not in _DTYPES or not for_all(m, q, k):
+    if q.dtype not in SHARED or not for_all(m, q, k):
         return "not a float of 32 or 16 bits, or not known to be for all queries and keys"
     if not is_causal(m):
         return "not a causal mask"

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx import TensorProto
-
-from graphopt.patterns.raising._constants import scalar
+from graphopt.patterns.raising._constants import refuses, scalar
 from graphopt.rewrite import Axis, Const, Dim, Int, Ints, Maybe, Tensor, op, rule
 from graphopt.shapes import same_dims
 
-#: For which the operator has kernels.
-_DTYPES = (TensorProto.FLOAT, TensorProto.FLOAT16)
 _SWAP = [0, 2, 1, 3]
 
 
@@ -24,6 +20,8 @@ _SWAP = [0, 2, 1, 3]
 def cos_of_repeated(x, n: Int):
     """The cosine of a tensor that is there twice is computed once."""
     yield op.Cos(op.Concat(x, x, axis=n))
+    if reason := refuses(x, op.RotaryEmbedding(x)):
+        return reason
     y = op.Cos(x)
     yield op.Concat(y, y, axis=n)
 
@@ -32,6 +30,8 @@ def cos_of_repeated(x, n: Int):
 def sin_of_repeated(x, n: Int):
     """The sine of a tensor that is there twice is computed once."""
     yield op.Sin(op.Concat(x, x, axis=n))
+    if reason := refuses(x, op.RotaryEmbedding(x)):
+        return reason
     y = op.Sin(x)
     yield op.Concat(y, y, axis=n)
 
@@ -40,6 +40,8 @@ def sin_of_repeated(x, n: Int):
 def factor_of_repeated(x, c: Const, n: Int):
     """A factor of a tensor that is there twice is multiplied to it once."""
     yield op.Concat(x, x, axis=n) * c
+    if reason := refuses(x, op.RotaryEmbedding(x)):
+        return reason
     if scalar(c, x) is None:
         return "not a single number"
     y = x * c
@@ -50,6 +52,8 @@ def factor_of_repeated(x, c: Const, n: Int):
 def unsqueeze_of_repeated(x, n: Axis, axes: Ints):
     """A dim of 1 is put into a tensor that is there twice once."""
     yield op.Unsqueeze(op.Concat(x, x, axis=n), axes=axes)
+    if reason := refuses(x, op.RotaryEmbedding(x)):
+        return reason
     if x.rank is None or len(axes) != 1:
         return "not one dim, or the rank is not known"
     axis = axes[0] % (x.rank + 1)
@@ -66,8 +70,8 @@ def rotary_embedding(
     first, second = op.Split(x, axis=o, split=sizes, num_outputs=parts, outputs=2)
     turned = op.Concat(-second, first, axis=o)
     yield x * op.Concat(c, c, axis=o) + turned * op.Concat(s, s, axis=o)
-    if x.dtype not in _DTYPES:
-        return "not a float of 32 or 16 bits"
+    if reason := refuses(x, op.RotaryEmbedding(x)):
+        return reason
     if o != 3:
         return "not along the last axis"
     if not isinstance(D, int) or not _halves(D, F, first.value.shape, second.value.shape):
