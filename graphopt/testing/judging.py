@@ -306,6 +306,9 @@ def _shaking(op: str, function: Callable[..., Any], rng: np.random.Generator) ->
             size = np.maximum(size, given[0].max() * given[1].max())
         coarsest = max(float(ml_dtypes.finfo(t).eps) for t in {y.dtype, *(v.dtype for v in values_of(op, values))})
         by = rng.uniform(-4, 4, y.shape) * coarsest * np.where(np.isfinite(size), size, 0)
+        if op in ("Mul", "Div") and y.size:  # which may be too small for the dtype
+            least = float(ml_dtypes.finfo(y.dtype).smallest_subnormal)
+            by = by + rng.uniform(-least, least, y.shape) * (given[0] * given[1] != 0)
         return (y.astype(np.float64) + by).astype(y.dtype)
 
     return call
