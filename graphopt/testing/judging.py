@@ -139,9 +139,9 @@ class Judge:
                 bits = self.exact and name in self.bitwise
                 close = CLOSE if name == "reference" else CLOSE_ELSEWHERE
                 detail = differ(value, got[output], bits, numbers, close)
-                apart = _moved(first[output], value) if detail and not bits else 0.0
-                if 0 < apart < np.inf:
-                    detail = differ(value, got[output], bits, numbers, close, _BOTH_WAYS * apart)
+                alike = not detail or want is first or compare(first[output], value).equal
+                if detail and not bits and alike:
+                    detail = differ(value, got[output], bits, numbers, close, _BOTH_WAYS * _moved(first[output], value))
                 if detail and not bits and numbers and _close_enough(value):
                     if noise is None:
                         noise = roundings(original, feeds)
@@ -150,7 +150,7 @@ class Judge:
                         self.left_out[name, NOISY] += 1
                         continue
                     detail = differ(value, got[output], bits, numbers, close, _SLACK * allowed)
-                if detail and want is not first and not compare(first[output], value).equal:
+                if detail and not alike:
                     self.left_out[name, ELSEWISE] += 1
                 elif detail:
                     found.append(Difference(name, output, detail, value, got[output]))
