@@ -236,10 +236,6 @@ class PoolLeftSide(LeftSide):
     def site(self, call: Call, args: Sequence[Any], bag: bool = False) -> PatternSite:
         return PoolPatternSite(self, call, args, bag)
 
-    def _only(self, op_type: str, v: Value, **attributes: Any) -> Value:
-        """The output of a node with one input."""
-        return self.node(op_type, [v], attributes)[0]
-
     def source(self, dtype: int, shape: Shape) -> Value:
         return self.builder.source(dtype, shape)
 
