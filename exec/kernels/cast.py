@@ -32,7 +32,7 @@ _CARRIES = {"up": 0x7FFFFF, "down": 0, "nearest": 0x400000}
 @kernel("Cast")
 def cast_1(xp: Backend, x: Array, *, to: str) -> Array:
     """At first the dtype was a name."""
-    if to.upper() not in TensorProto.DataType.keys():  # noqa: SIM118 (no dict)
+    if to.upper() not in TensorProto.DataType.keys():  # noqa: SIM118 - protobuf's enum is no dict
         raise ValueError(f"unknown dtype {to!r}")
     return converted(xp, x, np_dtype(TensorProto.DataType.Value(to.upper())))
 

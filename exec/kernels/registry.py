@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from graphopt.exec.kernels.dtypes import is_narrow
-from graphopt.ir.graph import op_key
+from graphopt.ir.node import op_key
 
 #: An array, or what else flows along an edge: a list, a dict, None.
 Array = Any

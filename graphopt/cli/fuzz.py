@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 
 from graphopt.cli import options
 from graphopt.cli.output import DIFFERENT, OK, Screen, err, out
-from graphopt.errors import ArgumentError, MissingDependencyError
+from graphopt.errors import ArgumentError
 
 if TYPE_CHECKING:
     from graphopt.testing.fuzzing.campaign import Campaign
@@ -61,10 +61,6 @@ def fuzz(
     json: options.Json = False,
 ) -> int:
     """Optimize random models, and compare what comes out: exit code 0 if all is well, 1 if something is wrong."""
-    try:
-        import hypothesis  # noqa: F401
-    except ImportError as e:
-        raise MissingDependencyError("hypothesis is not installed: pip install 'graphopt[testing]'") from e
     from graphopt.exec.executors import DEFAULTS, installed, known
     from graphopt.pipeline import LEVELS
 
@@ -89,17 +85,17 @@ def fuzz(
 
 def _replay(path: Path, optimizer: str, level: int, on: list[str]) -> int:
     from graphopt.testing.fuzzing.corpus import read_example
-    from graphopt.testing.fuzzing.examining import Examiner, RemoteExaminer
+    from graphopt.testing.fuzzing.examining import RemoteExaminer
 
     example = read_example(path)
-    remote = RemoteExaminer(optimizer, level, on) if optimizer else None
+    examine = RemoteExaminer(optimizer, level, on)
     try:
-        outcome = (remote or Examiner("", level, on))(example)
+        outcome = examine(example)
     finally:
-        if remote is not None:
-            remote.close()
+        examine.close()
     if outcome.finding is None:
         out().line(f"nothing is wrong: {_compared(outcome.compared)}", "green")
+        _show_left_out(out(), outcome.left_out)
         return OK
     out().line(f"{outcome.finding.kind}: {outcome.finding.detail}", "bold red")
     if outcome.finding.features and not optimizer:
@@ -140,6 +136,11 @@ def _compared(compared: Any) -> str:
     return ", ".join(f"{n} outputs compared on {name}" for name, n in compared.items()) or "nothing could be compared"
 
 
+def _show_left_out(screen: Screen, left_out: Mapping[str, int]) -> None:
+    for k, (why, n) in enumerate(sorted(left_out.items(), key=lambda item: -item[1])):
+        screen.line(f"{'left out' if not k else '':11}{n}: {why}")
+
+
 def _show(screen: Screen, found: Campaign, corpus: Path) -> None:
     run = found.run
     screen.line(f"seeds      {run.seed} to {run.seed + run.done - 1}" if run.done else "seeds      none")
@@ -147,8 +148,7 @@ def _show(screen: Screen, found: Campaign, corpus: Path) -> None:
         screen.line(f"           {len(found.seeds)} of them now, from {found.seeds.start} on")
     screen.line(f"models     {run.done - run.invalid} in {run.seconds:.0f} s, {run.invalid} seeds gave none")
     screen.line(f"outputs    {_compared(run.compared)}; {run.silent} models said nothing")
-    for k, (why, n) in enumerate(sorted(run.left_out.items(), key=lambda item: -item[1])):
-        screen.line(f"{'left out' if not k else '':11}{n}: {why}")
+    _show_left_out(screen, run.left_out)
     if not run.findings:
         screen.line("found      nothing", "green")
         return

@@ -1,9 +1,10 @@
 """The graph that everything else works on, read from and written to ONNX protobuf."""
 
 from graphopt.ir.attributes import Reference
-from graphopt.ir.graph import Dim, Graph, Node, Shape, Value, op_key
+from graphopt.ir.graph import Graph
 from graphopt.ir.load import load
 from graphopt.ir.model import Function, Model
+from graphopt.ir.node import Dim, Node, Shape, Value, op_key
 from graphopt.ir.schema import (
     COMMUTATIVE_OPS,
     IRRELEVANT_ATTRIBUTES,

@@ -9,8 +9,9 @@ from onnx import FunctionProto
 
 from graphopt.errors import ModelError
 from graphopt.ir.attributes import bind, decode
-from graphopt.ir.graph import Graph, Node, Value
+from graphopt.ir.graph import Graph
 from graphopt.ir.load import constant_field, read_function
+from graphopt.ir.node import Node, Value
 
 
 def inline(node: Node, function: FunctionProto, attributes: Mapping[str, Any]) -> list[Node]:

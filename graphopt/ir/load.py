@@ -12,8 +12,9 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from graphopt.errors import ArgumentError, ModelError
 from graphopt.ir.attributes import find_subgraph_messages
-from graphopt.ir.graph import _GAP, Graph, Node, Shape, Value
+from graphopt.ir.graph import GAP, Graph
 from graphopt.ir.model import NEWEST_IR, Function, Model, opsets_of
+from graphopt.ir.node import Node, Shape, Value
 from graphopt.ir.tensor import Tensor
 
 _PENDING = -1  # index of a value whose producer has not been read yet
@@ -238,7 +239,7 @@ def _read_nodes(graph: Graph, protos: Any, values: dict[str, Value], outer: list
         else:
             last.next = node
         last = node
-        position += _GAP
+        position += GAP
         node.position = position
     graph.last = last
     graph.size = len(outputs)

@@ -8,8 +8,9 @@ from typing import Any, cast
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from graphopt.ir.attributes import encode, graph_messages
-from graphopt.ir.graph import Graph, Node
+from graphopt.ir.graph import Graph
 from graphopt.ir.model import Model
+from graphopt.ir.node import Node
 from graphopt.ir.schema import op_schema
 
 

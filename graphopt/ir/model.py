@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import FunctionProto, ModelProto
 
-from graphopt.ir.graph import Graph, Node, Value
+from graphopt.ir.graph import Graph
+from graphopt.ir.node import Node, Value
 from graphopt.ir.schema import OpSchema, op_schema
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from graphopt.errors import SaveError
-from graphopt.ir.graph import Graph, Node, Value
+from graphopt.ir.graph import Graph
 from graphopt.ir.messages import fill_graph, header
 from graphopt.ir.model import Model
+from graphopt.ir.node import Node, Value
 from graphopt.ir.tensor import Tensor
 
 #: A protobuf message may not be larger (protobuf documentation: 2 GiB).

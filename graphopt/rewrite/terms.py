@@ -14,7 +14,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from graphopt.errors import RuleError
 from graphopt.ir import Shape, Value
-from graphopt.ir.graph import op_key
+from graphopt.ir.node import op_key
 
 _NARROW_FLOATS = frozenset({"float16", "bfloat16"})
 

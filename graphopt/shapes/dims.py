@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, TypeGuard
 
-from graphopt.ir.graph import Dim, Shape
+from graphopt.ir.node import Dim, Shape
 
 #: Names that exporters write for "I do not know"; they say nothing about equality.
 ANONYMOUS = frozenset({"?", "None", "-1", "unknown", "*"})

@@ -15,7 +15,7 @@ import sympy
 from sympy import Add, Expr, Integer, Max, Min, Mul, Pow, Rational, Symbol
 from sympy.printing.precedence import PRECEDENCE
 
-from graphopt.ir.graph import Dim
+from graphopt.ir.node import Dim
 
 #: Sums with more terms than this are not expanded further, nor searched for a proof.
 _LONGEST = 64

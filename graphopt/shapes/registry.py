@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphopt.errors import ArgumentError
-from graphopt.ir.graph import op_key
+from graphopt.ir.node import op_key
 from graphopt.shapes.types import TypeInfo
 
 if TYPE_CHECKING:

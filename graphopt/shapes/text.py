@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
-from graphopt.ir.graph import Dim
+from graphopt.ir.node import Dim
 from graphopt.shapes import dims
 
 _TOKEN = re.compile(r"\s*(?:(\d+)|(\?\d+|[A-Za-z_][\w.:]*)|(\*\*|//|[-+*/%(),]))")

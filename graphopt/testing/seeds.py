@@ -32,7 +32,8 @@ class Seeded(Generic[T]):
         def collect(example: T) -> None:
             self._drawn.append(example)
 
-        self._read: Callable[[bytes], Any] = collect.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+        hypothesis: Any = collect  # which @given gives an attribute of this name
+        self._read: Callable[[bytes], Any] = hypothesis.hypothesis.fuzz_one_input
 
     def __call__(self, seed: int) -> T | None:
         """The example of a seed; None where the strategy rejects what it draws, or wants more than there is."""

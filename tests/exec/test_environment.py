@@ -84,7 +84,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, forget_pools: None) -> list[int]:
             asked.append(-limits)
 
     module = ModuleType("threadpoolctl")
-    module.ThreadpoolController = ThreadpoolController  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "ThreadpoolController", ThreadpoolController, raising=False)
     monkeypatch.setitem(sys.modules, "threadpoolctl", module)
     return asked
 

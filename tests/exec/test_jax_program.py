@@ -26,9 +26,9 @@ from graphopt.ir import load
 from tests.ir.building import parse, with_constants
 
 jax = pytest.importorskip("jax")
-from graphopt.exec.backends import jax_program  # noqa: E402 (needs jax)
-from graphopt.exec.backends.jax_program import JaxProgram  # noqa: E402
+from graphopt.exec.backends import jax_program  # noqa: E402 - without jax it cannot be imported
 
+JaxProgram = jax_program.JaxProgram
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 

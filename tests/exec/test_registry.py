@@ -17,7 +17,7 @@ from graphopt.exec.backends.numpy import REFERENCE, NumPyBackend
 from graphopt.exec.kernels import Host, Kernel, kernel, kernel_for, operators, registry
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.registry import Array, Body, widened
-from graphopt.ir.graph import op_key
+from graphopt.ir.node import op_key
 
 NARROW = [np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2]
 

@@ -84,4 +84,5 @@ def where(node: Site, inputs: Inputs, out: TypeInfo) -> Array | None:
             return a if dims.same_dims(a, b) else None
         return a if c else b
 
-    return np.asarray(np.frompyfunc(choose, 3, 1)(condition, x, y), object)
+    with np.errstate(invalid="ignore"):  # NaN among the elements
+        return np.asarray(np.frompyfunc(choose, 3, 1)(condition, x, y), object)

@@ -47,8 +47,6 @@ class Truth:
             return False
         return self.negated == other.negated and self.form.table.same(self.form, other.form)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def _with(self, other: Any, neutral: bool, operation: str) -> Any:
         if isinstance(other, (bool, np.bool_)):
             return self if bool(other) == neutral else bool(other)
@@ -268,14 +266,14 @@ def negation(t: Any) -> Any:
     return Truth(t.form, not t.negated) if isinstance(t, Truth) else not t
 
 
-def equal(a: Any, b: Any) -> bool:
-    """Whether two elements are equal, where that can be told."""
+def equal(a: Any, b: Any) -> bool | Truth:
+    """Whether two elements are equal, where that can be told; of a truth that depends on the inputs, when."""
     if isinstance(a, Form) and isinstance(b, Form):
         d = a - b
         if not d.top or d.constant is not None:
             return not d.top
     elif isinstance(a, Truth) and isinstance(b, (bool, np.bool_)):
-        return a if b else negation(a)  # type: ignore[return-value]
+        return a if b else negation(a)
     elif isinstance(b, Truth):
         return equal(b, a)
     raise NotExact("an equality that is not known")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,11 +82,11 @@ class ModelBuilder(Builder):
         for v in self.values():
             a = self.arrays[v]
             if v.dtype == dtype and a.size == size and size and a.shape != shape:
-                ways.append(lambda v=v: self._reshaped(v, shape))  # type: ignore[misc]
+                ways.append(partial(self._reshaped, v, shape))
                 if a.ndim == len(shape) == 2:
-                    ways.append(lambda v=v: self.node("Transpose", [v])[0])  # type: ignore[misc]
+                    ways.append(partial(self._only, "Transpose", v))
             elif a.shape == shape and v.dtype != dtype and v.dtype in _CASTABLE and dtype in _CASTABLE:
-                ways.append(lambda v=v: self.node("Cast", [v], {"to": dtype})[0])  # type: ignore[misc]
+                ways.append(partial(self._only, "Cast", v, to=dtype))
             if len(ways) >= _SHOWN:
                 break
         try:
@@ -97,6 +98,10 @@ class ModelBuilder(Builder):
         target = np.array(shape, np.int64)
         made = recipes.assembled(self, target) if shape and self.choices.chance(3) else self.constant(target, "shape")
         return self.node("Reshape", [v, made])[0]
+
+    def _only(self, op_type: str, v: Value, **attributes: Any) -> Value:
+        """The output of a node with one input."""
+        return self.node(op_type, [v], attributes)[0]
 
     def source(self, dtype: int, shape: Shape) -> Value:
         """A tensor of this dtype and shape from anywhere."""

@@ -1,0 +1,395 @@
+"""From a pattern to the source of a Python function that yields its bindings, lazily and in a fixed order.
+
+Operators are compared as interned strings, each operand order or alternative is a loop, and a failed test continues the
+innermost loop, so the source reads like the search that it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+from graphopt.errors import RuleError
+from graphopt.ir import COMMUTATIVE_OPS, newest_schema
+from graphopt.rewrite import matching
+from graphopt.rewrite.rule import Rule, Variant, Walker
+from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Term, Var
+
+#: Stands for "a constant" among the operators that produce a root's inputs.
+CONST = "<const>"
+#: Operators of which nested calls match as bags, in rules that are not exact, and how many operands a bag has at most.
+BAG_OPS = frozenset({"Add", "Mul"})
+BAG_LIMIT = 5
+
+
+class Generator:
+    """Writes the functions of one variant of a rule."""
+
+    def __init__(self, rule: Rule, variant: Variant) -> None:
+        self.rule = rule
+        self.variant = variant
+        self.walker = Walker(variant.choices)
+        found: list[Call] = []
+        for r in rule.left:
+            self.walker.resolve(r)
+        for r in variant.roots:
+            self.walker.walk(r, found)
+        self.calls = {id(c): i for i, c in enumerate(variant.calls)}
+        self.uses = self._count_uses()
+        self.lines: list[str] = []
+        self.depth = 1
+        self.bound: dict[str, str] = {}
+        self.matched: dict[int, str] = {}
+        self.inner: list[str] = []
+        self.counter = 0
+        self.namespace: dict[str, Any] = {**vars(matching), "permutations": permutations}
+
+    # ------------------------------------------------------------------ output
+    def run(self) -> tuple[Callable[..., Any], Callable[..., Any], str]:
+        root = _call_of(self.variant.roots[0])
+        self.line("g = n0.graph")
+        self.call(root, "n0")
+        for r in self.variant.roots[1:]:
+            self.other_root(_call_of(r))
+        dims = self._dims()
+        values = []
+        for name, kind in self.rule.kinds.items():
+            if kind.role == "dim":
+                values.append(f"d.get({name!r})")
+            elif name in self.bound:
+                values.append(self.bound[name])
+            else:
+                values.append({"variadic": "()", "attrs": "{}"}.get(kind.role, "None"))
+        if dims or any(k.role == "dim" for k in self.rule.kinds.values()):
+            self.line(f"d = dims_match(({''.join(dims)}))")
+            self.line(f"if d is None: {self.fail}")
+        nodes = "".join(self.matched.get(id(c), "None") + "," for c in self.variant.calls)
+        inner = "".join(f"*{i}," for i in self.inner)
+        self.line(f"yield ({''.join(v + ',' for v in values)}), ({nodes}), ({inner})")
+        source = "def match(n0):\n" + "\n".join(self.lines) + "\n\n\n" + self._binder()
+        exec(compile(source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
+        return self.namespace["match"], self.namespace["bind"], source
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def loop(self, text: str) -> None:
+        self.line(text)
+        self.depth += 1
+
+    @property
+    def fail(self) -> str:
+        return "return" if self.depth == 1 else "continue"
+
+    def fresh(self, prefix: str) -> str:
+        self.counter += 1
+        return f"{prefix}{self.counter}"
+
+    def literal(self, value: Any) -> str:
+        if isinstance(value, (int, float, str, bool)) and value == value and value not in (float("inf"), float("-inf")):
+            return repr(value)
+        name = self.fresh("k")
+        self.namespace[name] = value
+        return name
+
+    # ------------------------------------------------------------------- calls
+    def call(self, call: Call, node: str) -> None:
+        """Test that `node`, whose operator has been compared already, matches `call`."""
+        self.matched[id(call)] = node
+        args = self._operands(call)
+        if args is not None:
+            leaves, between = self.fresh("b"), self.fresh("m")
+            self.loop(f"for {leaves}, {between} in bags({node}, {call.op!r}, {len(args)}, g):")
+            self.inner.append(between)
+            names = [self.fresh("v") for _ in args]
+            self.loop(f"for {', '.join(names)} in permutations({leaves}):")
+            self.arguments(list(zip(args, names, strict=True)), leaves)
+            return
+        inputs = self.fresh("i")
+        if _counts_outputs(call):
+            self.line(f"if len({node}.outputs) != {call.outputs}: {self.fail}")
+        self.line(f"{inputs} = {node}.inputs")
+        rest = isinstance(call.args[-1], Rest) if call.args else False
+        positional = len(call.args)
+        if rest:
+            self.line(f"if len({inputs}) < {positional - 1} or None in {inputs}: {self.fail}")
+        self.parameters(call, node, inputs, "len(" + inputs + ")" if rest else str(positional))
+        if call.op in COMMUTATIVE_OPS and positional == 2 and not rest and not call.domain:
+            a, b = self.fresh("v"), self.fresh("v")
+            self.line(f"if len({inputs}) != 2: {self.fail}")
+            self.loop(f"for {a}, {b} in (({inputs}[0], {inputs}[1]), ({inputs}[1], {inputs}[0])):")
+            self.arguments(list(zip(call.args, (a, b), strict=True)), inputs)
+            return
+        pairs = []
+        for k, a in enumerate(call.args):
+            if isinstance(a, Rest):
+                if a.var.kind.role != "variadic":
+                    raise RuleError(
+                        f"rule '{self.rule.name}': '{a.var.name}' is no variadic parameter; write *{a.var.name}"
+                    )
+                self.bind(a.var, f"tuple({inputs}[{k}:])")
+                continue
+            name = self.fresh("v")
+            self.line(f"{name} = {inputs}[{k}] if len({inputs}) > {k} else None")
+            pairs.append((a, name))
+        self.arguments(pairs, inputs)
+
+    def arguments(self, pairs: list[tuple[Any, str]], operands: str) -> None:
+        """Match arguments against values, the cheapest tests first."""
+        pairs = [(self.walker.resolve(a), v) for a, v in pairs]
+        for a, v in sorted(pairs, key=lambda p: self._effort(p[0])):
+            self.argument(a, v, operands)
+
+    def argument(self, arg: Any, value: str, operands: str) -> None:
+        if arg is None:
+            self.line(f"if {value} is not None: {self.fail}")
+        elif isinstance(arg, Var):
+            self.variable(arg, value)
+        elif isinstance(arg, (Call, Output)):
+            call, index = (arg.call, arg.index) if isinstance(arg, Output) else (arg, 0)
+            if id(call) in self.matched:
+                self.line(
+                    f"if {value} is None or {value}.node is not {self.matched[id(call)]} or {value}.index != {index}: {self.fail}"
+                )
+                return
+            n = f"n{self.calls[id(call)]}"
+            self.line(f"if {value} is None: {self.fail}")
+            self.line(f"{n} = {value}.node")
+            self.line(
+                f"if {n} is None or {n}.op != {call.op!r} or {value}.index != {index} or {n}.graph is not g: {self.fail}"
+            )
+            self.call(call, n)
+        elif isinstance(arg, (bool, int, float)):
+            self.line(
+                f"if {value} is None or not is_number({value}, {self.literal(arg)}, {operands}, {self.rule.exact}): {self.fail}"
+            )
+        elif isinstance(arg, Term):
+            raise RuleError(f"rule '{self.rule.name}': {arg!r} cannot stand here in a pattern")
+        else:
+            self.line(f"if {value} is None or not is_array({value}, {self.literal(arg)}): {self.fail}")
+
+    def variable(self, var: Var, value: str) -> None:
+        kind = var.kind
+        if kind.role not in ("tensor", "const"):
+            raise RuleError(
+                f"rule '{self.rule.name}': '{var.name}' is annotated as {kind.role} but stands for a tensor in the pattern"
+            )
+        if var.name in self.bound:
+            self.line(f"if {value} is not {self.bound[var.name]}: {self.fail}")
+            return
+        if kind.role == "const" and kind.fill is not None:
+            self.line(f"if {value} is None or not is_filled({value}, {self.literal(kind.fill)}): {self.fail}")
+        elif kind.role == "const":
+            missing = f"{value} is not None and " if kind.optional else f"{value} is None or "
+            self.line(f"if {missing}{value}.const is None: {self.fail}")
+        elif not kind.optional:
+            self.line(f"if {value} is None: {self.fail}")
+        self.bind(var, value)
+
+    def bind(self, var: Var, value: str) -> None:
+        name = f"p_{var.name}"
+        self.line(f"{name} = {value}")
+        self.bound[var.name] = name
+
+    # -------------------------------------------------------------- parameters
+    def parameters(self, call: Call, node: str, inputs: str, positional: str) -> None:
+        rest = next((v for k, v in call.attrs.items() if k.startswith("**")), None)
+        named = {k: v for k, v in call.attrs.items() if not k.startswith("**")}
+        if not named and rest is None:
+            self.line(
+                f"if (len({inputs}) > {positional} or {node}.attributes) and not plain({node}, {positional}): {self.fail}"
+            )
+            return
+        found = self.fresh("a")
+        self.line(f"{found} = params({node}, {positional}, {tuple(named)!r}, {rest is not None})")
+        self.line(f"if {found} is None: {self.fail}")
+        for k, wanted in enumerate(named.values()):
+            self.parameter(wanted, f"{found}[{k}]", node)
+        if rest is not None:
+            if not isinstance(rest, Var) or rest.kind.role != "attrs":
+                raise RuleError(f"rule '{self.rule.name}': {rest!r} stands for attributes; annotate it Attrs")
+            self.bind(rest, f"{found}[-1]")
+
+    def parameter(self, wanted: Any, value: str, node: str) -> None:
+        if not isinstance(wanted, Var):
+            if isinstance(wanted, Term):
+                raise RuleError(
+                    f"rule '{self.rule.name}': an attribute must be a variable or a plain value, not {wanted!r}"
+                )
+            self.line(f"if not same_attribute({value}, {self.literal(wanted)}): {self.fail}")
+            return
+        kind = wanted.kind
+        if kind.role != "attr":
+            hint = "annotate it Int, Ints, Float, Str, Axis or Perm"
+            raise RuleError(f"rule '{self.rule.name}': '{wanted.name}' stands for an attribute; {hint}")
+        name = self.fresh("q")
+        convert = {
+            "int": "as_int({0})",
+            "float": "as_float({0})",
+            "axis": "axis_of({0}, {1})",
+            "perm": "perm_of({0}, {1})",
+        }
+        self.line(f"{name} = {convert.get(kind.attr, '{0}').format(value, node)}")
+        test = {"ints": f"is_ints({name})", "floats": f"isinstance({name}, list)", "str": f"isinstance({name}, str)"}
+        check = test.get(kind.attr, f"{name} is not None")
+        self.line(f"if not ({check}){f' and {value} is not None' if kind.optional else ''}: {self.fail}")
+        if wanted.name in self.bound:
+            self.line(f"if {name} != {self.bound[wanted.name]}: {self.fail}")
+        else:
+            self.bind(wanted, name)
+
+    # ------------------------------------------------------------- other roots
+    def other_root(self, root: Call) -> None:
+        """Find another root from the users of something bound, never by looking through the graph."""
+        if id(root) in self.matched:
+            return
+        path = self._path_to_bound(root)
+        if path is None:
+            raise RuleError(
+                f"rule '{self.rule.name}': the replaced outputs share no variable, so one cannot be found from the other"
+            )
+        anchor, chain = path
+        for call, index in reversed(chain):
+            n = f"n{self.calls[id(call)]}"
+            self.line(f"if {anchor} is None: {self.fail}")
+            self.loop(f"for {n} in list({anchor}.uses):")
+            taken = "".join(f" or {n} is {m}" for c, m in self.matched.items() if c != id(call))
+            self.line(f"if {n}.op != {call.op!r} or {n}.graph is not g{taken}: continue")
+            self.call(call, n)
+            anchor = f"{n}.outputs[{index}]"
+
+    def _path_to_bound(self, call: Call, index: int = 0) -> tuple[str, list[tuple[Call, int]]] | None:
+        """Something bound that the call reads, and the calls on the way to it, each with the output that is read."""
+        for a in call.args:
+            a = self.walker.resolve(a)
+            if isinstance(a, Var) and a.name in self.bound and a.kind.role == "tensor":
+                return self.bound[a.name], [(call, index)]
+            inner = _call_of(a) if isinstance(a, (Call, Output)) else None
+            if inner is not None and id(inner) in self.matched:
+                output = a.index if isinstance(a, Output) else 0
+                return f"{self.matched[id(inner)]}.outputs[{output}]", [(call, index)]
+        for a in call.args:
+            a = self.walker.resolve(a)
+            if isinstance(a, (Call, Output)):
+                found = self._path_to_bound(_call_of(a), a.index if isinstance(a, Output) else 0)
+                if found is not None:
+                    return found[0], [(call, index), *found[1]]
+        return None
+
+    # ----------------------------------------------------------------- binding
+    def _binder(self) -> str:
+        """Source of the function that gives the calls of a left side their values; both readings have the same form."""
+        lines = ["def bind(left, nodes):", "    roots = left if isinstance(left, tuple) else (left,)"]
+        seen: set[int] = set()
+
+        def visit(term: Any, path: str) -> str:
+            if isinstance(term, Alternatives):
+                choice = self.walker.taken[id(term)]
+                return visit(term.choices[choice], f"{path}.choices[{choice}]")
+            if isinstance(term, Output):
+                k = self.calls[id(term.call)]
+                value = f"nodes[{k}].outputs[{term.index}] if len(nodes[{k}].outputs) > {term.index} else None"
+                lines.append(f"    {path}.value = {value}")
+                visit(term.call, f"{path}.call")
+                return f"{path}.value"
+            if not isinstance(term, Call):
+                return "None"
+            name = f"c{self.calls[id(term)]}"
+            if id(term) in seen:
+                return f"{name}.value"
+            seen.add(id(term))
+            lines.append(f"    {name} = {path}")
+            if id(term) in self.matched:
+                lines.append(f"    {name}.value = nodes[{self.calls[id(term)]}].outputs[0]")
+            for i, a in enumerate(term.args):
+                visit(a, f"{name}.args[{i}]")
+            return f"{name}.value"
+
+        values = [visit(term, f"roots[{i}]") for i, term in enumerate(self.rule.left)]
+        lines.append(f"    return [{', '.join(values)}]")
+        return "\n".join(lines) + "\n"
+
+    # ----------------------------------------------------------------- helpers
+    def _count_uses(self) -> dict[int, int]:
+        uses: dict[int, int] = {}
+        for c in self.variant.calls:
+            for a in c.args:
+                a = self.walker.resolve(a)
+                if isinstance(a, (Call, Output)):
+                    uses[id(_call_of(a))] = uses.get(id(_call_of(a)), 0) + 1
+        for r in self.variant.roots:
+            uses[id(_call_of(r))] = uses.get(id(_call_of(r)), 0) + 1
+        return uses
+
+    def _operands(self, call: Call) -> list[Any] | None:
+        """The operands of a sum or product of three or more, None for anything else."""
+        if call.op not in BAG_OPS or self.rule.exact or len(call.args) != 2:
+            return None
+        out: list[Any] = []
+
+        def flatten(c: Call) -> None:
+            for a in c.args:
+                a = self.walker.resolve(a)
+                if (
+                    isinstance(a, Call)
+                    and a.op == call.op
+                    and len(a.args) == 2
+                    and self.uses[id(a)] == 1
+                    and id(a) not in self.matched
+                ):
+                    flatten(a)
+                else:
+                    out.append(a)
+
+        flatten(call)
+        return out if 3 <= len(out) <= BAG_LIMIT else None
+
+    def _effort(self, arg: Any) -> int:
+        if arg is None or (isinstance(arg, (Call, Output)) and id(_call_of(arg)) in self.matched):
+            return 0
+        if isinstance(arg, Var):
+            return 0 if arg.name in self.bound else 2 if arg.kind.role == "const" else 4
+        return 3 if isinstance(arg, (Call, Output)) else 1
+
+    def needs(self) -> frozenset[str]:
+        root = _call_of(self.variant.roots[0])
+        if self._operands_of(root) is not None:
+            return frozenset({root.op})
+        needs = set()
+        for a in root.args:
+            a = self.walker.resolve(a)
+            if isinstance(a, (Call, Output)):
+                needs.add(_call_of(a).op)
+            elif isinstance(a, Var):
+                if a.kind.role == "const" and not a.kind.optional:
+                    needs.add(CONST)
+            elif a is not None and not isinstance(a, Rest):
+                needs.add(CONST)
+        return frozenset(needs)
+
+    def _operands_of(self, root: Call) -> list[Any] | None:
+        matched, self.matched = self.matched, {}
+        try:
+            return self._operands(root)
+        finally:
+            self.matched = matched
+
+    def _dims(self) -> list[str]:
+        out = []
+        for name, kind in self.rule.kinds.items():
+            if kind.dims is not None and name in self.bound:
+                out.append(f"({self.bound[name]}, {kind.dims!r}),")
+        return out
+
+
+def _counts_outputs(call: Call) -> bool:
+    """Whether what an operator computes depends on the number of its outputs, as that of Split does."""
+    schema = newest_schema(call.op_type, call.domain)
+    return schema is not None and bool(schema.outputs) and schema.outputs[-1].variadic
+
+
+def _call_of(term: Any) -> Call:
+    call = term.call if isinstance(term, Output) else term
+    assert isinstance(call, Call)
+    return call
