@@ -13,7 +13,7 @@ from graphopt.ir.attributes import encode
 from graphopt.ir.messages import node_proto
 from graphopt.ir.model import NEWEST_IR
 from graphopt.rewrite.definition import ATTRIBUTES, Definition, Parameter
-from graphopt.rewrite.emit import Builder
+from graphopt.rewrite.replacement import Builder
 from graphopt.rewrite.terms import Call, Leaf
 
 
