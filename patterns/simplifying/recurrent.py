@@ -16,7 +16,7 @@ from graphopt.rewrite import Attrs, Maybe, Rule, Tensor, op, rule
 from graphopt.rewrite.terms import Constant
 
 #: Operators that give nothing but elements of their first input.
-_MOVING = frozenset("Cast Expand Flatten Gather Identity Reshape Slice Squeeze Tile Transpose Unsqueeze".split())
+_MOVING = frozenset("Cast Expand Flatten Gather Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split())
 _FARTHEST = 8
 
 

@@ -13,9 +13,14 @@ _STATES = {
     "Slice of ConstantOfShape": (
         "s = Shape<start=1,end=2>(x) d = Concat<axis=0>(two, s, four) k = ConstantOfShape(d) h = Slice(k, one, two, none)"
     ),
+    "Split of Expand": (
+        "s = Shape<start=1,end=2>(x) d = Concat<axis=0>(two, s, four) k = Expand(zero, d) "
+        "parts = Constant<value_ints=[1,1]>() h, rest = Split<axis=0>(k, parts)"
+    ),
     "another number": "s = Shape<start=1,end=2>(x) d = Concat<axis=0>(one, s, four) h = Expand(half, d)",
     "an input": "",
 }
+_ZERO, _OTHER = list(_STATES)[:4], list(_STATES)[4:]
 
 
 def _network(name: str, state: str, outputs: str, gates: int, inputs: str = "x, w, r, , , h", y: str = "y") -> Case:
@@ -31,11 +36,10 @@ def _network(name: str, state: str, outputs: str, gates: int, inputs: str = "x, 
         f"""g (float[5,2,3] x{given}) => ({shape} {y}) <{weights}, float zero = {{0}}, float half = {{0.5}},
         int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] four = {{4}}, int64[1] none = {{0}}{zeros}> {{
         {made} {outputs} = {name}<hidden_size=4>({inputs}) }}""",
-        reason=None if state in list(_STATES)[:3] else "not known to be zeros",
+        reason=None if state in _ZERO else "not known to be zeros",
     )
 
 
-_ZERO, _OTHER = list(_STATES)[:3], list(_STATES)[3:]
 FIRES = [
     *[("lstm_from_zero", _network("LSTM", s, "y", 4, "x, w, r, , , h, h")) for s in _ZERO],
     ("lstm_from_zero", _network("LSTM", "a constant", ", y", 4, y="y")),
@@ -44,7 +48,7 @@ FIRES = [
     ("gru_from_zero", _network("GRU", "Expand", "q, h2", 3, y="h2")),
     *[("rnn_from_zero", _network("RNN", s, "y", 1)) for s in _ZERO],
 ]
-FIRES[3] = ("lstm_from_zero", _network("LSTM", "a constant", "q, last", 4, y="last"))
+FIRES[4] = ("lstm_from_zero", _network("LSTM", "a constant", "q, last", 4, y="last"))
 REFUSES = [
     *[("lstm_from_zero", _network("LSTM", s, "y", 4, "x, w, r, , , h, h")) for s in _OTHER],
     *[("gru_from_zero", _network("GRU", s, "y", 3)) for s in _OTHER],
