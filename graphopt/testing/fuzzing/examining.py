@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,10 @@ class Outcome:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
+#: ONNX Runtime's words. An operator of the model itself, at the opset that was asked for, is no finding.
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(")
+
+
 class Examiner:
     """Has models optimized, and judges the results.
 
@@ -82,7 +87,8 @@ class Examiner:
 
     def __call__(self, example: Example) -> Outcome:
         outcome = Outcome()
-        features = tuple(sorted({n.op_type for n in nodes_of(example.model.graph)}))
+        operators = {n.op_type for n in nodes_of(example.model.graph)}
+        features = tuple(sorted(operators))
         given = ModelProto()
         given.CopyFrom(example.model)
         try:
@@ -123,7 +129,9 @@ class Examiner:
         judge = self.judge
         judge.compared, judge.left_out = outcome.compared, Counter()
         for d in judge.differences(example.model, candidate, example.feeds, example.finite):
-            if not d.output or d.executor == "reference" or _credible(d, example):
+            if self.opset is not None and (lacking := _NO_KERNEL.search(str(d))) and lacking[1] in operators:
+                outcome.left_out[f"{d.executor} has no kernel for an operator at opset {self.opset}"] += 1
+            elif not d.output or d.executor == "reference" or _credible(d, example):
                 found.append(d)
             else:
                 judge.left_out[d.executor, ELSEWISE] += 1
