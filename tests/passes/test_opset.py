@@ -161,6 +161,9 @@ CASES: dict[str, tuple[str, int, int, str]] = {
     "group normalization": ("g (float[1,4,2] x, float[2] s, float[2] b) => (float[1,4,2] y) { y = GroupNormalization <num_groups = 2> (x, s, b) }", 18, 23, ""),
     "triangle": ("g (float[3,3] x) => (float[3,3] y) { y = Trilu <upper = 0> (x) }", 14, 13, ""),
     "triangle of bools": ("g (bool[3,4] x) => (bool[3,4] y) <int64 k = {1}> { y = Trilu (x, k) }", 14, 13, ""),
+    "layer norm of doubles": (
+        "g (double[2,3] x, double[3] s) => (double[2,3] y) { y = LayerNormalization (x, s) }", 17, 13, "",
+    ),
     "layer norm": ("g (float[2,3] x, float[3] s, float[3] b) => (float[2,3] y) { y = LayerNormalization (x, s, b) }", 17, 13, ""),
     "gelu": ("g (float[4] x) => (float[4] y) { y = Gelu (x) }", 20, 13, ""),
     "hard swish": ("g (float[4] x) => (float[4] y) { y = HardSwish (x) }", 14, 9, "HardSigmoid Mul"),
