@@ -25,20 +25,36 @@ from graphopt.shapes import same_dims, same_shape
 
 #: Scores as low as this hide a key, whatever the other scores are.
 _HIDDEN = -1e8
+#: Ranks of queries with heads, and without an axis for them.
+_RANKS = (3, 4)
 #: The axes of heads and of positions change places.
 _SWAP = [0, 2, 1, 3]
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
-def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether some leading dims differ, or are not known to be equal: a product broadcasts them, the operator does not.
+def _unfit(q: Tensor, k: Tensor, v: Tensor, axis: int) -> str | None:
+    """Why softmax(q kᵀ) v over an axis is not what the operator computes.
 
-    Nor has it a kernel for what is empty.
+    A product broadcasts leading dims, the operator does not; nor has it a kernel for what is empty.
     """
-    shapes = [x.shape[:-2] for x in (q, k, v) if x.rank is not None]
-    if len(shapes) < 3 or any(0 in x.shape for x in (q, k, v)):
-        return True
-    return not same_shape(shapes[0], shapes[1]) or not same_shape(shapes[1], shapes[2])
+    if q.rank not in _RANKS or axis not in (-1, q.rank - 1):
+        return "not over the last of three or four axes"
+    shapes = [x.shape or () for x in (q, k, v)]
+    leading = [s[:-2] for s in shapes]
+    if any(0 in s for s in shapes) or not (same_shape(*leading[:2]) and same_shape(*leading[1:])):
+        return "empty, or broadcasts over batch or heads"
+    if q.rank == 3 and not isinstance(v.shape[-1], int):
+        return "others would take the size of the values for 0"
+    return None
+
+
+def _attention(q: Tensor, k: Tensor, v: Any, mask: Any, **attrs: float) -> Call:
+    """The operator, of keys that lie as in a product; one head where there is no axis for heads."""
+    one = 1 if q.rank == 3 else None
+    if one and not others_know_last(v.value):
+        v = op.Reshape(v, [0, 0, v.shape[-1]])
+    k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
+    return op.Attention(q, k, v, mask, **attrs, q_num_heads=one, kv_num_heads=one)
 
 
 def _scale(q: Tensor, attrs: dict[str, Any]) -> float | None:
@@ -69,15 +85,21 @@ def _factor(x: Tensor, c: Const | None, d: Const | None) -> float | None:
     return n if c is not None or not n else 1 / n
 
 
+def _cap(c: Const, q: Tensor) -> float | None:
+    """A bound of scores that may as well be a factor of queries and keys."""
+    bound = scalar(c, q)
+    return bound if bound is not None and 1e-3 < bound < 1e4 else None
+
+
 # ----------------------------------------------------------------------------------------------------- what prepares it
 @rule
 def product_scaled(q, k, c: Const, d: Const):
     """A factor behind a product of two tensors that are computed belongs to the first."""
     y = q @ k
     yield any_of(y * c, y / d)
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention):
         return reason
-    if q.is_const or k.is_const or k.rank != q.rank or not (q.rank == 4 or q.rank == 3):
+    if q.is_const or k.is_const or q.rank not in _RANKS or k.rank != q.rank:
         return "not what scores are made of"
     factor = _factor(q, c, d)
     if not factor:
@@ -91,14 +113,12 @@ def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
     s = q @ k
     first = op.Where(hidden, low, s)
     yield op.Softmax(any_of(first, op.Where(hidden, s, low)), axis=axis)
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention):
         return reason
-    if low.size != 1 or not within(low.shape, s.shape) or not within(hidden.shape, s.shape):
+    if low.size != 1 or not within(low.shape, s.shape):
         return "not one number, or adds dims to the scores"
-    if not low.item() <= _HIDDEN:
+    if not low.item() <= _HIDDEN:  # in 16 bits minus infinity; what else there is would be rounded with the scores
         return "not low enough to hide a score"
-    if q.dtype != TensorProto.FLOAT and low.item() != -math.inf:
-        return "would be rounded with the scores"
     mask = selecting(hidden, first.value is not None, low.item(), q.dtype)
     yield op.Softmax(s + mask, axis=axis)
 
@@ -111,22 +131,11 @@ def attention(q, k, v, m, axis: Int):
     p = op.Softmax(any_of(scores, scores + m), axis=axis)
     guarded = op.Where(op.IsNaN(p), 0.0, p)
     yield any_of(p, guarded) @ v
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention) or _unfit(q, k, v, axis):
         return reason
-    if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
-        return "not over the last of three or four axes"
-    if _apart(q, k, v):
-        return "empty, or broadcasts over batch or heads"
-    one = None if q.rank == 4 else 1
-    mask = None if m is None else covering(m, q, scores, guarded.value is not None, one)
-    if m is not None and mask is None:
-        return "the mask does not fit, or what it holds is not known"
-    if one and not isinstance(v.shape[-1], int):
-        return "others would take the size of the values for 0"
-    if one and not others_know_last(v.value):
-        v = op.Reshape(v, [0, 0, v.shape[-1]])
-    k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
-    yield op.Attention(q, k, v, mask, scale=1.0, q_num_heads=one, kv_num_heads=one)
+    if isinstance(mask := covering(m, q, scores, guarded.value is not None), str):
+        return mask
+    yield _attention(q, k, v, mask, scale=1.0)
 
 
 @rule
@@ -134,17 +143,13 @@ def attention_softcap(q, k, v, m, c: Const, axis: Int):
     """Scores that a hyperbolic tangent keeps within bounds before the softmax."""
     scores = op.Tanh(q @ k) * c
     yield op.Softmax(any_of(scores, scores + m), axis=axis) @ v
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention) or _unfit(q, k, v, axis):
         return reason
-    if q.rank != 4 or axis not in (-1, 3) or _apart(q, k, v):
-        return "not over the last of four axes, or broadcasts over batch or heads"
-    cap = scalar(c, q)
-    if cap is None or not 1e-3 < cap < 1e4:
+    if (cap := _cap(c, q)) is None:
         return "the bound is not a single number"
-    mask = None if m is None else covering(m, q, scores)
-    if m is not None and mask is None:
-        return "the mask does not fit, or what it holds is not known"
-    yield op.Attention(q, op.Transpose(k, perm=[0, 1, 3, 2]), v, mask, scale=cap, softcap=cap)
+    if isinstance(mask := covering(m, q, scores), str):
+        return mask
+    yield _attention(q, k, v, mask, scale=cap, softcap=cap)
 
 
 # --------------------------------------------------------------------------------------------------- scale, mask, groups
@@ -210,7 +215,7 @@ def attention_groups(q, k, v, m: Maybe[Tensor], a: Ints, r, s, t, u, y: Maybe[In
     keys = op.Reshape(op.Expand(op.Unsqueeze(k, axes=a), r), s, allowzero=y)
     values = op.Reshape(op.Expand(op.Unsqueeze(v, axes=a), t), u, allowzero=z)
     yield op.Attention(q, keys, values, m, **attrs)
-    if a != [2] or not (k.rank == 4 and v.rank == 4 and q.rank == 4):
+    if a != [2] or not (k.rank == 4 and v.rank == 4):
         return "not repeated behind the axis of heads"
     if _regrouped(k, keys) is None or _regrouped(k, keys) != _regrouped(v, values):
         return "not repeated for a known number of heads, or otherwise reshaped too"

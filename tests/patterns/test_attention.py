@@ -228,9 +228,9 @@ REFUSES = [
         ),
         masked(
             SCORES + "t = Where(b, low, s) y = Softmax(t)",
-            "bool[1,2,3,5,6] b",
+            "bool[5,6] b",
             y="float[1,2,3,5,6]",
-            constants=LOW,
+            constants="float[1,1,1,1,1] low = {-1e9}",
             reason="adds dims",
         ),
     ),
@@ -262,7 +262,7 @@ REFUSES = [
         ),
         g(SCORES + ENDS, also=", float[2,3,5,6] p", reason="nothing would be saved"),
         masked(SELECTED + GUARDED, "bool[2,1,5,6] b", constants="float zero = {1}, " + LOWEST),
-        masked(GUARDED, "float[2,1,5,6] m", constants="float zero = {0}", reason="what it holds is not known"),
+        masked(GUARDED, "float[2,1,5,6] m", constants="float zero = {0}", reason="what the mask holds is not known"),
     ),
     *of(
         "attention_softcap",

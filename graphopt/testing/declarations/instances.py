@@ -57,6 +57,10 @@ def instances(
         return str(e)
 
 
+#: What masks go through, and what they end in. Where a result is not moderate either, its own readers are asked.
+_MASKING = frozenset(
+    "Add Concat Expand Gather Identity IsNaN Max Reshape Slice Softmax Squeeze Tile Transpose Unsqueeze Where".split()
+)
 #: Operators that ONNX Runtime refuses to run on nothing; no rule can tell that a dim with a name is not 0.
 _WITHOUT_EMPTY = frozenset({"Attention"})
 
@@ -104,8 +108,10 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
         roots = left.build()
     _surround(builder, left, roots, decoys)
     model = builder.finish()
-    arrays = [a for v, a in builder.arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind in "fV" and v.dtype]
-    return Instance(model, builder.feeds, k, all(map(_moderate, arrays)))
+    arrays = [
+        (v, a) for v, a in builder.arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind in "fV" and v.dtype
+    ]
+    return Instance(model, builder.feeds, k, all(_moderate(a) or _masks(v) for v, a in arrays))
 
 
 def _opset(choices: Choices, rule: Rule, versions: Sequence[int]) -> int:
@@ -118,6 +124,11 @@ def _opset(choices: Choices, rule: Rule, versions: Sequence[int]) -> int:
 def _moderate(array: np.ndarray) -> bool:
     wide = np.abs(array.astype(np.float64))
     return bool((wide < (1e3 if array.dtype.itemsize == 2 else 1e6)).all())
+
+
+def _masks(v: Value) -> bool:
+    """Whether a value is only read by what makes moderate numbers of others: masks hide by minus infinity."""
+    return not v.exits and all(n.op in _MASKING or (n.op == "Attention" and v not in n.inputs[:3]) for n in v.uses)
 
 
 # ------------------------------------------------------------------------------------------------------------- around it

@@ -48,11 +48,12 @@ class PatternSite(Site):
         self.args = expanded
         self.bag = bag
         self.operators = left.hints.operators
+        self.beside = frozenset(c.op for c in left.variant.calls)
         if left.hints.shapes:
             self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10
             self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
-        self.batches = any("batch" in w for w in left.hints.words)
+        self.batches = left.hints.batches
         known = operands_of(call.op)
         if known is not None and known.plan is not None and any(isinstance(a, (Call, Output)) for a in expanded):
             self.planned = known.plan(self)

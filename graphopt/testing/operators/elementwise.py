@@ -165,7 +165,33 @@ def binary(s: Site) -> None:
             among_places(s)
         elif s.op_type in ("GreaterOrEqual", "LessOrEqual") and "Range" in s.operators:
             never_negative(s, 0 if s.op_type == "GreaterOrEqual" else 1)
+    if s.op_type == "Add" and {"MatMul", "Softmax"} <= s.beside and s.dtype(0) in FLOATING and s.given(0) != s.given(1):
+        mask(s, 1 if s.given(0) else 0)
     broadcasting(s, [0, 1])
+
+
+def mask(s: Site, i: int) -> None:
+    """What is added to scores: it hides some of them, for all queries or each its own, by one large number or another."""
+    full = s.shape(1 - i)
+    if not full or s.choices.chance(4):
+        return
+    shape = narrower(s, full, 1, len(full))
+    if not s.choices.chance(6):
+        shape = (*shape[:-1], full[-1])
+    dtype = np_dtype(s.dtype(0))
+    low = s.choices.one([-math.inf, -1e9, float(ml_dtypes.finfo(dtype).min)])
+    numbers = [
+        np.array(0, dtype),
+        np.array(np.clip(low, ml_dtypes.finfo(dtype).min, None) if np.isfinite(low) else low, dtype),
+    ]
+    hides = s.choices.integer(0, 1)
+    hidden = s.random().integers(0, 3, shape) == 0
+    if s.choices.integer(0, 1):
+        added = np.where(hidden, numbers[1], (s.random().integers(-4, 5, shape) / 4).astype(dtype))
+        s.take(i, s.builder.constant(added) if s.choices.integer(0, 1) else s.builder.input(added))
+        return
+    b = s.builder.input(hidden == bool(hides), "b")
+    s.take(i, s.builder.node("Where", [b, *map(s.builder.constant, numbers[::-1] if hides else numbers)])[0])
 
 
 @operands("Div", "Mod", carries=(0, 1))
