@@ -14,7 +14,6 @@ import math
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from graphopt.patterns._elementwise import within
 from graphopt.patterns._shapes import others_know_last
@@ -237,7 +236,7 @@ def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Axis, attrs:
     """Keys and values behind those of a past: the operator puts them together."""
     keys, values = op.Concat(past_k, k, axis=axis), op.Concat(past_v, v, axis=axis)
     yield op.Attention(q, keys, values, m, **attrs), keys, values
-    if q.rank != 4 or axis != 2:
+    if axis != 2:
         return "not along the axis of positions"
     if not (k.rank == 4 and v.rank == 4 and k.shape[2] != 0 and same_dims(k.shape[2], v.shape[2])):
         return "no keys, or not known to be as many as there are values"
@@ -305,12 +304,12 @@ def _is_one(x: Tensor, head: Any) -> bool:
 
 @rule
 def attention_stacked(
-    x: "B S T H D", m: Maybe[Tensor], i: Const, j: Const, n: Const, T: Dim, H: Dim, D: Dim, attrs: Attrs
+    x: "B S T H D", m: Maybe[Tensor], i: Const[""], j: Const[""], n: Const[""], T: Dim, H: Dim, D: Dim, attrs: Attrs
 ):
     """Queries, keys and values that stand side by side in one tensor are taken out of it before their heads are."""
     y = op.Transpose(x, perm=[2, 0, 3, 1, 4])
     yield op.Transpose(op.Attention(*(op.Gather(y, a, axis=0) for a in (i, j, n)), m, **attrs), perm=_SWAP)
-    if T != 3 or not (i.rank == 0 and j.rank == 0 and n.rank == 0):
+    if T != 3:
         return "not three"
     if not all(isinstance(d, int) and d > 0 for d in (H, D)):
         return "the number of heads or their size is not known"

@@ -6,6 +6,7 @@ was meant that way shows when the rule fires.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 import re
@@ -50,6 +51,7 @@ class Hints:
         batches: it, or a function of its module that it calls, speaks of batches; or it wants operands of one rank.
         ranks: those that it compares the rank of a parameter with, by parameter.
         fills: numbers that it compares all elements of a parameter with, by parameter.
+        values: what it compares a parameter itself with, by parameter.
     """
 
     numbers: tuple[float, ...]
@@ -65,6 +67,7 @@ class Hints:
     batches: bool
     ranks: Mapping[str, tuple[int, ...]]
     fills: Mapping[str, float]
+    values: Mapping[str, tuple[Any, ...]]
 
 
 @cache
@@ -99,7 +102,7 @@ def hints_of(rule: Rule) -> Hints:
     )  # fmt: skip
 
 
-def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float]]:
+def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float], dict[str, tuple[Any, ...]]]:
     """What a rule's source says of its parameters: `x.rank == 2`, `x.shape == ()`, `x.ndim or ...`; `np.asarray(c) != -1`."""
     source = "".join(map(_source, (rule.fn, *_helpers(rule.fn))))
     found: dict[str, set[int]] = {}
@@ -115,7 +118,12 @@ def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float]]:
         found.setdefault(name, set()).add(len([d for d in dims.split(",") if d.strip()]))
     fills = re.findall(r"\basarray\((\w+)\) *[!=]= *(-?[\d.]+)", source)
     ranks = {name: tuple(sorted(some)) for name, some in found.items() if name in rule.kinds}
-    return ranks, {name: float(number) for name, number in fills if name in rule.kinds}
+    values: dict[str, list[Any]] = {}
+    for name, value in re.findall(r"(?<![\w.])(\w+) *[=!]= *(-?\d+|\[[-\d, ]+\])(?![\w.])", _source(rule.fn)):
+        if name in rule.kinds and rule.kinds[name].role in ("attr", "dim"):
+            values.setdefault(name, []).append(ast.literal_eval(value))
+    told = {name: float(number) for name, number in fills if name in rule.kinds}
+    return ranks, told, {name: tuple(some) for name, some in values.items()}
 
 
 def _bounds(function: Any) -> list[float]:

@@ -83,15 +83,18 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     domains = {c.domain: 1 for c in variant.calls if c.domain}
     builder = Builder(choices, _opset(choices, rule, versions), domains)
     asks, counted = hints_of(rule).shapes, hints_of(rule).channels  # channels that count are numbers
+    many = sum(kind.role == "tensor" for kind in rule.kinds.values()) > 5  # of which all have to be known
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
-        if choices.chance(4 if counted else 2) or (asks and not counted and choices.chance(3)):
+        if choices.chance(8 if many else 4 if counted else 2) or (
+            asks and not counted and not many and choices.chance(3)
+        ):
             builder.names[size] = name
     if asks:  # a dim that is known by name may be empty, or of one element
         builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
         if not _WITHOUT_EMPTY.isdisjoint(hints_of(rule).own_operators):
             builder.names.pop(0, None)
     doubts = any("known" in w or "rank" in w for w in hints_of(rule).words)  # the rule tells of a rank that it needs
-    builder.vague = choices.chance(2 if doubts else 4 if asks else 8)
+    builder.vague = choices.chance(8 if many else 2 if doubts else 4 if asks else 8)
     builder.alike = choices.one((2, 3)) if choices.chance(4) else None
     special = rule.exact and style is None and choices.chance(2)
     any_style = style is None

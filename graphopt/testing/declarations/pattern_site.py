@@ -133,7 +133,7 @@ class PatternSite(Site):
         a = self.args[i]
         dtype = self.dtype(i)
         if isinstance(a, Var):
-            return self.left.tensor(a, dtype, shape, style, array)
+            return self.left.tensor(a, dtype, shape, style, array, self.inputs.get(0))
         if isinstance(a, tuple):
             if array is None and self.choices.chance(2 if self.operators else 6):
                 found = recipes.derived(self.builder, self.left.source, dtype, shape, self.operators)
@@ -219,8 +219,11 @@ class PatternSite(Site):
                 if written.kind.optional and self.choices.chance(3):
                     left.bound[key] = None
                 else:
-                    value = left.signature.output_dtype(self.call) if name == "to" else options()
-                    left.bound[key] = value
+                    asked = left.hints.values.get(key, ())
+                    if name == "to":
+                        left.bound[key] = left.signature.output_dtype(self.call)
+                    else:
+                        left.bound[key] = self.choices.one(asked) if asked and self.choices.integer(0, 1) else options()
             value = left.bound[key]
         elif name in self.call.attrs:
             value = written
