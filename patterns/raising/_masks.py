@@ -113,17 +113,12 @@ def selecting(b: Tensor, hides: bool, low: float, dtype: int) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------------------------- causal
-def for_all(m: Any, q: Tensor, k: Tensor) -> bool:
-    """Whether a mask has all queries and all keys in its last dims."""
-    if m.rank is None or m.rank < 2 or not q.rank or not k.rank:
-        return False
-    lengths = [x.shape[2 if x.rank == 4 else 1] for x in (q, k)]
-    return all(same_dims(d, n) is True for d, n in zip(m.shape[-2:], lengths, strict=True))
-
-
 def is_causal(m: Any) -> bool:
-    """Whether a mask shows (True or 0) all up to the diagonal, and hides (False or minus infinity) what lies behind it."""
-    if m.ndim < 2 or m.size > _READABLE or any(d != 1 for d in m.shape[:-2]) or m.shape[-2] < 2:
+    """Whether a mask shows (True or 0) all up to the diagonal, and hides (False or minus infinity) what lies behind it.
+
+    One of two or more rows and no fewer columns broadcasts over neither queries nor keys.
+    """
+    if m.ndim < 2 or m.size > _READABLE or any(d != 1 for d in m.shape[:-2]) or not 2 <= m.shape[-2] <= m.shape[-1]:
         return False
     a = np.asarray(m).reshape(m.shape[-2:])
     seen = np.tri(*a.shape) > 0

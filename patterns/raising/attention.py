@@ -18,7 +18,7 @@ import numpy as np
 from graphopt.patterns._elementwise import within
 from graphopt.patterns._shapes import others_know_last
 from graphopt.patterns.raising._constants import SHARED, refuses, scalar
-from graphopt.patterns.raising._masks import covering, for_all, is_causal, selecting
+from graphopt.patterns.raising._masks import covering, is_causal, selecting
 from graphopt.rewrite import Attrs, Axis, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.shapes import same_dims, same_shape
 
@@ -50,10 +50,26 @@ def _unfit(q: Tensor, k: Tensor, v: Tensor, axis: int) -> str | None:
 def _attention(q: Tensor, k: Tensor, v: Any, mask: Any, **attrs: float) -> Call:
     """The operator, of keys that lie as in a product; one head where there is no axis for heads."""
     one = 1 if q.rank == 3 else None
-    if one and not others_know_last(v.value):
-        v = op.Reshape(v, [0, 0, v.shape[-1]])
+    v = _of_known_size(v) if one else v
     k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
     return op.Attention(q, k, v, mask, **attrs, q_num_heads=one, kv_num_heads=one)
+
+
+def _of_known_size(v: Tensor) -> Any:
+    """Values of a size that others know, too: they would take it for 0."""
+    return v if others_know_last(v.value) else op.Reshape(v, [0, 0, v.shape[-1]])
+
+
+def _packed(*tensors: Tensor) -> list[Call] | None:
+    """[batch, length, ..., heads, size] with all that is behind the length in one axis; None where that is not known."""
+    if not all(isinstance(n, int) and n > 0 for x in tensors for n in x.shape[2:]):
+        return None
+    return [op.Reshape(x, [0, 0, math.prod(x.shape[2:])]) for x in tensors]
+
+
+def _heads(q: Tensor, k: Tensor) -> dict[str, int]:
+    """How many heads there are in [batch, length, heads, size]."""
+    return {"q_num_heads": q.shape[2], "kv_num_heads": k.shape[2]}
 
 
 def _scale(q: Tensor, attrs: dict[str, Any]) -> float | None:
@@ -182,8 +198,8 @@ def attention_boolean_mask(q, k, v, b, low: Filled[-math.inf], shape, attrs: Att
     shown = op.Where(b, 0.0, low)
     m = any_of(shown, op.Where(b, low, 0.0))
     yield op.Attention(q, k, v, any_of(m, op.Expand(m, shape)), **attrs)
-    if low.onnx_dtype != q.dtype or q.dtype not in SHARED:
-        return "not a float of 32 or 16 bits"
+    if low.onnx_dtype != q.dtype:
+        return "not of the dtype of scores"
     if not within(low.shape, b.shape):
         return "adds dims"
     seen = b if shown.value is not None else op.Not(b)
@@ -201,8 +217,6 @@ def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
 def attention_causal_constant(q, k, v, m: Const, attrs: Attrs):
     """A constant mask that shows each query the keys up to its own place is what makes attention causal."""
     yield op.Attention(q, k, v, m, **attrs)
-    if q.dtype not in SHARED or not for_all(m, q, k):
-        return "not a float of 32 or 16 bits, or not known to be for all queries and keys"
     if not is_causal(m):
         return "not a causal mask"
     yield op.Attention(q, k, v, **{**attrs, "is_causal": 1})
@@ -238,7 +252,7 @@ def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Axis, attrs:
     yield op.Attention(q, keys, values, m, **attrs), keys, values
     if axis != 2:
         return "not along the axis of positions"
-    if not (k.rank == 4 and v.rank == 4 and k.shape[2] != 0 and same_dims(k.shape[2], v.shape[2])):
+    if k.rank != 4 or k.shape[2] == 0 or v.rank != 4 or not same_shape(k.shape[:-1], v.shape[:-1]):
         return "no keys, or not known to be as many as there are values"
     if attrs["is_causal"]:
         return "the first query would see more keys"
@@ -246,55 +260,53 @@ def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Axis, attrs:
 
 
 @rule
-def attention_packed(
-    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs
-):
+def attention_packed(q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, E: Dim, attrs: Attrs):
     """Attention takes heads out of the last axis, and puts them back there, by itself."""
     x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
     yield op.Transpose(op.Attention(*x, m, **attrs), perm=_SWAP)
-    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+    if (x := _packed(q, k, v)) is None:
         return "the number of heads or their size is not known"
-    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
-    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": K}), [0, 0, H, E])
+    yield op.Reshape(op.Attention(*x, m, **{**attrs, **_heads(q, k)}), [0, 0, H, E])
 
 
 @rule
 def attention_packed_past(
-    q: "B S H D",
-    k: "B T K D",
-    v: "B T K E",
-    m: Maybe[Tensor],
-    past_k,
-    past_v,
-    H: Dim,
-    K: Dim,
-    D: Dim,
-    E: Dim,
-    attrs: Attrs,
+    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], past_k, past_v, H: Dim, E: Dim, attrs: Attrs
 ):
     """The same with a past, in which heads stay apart."""
     x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
     y, keys, values = op.Attention(*x, m, past_k, past_v, **attrs, outputs=3)
     yield op.Transpose(y, perm=_SWAP), keys, values
-    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+    if (x := _packed(q, k, v)) is None:
         return "the number of heads or their size is not known"
-    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
-    heads = {"q_num_heads": H, "kv_num_heads": K}
-    y, keys, values = op.Attention(*x, m, past_k, past_v, **{**attrs, **heads}, outputs=3)
+    y, keys, values = op.Attention(*x, m, past_k, past_v, **{**attrs, **_heads(q, k)}, outputs=3)
     yield op.Reshape(y, [0, 0, H, E]), keys, values
 
 
 @rule
-def attention_one_head(q, k, v, m: Maybe[Tensor], r, s, t, x: Maybe[Int], y: Maybe[Int], z: Maybe[Int], attrs: Attrs):
+def attention_one_head(
+    q: "_ _ _",
+    k: "_ _ _",
+    v: "_ _ E",
+    m: Maybe[Tensor],
+    r,
+    s,
+    t,
+    x: Maybe[Int],
+    y: Maybe[Int],
+    z: Maybe[Int],
+    E: Dim,
+    attrs: Attrs,
+):
     """One head needs no axis."""
     head = op.Reshape(q, r, allowzero=x), op.Reshape(k, s, allowzero=y), op.Reshape(v, t, allowzero=z)
     yield op.Attention(*head, m, **attrs)
-    if not (q.rank == 3 and k.rank == 3 and v.rank == 3 and all(map(_is_one, (q, k, v), head))):
+    if not all(map(_is_one, (q, k, v), head)):
         return "not one head, or otherwise reshaped too"
-    if not isinstance(v.shape[-1], int):
+    if not isinstance(E, int):
         return "others would take the size of the values for 0"
-    v = op.Reshape(v, [0, 0, v.shape[-1]])
-    yield op.Unsqueeze(op.Attention(q, k, v, m, **{**attrs, "q_num_heads": 1, "kv_num_heads": 1}), axes=[1])
+    one = {"q_num_heads": 1, "kv_num_heads": 1}
+    yield op.Unsqueeze(op.Attention(q, k, _of_known_size(v), m, **{**attrs, **one}), axes=[1])
 
 
 def _is_one(x: Tensor, head: Any) -> bool:
@@ -311,8 +323,9 @@ def attention_stacked(
     yield op.Transpose(op.Attention(*(op.Gather(y, a, axis=0) for a in (i, j, n)), m, **attrs), perm=_SWAP)
     if T != 3:
         return "not three"
-    if not all(isinstance(d, int) and d > 0 for d in (H, D)):
+    if (packed := _packed(x)) is None:
         return "the number of heads or their size is not known"
-    parts = op.Split(op.Reshape(x, [0, 0, 3 * H * D]), axis=2, split=[H * D] * 3, outputs=3)
+    parts = op.Split(*packed, axis=2, outputs=3)
     x = [parts[int(a.item()) % 3] for a in (i, j, n)]
-    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": H}), [0, 0, H, D])
+    heads = dict.fromkeys(("q_num_heads", "kv_num_heads"), H)
+    yield op.Reshape(op.Attention(*x, m, **{**attrs, **heads}), [0, 0, H, D])

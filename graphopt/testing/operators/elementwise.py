@@ -170,6 +170,15 @@ def binary(s: Site) -> None:
     broadcasting(s, [0, 1])
 
 
+def rare(s: Site, full: Shape) -> None:
+    """A condition that is nearly always the same, so that few queries see no key; it has all dims, or what it chooses from."""
+    shape = narrower(s, full) if s.choices.chance(4) else full
+    s.take(0, s.builder.input((s.random().random(shape) < 0.15) != bool(s.choices.integer(0, 1)), "b"))
+    for i in (1, 2):
+        if shape != full and s.shape(i) is None:
+            s.operand(i, full)
+
+
 def mask(s: Site, i: int) -> None:
     """What is added to scores: it hides some of them, for all queries or each its own, by one large number or another."""
     full = s.shape(1 - i)
@@ -224,6 +233,8 @@ def prelu(s: Site) -> None:
 
 @operands("Where", carries=(0, 1, 2))
 def where(s: Site) -> None:
+    if "Attention" in s.beside and s.wanted and not s.given(0) and s.choices.integer(0, 1):
+        rare(s, s.wanted)
     broadcasting(s, [0, 1, 2])
 
 
