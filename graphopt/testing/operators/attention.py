@@ -30,6 +30,8 @@ def _attended(s: Site) -> dict[int, Shape]:
         shapes = [(batch, heads * groups, queries, size), *[(batch, heads, keys, size)] * 2]
     total = keys + past
     mask = s.choices.one([(queries, total), (1, 1, queries, total), (batch, heads * groups, queries, total)])
+    if s.beside and s.choices.chance(6):  # the same for all queries, of which kernels want to have one for each
+        mask = (*mask[:-2], 1, total)
     return {**dict(enumerate([*shapes, mask])), 4: (batch, heads, past, size), 5: (batch, heads, past, size)}
 
 
