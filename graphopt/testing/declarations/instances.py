@@ -99,7 +99,7 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     special = rule.exact and style is None and choices.chance(2)
     any_style = style is None
     style = style or choices.weighted(_STYLES)
-    left = LeftSide(builder, rule, variant, style, special)
+    left = LeftSide(builder, rule, variant, style, special, tame=not any_style)
     if any_style and TensorProto.FLOAT8E4M3FN in left.signature.dtypes.values():
         left.style = "ends"
     if any_style and TensorProto.FLOAT16 in left.signature.dtypes.values() and choices.chance(3):

@@ -42,19 +42,23 @@ class LeftSide:
         kinds: what parameters of nodes were, by name; and notes of the operators' functions.
         wanted: the shape that would suit what stands beside a call.
         bounding: all operators compare and bound: integers may lie at the ends of their dtype's range.
+        tame: numbers had best be such as exact arithmetic can follow.
         given: shapes and the like may be inputs of the model, which nobody can look into; None: not decided yet.
         plain: attributes that nobody names are defaults.
         generic: constants are any numbers, none that the rule may be waiting for: where there are many, each special one hides
             something.
     """
 
-    def __init__(self, builder: Builder, rule: Rule, variant: Variant, style: str, special: bool) -> None:
+    def __init__(
+        self, builder: Builder, rule: Rule, variant: Variant, style: str, special: bool, tame: bool = False
+    ) -> None:
         self.builder = builder
         self.choices = builder.choices
         self.rule = rule
         self.variant = variant
         self.style = style
         self.special = special
+        self.tame = tame
         self.hints: Hints = hints_of(rule)
         self.walker = Walker(variant.choices)
         for r in rule.left:

@@ -48,6 +48,7 @@ class PatternSite(Site):
         self.args = expanded
         self.bag = bag
         self.operators = left.hints.operators
+        self.tame = left.tame
         self.beside = frozenset(c.op for c in left.variant.calls)
         if left.hints.shapes:
             self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10

@@ -188,19 +188,19 @@ def mask(s: Site, i: int) -> None:
     if not s.choices.chance(6):
         shape = (*shape[:-1], full[-1])
     dtype = np_dtype(s.dtype(0))
-    low = s.choices.one([-math.inf, -1e9, float(ml_dtypes.finfo(dtype).min)])
-    numbers = [
-        np.array(0, dtype),
-        np.array(np.clip(low, ml_dtypes.finfo(dtype).min, None) if np.isfinite(low) else low, dtype),
-    ]
-    hides = s.choices.integer(0, 1)
+    zero, low = (np.array(n, dtype) for n in (0, s.choices.one([-math.inf, float(ml_dtypes.finfo(dtype).min), -6e4])))
     hidden = s.random().integers(0, 3, shape) == 0
-    if s.choices.integer(0, 1):
-        added = np.where(hidden, numbers[1], (s.random().integers(-4, 5, shape) / 4).astype(dtype))
-        s.take(i, s.builder.constant(added) if s.choices.integer(0, 1) else s.builder.input(added))
-        return
-    b = s.builder.input(hidden == bool(hides), "b")
-    s.take(i, s.builder.node("Where", [b, *map(s.builder.constant, numbers[::-1] if hides else numbers)])[0])
+    added = (s.random().integers(-4, 5, shape) / 4).astype(dtype)
+    b = s.builder
+    if s.tame:
+        s.take(i, b.constant(added))
+    elif s.choices.integer(0, 1):
+        made = np.where(hidden, low, added)
+        s.take(i, b.constant(made) if s.choices.integer(0, 1) else b.input(made))
+    else:
+        sides = [low, zero] if s.choices.integer(0, 1) else [zero, low]
+        seen = b.input(hidden if sides[0] is low else ~hidden, "b")
+        s.take(i, b.node("Where", [seen, *map(b.constant, sides)])[0])
 
 
 @operands("Div", "Mod", carries=(0, 1))

@@ -37,11 +37,12 @@ class Site(ABC):
         batches: leading dims of matrices had best be the same.
         operators: those that somebody asks for around this node.
         beside: those that will be around it.
+        tame: numbers had best be such as exact arithmetic can follow.
         planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = batches = False
+    channels = batches = tame = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
