@@ -264,9 +264,9 @@ def attention_packed(q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor],
     """Attention takes heads out of the last axis, and puts them back there, by itself."""
     x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
     yield op.Transpose(op.Attention(*x, m, **attrs), perm=_SWAP)
-    if (x := _packed(q, k, v)) is None:
+    if (packed := _packed(q, k, v)) is None:
         return "the number of heads or their size is not known"
-    yield op.Reshape(op.Attention(*x, m, **{**attrs, **_heads(q, k)}), [0, 0, H, E])
+    yield op.Reshape(op.Attention(*packed, m, **{**attrs, **_heads(q, k)}), [0, 0, H, E])
 
 
 @rule
@@ -277,9 +277,9 @@ def attention_packed_past(
     x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
     y, keys, values = op.Attention(*x, m, past_k, past_v, **attrs, outputs=3)
     yield op.Transpose(y, perm=_SWAP), keys, values
-    if (x := _packed(q, k, v)) is None:
+    if (packed := _packed(q, k, v)) is None:
         return "the number of heads or their size is not known"
-    y, keys, values = op.Attention(*x, m, past_k, past_v, **{**attrs, **_heads(q, k)}, outputs=3)
+    y, keys, values = op.Attention(*packed, m, past_k, past_v, **{**attrs, **_heads(q, k)}, outputs=3)
     yield op.Reshape(y, [0, 0, H, E]), keys, values
 
 

@@ -86,7 +86,8 @@ def hints_of(rule: Rule) -> Hints:
     tables = [t for t in lists if len(set(t)) == len(t) and _CODES.issuperset(t) and not _USUAL.isdisjoint(t)]
     dtypes = {i for t in tables for i in t}.union(_DTYPES[c] for c in mentioned if isinstance(c, str) and c in _DTYPES)
     infinite = [-math.inf, math.inf]
-    if any(not _INFINITE.isdisjoint(_names(f.__code__)) for f in (rule.fn, *_helpers(rule.fn))):
+    near = [rule.fn.__code__, *(f.__code__ for f in _helpers(rule.fn))]
+    if any(not _INFINITE.isdisjoint(_names(code)) for code in near):
         own += infinite
     elif _INFINITE.isdisjoint(c for c in mentioned if isinstance(c, str)):
         infinite = []
@@ -94,8 +95,8 @@ def hints_of(rule: Rule) -> Hints:
     shapes = not {"shape", "rank"}.isdisjoint(_names(rule.fn.__code__))
     numbers = dict.fromkeys([*own, *_COMMON, *infinite, *_numbers(mentioned)])
     words = frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str))
-    told = [c for f in _helpers(rule.fn) for c in _in_code(f.__code__) if isinstance(c, str)]
-    batches = any("batch" in w for w in (*words, *told)) or bool(_SAME_RANK.search(_source(rule.fn)))
+    told = (c for code in near for c in _in_code(code) if isinstance(c, str))
+    batches = any("batch" in w for w in told) or bool(_SAME_RANK.search(_source(rule.fn)))
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
         shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule),
