@@ -306,6 +306,7 @@ class _Operators:
             term = Call(op_type, args, attrs, domain, outputs)
             return term if outputs == 1 else tuple(Output(term, i) for i in range(outputs))
 
+        call.__name__ = op_type
         return call
 
 

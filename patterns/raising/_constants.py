@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from onnx import TensorProto
 
@@ -42,10 +43,10 @@ def close(value: float, wanted: float, dtype: int) -> bool:
     return abs(value - wanted) <= _CLOSE.get(dtype, 1e-6) * abs(wanted)
 
 
-def refuses(x: Tensor, operator: Call) -> str | None:
+def refuses(x: Tensor, operator: Callable[..., Call]) -> str | None:
     """Why this tensor cannot go into an operator of transformers; what only prepares for one asks the same."""
     if x.dtype not in SHARED:
         return "not a float of 32 or 16 bits"
-    if op_schema(operator.op_type, x.value.graph.opsets.get("", 0)) is None:
-        return f"{operator.op_type} does not exist at this opset"
+    if op_schema(operator.__name__, x.value.graph.opsets.get("", 0)) is None:
+        return f"{operator.__name__} does not exist at this opset"
     return None

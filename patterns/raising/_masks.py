@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from graphopt.ir import Value
-from graphopt.patterns._elementwise import FLOATS, within
+from graphopt.patterns._elementwise import within
 from graphopt.rewrite import Tensor, op
 from graphopt.rewrite.terms import Leaf
 from graphopt.shapes import same_dims
@@ -24,28 +24,27 @@ HIDING = {int(TensorProto.FLOAT): -3e38, int(TensorProto.FLOAT16): -6e4}
 _MOVING = frozenset("Expand Gather Identity Reshape Slice Squeeze Tile Transpose Unsqueeze".split())
 
 
-def covering(m: Tensor, q: Tensor, scores: Tensor, guarded: bool = False, heads: int | None = None) -> Any:
-    """A mask as kernels take it: above the lowest number, for all queries and all keys. None where that cannot be had.
+def covering(m: Tensor | None, q: Tensor, scores: Tensor, guarded: bool = False) -> Any:
+    """A mask as kernels take it: above the lowest number, for all queries and all keys; why that cannot be had; None for none.
 
     Args:
         guarded: a query that is hidden from all keys is to give zeros.
-        heads: 1 where the scores have no axis for heads.
     """
+    if m is None:
+        return None
     rank = m.rank
-    if not rank or rank > scores.rank or not within(m.shape, scores.shape):
-        return None
-    if not same_dims(m.shape[-1], scores.shape[-1]):
-        return None
+    if not rank or not within(m.shape, scores.shape) or not same_dims(m.shape[-1], scores.shape[-1]):
+        return "the mask does not fit"
     lifted = _lifted(m.value)
     if lifted is None:
         if guarded:
-            return None
+            return "what the mask holds is not known"
         lifted = op.Max(m, _number(HIDING[q.dtype], q.dtype))
     if rank == 1 or not same_dims(m.shape[-2], scores.shape[-2]):
         queries = scores.shape[-2]
         whole = np.array([queries, 1]) if isinstance(queries, int) else None
         lifted = op.Expand(lifted, whole if whole is not None else op.Concat(_length(q), np.array([1]), axis=0))
-    return op.Unsqueeze(lifted, axes=[1]) if rank == 3 and heads == 1 else lifted
+    return op.Unsqueeze(lifted, axes=[1]) if rank == 3 and scores.rank == 3 else lifted
 
 
 def _length(q: Tensor) -> Any:
@@ -100,7 +99,7 @@ def _may_hold_lowest(v: Value, depth: int) -> bool:
 
 
 def _lowest(dtype: int) -> float:
-    return -FLOATS[dtype].largest if dtype in FLOATS else -math.inf
+    return float(np.finfo(helper.tensor_dtype_to_np_dtype(dtype)).min) if dtype in HIDING else -math.inf
 
 
 def _number(value: float, dtype: int) -> np.ndarray:
@@ -114,17 +113,12 @@ def selecting(b: Tensor, hides: bool, low: float, dtype: int) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------------------------- causal
-def for_all(m: Any, q: Tensor, k: Tensor) -> bool:
-    """Whether a mask has all queries and all keys in its last dims."""
-    if m.rank is None or m.rank < 2 or not q.rank or not k.rank:
-        return False
-    lengths = [x.shape[2 if x.rank == 4 else 1] for x in (q, k)]
-    return all(same_dims(d, n) is True for d, n in zip(m.shape[-2:], lengths, strict=True))
-
-
 def is_causal(m: Any) -> bool:
-    """Whether a mask shows (True or 0) all up to the diagonal, and hides (False or minus infinity) what lies behind it."""
-    if m.ndim < 2 or m.size > _READABLE or any(d != 1 for d in m.shape[:-2]) or m.shape[-2] < 2:
+    """Whether a mask shows (True or 0) all up to the diagonal, and hides (False or minus infinity) what lies behind it.
+
+    One of two or more rows and no fewer columns broadcasts over neither queries nor keys.
+    """
+    if m.ndim < 2 or m.size > _READABLE or any(d != 1 for d in m.shape[:-2]) or not 2 <= m.shape[-2] <= m.shape[-1]:
         return False
     a = np.asarray(m).reshape(m.shape[-2:])
     seen = np.tri(*a.shape) > 0

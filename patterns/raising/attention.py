@@ -14,31 +14,62 @@ import math
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from graphopt.patterns._elementwise import within
 from graphopt.patterns._shapes import others_know_last
 from graphopt.patterns.raising._constants import SHARED, refuses, scalar
-from graphopt.patterns.raising._masks import covering, for_all, is_causal, selecting
+from graphopt.patterns.raising._masks import covering, is_causal, selecting
 from graphopt.rewrite import Attrs, Axis, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.shapes import same_dims, same_shape
 
 #: Scores as low as this hide a key, whatever the other scores are.
 _HIDDEN = -1e8
+#: Ranks of queries with heads, and without an axis for them.
+_RANKS = (3, 4)
 #: The axes of heads and of positions change places.
 _SWAP = [0, 2, 1, 3]
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
-def _apart(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether some leading dims differ, or are not known to be equal: a product broadcasts them, the operator does not.
+def _unfit(q: Tensor, k: Tensor, v: Tensor, axis: int) -> str | None:
+    """Why softmax(q kᵀ) v over an axis is not what the operator computes.
 
-    Nor has it a kernel for what is empty.
+    A product broadcasts leading dims, the operator does not; nor has it a kernel for what is empty.
     """
-    shapes = [x.shape[:-2] for x in (q, k, v) if x.rank is not None]
-    if len(shapes) < 3 or any(0 in x.shape for x in (q, k, v)):
-        return True
-    return not same_shape(shapes[0], shapes[1]) or not same_shape(shapes[1], shapes[2])
+    if q.rank not in _RANKS or axis not in (-1, q.rank - 1):
+        return "not over the last of three or four axes"
+    shapes = [x.shape or () for x in (q, k, v)]
+    leading = [s[:-2] for s in shapes]
+    if any(0 in s for s in shapes) or not (same_shape(*leading[:2]) and same_shape(*leading[1:])):
+        return "empty, or broadcasts over batch or heads"
+    if q.rank == 3 and not isinstance(v.shape[-1], int):
+        return "others would take the size of the values for 0"
+    return None
+
+
+def _attention(q: Tensor, k: Tensor, v: Any, mask: Any, **attrs: float) -> Call:
+    """The operator, of keys that lie as in a product; one head where there is no axis for heads."""
+    one = 1 if q.rank == 3 else None
+    v = _of_known_size(v) if one else v
+    k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
+    return op.Attention(q, k, v, mask, **attrs, q_num_heads=one, kv_num_heads=one)
+
+
+def _of_known_size(v: Tensor) -> Any:
+    """Values of a size that others know, too: they would take it for 0."""
+    return v if others_know_last(v.value) else op.Reshape(v, [0, 0, v.shape[-1]])
+
+
+def _packed(*tensors: Tensor) -> list[Call] | None:
+    """[batch, length, ..., heads, size] with all that is behind the length in one axis; None where that is not known."""
+    if not all(isinstance(n, int) and n > 0 for x in tensors for n in x.shape[2:]):
+        return None
+    return [op.Reshape(x, [0, 0, math.prod(x.shape[2:])]) for x in tensors]
+
+
+def _heads(q: Tensor, k: Tensor) -> dict[str, int]:
+    """How many heads there are in [batch, length, heads, size]."""
+    return {"q_num_heads": q.shape[2], "kv_num_heads": k.shape[2]}
 
 
 def _scale(q: Tensor, attrs: dict[str, Any]) -> float | None:
@@ -69,15 +100,21 @@ def _factor(x: Tensor, c: Const | None, d: Const | None) -> float | None:
     return n if c is not None or not n else 1 / n
 
 
+def _cap(c: Const, q: Tensor) -> float | None:
+    """A bound of scores that may as well be a factor of queries and keys."""
+    bound = scalar(c, q)
+    return bound if bound is not None and 1e-3 < bound < 1e4 else None
+
+
 # ----------------------------------------------------------------------------------------------------- what prepares it
 @rule
 def product_scaled(q, k, c: Const, d: Const):
     """A factor behind a product of two tensors that are computed belongs to the first."""
     y = q @ k
     yield any_of(y * c, y / d)
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention):
         return reason
-    if q.is_const or k.is_const or k.rank != q.rank or not (q.rank == 4 or q.rank == 3):
+    if q.is_const or k.is_const or q.rank not in _RANKS or k.rank != q.rank:
         return "not what scores are made of"
     factor = _factor(q, c, d)
     if not factor:
@@ -91,14 +128,12 @@ def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
     s = q @ k
     first = op.Where(hidden, low, s)
     yield op.Softmax(any_of(first, op.Where(hidden, s, low)), axis=axis)
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention):
         return reason
-    if low.size != 1 or not within(low.shape, s.shape) or not within(hidden.shape, s.shape):
+    if low.size != 1 or not within(low.shape, s.shape):
         return "not one number, or adds dims to the scores"
-    if not low.item() <= _HIDDEN:
+    if not low.item() <= _HIDDEN:  # in 16 bits minus infinity; what else there is would be rounded with the scores
         return "not low enough to hide a score"
-    if q.dtype != TensorProto.FLOAT and low.item() != -math.inf:
-        return "would be rounded with the scores"
     mask = selecting(hidden, first.value is not None, low.item(), q.dtype)
     yield op.Softmax(s + mask, axis=axis)
 
@@ -111,22 +146,11 @@ def attention(q, k, v, m, axis: Int):
     p = op.Softmax(any_of(scores, scores + m), axis=axis)
     guarded = op.Where(op.IsNaN(p), 0.0, p)
     yield any_of(p, guarded) @ v
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention) or _unfit(q, k, v, axis):
         return reason
-    if not (q.rank == 4 or q.rank == 3) or axis not in (-1, q.rank - 1):
-        return "not over the last of three or four axes"
-    if _apart(q, k, v):
-        return "empty, or broadcasts over batch or heads"
-    one = None if q.rank == 4 else 1
-    mask = None if m is None else covering(m, q, scores, guarded.value is not None, one)
-    if m is not None and mask is None:
-        return "the mask does not fit, or what it holds is not known"
-    if one and not isinstance(v.shape[-1], int):
-        return "others would take the size of the values for 0"
-    if one and not others_know_last(v.value):
-        v = op.Reshape(v, [0, 0, v.shape[-1]])
-    k = op.Transpose(k, perm=[*range(q.rank - 2), q.rank - 1, q.rank - 2])
-    yield op.Attention(q, k, v, mask, scale=1.0, q_num_heads=one, kv_num_heads=one)
+    if isinstance(mask := covering(m, q, scores, guarded.value is not None), str):
+        return mask
+    yield _attention(q, k, v, mask, scale=1.0)
 
 
 @rule
@@ -134,17 +158,13 @@ def attention_softcap(q, k, v, m, c: Const, axis: Int):
     """Scores that a hyperbolic tangent keeps within bounds before the softmax."""
     scores = op.Tanh(q @ k) * c
     yield op.Softmax(any_of(scores, scores + m), axis=axis) @ v
-    if reason := refuses(q, op.Attention(q, k)):
+    if reason := refuses(q, op.Attention) or _unfit(q, k, v, axis):
         return reason
-    if q.rank != 4 or axis not in (-1, 3) or _apart(q, k, v):
-        return "not over the last of four axes, or broadcasts over batch or heads"
-    cap = scalar(c, q)
-    if cap is None or not 1e-3 < cap < 1e4:
+    if (cap := _cap(c, q)) is None:
         return "the bound is not a single number"
-    mask = None if m is None else covering(m, q, scores)
-    if m is not None and mask is None:
-        return "the mask does not fit, or what it holds is not known"
-    yield op.Attention(q, op.Transpose(k, perm=[0, 1, 3, 2]), v, mask, scale=cap, softcap=cap)
+    if isinstance(mask := covering(m, q, scores), str):
+        return mask
+    yield _attention(q, k, v, mask, scale=cap, softcap=cap)
 
 
 # --------------------------------------------------------------------------------------------------- scale, mask, groups
@@ -178,8 +198,8 @@ def attention_boolean_mask(q, k, v, b, low: Filled[-math.inf], shape, attrs: Att
     shown = op.Where(b, 0.0, low)
     m = any_of(shown, op.Where(b, low, 0.0))
     yield op.Attention(q, k, v, any_of(m, op.Expand(m, shape)), **attrs)
-    if low.onnx_dtype != q.dtype or q.dtype not in SHARED:
-        return "not a float of 32 or 16 bits"
+    if low.onnx_dtype != q.dtype:
+        return "not of the dtype of scores"
     if not within(low.shape, b.shape):
         return "adds dims"
     seen = b if shown.value is not None else op.Not(b)
@@ -197,8 +217,6 @@ def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
 def attention_causal_constant(q, k, v, m: Const, attrs: Attrs):
     """A constant mask that shows each query the keys up to its own place is what makes attention causal."""
     yield op.Attention(q, k, v, m, **attrs)
-    if q.dtype not in SHARED or not for_all(m, q, k):
-        return "not a float of 32 or 16 bits, or not known to be for all queries and keys"
     if not is_causal(m):
         return "not a causal mask"
     yield op.Attention(q, k, v, **{**attrs, "is_causal": 1})
@@ -210,7 +228,7 @@ def attention_groups(q, k, v, m: Maybe[Tensor], a: Ints, r, s, t, u, y: Maybe[In
     keys = op.Reshape(op.Expand(op.Unsqueeze(k, axes=a), r), s, allowzero=y)
     values = op.Reshape(op.Expand(op.Unsqueeze(v, axes=a), t), u, allowzero=z)
     yield op.Attention(q, keys, values, m, **attrs)
-    if a != [2] or not (k.rank == 4 and v.rank == 4 and q.rank == 4):
+    if a != [2] or not (k.rank == 4 and v.rank == 4):
         return "not repeated behind the axis of heads"
     if _regrouped(k, keys) is None or _regrouped(k, keys) != _regrouped(v, values):
         return "not repeated for a known number of heads, or otherwise reshaped too"
@@ -232,9 +250,9 @@ def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Axis, attrs:
     """Keys and values behind those of a past: the operator puts them together."""
     keys, values = op.Concat(past_k, k, axis=axis), op.Concat(past_v, v, axis=axis)
     yield op.Attention(q, keys, values, m, **attrs), keys, values
-    if q.rank != 4 or axis != 2:
+    if axis != 2:
         return "not along the axis of positions"
-    if not (k.rank == 4 and v.rank == 4 and k.shape[2] != 0 and same_dims(k.shape[2], v.shape[2])):
+    if k.rank != 4 or k.shape[2] == 0 or v.rank != 4 or not same_shape(k.shape[:-1], v.shape[:-1]):
         return "no keys, or not known to be as many as there are values"
     if attrs["is_causal"]:
         return "the first query would see more keys"
@@ -242,55 +260,53 @@ def attention_past(q, k, v, m: Maybe[Tensor], past_k, past_v, axis: Axis, attrs:
 
 
 @rule
-def attention_packed(
-    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, K: Dim, D: Dim, E: Dim, attrs: Attrs
-):
+def attention_packed(q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], H: Dim, E: Dim, attrs: Attrs):
     """Attention takes heads out of the last axis, and puts them back there, by itself."""
     x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
     yield op.Transpose(op.Attention(*x, m, **attrs), perm=_SWAP)
-    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+    if (packed := _packed(q, k, v)) is None:
         return "the number of heads or their size is not known"
-    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
-    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": K}), [0, 0, H, E])
+    yield op.Reshape(op.Attention(*packed, m, **{**attrs, **_heads(q, k)}), [0, 0, H, E])
 
 
 @rule
 def attention_packed_past(
-    q: "B S H D",
-    k: "B T K D",
-    v: "B T K E",
-    m: Maybe[Tensor],
-    past_k,
-    past_v,
-    H: Dim,
-    K: Dim,
-    D: Dim,
-    E: Dim,
-    attrs: Attrs,
+    q: "B S H D", k: "B T K D", v: "B T K E", m: Maybe[Tensor], past_k, past_v, H: Dim, E: Dim, attrs: Attrs
 ):
     """The same with a past, in which heads stay apart."""
     x = [op.Transpose(a, perm=_SWAP) for a in (q, k, v)]
     y, keys, values = op.Attention(*x, m, past_k, past_v, **attrs, outputs=3)
     yield op.Transpose(y, perm=_SWAP), keys, values
-    if not all(isinstance(n, int) and n > 0 for n in (H, K, D, E)):
+    if (packed := _packed(q, k, v)) is None:
         return "the number of heads or their size is not known"
-    x = [op.Reshape(a, [0, 0, n]) for a, n in ((q, H * D), (k, K * D), (v, K * E))]
-    heads = {"q_num_heads": H, "kv_num_heads": K}
-    y, keys, values = op.Attention(*x, m, past_k, past_v, **{**attrs, **heads}, outputs=3)
+    y, keys, values = op.Attention(*packed, m, past_k, past_v, **{**attrs, **_heads(q, k)}, outputs=3)
     yield op.Reshape(y, [0, 0, H, E]), keys, values
 
 
 @rule
-def attention_one_head(q, k, v, m: Maybe[Tensor], r, s, t, x: Maybe[Int], y: Maybe[Int], z: Maybe[Int], attrs: Attrs):
+def attention_one_head(
+    q: "_ _ _",
+    k: "_ _ _",
+    v: "_ _ E",
+    m: Maybe[Tensor],
+    r,
+    s,
+    t,
+    x: Maybe[Int],
+    y: Maybe[Int],
+    z: Maybe[Int],
+    E: Dim,
+    attrs: Attrs,
+):
     """One head needs no axis."""
     head = op.Reshape(q, r, allowzero=x), op.Reshape(k, s, allowzero=y), op.Reshape(v, t, allowzero=z)
     yield op.Attention(*head, m, **attrs)
-    if not (q.rank == 3 and k.rank == 3 and v.rank == 3 and all(map(_is_one, (q, k, v), head))):
+    if not all(map(_is_one, (q, k, v), head)):
         return "not one head, or otherwise reshaped too"
-    if not isinstance(v.shape[-1], int):
+    if not isinstance(E, int):
         return "others would take the size of the values for 0"
-    v = op.Reshape(v, [0, 0, v.shape[-1]])
-    yield op.Unsqueeze(op.Attention(q, k, v, m, **{**attrs, "q_num_heads": 1, "kv_num_heads": 1}), axes=[1])
+    one = {"q_num_heads": 1, "kv_num_heads": 1}
+    yield op.Unsqueeze(op.Attention(q, k, _of_known_size(v), m, **{**attrs, **one}), axes=[1])
 
 
 def _is_one(x: Tensor, head: Any) -> bool:
@@ -300,15 +316,16 @@ def _is_one(x: Tensor, head: Any) -> bool:
 
 @rule
 def attention_stacked(
-    x: "B S T H D", m: Maybe[Tensor], i: Const, j: Const, n: Const, T: Dim, H: Dim, D: Dim, attrs: Attrs
+    x: "B S T H D", m: Maybe[Tensor], i: Const[""], j: Const[""], n: Const[""], T: Dim, H: Dim, D: Dim, attrs: Attrs
 ):
     """Queries, keys and values that stand side by side in one tensor are taken out of it before their heads are."""
     y = op.Transpose(x, perm=[2, 0, 3, 1, 4])
     yield op.Transpose(op.Attention(*(op.Gather(y, a, axis=0) for a in (i, j, n)), m, **attrs), perm=_SWAP)
-    if T != 3 or not (i.rank == 0 and j.rank == 0 and n.rank == 0):
+    if T != 3:
         return "not three"
-    if not all(isinstance(d, int) and d > 0 for d in (H, D)):
+    if (packed := _packed(x)) is None:
         return "the number of heads or their size is not known"
-    parts = op.Split(op.Reshape(x, [0, 0, 3 * H * D]), axis=2, split=[H * D] * 3, outputs=3)
+    parts = op.Split(*packed, axis=2, outputs=3)
     x = [parts[int(a.item()) % 3] for a in (i, j, n)]
-    yield op.Reshape(op.Attention(*x, m, **{**attrs, "q_num_heads": H, "kv_num_heads": H}), [0, 0, H, D])
+    heads = dict.fromkeys(("q_num_heads", "kv_num_heads"), H)
+    yield op.Reshape(op.Attention(*x, m, **{**attrs, **heads}), [0, 0, H, D])

@@ -20,7 +20,7 @@ _SWAP = [0, 2, 1, 3]
 def cos_of_repeated(x, n: Int):
     """The cosine of a tensor that is there twice is computed once."""
     yield op.Cos(op.Concat(x, x, axis=n))
-    if reason := refuses(x, op.RotaryEmbedding(x)):
+    if reason := refuses(x, op.RotaryEmbedding):
         return reason
     y = op.Cos(x)
     yield op.Concat(y, y, axis=n)
@@ -30,7 +30,7 @@ def cos_of_repeated(x, n: Int):
 def sin_of_repeated(x, n: Int):
     """The sine of a tensor that is there twice is computed once."""
     yield op.Sin(op.Concat(x, x, axis=n))
-    if reason := refuses(x, op.RotaryEmbedding(x)):
+    if reason := refuses(x, op.RotaryEmbedding):
         return reason
     y = op.Sin(x)
     yield op.Concat(y, y, axis=n)
@@ -40,7 +40,7 @@ def sin_of_repeated(x, n: Int):
 def factor_of_repeated(x, c: Const, n: Int):
     """A factor of a tensor that is there twice is multiplied to it once."""
     yield op.Concat(x, x, axis=n) * c
-    if reason := refuses(x, op.RotaryEmbedding(x)):
+    if reason := refuses(x, op.RotaryEmbedding):
         return reason
     if scalar(c, x) is None:
         return "not a single number"
@@ -52,7 +52,7 @@ def factor_of_repeated(x, c: Const, n: Int):
 def unsqueeze_of_repeated(x, n: Axis, axes: Ints):
     """A dim of 1 is put into a tensor that is there twice once."""
     yield op.Unsqueeze(op.Concat(x, x, axis=n), axes=axes)
-    if reason := refuses(x, op.RotaryEmbedding(x)):
+    if reason := refuses(x, op.RotaryEmbedding):
         return reason
     if x.rank is None or len(axes) != 1:
         return "not one dim, or the rank is not known"
@@ -70,7 +70,7 @@ def rotary_embedding(
     first, second = op.Split(x, axis=o, split=sizes, num_outputs=parts, outputs=2)
     turned = op.Concat(-second, first, axis=o)
     yield x * op.Concat(c, c, axis=o) + turned * op.Concat(s, s, axis=o)
-    if reason := refuses(x, op.RotaryEmbedding(x)):
+    if reason := refuses(x, op.RotaryEmbedding):
         return reason
     if o != 3:
         return "not along the last axis"

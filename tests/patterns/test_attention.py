@@ -104,6 +104,13 @@ FIRES = [
             constants="float c = {5}",
             nodes=2,
         ),
+        g(
+            SCORES + "h = Tanh(s) t = Mul(h, c) p = Softmax(t) y = MatMul(p, v)",
+            THREE,
+            y="float[6,5,7]",
+            constants="float[1] c = {5}",
+            nodes=2,
+        ),
     ),
     *of(
         "attention_scaled_query",
@@ -134,6 +141,14 @@ FIRES = [
             QKV,
             constants="float zero = {0}, float low = {-inf}, int64[2] s = {5, 1}",
             nodes=3,
+        ),
+        masked(
+            "m = Where(b, zero, low) y = Attention(q, k, v, m)",
+            "bool[2,1,5,6] b",
+            QKV.replace("float", "double"),
+            y="double[2,3,5,7]",
+            constants="double zero = {0}, double low = {-inf}",
+            nodes=1,
         ),
     ),
     *of(
@@ -184,7 +199,7 @@ FIRES = [
             "float[B,5,4] q, float[B,6,4] k, float[B,6,4] v",
             y="float[B,1,5,4]",
             constants="int64[4] s = {0, 1, 5, 4}, int64[4] t = {0, 1, 6, 4}",
-            nodes=3,
+            nodes=2,
         ),
     ),
     *of(
@@ -228,9 +243,9 @@ REFUSES = [
         ),
         masked(
             SCORES + "t = Where(b, low, s) y = Softmax(t)",
-            "bool[1,2,3,5,6] b",
+            "bool[5,6] b",
             y="float[1,2,3,5,6]",
-            constants=LOW,
+            constants="float[1,1,1,1,1] low = {-1e9}",
             reason="adds dims",
         ),
     ),
@@ -262,7 +277,7 @@ REFUSES = [
         ),
         g(SCORES + ENDS, also=", float[2,3,5,6] p", reason="nothing would be saved"),
         masked(SELECTED + GUARDED, "bool[2,1,5,6] b", constants="float zero = {1}, " + LOWEST),
-        masked(GUARDED, "float[2,1,5,6] m", constants="float zero = {0}", reason="what it holds is not known"),
+        masked(GUARDED, "float[2,1,5,6] m", constants="float zero = {0}", reason="what the mask holds is not known"),
     ),
     *of(
         "attention_softcap",
@@ -282,12 +297,36 @@ REFUSES = [
         g("a = Mul(k, c) y = Attention(q, a, v)", QKV, constants="float c = {0}", reason="above 0"),
     ),
     *of(
+        "attention_boolean_mask",
+        masked(
+            "m = Where(b, zero, low) y = Attention(q, k, v, m)",
+            "bool[5,1] b",
+            QKV,
+            constants="float zero = {0}, float[6] low = {-inf, -inf, -inf, -inf, -inf, -inf}",
+            reason="adds dims",
+        ),
+        masked(  # of which runtimes compute the operator's body, and so broadcast the mask
+            "m = Where(b, zero, low) y = Attention(q, k, v, m)",
+            "bool[1,6] b",
+            QKV,
+            constants="double zero = {0}, double low = {-inf}",
+            reason="not of the dtype of scores",
+        ),
+    ),
+    *of(
         "attention_causal_constant",
         g(
             "y = Attention(q, k, v, m)",
             "float[2,3,4,5] q, float[2,3,4,5] k, float[2,3,4,5] v",
             y="float[2,3,4,5]",
             constants=f"float[4,4] m = {{{CAUSAL.replace('-inf', '-9', 1)}}}",
+            reason="not a causal mask",
+        ),
+        g(
+            "y = Attention(q, k, v, m)",
+            "float[2,3,4,5] q, float[2,3,4,5] k, float[2,3,4,5] v",
+            y="float[2,3,4,5]",
+            constants="float[4,1] m = {0, 0, 0, 0}",
             reason="not a causal mask",
         ),
     ),

@@ -169,8 +169,12 @@ def positions(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) ->
     return counted(b, shape, b.choices.integer(0, len(shape) - 1))
 
 
-def assembled(b: Builder, numbers: np.ndarray) -> Value:
-    """A vector of integers put together as exporters do it: sizes of tensors where there are such, and constants."""
+def assembled(b: Builder, numbers: np.ndarray, beside: Value | None = None) -> Value:
+    """A vector of integers put together as exporters do it: sizes of tensors where there are such, and constants.
+
+    Args:
+        beside: a tensor whose own sizes are taken more often than not.
+    """
     whole = [v for v, a in b.arrays.items() if v.dtype and np.shape(a) == tuple(numbers.tolist())]
     if whole and b.choices.chance(3):
         return b.node("Shape", [b.choices.one(whole[:8])])[0]
@@ -183,7 +187,8 @@ def assembled(b: Builder, numbers: np.ndarray) -> Value:
             make = b.input if b.choices.chance(3) else b.constant
             parts.append(make(np.array([n], np.int64), "n"))
             continue
-        v, k = b.choices.one(there[:8])
+        own = [(v, k) for v, k in there if v is beside]
+        v, k = b.choices.one(own if own and not b.choices.chance(3) else there[:8])
         sizes = b.node("Shape", [v])[0]
         one = b.node("Gather", [sizes, b.constant(np.array(k, np.int64))], {"axis": 0})[0]
         parts.append(_parameter(b, "Unsqueeze", one, "axes", [0])[0])

@@ -6,6 +6,7 @@ was meant that way shows when the rule fires.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 import re
@@ -22,10 +23,13 @@ from graphopt.rewrite import Rule
 
 #: Worth a try for every rule.
 _COMMON = (0.0, 1.0, 2.0, -1.0, 0.5)
+_SAME_RANK = re.compile(r"\w\.rank *[!=]= *\w+\.rank")
 _INFINITE = frozenset({"inf", "isinf", "isneginf", "isposinf"})
 _DEEPEST = 4
 _DTYPES = {name: int(code) for name, code in TensorProto.DataType.items() if code}
 _CODES = frozenset(_DTYPES.values())
+#: A table that has none of these is of something else.
+_USUAL = frozenset(_DTYPES[name] for name in "FLOAT FLOAT16 DOUBLE BOOL UINT8 INT32 INT64".split())
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,10 @@ class Hints:
         shapes: it asks for shapes or ranks.
         words: all that its own body mentions.
         channels: it speaks of channels.
+        batches: it, or a function of its module that it calls, speaks of batches; or it wants operands of one rank.
         ranks: those that it compares the rank of a parameter with, by parameter.
         fills: numbers that it compares all elements of a parameter with, by parameter.
+        values: what it compares a parameter itself with, by parameter.
     """
 
     numbers: tuple[float, ...]
@@ -58,8 +64,10 @@ class Hints:
     shapes: bool
     words: frozenset[str]
     channels: bool
+    batches: bool
     ranks: Mapping[str, tuple[int, ...]]
     fills: Mapping[str, float]
+    values: Mapping[str, tuple[Any, ...]]
 
 
 @cache
@@ -67,7 +75,7 @@ def hints_of(rule: Rule) -> Hints:
     """Read a rule's code; nothing is run."""
     operators: set[str] = set()
     own_operators = frozenset(name for name in _names(rule.fn.__code__) if newest_schema(name) is not None)
-    own = _numbers([*_in_code(rule.fn.__code__), *map(_contents, rule.fn.__closure__ or ())])
+    own = _numbers([*_in_code(rule.fn.__code__), *map(_contents, rule.fn.__closure__ or ())]) + _bounds(rule.fn)
     mentioned = list(_constants(rule.fn, _DEEPEST, set()))
     for constant in mentioned:
         if isinstance(constant, str):
@@ -75,36 +83,68 @@ def hints_of(rule: Rule) -> Hints:
                 word for word in constant.split() if word.isidentifier() and newest_schema(word) is not None
             )
     lists = [c for c in mentioned if isinstance(c, tuple) and c and all(type(i) is int for i in c)]
-    tables = [t for t in lists if 0 not in t and len(set(t)) == len(t) and all(i in _CODES for i in t)]
+    tables = [t for t in lists if len(set(t)) == len(t) and _CODES.issuperset(t) and not _USUAL.isdisjoint(t)]
     dtypes = {i for t in tables for i in t}.union(_DTYPES[c] for c in mentioned if isinstance(c, str) and c in _DTYPES)
-    if _INFINITE.intersection(c for c in mentioned if isinstance(c, str)):
-        own += [-math.inf, math.inf]
+    infinite = [-math.inf, math.inf]
+    near = [rule.fn.__code__, *(f.__code__ for f in _helpers(rule.fn))]
+    if any(not _INFINITE.isdisjoint(_names(code)) for code in near):
+        own += infinite
+    elif _INFINITE.isdisjoint(c for c in mentioned if isinstance(c, str)):
+        infinite = []
     single = "item" in _constants(rule.fn, 2, set())
     shapes = not {"shape", "rank"}.isdisjoint(_names(rule.fn.__code__))
-    numbers = dict.fromkeys([*own, *_COMMON, *_numbers(mentioned)])
+    numbers = dict.fromkeys([*own, *_COMMON, *infinite, *_numbers(mentioned)])
     words = frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str))
+    told = (c for code in near for c in _in_code(code) if isinstance(c, str))
+    batches = any("batch" in w for w in told) or bool(_SAME_RANK.search(_source(rule.fn)))
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
-        shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), *_asked(rule),
+        shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule),
     )  # fmt: skip
 
 
-def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float]]:
+def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float], dict[str, tuple[Any, ...]]]:
     """What a rule's source says of its parameters: `x.rank == 2`, `x.shape == ()`, `x.ndim or ...`; `np.asarray(c) != -1`."""
-    try:
-        source = inspect.getsource(rule.fn)
-    except (OSError, TypeError):
-        return {}, {}
+    source = "".join(map(_source, (rule.fn, *_helpers(rule.fn))))
     found: dict[str, set[int]] = {}
     for name, rank in re.findall(r"\b(\w+)\.(?:rank|ndim) *[=!]= *(\d)", source):
         found.setdefault(name, set()).add(int(rank))
+    for name, options in re.findall(r"\b(\w+)\.rank +(?:not +)?in +(\w+|\([\d, ]+\))", source):
+        known = rule.fn.__globals__.get(options, ())
+        numbers = known if isinstance(known, tuple) and known else map(int, re.findall(r"\d+", options))
+        found.setdefault(name, set()).update(numbers)
     for name in re.findall(r"\b(\w+)\.ndim *(?:or\b|:)", source):
         found.setdefault(name, set()).add(0)
     for name, dims in re.findall(r"\b(\w+)\.shape *[=!]= *\(([^()]*)\)", source):
         found.setdefault(name, set()).add(len([d for d in dims.split(",") if d.strip()]))
     fills = re.findall(r"\basarray\((\w+)\) *[!=]= *(-?[\d.]+)", source)
     ranks = {name: tuple(sorted(some)) for name, some in found.items() if name in rule.kinds}
-    return ranks, {name: float(number) for name, number in fills if name in rule.kinds}
+    values: dict[str, list[Any]] = {}
+    for name, value in re.findall(r"(?<![\w.])(\w+) *[=!]= *(-?\d+|\[[-\d, ]+\])(?![\w.])", _source(rule.fn)):
+        if name in rule.kinds and rule.kinds[name].role in ("attr", "dim"):
+            values.setdefault(name, []).append(ast.literal_eval(value))
+    told = {name: float(number) for name, number in fills if name in rule.kinds}
+    return ranks, told, {name: tuple(some) for name, some in values.items()}
+
+
+def _bounds(function: Any) -> list[float]:
+    """Large numbers that a function's module has names for, and some behind them."""
+    named = [function.__globals__.get(name) for name in function.__code__.co_names]
+    large = [n for n in named if isinstance(n, float) and 1e4 < abs(n) < math.inf]
+    return [m for n in large for m in (n, 10 * n, math.copysign(math.inf, n))]
+
+
+def _helpers(function: Any) -> list[FunctionType]:
+    """Functions of the same module that a function calls: what they name like its parameters are these."""
+    found = [function.__globals__.get(name) for name in function.__code__.co_names]
+    return [f for f in found if isinstance(f, FunctionType) and f.__module__ == function.__module__]
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
 def _numbers(constants: Iterable[Any]) -> list[float]:

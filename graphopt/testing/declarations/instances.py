@@ -57,6 +57,10 @@ def instances(
         return str(e)
 
 
+#: What masks go through, and what they end in. Where a result is not moderate either, its own readers are asked.
+_MASKING = frozenset(
+    "Add Concat Expand Gather Identity IsNaN Max Reshape Slice Softmax Squeeze Tile Transpose Unsqueeze Where".split()
+)
 #: Operators that ONNX Runtime refuses to run on nothing; no rule can tell that a dim with a name is not 0.
 _WITHOUT_EMPTY = frozenset({"Attention"})
 
@@ -79,20 +83,23 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     domains = {c.domain: 1 for c in variant.calls if c.domain}
     builder = Builder(choices, _opset(choices, rule, versions), domains)
     asks, counted = hints_of(rule).shapes, hints_of(rule).channels  # channels that count are numbers
+    many = sum(kind.role == "tensor" for kind in rule.kinds.values()) > 6  # of which all have to be known
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
-        if choices.chance(4 if counted else 2) or (asks and not counted and choices.chance(3)):
+        if choices.chance(8 if many else 4 if counted else 2) or (
+            asks and not counted and not many and choices.chance(3)
+        ):
             builder.names[size] = name
     if asks:  # a dim that is known by name may be empty, or of one element
         builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
         if not _WITHOUT_EMPTY.isdisjoint(hints_of(rule).own_operators):
             builder.names.pop(0, None)
     doubts = any("known" in w or "rank" in w for w in hints_of(rule).words)  # the rule tells of a rank that it needs
-    builder.vague = choices.chance(2 if doubts else 4 if asks else 8)
+    builder.vague = choices.chance(8 if many else 2 if doubts else 4 if asks else 8)
     builder.alike = choices.one((2, 3)) if choices.chance(4) else None
     special = rule.exact and style is None and choices.chance(2)
     any_style = style is None
     style = style or choices.weighted(_STYLES)
-    left = LeftSide(builder, rule, variant, style, special)
+    left = LeftSide(builder, rule, variant, style, special, tame=not any_style)
     if any_style and TensorProto.FLOAT8E4M3FN in left.signature.dtypes.values():
         left.style = "ends"
     if any_style and TensorProto.FLOAT16 in left.signature.dtypes.values() and choices.chance(3):
@@ -104,8 +111,10 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
         roots = left.build()
     _surround(builder, left, roots, decoys)
     model = builder.finish()
-    arrays = [a for v, a in builder.arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind in "fV" and v.dtype]
-    return Instance(model, builder.feeds, k, all(map(_moderate, arrays)))
+    arrays = [
+        (v, a) for v, a in builder.arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind in "fV" and v.dtype
+    ]
+    return Instance(model, builder.feeds, k, all(_moderate(a) or _masks(v) for v, a in arrays))
 
 
 def _opset(choices: Choices, rule: Rule, versions: Sequence[int]) -> int:
@@ -118,6 +127,11 @@ def _opset(choices: Choices, rule: Rule, versions: Sequence[int]) -> int:
 def _moderate(array: np.ndarray) -> bool:
     wide = np.abs(array.astype(np.float64))
     return bool((wide < (1e3 if array.dtype.itemsize == 2 else 1e6)).all())
+
+
+def _masks(v: Value) -> bool:
+    """Whether a value is only read by what makes moderate numbers of others: masks hide by minus infinity."""
+    return not v.exits and all(n.op in _MASKING or (n.op == "Attention" and v not in n.inputs[:3]) for n in v.uses)
 
 
 # ------------------------------------------------------------------------------------------------------------- around it

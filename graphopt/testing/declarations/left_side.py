@@ -42,18 +42,23 @@ class LeftSide:
         kinds: what parameters of nodes were, by name; and notes of the operators' functions.
         wanted: the shape that would suit what stands beside a call.
         bounding: all operators compare and bound: integers may lie at the ends of their dtype's range.
+        tame: numbers had best be such as exact arithmetic can follow.
+        given: shapes and the like may be inputs of the model, which nobody can look into; None: not decided yet.
         plain: attributes that nobody names are defaults.
         generic: constants are any numbers, none that the rule may be waiting for: where there are many, each special one hides
             something.
     """
 
-    def __init__(self, builder: Builder, rule: Rule, variant: Variant, style: str, special: bool) -> None:
+    def __init__(
+        self, builder: Builder, rule: Rule, variant: Variant, style: str, special: bool, tame: bool = False
+    ) -> None:
         self.builder = builder
         self.choices = builder.choices
         self.rule = rule
         self.variant = variant
         self.style = style
         self.special = special
+        self.tame = tame
         self.hints: Hints = hints_of(rule)
         self.walker = Walker(variant.choices)
         for r in rule.left:
@@ -78,6 +83,7 @@ class LeftSide:
         self.letters: dict[str, int] = {}
         self.made: dict[int, list[Value]] = {}
         self.wanted: dict[int, Shape] = {}
+        self.given: bool | None = None
         self.uses = self._uses()
 
     def _favour_permutations(self) -> None:
@@ -165,20 +171,28 @@ class LeftSide:
         return uses
 
     # ---------------------------------------------------------------- variables
-    def tensor(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
-        """What a parameter that is a tensor or a constant stands for, made when it is first asked for."""
+    def tensor(
+        self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None, beside: Value | None = None
+    ) -> Value:
+        """What a parameter that is a tensor or a constant stands for, made when it is first asked for.
+
+        Args:
+            beside: the first operand of who asks for it.
+        """
         if var.name not in self.bound:
             if array is None:
                 shape = self.annotated(var, shape)
                 array = self._constant(var, dtype, shape, style) if var.kind.role == "const" else None
             elif var.kind.dims is not None and self.annotated(var, array.shape) != array.shape:
                 raise Invalid(f"'{var.name}' has another shape")
-            self.bound[var.name] = self._made(var, dtype, shape, style, array)
+            self.bound[var.name] = self._made(var, dtype, shape, style, array, beside)
         found = self.bound[var.name]
         assert isinstance(found, Value)
         return found
 
-    def _made(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
+    def _made(
+        self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None, beside: Value | None
+    ) -> Value:
         if var.kind.role == "const":
             assert array is not None
             return self.builder.constant(array, var.name)
@@ -186,8 +200,10 @@ class LeftSide:
             dims = array.dtype == np.int64 and array.ndim == 1 and array.size > 0
             told = self.builder.vague or (dims and any(d in self.builder.names for d in array.tolist()))
             if dims and told and not self.choices.chance(4):
-                return recipes.assembled(self.builder, array)
-            make = self.builder.input if self.choices.chance(3) else self.builder.constant
+                return recipes.assembled(self.builder, array, beside)
+            if self.given is None:
+                self.given = self.choices.chance(2)
+            make = self.builder.input if self.given and self.choices.integer(0, 1) else self.builder.constant
             return make(array, var.name)
         vector = dtype == TensorProto.INT64 and len(shape) == 1 and bool(self.hints.operators)
         if vector or self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8):
@@ -294,5 +310,8 @@ class LeftSide:
             elif letter == "_":
                 out.append(d)
             else:
+                asked = self.hints.values.get(letter)
+                if asked and letter not in self.letters and self.choices.integer(0, 1):
+                    d = self.choices.one(asked)
                 out.append(self.letters.setdefault(letter, d))
         return (*lead, *out)

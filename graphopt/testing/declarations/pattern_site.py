@@ -48,11 +48,13 @@ class PatternSite(Site):
         self.args = expanded
         self.bag = bag
         self.operators = left.hints.operators
+        self.tame = left.tame
+        self.beside = frozenset(c.op for c in left.variant.calls)
         if left.hints.shapes:
             self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10
             self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
-        self.batches = any("batch" in w for w in left.hints.words)
+        self.batches = left.hints.batches
         known = operands_of(call.op)
         if known is not None and known.plan is not None and any(isinstance(a, (Call, Output)) for a in expanded):
             self.planned = known.plan(self)
@@ -132,7 +134,7 @@ class PatternSite(Site):
         a = self.args[i]
         dtype = self.dtype(i)
         if isinstance(a, Var):
-            return self.left.tensor(a, dtype, shape, style, array)
+            return self.left.tensor(a, dtype, shape, style, array, self.inputs.get(0))
         if isinstance(a, tuple):
             if array is None and self.choices.chance(2 if self.operators else 6):
                 found = recipes.derived(self.builder, self.left.source, dtype, shape, self.operators)
@@ -218,8 +220,11 @@ class PatternSite(Site):
                 if written.kind.optional and self.choices.chance(3):
                     left.bound[key] = None
                 else:
-                    value = left.signature.output_dtype(self.call) if name == "to" else options()
-                    left.bound[key] = value
+                    asked = left.hints.values.get(key, ())
+                    if name == "to":
+                        left.bound[key] = left.signature.output_dtype(self.call)
+                    else:
+                        left.bound[key] = self.choices.one(asked) if asked and self.choices.integer(0, 1) else options()
             value = left.bound[key]
         elif name in self.call.attrs:
             value = written

@@ -53,6 +53,7 @@ def opsets_of(variant: Variant) -> list[int]:
 def older_opsets_of(variant: Variant, words: frozenset[str]) -> list[int]:
     """Opsets before the usual ones that have an attribute which a rule asks for, and no later one has."""
     own = [c for c in variant.calls if not c.domain]
+    words -= frozenset().union(*(_newest_parameters(c.op_type) for c in own))
     found = [s for c in own if (s := schema_of(c.op_type, _OLD)) is not None]
     asked = any(words & (s.attributes.keys() - _newest_parameters(s.op_type)) for s in found)
     return [_OLD] if asked and all(exists(c, _OLD) for c in own) else []
@@ -146,6 +147,8 @@ class Signature:
                 self._limit(key, _FLOATS)
         if call.op == "RMSNormalization":  # onnx's checker takes the output's dtype for the input's
             self._unite((id(call), "T"), (id(call), "V"))
+        if call.op == "Attention":  # ONNX Runtime refuses values of another dtype
+            self._unite((id(call), "T1"), (id(call), "T2"))
         for i, p in enumerate(schema.outputs):
             self._limit((id(call), p.type_var), p.types)
             if i >= call.outputs:

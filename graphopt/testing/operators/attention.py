@@ -9,16 +9,20 @@ from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
+_MOVING = frozenset({"Transpose", "Reshape", "Concat", "Gather"})
 _MASKS = frozenset({TensorProto.BOOL, *_FLOATS})
 
 
 def _attended(s: Site) -> dict[int, Shape]:
     """Queries, keys, values, a mask, and a past, of 3 or 4 dims as it suits those who read them."""
-    batch, heads, size = s.choices.integer(1, 2), s.choices.one([1, 1, 2]), s.choices.one([2, 4])
-    queries, keys, groups = s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.one([1, 1, 2])
+    few = [1, 1, 1, 1, 2] if "Reshape" in s.beside else [1, 1, 2]  # one head needs no axis
+    batch, size = s.choices.integer(1, 2), s.choices.one([2, 4])
+    heads = s.choices.one([1, 2, 4, 4] if "Expand" in s.beside else few)
+    queries, keys, groups = s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.one(few)
     past = s.choices.integer(1, 2) if s.wants(4) else 0
     low, high = max(s.ranks(i)[0] for i in range(3)), min(s.ranks(i)[1] for i in range(3))
-    packed = low < 4 and (high < 4 or s.choices.chance(3))
+    moved = not s.beside.isdisjoint(_MOVING)  # of which real models write those with an axis for heads
+    packed = low < 4 and (high < 4 or s.choices.chance(12 if moved else 3))
     if packed:
         shapes: list[Shape] = [(batch, queries, heads * groups * size), *[(batch, keys, heads * size)] * 2]
         s.attributes["q_num_heads"], s.attributes["kv_num_heads"] = heads * groups, heads
@@ -26,6 +30,8 @@ def _attended(s: Site) -> dict[int, Shape]:
         shapes = [(batch, heads * groups, queries, size), *[(batch, heads, keys, size)] * 2]
     total = keys + past
     mask = s.choices.one([(queries, total), (1, 1, queries, total), (batch, heads * groups, queries, total)])
+    if s.beside and s.choices.chance(6):  # the same for all queries, of which kernels want to have one for each
+        mask = (*mask[:-2], 1, total)
     return {**dict(enumerate([*shapes, mask])), 4: (batch, heads, past, size), 5: (batch, heads, past, size)}
 
 

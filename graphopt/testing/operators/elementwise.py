@@ -165,7 +165,42 @@ def binary(s: Site) -> None:
             among_places(s)
         elif s.op_type in ("GreaterOrEqual", "LessOrEqual") and "Range" in s.operators:
             never_negative(s, 0 if s.op_type == "GreaterOrEqual" else 1)
+    if s.op_type == "Add" and {"MatMul", "Softmax"} <= s.beside and s.dtype(0) in FLOATING and s.given(0) != s.given(1):
+        mask(s, 1 if s.given(0) else 0)
     broadcasting(s, [0, 1])
+
+
+def rare(s: Site, full: Shape) -> None:
+    """A condition that is nearly always the same, so that few queries see no key; it has all dims, or what it chooses from."""
+    shape = narrower(s, full) if s.choices.chance(4) else full
+    s.take(0, s.builder.input((s.random().random(shape) < 0.15) != bool(s.choices.integer(0, 1)), "b"))
+    for i in (1, 2):
+        if shape != full and s.shape(i) is None:
+            s.operand(i, full)
+
+
+def mask(s: Site, i: int) -> None:
+    """What is added to scores: it hides some of them, for all queries or each its own, by one large number or another."""
+    full = s.shape(1 - i)
+    if not full or s.choices.chance(4):
+        return
+    shape = narrower(s, full, 1, len(full))
+    if not s.choices.chance(6):
+        shape = (*shape[:-1], full[-1])
+    dtype = np_dtype(s.dtype(0))
+    zero, low = (np.array(n, dtype) for n in (0, s.choices.one([-math.inf, float(ml_dtypes.finfo(dtype).min), -6e4])))
+    hidden = s.random().integers(0, 3, shape) == 0
+    added = (s.random().integers(-4, 5, shape) / 4).astype(dtype)
+    b = s.builder
+    if s.tame:
+        s.take(i, b.constant(added))
+    elif s.choices.integer(0, 1):
+        made = np.where(hidden, low, added)
+        s.take(i, b.constant(made) if s.choices.integer(0, 1) else b.input(made))
+    else:
+        sides = [low, zero] if s.choices.integer(0, 1) else [zero, low]
+        seen = b.input(hidden if sides[0] is low else ~hidden, "b")
+        s.take(i, b.node("Where", [seen, *map(b.constant, sides)])[0])
 
 
 @operands("Div", "Mod", carries=(0, 1))
@@ -198,6 +233,8 @@ def prelu(s: Site) -> None:
 
 @operands("Where", carries=(0, 1, 2))
 def where(s: Site) -> None:
+    if "Attention" in s.beside and s.wanted and not s.given(0) and s.choices.integer(0, 1):
+        rare(s, s.wanted)
     broadcasting(s, [0, 1, 2])
 
 

@@ -105,7 +105,7 @@ def reshape(s: Site) -> None:
     def target_shape() -> list[int]:
         size = math.prod(x)
         low, high = s.output_ranks()
-        if s.wanted is not None and math.prod(s.wanted) == size and not s.choices.chance(6):
+        if s.wanted is not None and math.prod(s.wanted) == size and not s.choices.chance(12):
             return list(s.wanted)
         back = [
             d for k in s.recent("folded") if x and math.prod(d := [*k[:-1], x[-1]]) == size and low <= len(d) <= high
@@ -135,8 +135,11 @@ def reshape(s: Site) -> None:
         size, target = math.prod(x), target_shape()
         if math.prod(target) != size:
             return target
+        dims = s.inputs[0].shape or x
+        named = [not isinstance(d, int) for d in dims]
         written = [
-            0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)
+            0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(2 if named[k] else 4) else d
+            for k, d in enumerate(target)
         ]
         told = [k for k, d in enumerate(written) if (d or not size) and math.prod(target[:k] + target[k + 1 :])]
         if told and s.choices.integer(0, 1):  # one may be left to be inferred
@@ -283,7 +286,12 @@ def concat(s: Site) -> None:
         return
     alike = s.choices.chance(3)
     if suits:  # the parts of what is wanted
-        cuts = sorted(s.choices.integer(0, base[axis]) for _ in range(s.count - 1))
+        before = [c for c in s.recent("cuts") if len(c) == s.count - 1 and c[-1] <= base[axis]]
+        if before and not s.choices.chance(4):  # as another one is put together
+            cuts = before[-1]
+        else:
+            cuts = sorted(s.choices.integer(0, base[axis]) for _ in range(s.count - 1))
+            s.note("cuts", cuts)
         for i, (start, end) in enumerate(pairwise([0, *cuts, base[axis]])):
             s.operand(i, (*base[:axis], end - start, *base[axis + 1 :]))
     for i in range(s.count):

@@ -36,12 +36,15 @@ class Site(ABC):
         channels: operands with one element per channel are welcome.
         batches: leading dims of matrices had best be the same.
         operators: those that somebody asks for around this node.
+        beside: those that will be around it.
+        tame: numbers had best be such as exact arithmetic can follow.
         planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = batches = False
+    channels = batches = tame = False
     operators: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
 
     def __init__(self, builder: Builder, op_type: str, domain: str = "", outputs: int = 1, count: int = 0) -> None:
@@ -274,12 +277,22 @@ class Site(ABC):
         """A parameter that is one of some words."""
         return self.parameter(name, lambda: self.choices.one(options), default)
 
-    def axis(self, rank: int, name: str = "axis", default: int | None = None, low: int = 0, signed: bool = True) -> int:
-        """An axis of `rank` dims; not negative here, though it may be written so."""
+    def axis(
+        self,
+        rank: int,
+        name: str = "axis",
+        default: int | None = None,
+        low: int = 0,
+        signed: bool = True,
+        usual: int | None = None,
+    ) -> int:
+        """An axis of `rank` dims; not negative here, though it may be written so. `usual`: the one that most models have."""
         if rank <= low:
             raise Invalid(f"{self.op_type}: no axis to choose")
 
         def options() -> int:
+            if usual is not None and not self.choices.chance(4):
+                return usual
             recent = [a for a in self.recent("axis") if low <= a < rank]
             recent += [a[0] % rank for a in self.recent("axes") if len(a) == 1 and low <= a[0] % rank]
             if recent and not self.choices.chance(3):

@@ -239,9 +239,11 @@ class PoolLeftSide(LeftSide):
     def source(self, dtype: int, shape: Shape) -> Value:
         return self.builder.source(dtype, shape)
 
-    def _made(self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None) -> Value:
+    def _made(
+        self, var: Var, dtype: int, shape: Shape, style: str, array: np.ndarray | None, beside: Value | None
+    ) -> Value:
         if array is None and var.kind.role != "const" and not self.choices.chance(6):
             found = self.builder.taken(dtype, shape, style)
             if found is not None:
                 return found
-        return super()._made(var, dtype, shape, style, array)
+        return super()._made(var, dtype, shape, style, array, beside)
