@@ -64,6 +64,8 @@ class LeftSide:
         self.signature = Signature(rule, variant, self.walker, builder.model.opsets)
         self.bounding = all(c.op in _BOUNDING for c in variant.calls)
         asked = self.hints.dtypes
+        if "Range" in self.hints.operators and self.choices.integer(0, 1):  # positions have this dtype
+            asked = frozenset({TensorProto.INT64})
         if self.bounding:  # wide integers are where bounds that are read as floats go wrong
             asked = frozenset({TensorProto.INT64} if self.choices.chance(2) else ())
         self.signature.choose_dtypes(self.choices, asked)

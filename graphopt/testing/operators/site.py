@@ -124,6 +124,10 @@ class Site(ABC):
         """A shape of the output that would suit what stands beside it."""
         return None
 
+    def repeated(self) -> bool:
+        """Whether all operands are one and the same."""
+        return False
+
     def pieces(self, axis: int) -> bool:
         """Let the operands be the parts of one tensor along an axis, if that is thought to be interesting."""
         return False
@@ -274,12 +278,22 @@ class Site(ABC):
         """A parameter that is one of some words."""
         return self.parameter(name, lambda: self.choices.one(options), default)
 
-    def axis(self, rank: int, name: str = "axis", default: int | None = None, low: int = 0, signed: bool = True) -> int:
-        """An axis of `rank` dims; not negative here, though it may be written so."""
+    def axis(
+        self,
+        rank: int,
+        name: str = "axis",
+        default: int | None = None,
+        low: int = 0,
+        signed: bool = True,
+        suits: int | None = None,
+    ) -> int:
+        """An axis of `rank` dims, mostly the one that suits; not negative here, though it may be written so."""
         if rank <= low:
             raise Invalid(f"{self.op_type}: no axis to choose")
 
         def options() -> int:
+            if suits is not None and not self.choices.chance(4):
+                return suits
             recent = [a for a in self.recent("axis") if low <= a < rank]
             recent += [a[0] % rank for a in self.recent("axes") if len(a) == 1 and low <= a[0] % rank]
             if recent and not self.choices.chance(3):
