@@ -102,7 +102,7 @@ def rotary_embedding_part(
 def rotary_embedding_packed(x: "B S H D", c, s, H: Dim, D: Dim):
     """A rotation takes heads out of the last axis by itself; then they need not be in front."""
     yield op.RotaryEmbedding(op.Transpose(x, perm=_SWAP), c, s)
-    if not (isinstance(H, int) and isinstance(D, int) and H and D):
+    if not (isinstance(H, int) and isinstance(D, int) and H):
         return "the number of heads or their size is not known"
     y = op.RotaryEmbedding(op.Reshape(x, [0, 0, H * D]), c, s, num_heads=H)
     yield op.Transpose(op.Reshape(y, [0, 0, H, D]), perm=_SWAP)

@@ -100,8 +100,9 @@ def all_places(s: Site, i: int, x: Shape) -> None:
     if s.choices.integer(0, 1):
         s.take(i, b.constant(np.arange(depth) + s.choices.chance(8)))
         return
-    shape = s.choices.one([(depth,), (depth,), (1, depth), (*x[:-1], depth), (depth, 1), (2, depth)])
-    s.take(i, _counted(s, shape, len(shape) - 1 if shape[-1:] == (depth,) else 0))
+    rows = x[-2] if len(x) > 1 else depth
+    shape = s.choices.one([(depth,), (depth,), (1, depth), (*x[:-1], depth), (2, depth), (rows, 1)])
+    s.take(i, _counted(s, shape, 0 if shape == (rows, 1) else len(shape) - 1))
 
 
 def _counted(s: Site, shape: Shape, axis: int) -> Value:
