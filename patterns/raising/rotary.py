@@ -92,9 +92,9 @@ def rotary_embedding_part(
     """A rotation of the first part of each head leaves the rest as it is."""
     first, rest = op.Split(x, axis=o, split=sizes, num_outputs=parts, outputs=2)
     yield op.Concat(op.RotaryEmbedding(first, c, s, interleaved=interleaved, rotary_embedding_dim=turned), rest, axis=o)
-    if o != 3 or first.value.shape is None or not isinstance(first.value.shape[-1], int) or first.value.shape[-1] == 0:
-        return "not along the last axis, or the size of the part is not known"
     size = turned or first.value.shape[-1]
+    if o != 3 or not isinstance(size, int) or not size:
+        return "not along the last axis, or the size of the part is not known"
     yield op.RotaryEmbedding(x, c, s, interleaved=interleaved, rotary_embedding_dim=size)
 
 

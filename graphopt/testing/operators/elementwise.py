@@ -161,7 +161,7 @@ def dropout(s: Site) -> None:
 )
 def binary(s: Site) -> None:
     if s.dtype(0) == TensorProto.INT64 and "Range" in s.operators:
-        if s.op_type == "Equal" and (wide := s.shape(0)) is not None and not s.choices.chance(8):
+        if s.op_type == "Equal" and (wide := s.shape(0)) and not s.choices.chance(8):
             all_places(s, 1, wide)
         elif s.op_type in ("GreaterOrEqual", "LessOrEqual") and not s.given(0) and not s.given(1):
             never_negative(s, 0 if s.op_type == "GreaterOrEqual" else 1)

@@ -68,7 +68,9 @@ def flat_places(s: Site) -> None:
     (m, n), rank = b.arrays[x].shape, s.choices.integer(2, 4)
     rows, columns = s.choices.order(rank)[:2] if s.choices.chance(6) else sorted(s.choices.order(rank)[:2])
     steps = n if m == 1 or not s.choices.chance(6) else s.choices.integer(0, n)
-    wide = n + s.choices.one([-1, 1]) if min(m, n) > 1 and s.choices.chance(6) else n  # more of them go on in the next row
+    wide = (
+        n + s.choices.one([-1, 1]) if min(m, n) > 1 and s.choices.chance(6) else n
+    )  # more of them go on in the next row
     parts = []
     for count, axis in ((m - (wide > n or (m > 1 and s.choices.chance(8))), rows), (wide, columns)):
         part = _counted(s, tuple(count if k == axis else 1 for k in range(rank)), axis)
@@ -97,11 +99,13 @@ def indices_among(s: Site, i: int) -> None:
 def all_places(s: Site, i: int, x: Shape) -> None:
     """All places that indices may stand for, in a row beside them; now and then others, elsewhere, or repeated."""
     b, depth = s.builder, s.choices.integer(1, 4)
+    if x[-1] > 1:  # the dim of their own is not the last one
+        depth = x[-1]
     if s.choices.integer(0, 1):
         s.take(i, b.constant(np.arange(depth) + s.choices.chance(8)))
         return
     rows = x[-2] if len(x) > 1 else depth
-    shape = s.choices.one([(depth,), (depth,), (1, depth), (*x[:-1], depth), (2, depth), (rows, 1)])
+    shape = s.choices.one([(depth,), (depth,), (1, depth), (*x[:-1], depth), (2, depth), (depth, depth), (rows, 1)])
     s.take(i, _counted(s, shape, 0 if shape == (rows, 1) else len(shape) - 1))
 
 
