@@ -16,44 +16,37 @@ _SWAP = [0, 2, 1, 3]
 
 
 # ------------------------------------------------------------------------------------------------------------ repetition
-@rule(always=True)
+# (before there is RotaryEmbedding, what a Cos and a Sin share would become a Concat for each)
+@rule(always=True, since=23)
 def cos_of_repeated(x, n: Int):
     """The cosine of a tensor that is there twice is computed once."""
     yield op.Cos(op.Concat(x, x, axis=n))
-    if reason := refuses(x, op.RotaryEmbedding):
-        return reason
     y = op.Cos(x)
     yield op.Concat(y, y, axis=n)
 
 
-@rule(always=True)
+@rule(always=True, since=23)
 def sin_of_repeated(x, n: Int):
     """The sine of a tensor that is there twice is computed once."""
     yield op.Sin(op.Concat(x, x, axis=n))
-    if reason := refuses(x, op.RotaryEmbedding):
-        return reason
     y = op.Sin(x)
     yield op.Concat(y, y, axis=n)
 
 
-@rule(always=True)
+@rule(always=True, since=23)
 def factor_of_repeated(x, c: Const, n: Int):
     """A factor of a tensor that is there twice is multiplied to it once."""
     yield op.Concat(x, x, axis=n) * c
-    if reason := refuses(x, op.RotaryEmbedding):
-        return reason
     if scalar(c, x) is None:
         return "not a single number"
     y = x * c
     yield op.Concat(y, y, axis=n)
 
 
-@rule(always=True)
+@rule(always=True, since=23)
 def unsqueeze_of_repeated(x, n: Axis, axes: Ints):
     """A dim of 1 is put into a tensor that is there twice once."""
     yield op.Unsqueeze(op.Concat(x, x, axis=n), axes=axes)
-    if reason := refuses(x, op.RotaryEmbedding):
-        return reason
     if x.rank is None or len(axes) != 1:
         return "not one dim, or the rank is not known"
     axis = axes[0] % (x.rank + 1)
@@ -72,16 +65,14 @@ def rotary_embedding(
     yield x * op.Concat(c, c, axis=o) + turned * op.Concat(s, s, axis=o)
     if reason := refuses(x, op.RotaryEmbedding):
         return reason
-    if o != 3:
-        return "not along the last axis"
-    if not isinstance(D, int) or not _halves(D, F, first.value.shape, second.value.shape):
+    if not _halves(D, F, first.value.shape):
         return "not two halves of each head in the batch"
     yield op.RotaryEmbedding(x, *_for_each(x, c, s))
 
 
-def _halves(size: int, half: Any, *shapes: Any) -> bool:
-    """Whether two shapes are those of equal parts of a dim, each of a known size above 0."""
-    return size > 0 and same_dims(2 * half, size) is True and all(s is not None and s[-1] == half for s in shapes)
+def _halves(size: Any, half: Any, part: Any) -> bool:
+    """Whether the first part that a tensor is split into is a half of its last axis, of a known size above 0."""
+    return isinstance(half, int) and size == 2 * half > 0 and part is not None and part[-1] == half
 
 
 def _for_each(x: Tensor, *angles: Tensor) -> list[Any]:
@@ -101,9 +92,9 @@ def rotary_embedding_part(
     """A rotation of the first part of each head leaves the rest as it is."""
     first, rest = op.Split(x, axis=o, split=sizes, num_outputs=parts, outputs=2)
     yield op.Concat(op.RotaryEmbedding(first, c, s, interleaved=interleaved, rotary_embedding_dim=turned), rest, axis=o)
-    if o != 3 or first.value.shape is None or not isinstance(first.value.shape[-1], int) or first.value.shape[-1] == 0:
-        return "not along the last axis, or the size of the part is not known"
     size = turned or first.value.shape[-1]
+    if o != 3 or not isinstance(size, int) or not size:
+        return "not along the last axis, or the size of the part is not known"
     yield op.RotaryEmbedding(x, c, s, interleaved=interleaved, rotary_embedding_dim=size)
 
 
@@ -111,7 +102,7 @@ def rotary_embedding_part(
 def rotary_embedding_packed(x: "B S H D", c, s, H: Dim, D: Dim):
     """A rotation takes heads out of the last axis by itself; then they need not be in front."""
     yield op.RotaryEmbedding(op.Transpose(x, perm=_SWAP), c, s)
-    if not (isinstance(H, int) and isinstance(D, int) and H > 0 and D > 0):
+    if not (isinstance(H, int) and isinstance(D, int) and H):
         return "the number of heads or their size is not known"
     y = op.RotaryEmbedding(op.Reshape(x, [0, 0, H * D]), c, s, num_heads=H)
     yield op.Transpose(op.Reshape(y, [0, 0, H, D]), perm=_SWAP)

@@ -70,7 +70,11 @@ REFUSES = [
     ("gather_of_flat_positions", Case(_flat("w = Add(h, c)", width="s0").text, reason="length of rows")),
     ("gather_of_flat_positions", Case(_flat("w = Add(h, c)", width="three").text, reason="length of rows")),
     ("gather_of_flat_positions", Case(_flat("w = Sub(h, c)").text, reason="length of rows")),
-    ("gather_of_flat_positions", Case(_flat("w = Add(h, c)", flat="f = Neg(x)").text, reason="made a column")),
+    ("gather_of_flat_positions", _flat("w = Add(h, c)", flat="f = Neg(x)")),
+    ("gather_of_flat_positions", Case("""g (float[3,4] x) => (float[A,B,C] y)  # the rows are not those of one element each
+        <int64 zero = {0}, int64 one = {1}, int64[1] last = {-1}, int64[2] wide = {6,2}, int64 three = {3}, int64 four = {4}> {
+        i = Range(zero, three, one) r = Unsqueeze(i, last) h = Mul(r, four) f = Reshape(x, wide) w = Add(h, zero)
+        y = Gather(f, w) }""")),
     ("where_of_certain", Case("""g (bool[3,1] m, float[3,1] a) => (float[A,B] y) <int64 zero = {0}, int64 one = {1}, int64 n = {5}, float off = {-9}> {
         i = Range(zero, n, one) c = GreaterOrEqual(i, zero) b = And(c, m) y = Where(b, a, off) }""", reason="broadcasts")),
     ("where_of_certain", Case("""g (bool[3,Q] m, float[3,Q] a, int64[Q] i) => (float[A,B] y) <int64 zero = {0}, float off = {-9}> {

@@ -35,7 +35,16 @@ REFUSES = [
     Case("""g (int64[N] i) => (int64[A,B] y) <int64[4] places = {0,1,2,3}, int64[1] axis = {1}> {
         u = Unsqueeze(i, axis) e = Equal(u, places) y = Cast<to=7>(e) }""", reason="may count from the end"),
     Case("""g (int64[N,1] u) => (int64[A,B] y) <int64[4] places = {0,1,2,3}> {
-        e = Equal(u, places) y = Cast<to=7>(e) }""", reason="of their own"),
+        e = Equal(u, places) y = Cast<to=7>(e) }"""),
+    Case("""g (float[2,2,4] x) => (int64[A,B,C] y) <int64[2] p = {0,1}, int64[2] tall = {2,1}, int64[1] axis = {2}> {
+        i = ArgMax<axis=2, keepdims=0>(x) u = Unsqueeze(i, axis) r = Reshape(p, tall) e = Equal(u, r) y = Cast<to=7>(e) }""",
+        reason="in a row"),
+    Case("""g (float[2,2,4] x) => (int64[A,B,C] y) <int64[2] p = {0,1}, int64[2] wide = {2,2}, int64[1] axis = {1}> {
+        i = ArgMax<axis=2, keepdims=0>(x) u = Unsqueeze(i, axis) r = Expand(p, wide) e = Equal(u, r) y = Cast<to=7>(e) }""",
+        reason="of their own"),
+    Case("""g (float[M,4] x, float[K] z) => (int64[A,B] y) <int64 zero = {0}, int64 one = {1}, int64[1] axis = {1}> {
+        i = ArgMax<axis=1, keepdims=0>(x) u = Unsqueeze(i, axis) s = Shape(z) n = Squeeze(s) r = Range(zero, n, one)
+        e = Equal(u, r) y = Cast<to=7>(e) }""", reason="not known"),
 ]  # fmt: skip
 
 

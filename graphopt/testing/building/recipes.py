@@ -155,14 +155,27 @@ def dims(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Valu
 def counted(b: Builder, shape: tuple[int, ...], axis: int, end: Value | None = None) -> Value:
     """0, 1, 2... along an axis, the same along others. `end`: a scalar that holds the size of the axis."""
     n = shape[axis]
-    zero, one, n_ = (b.constant(np.array(i, np.int64)) for i in (0, 1, n))
-    v = b.node("Range", [zero, n_ if end is None else end, one])[0]
+    if b.model.opsets[""] < 11:  # there is no Range
+        v = b.constant(np.arange(n))
+    else:
+        zero, one, n_ = (b.constant(np.array(i, np.int64)) for i in (0, 1, n))
+        v = b.node("Range", [zero, n_ if end is None else end, one])[0]
     axes = [k for k in range(len(shape)) if k != axis]
     if axes:
         v = _parameter(b, "Unsqueeze", v, "axes", axes)[0]
     if any(shape[k] != 1 for k in axes) and not b.choices.chance(8):
-        v = b.node("Expand", [v, b.constant(np.array(shape, np.int64))])[0]
+        dims = shape if end is None else [1 if k == axis else d for k, d in enumerate(shape)]
+        v = b.node("Expand", [v, b.constant(np.array(dims, np.int64))])[0]
     return v
+
+
+def size_of(b: Builder, n: int) -> Value | None:
+    """A scalar that is the size of some dim; None where nothing has a dim of this size."""
+    there = [(v, k) for v, a in b.arrays.items() if v.dtype and v.name for k, d in enumerate(np.shape(a)) if d == n]
+    if not there:
+        return None
+    v, k = b.choices.one(there[:8])
+    return b.node("Gather", [b.node("Shape", [v])[0], b.constant(np.array(k, np.int64))], {"axis": 0})[0]
 
 
 def positions(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:

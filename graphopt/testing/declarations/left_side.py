@@ -28,6 +28,8 @@ from graphopt.testing.values import np_dtype
 _KINDS = ((5, "array"), (4, "number"), (2, "dims"))
 _WHOLE_KINDS = ((3, "array"), (5, "number"), (1, "dims"))
 _SINGLE_KINDS = ((3, "array"), (8, "number"), (1, "dims"))
+#: Dtypes that rules about positions ask for: theirs, and that of marks.
+_OF_POSITIONS = frozenset({TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT})
 #: Operators for which the ends of an integer dtype's range are numbers like others.
 _BOUNDING = frozenset("Clip Relu Min Max Abs".split())
 
@@ -69,6 +71,9 @@ class LeftSide:
         self.signature = Signature(rule, variant, self.walker, builder.model.opsets)
         self.bounding = all(c.op in _BOUNDING for c in variant.calls)
         asked = self.hints.dtypes
+        positions = "Range" in self.hints.operators and asked <= _OF_POSITIONS
+        if positions and self.choices.integer(0, 1):
+            asked = frozenset({TensorProto.INT64})
         if self.bounding:  # wide integers are where bounds that are read as floats go wrong
             asked = frozenset({TensorProto.INT64} if self.choices.chance(2) else ())
         self.signature.choose_dtypes(self.choices, asked)

@@ -91,6 +91,13 @@ class PatternSite(Site):
                 self.wanted if known is not None and known.carries == (0,) and self.call.op not in _RESHAPING else None
             )
         shapes = [s for i in self.inputs if (s := self.shape(i)) is not None]
+        asked = [a for a in self.args if isinstance(a, Var) and a.kind.dims and a.kind.dims[:1] != ("...",)]
+        if asked and not shapes and self.wanted is None:  # as another operand has to be
+            dims = [self.dim() for _ in asked[0].kind.dims]
+            parts = [len(a.args) for a in self.args if isinstance(a, Call) and a.op == "Concat"]
+            if parts:  # which are put together
+                dims[-1] = parts[0] * self.choices.integer(1, 6)
+            shapes = [self.left.annotated(asked[0], tuple(dims))]
         return max(shapes, key=len) if shapes else self.wanted
 
     def emit(self, hint: str = "") -> list[Value]:
@@ -164,7 +171,8 @@ class PatternSite(Site):
         var = a[0] if isinstance(a, tuple) else a
         if isinstance(var, (bool, int, float)):
             return 0, 0
-        return self.left.signature.ranks.get(var.name if isinstance(var, Var) else id(var), (0, HIGHEST_RANK))
+        key = var.name if isinstance(var, Var) else id(var.call if isinstance(var, Output) else var)
+        return self.left.signature.ranks.get(key, (0, HIGHEST_RANK))
 
     def output_ranks(self) -> tuple[int, int]:
         return self.left.signature.ranks.get(id(self.call), (0, HIGHEST_RANK))
@@ -246,11 +254,14 @@ class PatternSite(Site):
         plain = default is not None and (self.left.plain or not self.choices.chance(3))
         return default if plain else options()
 
+    def repeated(self) -> bool:
+        return len(self.args) > 1 and all(isinstance(a, Var) and a.name == self.args[0].name for a in self.args)
+
     def pieces(self, axis: int) -> bool:
         """Parts of one tensor: a Split, Slices next to each other, or elements one by one."""
         free = [i for i in range(self.count) if not self.given(i)]
         able = self.operators & {"Split", "Slice", "Gather", "Shape"}
-        if len(free) < self.count or not free or not able or not self.choices.chance(2):
+        if len(free) < self.count or not free or not able or self.repeated() or not self.choices.chance(2):
             return False
         return _pieces(self, free, axis, able)
 

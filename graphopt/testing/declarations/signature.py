@@ -55,7 +55,8 @@ def older_opsets_of(variant: Variant, words: frozenset[str]) -> list[int]:
     own = [c for c in variant.calls if not c.domain]
     words -= frozenset().union(*(_newest_parameters(c.op_type) for c in own))
     found = [s for c in own if (s := schema_of(c.op_type, _OLD)) is not None]
-    asked = any(words & (s.attributes.keys() - _newest_parameters(s.op_type)) for s in found)
+    newest = frozenset[str]().union(*(_newest_parameters(c.op_type) for c in own))
+    asked = any(words & (s.attributes.keys() - newest) for s in found)
     return [_OLD] if asked and all(exists(c, _OLD) for c in own) else []
 
 
@@ -95,6 +96,8 @@ class Signature:
         self._allowed: dict[Key, frozenset[int]] = {}
         for call in variant.calls:
             self._read(call)
+        for call in reversed(variant.calls):  # operands first
+            self._offer(call)
         for call in variant.calls:  # parents first
             self._demand(call)
 
@@ -202,6 +205,19 @@ class Signature:
             self._allowed[root] = self._allowed[root] & types if root in self._allowed else types
 
     # -------------------------------------------------------------------- ranks
+    def _offer(self, call: Call) -> None:
+        """What has the rank of one operand has a rank that is known where that of the operand is."""
+        known, args = operands_of(call.op), arguments(call, self.walker)
+        if known is None or known.carries != (0,) or not args:
+            return
+        a = args[0]
+        if isinstance(a, Var):
+            self.narrow(a, 0, HIGHEST_RANK)
+        key = a.name if isinstance(a, Var) else id(a.call if isinstance(a, Output) else a)
+        low, high = self.ranks.get(key, (0, HIGHEST_RANK))
+        if low == high:
+            self.narrow(call, low, high)
+
     def _demand(self, call: Call) -> None:
         known = operands_of(call.op)
         given = self.ranks.get(id(call), (0, HIGHEST_RANK))

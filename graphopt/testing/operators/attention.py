@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
+from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -65,21 +66,27 @@ def attention(s: Site) -> None:
 
 
 def _turned(s: Site) -> dict[int, Shape]:
-    """What is turned, of 3 or 4 dims as it suits those who read it, after its last dims: length, heads and their size."""
+    """What is turned, of 3 or 4 dims as it suits those who read it."""
     batch, heads, length = s.choices.integer(1, 2), s.choices.integer(1, 3), s.choices.integer(1, 4)
     size = s.choices.one([4, 8])
     low, high = s.ranks(0)
+    if low > 3 and s.choices.chance(12):
+        heads, size = s.choices.one([(0, size), (heads, 0)])
     if low < 4 and (high < 4 or not s.choices.integer(0, 1)):
         s.attributes["num_heads"] = heads
-        return {0: (batch, length, heads * size), -1: (length, heads, size)}
-    return {0: (batch, heads, length, size), -1: (length, heads, size)}
+        return {0: (batch, length, heads * size)}
+    return {0: (batch, heads, length, size)}
 
 
 @operands("RotaryEmbedding", ranks={0: (3, 4), 1: (2, 3), 2: (2, 3), 3: (2, 2)}, carries=(0,), plan=_turned)
 def rotary_embedding(s: Site) -> None:
-    shapes = s.planned or _turned(s)
-    s.operand(0, shapes[0])
-    batch, (length, _, size) = shapes[0][0], shapes[-1]
+    s.operand(0, (s.planned or _turned(s))[0])
+    x = s.shape(0) or ()
+    if len(x) not in (3, 4):
+        raise Invalid(f"heads in {x}")
+    batch, length, size = x[0], x[-2], x[-1] // (s.attributes["num_heads"] if len(x) == 3 else 1)
+    if size % 2:
+        raise Invalid("heads of an odd size")
     turned = s.parameter("rotary_embedding_dim", lambda: size // 2, 0) or size
     positions = length + 2
     shape = (positions, turned // 2) if s.wants(3) else (batch, length, turned // 2)

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
-from graphopt.testing.operators.places import among_places, never_negative
+from graphopt.testing.operators.places import all_places, never_negative
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
@@ -160,10 +160,10 @@ def dropout(s: Site) -> None:
     carries=(0, 1),
 )
 def binary(s: Site) -> None:
-    if s.dtype(0) == TensorProto.INT64 and not s.given(0) and not s.given(1):
-        if s.op_type == "Equal" and "OneHot" in s.operators:
-            among_places(s)
-        elif s.op_type in ("GreaterOrEqual", "LessOrEqual") and "Range" in s.operators:
+    if s.dtype(0) == TensorProto.INT64 and "Range" in s.operators:
+        if s.op_type == "Equal" and (wide := s.shape(0)) and not s.choices.chance(8):
+            all_places(s, 1, wide)
+        elif s.op_type in ("GreaterOrEqual", "LessOrEqual") and not s.given(0) and not s.given(1):
             never_negative(s, 0 if s.op_type == "GreaterOrEqual" else 1)
     if s.op_type == "Add" and {"MatMul", "Softmax"} <= s.beside and s.dtype(0) in FLOATING and s.given(0) != s.given(1):
         mask(s, 1 if s.given(0) else 0)

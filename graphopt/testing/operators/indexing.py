@@ -265,7 +265,7 @@ def _of_several(s: Site) -> dict[int, Shape]:
 # ONNX Runtime 1.32 copies the first string of each row only
 @operands("Gather", dtypes={0: frozenset(TensorProto.DataType.values()) - {TensorProto.STRING}}, plan=_of_several)
 def gather(s: Site) -> None:
-    if "Range" in s.operators and not s.given(0) and not s.given(1) and not s.choices.chance(4):
+    if "Range" in s.operators and s.given(0) and not s.given(1) and not s.choices.chance(8):
         flat_places(s)
     x = first_of(s, 1)
     axis = s.axis(len(x), default=0)

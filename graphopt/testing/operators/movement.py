@@ -13,6 +13,7 @@ from onnx import TensorProto
 from graphopt.ir import input_of
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
+from graphopt.testing.operators.places import indices_among
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
@@ -120,7 +121,8 @@ def reshape(s: Site) -> None:
         shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 2]
         shapes_alike = [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
         folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x) + 2)]  # leading dims made one
-        usual = [t for t in [*folded, *shapes_alike, *swapped, *swapped] if low <= len(t) <= high]
+        columns = [[size], [size, 1]] if "Flatten" in s.operators else []  # what that makes of a matrix
+        usual = [t for t in [*folded, *shapes_alike, *swapped, *swapped, *columns] if low <= len(t) <= high]
         targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
         targets += [list(x)[::-1]] * (size == 0)
         if size == 1:
@@ -182,7 +184,8 @@ def _factors(s: Site, size: int, rank: int = 0) -> list[int]:
 @operands("Flatten")
 def flatten(s: Site) -> None:
     rank = len(first_of(s, 0))
-    s.parameter("axis", lambda: s.choices.one([min(1, rank), *range(rank + 1)]), 1)
+    column = [rank] * 3 if "Reshape" in s.operators else []
+    s.parameter("axis", lambda: s.choices.one([min(1, rank), *range(rank + 1), *column]), 1)
 
 
 @operands("Squeeze")
@@ -213,6 +216,9 @@ def squeeze(s: Site) -> None:
 
 @operands("Unsqueeze", plan=_squeezed)
 def unsqueeze(s: Site) -> None:
+    marks = s.dtype(0) == TensorProto.INT64 and "OneHot" in s.operators
+    if marks and not s.given(0):
+        indices_among(s, 0)
     without = (s.planned or _squeezed(s)).get(0)
     if without is not None and not s.given(0) and s.ranks(0)[0] <= len(without) <= s.ranks(0)[1]:
         s.operand(0, without)
@@ -224,6 +230,8 @@ def unsqueeze(s: Site) -> None:
             middle = (len(x) + 1) // 2
             put = middle if middle in fitting and s.choices.integer(0, 1) else s.choices.one(fitting)
             return _anyhow(s, [put], len(x) + 1)
+        if marks and not s.choices.chance(4):
+            return _anyhow(s, [len(x)], len(x) + 1)
         recent = [*s.recent("axes"), *([a] for a in s.recent("axis"))]
         recent = [a for a in recent if a and all(-len(x) - len(a) <= i < len(x) + len(a) for i in a)]
         if recent and s.choices.chance(2):
@@ -281,13 +289,18 @@ def concat(s: Site) -> None:
     assert base is not None
     if not base:
         raise Invalid("Concat of scalars")
-    axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None)
+    even = [k for k, d in enumerate(base) if d and d % s.count == 0] if suits and s.repeated() else []
+    axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None, usual=even[-1] if even else None)
     if s.pieces(axis):
         return
     alike = s.choices.chance(3)
     if suits:  # the parts of what is wanted
         before = [c for c in s.recent("cuts") if len(c) == s.count - 1 and c[-1] <= base[axis]]
-        if before and not s.choices.chance(4):  # as another one is put together
+        if even:
+            cuts = [base[axis] // s.count * (k + 1) for k in range(s.count - 1)]
+            if s.choices.chance(4):  # which broadcasts
+                base = tuple(1 if k != axis and s.choices.integer(0, 1) else d for k, d in enumerate(base))
+        elif before and not s.choices.chance(4):  # as another one is put together
             cuts = before[-1]
         else:
             cuts = sorted(s.choices.integer(0, base[axis]) for _ in range(s.count - 1))

@@ -1,14 +1,16 @@
-"""Operands that belong together: the parts of a tensor side by side, and elements by their own places."""
+"""Operands that belong together: the parts of a tensor side by side, elements by their own places, and indices among all
+places."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 import numpy as np
+from onnx import TensorProto
 
 from graphopt.ir import Value
 from graphopt.testing.building.builder import Invalid
-from graphopt.testing.building.recipes import assembled, counted
+from graphopt.testing.building.recipes import assembled, counted, size_of
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import array as draw_array
 
@@ -36,7 +38,7 @@ def part_of_all(s: Site, x: Shape) -> None:
 
 
 def own_places(s: Site, x: Shape) -> Value:
-    """For each element of a tensor its place; now and then a part of them, or in another order."""
+    """For each element of a tensor its place; now and then a part of them, in another order, or put together otherwise."""
     b, rank = s.builder, len(x) + s.choices.integer(0, 2)
     axes = sorted(s.choices.order(rank)[: len(x)]) if not s.choices.chance(8) else s.choices.order(rank)[: len(x)]
     dims = [1] * rank
@@ -44,54 +46,77 @@ def own_places(s: Site, x: Shape) -> Value:
         dims[a] = d - (d > 1 and s.choices.chance(8))
     if s.choices.chance(12):
         dims[s.choices.integer(0, rank - 1)] = 1
-    parts = [counted(b, (*dims, 1), a) for a in axes]
-    shapes = {b.arrays[p].shape for p in parts}
-    if len(shapes) > 1:
+    widths = [1] * len(x)
+    if len(x) > 1 and s.choices.chance(12):  # two indices in one, none in another
+        widths[:2] = s.choices.one([[2, 0], [0, 2]])
+    parts = [_counted(s, (*dims, w), a) for a, w in zip(axes, widths, strict=True)]
+    if s.choices.chance(12):  # nobody can tell
+        parts = [b.input(b.arrays[p], "places") for p in parts]
+    aside = len(x) > 1 and s.choices.chance(8)
+    axis = s.choices.integer(0, rank - 1) if aside else s.choices.one([-1, rank])
+    if len({tuple(np.delete(b.arrays[p].shape, axis)) for p in parts}) > 1:
         raise Invalid("the indices are not put together")
-    return b.node("Concat", parts, {"axis": s.choices.one([-1, rank])})[0]
+    return b.node("Concat", parts, {"axis": axis})[0]
 
 
 def flat_places(s: Site) -> None:
-    """A matrix flattened, and for each of its elements its place there; now and then another one."""
-    b, rank = s.builder, s.choices.integer(2, 4)
-    m, n = s.choices.integer(1, 4), s.choices.integer(1, 4)
+    """For each element of a matrix its place among all of them, which are in a column; now and then other elements."""
+    b, node = s.builder, s.inputs[0].node
+    x = node.inputs[0] if node is not None and node.op in ("Flatten", "Reshape") else None
+    if x is None or len(b.arrays[x].shape) != 2 or s.array(0).shape[:1] != (b.arrays[x].size,):
+        return
+    (m, n), rank = b.arrays[x].shape, s.choices.integer(2, 4)
     rows, columns = s.choices.order(rank)[:2] if s.choices.chance(6) else sorted(s.choices.order(rank)[:2])
-    x = b.input(draw_array(s.choices, s.dtype(0), (m, n)), "x")
-    if s.choices.integer(0, 1):
-        s.take(0, b.node("Flatten", [x], {"axis": 2})[0])
-    else:
-        s.take(0, b.node("Reshape", [x, b.constant(np.array(s.choices.one([[-1], [-1, 1]]), np.int64))])[0])
-    row = counted(b, tuple(m if k == rows else 1 for k in range(rank)), rows)
-    column = counted(b, tuple(n if k == columns else 1 for k in range(rank)), columns)
-    steps = n if m == 1 or not s.choices.chance(6) else s.choices.integer(1, n)
+    steps = n if m == 1 or not s.choices.chance(6) else s.choices.integer(0, n)
+    wide = (
+        n + s.choices.one([-1, 1]) if min(m, n) > 1 and s.choices.chance(6) else n
+    )  # more of them go on in the next row
+    parts = []
+    for count, axis in ((m - (wide > n or (m > 1 and s.choices.chance(8))), rows), (wide, columns)):
+        part = _counted(s, tuple(count if k == axis else 1 for k in range(rank)), axis)
+        parts.append(b.input(b.arrays[part], "places") if s.choices.chance(12) else part)
     if s.choices.integer(0, 1):
         width = b.constant(np.array(steps, np.int64))
     else:
         width = assembled(b, np.array([steps], np.int64))
-    product = b.node("Mul", [row, width])[0]
-    s.take(1, b.node("Add", [product, column] if s.choices.integer(0, 1) else [column, product])[0])
+    both = [b.node("Mul", [parts[0], width])[0], parts[1]]
+    s.take(1, b.node("Add", both if s.choices.integer(0, 1) else both[::-1])[0])
 
 
-def among_places(s: Site) -> None:
-    """Indices with a dim of their own, and all the places that they may stand for; now and then not quite all that."""
+def indices_among(s: Site, i: int) -> None:
+    """Indices: which elements are the largest ones, places, or numbers that may count from the end."""
+    b, shape = s.builder, s.choices.one([(2,), (3, 2), (2, 2), (1,), (2, 1)])
+    kind = s.choices.weighted(((3, "chosen"), (3, "counted"), (1, "numbers")))
+    if kind == "chosen":
+        x = b.input(draw_array(s.choices, int(TensorProto.FLOAT), (*shape, s.choices.integer(1, 4))), "x")
+        s.take(i, b.node("ArgMax", [x], {"axis": len(shape), "keepdims": 0})[0])
+    elif kind == "counted":
+        s.take(i, _counted(s, shape, s.choices.integer(0, len(shape) - 1)))
+    else:
+        s.take(i, b.input(s.random().integers(-3, 4, shape), "x"))
+
+
+def all_places(s: Site, i: int, x: Shape) -> None:
+    """All places that indices may stand for, in a row beside them; now and then others, elsewhere, or repeated."""
     b, depth = s.builder, s.choices.integer(1, 4)
-    shape = s.choices.one([(2,), (3, 2), (1,), (2, 1)])
-    if s.choices.chance(6):
-        x = b.input(np.zeros(shape, np.int64), "x")
-    else:
-        x = counted(b, shape, s.choices.integer(0, len(shape) - 1))
-    axis = len(shape) if not s.choices.chance(8) else 0
-    if "axes" in b.schema("Unsqueeze").attributes:
-        wide = b.node("Unsqueeze", [x], {"axes": [axis]})[0]
-    else:
-        wide = b.node("Unsqueeze", [x, b.constant(np.array([axis], np.int64))])[0]
-    first = s.choices.chance(8)
-    places = b.constant(np.arange(depth) + first) if s.choices.integer(0, 1) else counted(b, (depth,), 0)
-    for i, v in enumerate([wide, places] if s.choices.integer(0, 1) else [places, wide]):
-        s.take(i, v)
+    if x[-1] > 1:  # the dim of their own is not the last one
+        depth = x[-1]
+    if s.choices.integer(0, 1):
+        s.take(i, b.constant(np.arange(depth) + s.choices.chance(8)))
+        return
+    rows = x[-2] if len(x) > 1 else depth
+    shape = s.choices.one([(depth,), (depth,), (1, depth), (*x[:-1], depth), (2, depth), (depth, depth), (rows, 1)])
+    s.take(i, _counted(s, shape, 0 if shape == (rows, 1) else len(shape) - 1))
+
+
+def _counted(s: Site, shape: Shape, axis: int) -> Value:
+    """0, 1, 2... along an axis, up to a number or to the size of something."""
+    return counted(s.builder, shape, axis, size_of(s.builder, shape[axis]) if s.choices.integer(0, 1) else None)
 
 
 def never_negative(s: Site, i: int) -> None:
     """Positions along an axis, which are compared with what may be a bound of theirs."""
     shape = s.choices.one([(3,), (2, 1), (1, 3), (2, 3), (1,)])
-    s.take(i, counted(s.builder, shape, s.choices.integer(0, len(shape) - 1)))
+    s.take(i, _counted(s, shape, s.choices.integer(0, len(shape) - 1)))
+    bound = s.choices.one([(), (1,), (1, 1), shape])
+    s.operand(1 - i, bound, array=np.full(bound, s.choices.one([0, 0, -1, -3, 1]), np.int64))

@@ -127,6 +127,10 @@ class Site(ABC):
         """A shape of the output that would suit what stands beside it."""
         return None
 
+    def repeated(self) -> bool:
+        """Whether all operands are one and the same."""
+        return False
+
     def pieces(self, axis: int) -> bool:
         """Let the operands be the parts of one tensor along an axis, if that is thought to be interesting."""
         return False

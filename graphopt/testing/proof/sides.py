@@ -27,7 +27,7 @@ _ALSO_OF_INTEGERS = frozenset(
         "Add Sub Mul Neg Abs Max Min Sum Less LessOrEqual Greater GreaterOrEqual Equal Not And Or Xor Where Identity Relu Clip "
         "Transpose Reshape Flatten Squeeze Unsqueeze Expand Tile Concat Split Slice Gather GatherND GatherElements Pad Shape "
         "Size Constant ConstantOfShape ReduceSum ReduceMax ReduceMin ReduceProd ReduceSumSquare MatMul ArgMax ArgMin Trilu "
-        "Dropout MaxPool CumSum ScatterElements ScatterND DepthToSpace SpaceToDepth"
+        "Dropout MaxPool CumSum ScatterElements ScatterND DepthToSpace SpaceToDepth Range"
     ).split()
 )
 
