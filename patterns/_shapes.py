@@ -249,6 +249,19 @@ def slices_of(
     return dict(sorted(zip(front, zip(starts, ends, steps, strict=True), strict=True)))
 
 
+def piece_of(x: Value, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[int, int, int] | None:
+    """Axis, start and end of a Slice that takes elements in a row along one axis of known size; None where it does not."""
+    cut = slices_of(starts, ends, axes, steps, x.rank)
+    if cut is None or len(cut) != 1 or x.shape is None:
+        return None
+    ((axis, (start, end, step)),) = cut.items()
+    size = x.shape[axis]
+    if step != 1 or not isinstance(size, int):
+        return None
+    start, end = (min(max(i + size if i < 0 else i, 0), size) for i in (start, end))
+    return (axis, start, end) if start < end else None
+
+
 def leaf(v: Value | None) -> Leaf:
     """A value of the graph as replacements name it."""
     assert v is not None

@@ -190,7 +190,7 @@ def layer_normalization_scale(x, s: Const, b: Maybe[Const], g: Const, attrs: Att
     bias = None if b is None else _over_last(b, x, axis)
     if old is None or new is None or (b is not None and bias is None):
         return "the factor varies over other axes, or the sizes are not known"
-    yield op.LayerNormalization(x, old * new, None if bias is None else bias * new, **attrs)
+    yield op.LayerNormalization(x, old * new, None if b is None else bias * new, **attrs)
 
 
 @rule
@@ -215,7 +215,7 @@ def layer_normalization_bias(x, s, b: Maybe[Const], c: Const, attrs: Attrs):
     new, old = _over_last(c, x, axis), None if b is None else _over_last(b, x, axis)
     if new is None or (b is not None and old is None):
         return "the summand varies over other axes, or the sizes are not known"
-    yield op.LayerNormalization(x, s, new if old is None else old + new, **attrs)
+    yield op.LayerNormalization(x, s, new if b is None else old + new, **attrs)
 
 
 @rule

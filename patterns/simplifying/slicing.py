@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.ir import Dim, Node, Value
-from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, slices_of
+from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, piece_of, slices_of
 from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims, same_shape
@@ -95,20 +95,15 @@ def slices_are_split(
         op.Slice(x, starts=s, ends=e, axes=a, steps=t),
         op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps),
     )
-    one, other = slices_of(s, e, a, t, x.rank), slices_of(starts, ends, axes, steps, x.rank)
-    if one is None or other is None or x.rank is None or len(one) != 1 or list(one) != list(other):
-        return "not along one axis"
-    (axis,) = one
-    n = _size(x, axis)
-    first, then = _normal(one[axis], n), _normal(other[axis], n)
-    if not isinstance(n, int) or first is None or then is None or first[2] != 1 or then[2] != 1:
-        return "backwards, with steps, or of a dim of unknown size"
-    order = (first, then) if first[0] == 0 else (then, first)
-    middle = order[0][1]
-    if order[0][0] != 0 or order[1][0] != middle or not 0 < middle < n or order[1][1] < n:
+    one, other = piece_of(x.value, s, e, a, t), piece_of(x.value, starts, ends, axes, steps)
+    if one is None or other is None:
+        return "not some elements in a row of a dim of known size"
+    pieces = sorted((one, other))
+    (axis, _, middle), (_, _, end) = pieces
+    if pieces != [(axis, 0, middle), (axis, middle, x.shape[axis])]:
         return "not side by side, or something is left out"
-    parts = op.Split(x, axis=axis, split=[middle, n - middle], outputs=2)
-    yield parts if order[0] is first else parts[::-1]
+    parts = op.Split(x, axis=axis, split=[middle, end - middle], outputs=2)
+    yield parts if one < other else parts[::-1]
 
 
 def _is_all(dim: Dim, start: int, end: int, step: int) -> bool:

@@ -20,8 +20,12 @@ def part_of_all(s: Site, x: Shape) -> None:
     parts = [[a, b] for a, b in pairwise(bounds)] or [[0, 0]]
     own = s.choices.one(parts)
     others = [p for p in parts if p is not own]
-    if s.choices.chance(4) and others:
-        others[0][s.choices.integer(0, 1)] = s.choices.integer(0, x[axis])
+    if s.choices.chance(4) and others:  # ends elsewhere, or lies elsewhere
+        near = s.choices.one(others)
+        if s.choices.integer(0, 1):
+            near[s.choices.integer(0, 1)] = s.choices.integer(0, x[axis])
+        else:
+            near[:] = [max(near[0] - 1, 0), max(near[1] - 1, 0)]
     for start, end in others:
         named = {"starts": [start], "ends": [end], "axes": [axis]}
         if "starts" in s.schema.attributes:

@@ -86,8 +86,7 @@ def split(s: Site) -> None:
     if s.wants(1):
         size = s.choices.integer(1, max(x[axis], 1))
         s.operand(1, (), array=np.array(s.choices.one([size, [size, x[axis] - size]])))
-    else:
-        s.integer("keepdims", [1, 0], 1)
+    s.integer("keepdims", [1, 0], 1)  # it says nothing where sizes are given
 
 
 # --------------------------------------------------------------------------------------------------------- optionals
