@@ -308,6 +308,11 @@ def others_know_last(v: Value, depth: int = _DEEPEST) -> bool:
     return (node.op in KEEPS_SHAPE or node.op == "RotaryEmbedding") and others_know_last(first, depth - 1)
 
 
+def holds_last(y: Value, x: Value) -> bool:
+    """Whether only y, and not x, tells ONNX's own inference the size of the last axis of an Attention's values."""
+    return any(u.op == "Attention" and y is u.inputs[2] for u in y.uses) and not others_know_last(x)
+
+
 def matched(*calls: Any) -> Value:
     """The value that stands for whichever of these alternatives was found."""
     return next(c.value for c in calls if c.value is not None)

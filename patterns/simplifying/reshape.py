@@ -12,7 +12,7 @@ from graphopt.patterns._shapes import (
     entries,
     matched,
     ones_besides,
-    others_know_last,
+    holds_last,
     shape_to_write,
     target_of,
 )
@@ -47,7 +47,7 @@ def reshape_nothing(x, shape, allowzero: Maybe[Int]):
         return "two dims may change"
     if other and target[other[0]] != -1 and 0 in target:
         return "a dim may change where the tensor is empty"
-    if any(u.op == "Attention" and y.value is u.inputs[2] for u in y.value.uses) and not others_know_last(x.value):
+    if holds_last(y.value, x.value):
         return "others learn the size of the values from it"
     yield x
 

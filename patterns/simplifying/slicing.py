@@ -190,12 +190,12 @@ def squeeze_of_split(x, axes: Ints):
     part = op.Squeeze(x, axes=axes)
     yield part
     split = made_by(x, "Split", part.value)
-    found = parts_of(split) if split is not None else None
-    if split is None or found is None or axes_of(axes, x.rank) != [found[0]] or set(found[1]) != {1}:
+    axis, sizes = (split and parts_of(split)) or (None, [])
+    if split is None or axes_of(axes, x.rank) != [axis] or set(sizes) != {1}:
         return "not of a Split into single elements along this axis"
-    if not all(_only_squeezed(v, found[0]) for v in split.outputs if v is not None):
+    if not all(v is None or _only_squeezed(v, axis) for v in split.outputs):
         return "a part is read with its dim"
-    yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=found[0])
+    yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=axis)
 
 
 @rule(exact=True)
@@ -219,14 +219,12 @@ def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: C
 def gather_by_slice(table: Const, indices: Const, starts, ends, axes: Maybe[Const], steps: Maybe[Const]):
     """Rows of a table by a slice of constant indices are a slice of the rows by all of them."""
     yield op.Gather(table, op.Slice(indices, starts, ends, axes, steps), axis=0)
-    if table.uses > 1 or not table.ndim or indices.size * table.size > table.size * max(table.shape[0], 1):
+    if table.uses > 1 or indices.size > table.shape[0]:
         return "the table would become larger, or is used elsewhere"
     if axes is None or np.any(np.asarray(axes) < 0):
         return "axes that are counted from the end, or not named"
-    i = np.asarray(indices, np.int64)
-    if np.any((i < -table.shape[0]) | (i >= table.shape[0])):
-        return "an index is out of bounds"
-    yield op.Slice(np.take(table.array, i, 0, mode="wrap"), starts, ends, axes, steps)
+    rows = np.asarray(indices) % table.shape[0]  # an index that is out of bounds is in no part that is ever taken
+    yield op.Slice(table.array[rows], starts, ends, axes, steps)
 
 
 @rule(exact=True, always=True)
@@ -350,10 +348,8 @@ def _squeeze_split(n: int) -> Rule:
         parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=n)
         yield op.Squeeze(any_of(*parts), axes=axes)
         if x.rank is None or axes_of(axes, x.rank) != [axis] or x.shape[axis] != n:
-            return "not one element each, or another axis is squeezed"
+            return "not as many elements as parts, or another axis is squeezed"
         (k,) = [k for k, p in enumerate(parts) if p.value is not None]
-        if split is not None and split[k] != 1:
-            return "not one element"
         yield op.Gather(x, np.array(k if split is None else sum(split[:k])), axis=axis)
 
     body.__name__ = body.__qualname__ = f"squeeze_split_of_{n}"

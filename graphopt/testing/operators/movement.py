@@ -317,8 +317,8 @@ def split(s: Site) -> None:
     else:
         axis = s.axis(len(x), default=0)
     d = x[axis]
-    even = d % n == 0
     by_number = "num_outputs" in s.schema.attributes
+    even = d % n == 0 or (by_number and -(-d // n) * (n - 1) < d)  # the last part may be smaller
 
     def sizes() -> list[int] | None:
         if even and s.choices.chance(3):
