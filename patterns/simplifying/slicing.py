@@ -189,11 +189,11 @@ def squeeze_of_split(x, axes: Ints):
     """Elements that a Split takes apart and whose dims are taken away are gathered one by one."""
     part = op.Squeeze(x, axes=axes)
     yield part
-    split = made_by(x, "Split", part.value)
+    split: Any = made_by(x, "Split", part.value)
     axis, sizes = (split and parts_of(split)) or (None, [])
-    if split is None or axes_of(axes, x.rank) != [axis] or set(sizes) != {1}:
+    if axes_of(axes, x.rank) != [axis] or set(sizes) != {1}:
         return "not of a Split into single elements along this axis"
-    if not all(v is None or _only_squeezed(v, axis) for v in split.outputs):
+    if not all(_only_squeezed(v, axis) for v in split.outputs):
         return "a part is read with its dim"
     yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=axis)
 
@@ -388,11 +388,11 @@ def _in_order(p: int, q: int) -> bool:
     return p == 0 or q >= TO_THE_END or ((p < 0) == (q < 0) and p <= q)
 
 
-def _only_squeezed(v: Value, axis: int) -> bool:
+def _only_squeezed(v: Value | None, axis: int | None) -> bool:
     """Whether all that read a value take this dim away first."""
-    if v.exits:
+    if v is not None and v.exits:
         return False
-    for node in v.uses:
+    for node in () if v is None else v.uses:
         named = params(node, 1, ("axes",), False) if node.op == "Squeeze" else None
         if named is None or named[0] is None or axes_of(named[0], v.rank) != [axis]:
             return False

@@ -120,7 +120,7 @@ def reshape(s: Site) -> None:
         shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 2]
         shapes_alike = [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
         folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x) + 2)]  # leading dims made one
-        usual = [t for t in [*folded, *shapes_alike, *swapped, *swapped] if low <= len(t) <= high]
+        usual = [t for t in [list(x), *folded, *shapes_alike, *swapped, *swapped] if low <= len(t) <= high]
         targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
         targets += [list(x)[::-1]] * (size == 0)
         if size == 1:
@@ -135,9 +135,10 @@ def reshape(s: Site) -> None:
         size, target = math.prod(x), target_shape()
         if math.prod(target) != size:
             return target
-        written = [
-            0 if not zeros and k < len(x) and d == x[k] and s.choices.chance(4) else d for k, d in enumerate(target)
-        ]
+        written = list(target)
+        for k, (d, own) in enumerate(zip(target, x)):
+            if not zeros and d == own and s.choices.chance(2 if d in s.builder.names else 4):
+                written[k] = 0
         told = [k for k, d in enumerate(written) if (d or not size) and math.prod(target[:k] + target[k + 1 :])]
         if told and s.choices.integer(0, 1):  # one may be left to be inferred
             written[s.choices.one(told)] = -1
