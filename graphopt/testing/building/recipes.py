@@ -105,6 +105,8 @@ def sliced(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Va
 
 def of_split(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
     axis, k = b.choices.integer(0, len(shape) - 1), b.choices.integer(0, 1)
+    if 1 in shape and b.choices.integer(0, 1):  # single elements
+        axis = shape.index(1)
     sizes = [shape[axis]] * 2
     if b.choices.chance(3):
         sizes[1 - k] = b.choices.integer(0, 3)

@@ -120,7 +120,7 @@ def reshape(s: Site) -> None:
         shapes = [list(a.shape) for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim > 2]
         shapes_alike = [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
         folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x) + 2)]  # leading dims made one
-        usual = [t for t in [list(x), *folded, *shapes_alike, *swapped, *swapped] if low <= len(t) <= high]
+        usual = [t for t in [list(x), list(x), *folded, *shapes_alike, *swapped, *swapped] if low <= len(t) <= high]
         targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
         targets += [list(x)[::-1]] * (size == 0)
         if size == 1:
@@ -179,8 +179,11 @@ def _factors(s: Site, size: int, rank: int = 0) -> list[int]:
 
 @operands("Flatten")
 def flatten(s: Site) -> None:
-    rank = len(first_of(s, 0))
-    s.parameter("axis", lambda: s.choices.one([min(1, rank), *range(rank + 1)]), 1)
+    x = first_of(s, 0)
+    rank = len(x)
+    s.parameter("axis", lambda: s.choices.one([min(1, rank), max(rank - 1, 0), *range(rank + 1)]), 1)
+    if rank > 2:
+        s.note("folded", x)
 
 
 @operands("Squeeze")
