@@ -259,14 +259,15 @@ def expand_computed_shape(x, shape):
     wanted = entries(shape.value)
     if shape.is_const or wanted is None or x.shape is None or y.shape is None:
         return "the shape is a constant, or nothing is known about it"
-    added = len(wanted) - len(x.shape)
+    n = len(wanted)
+    own = (*[None] * (n - len(x.shape)), *x.shape)
     constant: list[int] = []
-    for k, (e, d) in enumerate(zip(wanted, y.shape[-len(wanted) :])):
+    for e, d, o in zip(wanted, y.shape[-n:], own[-n:]):
         if isinstance(e.key, int):
             constant.append(e.key)
         elif isinstance(d, int):
             constant.append(d)
-        elif k >= added and same_dims(d, x.shape[k - added]):
+        elif same_dims(d, o):
             constant.append(1)
         else:
             return "a dim is neither a number nor x's own"
