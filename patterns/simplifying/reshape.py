@@ -10,9 +10,9 @@ from graphopt.patterns._shapes import (
     axes_of,
     described,
     entries,
+    holds_last,
     matched,
     ones_besides,
-    holds_last,
     shape_to_write,
     target_of,
 )

@@ -390,9 +390,9 @@ def _in_order(p: int, q: int) -> bool:
 
 def _only_squeezed(v: Value | None, axis: int | None) -> bool:
     """Whether all that read a value take this dim away first."""
-    if v is not None and v.exits:
-        return False
-    for node in () if v is None else v.uses:
+    if v is None or v.exits:
+        return v is None
+    for node in v.uses:
         named = params(node, 1, ("axes",), False) if node.op == "Squeeze" else None
         if named is None or named[0] is None or axes_of(named[0], v.rank) != [axis]:
             return False
