@@ -249,6 +249,19 @@ def slices_of(
     return dict(sorted(zip(front, zip(starts, ends, steps, strict=True), strict=True)))
 
 
+def piece_of(x: Value, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[int, int, int] | None:
+    """Axis, start and end of a Slice that takes elements in a row along one axis of known size; None where it does not."""
+    cut = slices_of(starts, ends, axes, steps, x.rank)
+    if cut is None or len(cut) != 1 or x.shape is None:
+        return None
+    ((axis, (start, end, step)),) = cut.items()
+    size = x.shape[axis]
+    if step != 1 or not isinstance(size, int):
+        return None
+    start, end = (min(max(i + size if i < 0 else i, 0), size) for i in (start, end))
+    return (axis, start, end) if start < end else None
+
+
 def leaf(v: Value | None) -> Leaf:
     """A value of the graph as replacements name it."""
     assert v is not None
@@ -293,6 +306,11 @@ def others_know_last(v: Value, depth: int = _DEEPEST) -> bool:
         perm = node.attributes.get("perm")
         return perm is not None and perm[-1] == len(perm) - 1 and others_know_last(first, depth - 1)
     return (node.op in KEEPS_SHAPE or node.op == "RotaryEmbedding") and others_know_last(first, depth - 1)
+
+
+def holds_last(y: Value, x: Value) -> bool:
+    """Whether only y, and not x, tells ONNX's own inference the size of the last axis of an Attention's values."""
+    return any(u.op == "Attention" and y is u.inputs[2] for u in y.uses) and not others_know_last(x)
 
 
 def matched(*calls: Any) -> Value:

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.patterns._elementwise import FLOATS, within
 from graphopt.patterns._windows import refuses_weights
-from graphopt.rewrite import Attrs, Const, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
+from graphopt.rewrite import Attrs, Axis, Const, Ints, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 
 #: Elements of weights that are put side by side, and of what comes out: it is copied part by part.
@@ -67,8 +67,8 @@ def two_products(
     merged = _side_by_side(x, (a, b), (p, q))
     if isinstance(merged, str):
         return merged
-    weights, bias, sizes = merged
-    yield op.Split(x @ weights + bias, split=sizes, axis=-1, outputs=2)
+    weights, bias = merged
+    yield op.Split(x @ weights + bias, split=[a.shape[1], b.shape[1]], axis=-1, outputs=2)
 
 
 @rule
@@ -77,32 +77,31 @@ def third_product(
     a: Const["K L"],
     p: Const["L"],  # noqa: UP037
     split: Ints,
-    axis: Int,
+    axis: Axis,
     b: Const["K M"],
     q: Const["M"],  # noqa: UP037
 ):
     """A third product of the tensor goes beside two: query, key and value."""
     first, second = op.Split(x @ a + p, split=split, axis=axis, outputs=2)
     yield first, second, x @ b + q
-    if axis not in (-1, x.rank - 1):
+    if axis != x.rank - 1:
         return "the parts are not columns"
     merged = _side_by_side(x, (a, b), (p, q))
     if isinstance(merged, str):
         return merged
-    weights, bias, sizes = merged
-    yield op.Split(x @ weights + bias, split=[*split, sizes[-1]], axis=-1, outputs=3)
+    weights, bias = merged
+    yield op.Split(x @ weights + bias, split=[*split, b.shape[1]], axis=-1, outputs=3)
 
 
 def _side_by_side(
     x: Any, weights: tuple[Constant, ...], biases: tuple[Constant, ...]
-) -> tuple[np.ndarray, np.ndarray, list[int]] | str:
-    """Weights and biases beside each other, and how many columns each has; why not, where that is not wanted."""
-    sizes = [w.shape[1] for w in weights]
+) -> tuple[np.ndarray, np.ndarray] | str:
+    """Weights and biases beside each other; why not, where that is not wanted."""
     known = prod(d for d in x.shape[:-1] if isinstance(d, int))
-    if sum(w.size for w in weights) > _LARGEST or known * sum(sizes) > _LARGEST_PRODUCT:
+    if sum(w.size for w in weights) > _LARGEST or known * sum(w.shape[1] for w in weights) > _LARGEST_PRODUCT:
         return "weights or products are large"
     if why := next((why for w in weights if (why := refuses_weights(x, w))), None):
         return why
     if any(w.uses > 1 for w in weights):
         return "the weights are used elsewhere too"
-    return np.concatenate(weights, 1), np.concatenate(biases), sizes
+    return np.concatenate(weights, 1), np.concatenate(biases)

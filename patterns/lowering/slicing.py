@@ -5,12 +5,10 @@ Here and not among the simplifications, although it is exact: rules that restore
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any
 
 from graphopt.ir import Node, Value
-from graphopt.patterns._shapes import made_split, parts_of, slices_of
+from graphopt.patterns._shapes import made_split, parts_of, piece_of
 from graphopt.rewrite import Ints, Maybe, op, rule
 from graphopt.rewrite.matching import params
 
@@ -23,33 +21,20 @@ def split_of_slices(x, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe
     """Slices that are all of a tensor together are the parts of one Split."""
     y = op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps)
     yield y
-    cut = _piece(x.value, [starts, ends, axes, steps])
+    cut = piece_of(x.value, starts, ends, axes, steps)
     if len(x.value.uses) > _MOST:
         return "very many read the tensor"
     if cut is None:
         return "not some elements in a row of a dim of known size"
     axis, start, end = cut
-    size = x.shape[axis]
     found = sorted({(a, b) for n in x.value.uses for a, b in _beside(n, x.value, axis, y.value)})
     sizes = [b - a for a, b in found]
-    if len(found) < 2 or [a for a, _ in found] != [0, *(b for _, b in found[:-1])] or found[-1][1] != size:
-        return "the slices are not all of it, each element once"
+    if len(found) < 2 or found != list(pairwise(accumulate(sizes, initial=0))):
+        return "the slices do not follow each other from the first element on"
     k = found.index((start, end))
     part = made_split(x.value, axis, sizes, k, y.value)
+    # where they leave out the last elements, there is no such Split
     yield op.Split(x, split=sizes, axis=axis, outputs=len(sizes))[k] if part is None else part
-
-
-def _piece(x: Value, named: Sequence[Any]) -> tuple[int, int, int] | None:
-    """Axis, start and end of a Slice that takes elements in a row along one axis; None where they are not known."""
-    cut = slices_of(named[0], named[1], named[2], named[3], x.rank)
-    if cut is None or len(cut) != 1 or x.shape is None:
-        return None
-    ((axis, (start, end, step)),) = cut.items()
-    size = x.shape[axis]
-    if step != 1 or not isinstance(size, int):
-        return None
-    start, end = (min(max(i + size if i < 0 else i, 0), size) for i in (start, end))
-    return (axis, start, end) if start < end else None
 
 
 def _beside(node: Node, x: Value, axis: int, y: Value) -> list[tuple[int, int]]:
@@ -60,5 +45,5 @@ def _beside(node: Node, x: Value, axis: int, y: Value) -> list[tuple[int, int]]:
         parts = parts_of(node)
         return list(pairwise(accumulate(parts[1], initial=0))) if parts is not None and parts[0] == axis else []
     named = params(node, 1, ("starts", "ends", "axes", "steps"), False) if node.op == "Slice" else None
-    cut = _piece(x, named) if named is not None else None
+    cut = piece_of(x, *named) if named is not None else None
     return [cut[1:]] if cut is not None and cut[0] == axis else []

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.patterns._elementwise import SINGLE
-from graphopt.patterns.raising._constants import close, scalar, singles
+from graphopt.patterns.raising._constants import close, scalar, single
 from graphopt.rewrite import Axis, Const, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 from graphopt.shapes import same_shape
@@ -205,12 +205,11 @@ def elu(x, a: Const):
 def celu(x, r: Const, k: Const):
     """A scaled ELU of x divided by the scale is CELU."""
     yield op.Elu(any_of(x / k, x * r)) * k
-    given = singles(x, k, k if r is None else r)
-    if given is None or given[0] <= 0:
-        return "the scale is not a positive number of single precision"
-    alpha, inverse = given
-    if r is not None and not close(alpha * inverse, 1, x.dtype):
-        return "x is not divided by the scale"
+    alpha, inverse = single(x, k), _scale(x, r, k)
+    if alpha is None or inverse is None:
+        return "the scale is not a single number of single precision"
+    if alpha <= 0 or not close(alpha * inverse, 1, x.dtype):
+        return "x is not divided by the scale, or that is negative"
     yield op.Celu(x, alpha=alpha)
 
 
@@ -218,8 +217,8 @@ def celu(x, r: Const, k: Const):
 def selu(x, a: Float, k: Const):
     """A scaled ELU is SELU."""
     yield op.Elu(x, alpha=a) * k
-    scale = scalar(k, x)
-    if scale is None or x.dtype not in SINGLE:
+    scale = single(x, k)
+    if scale is None:
         return "the scale is not a single number of single precision"
     yield op.Selu(x, alpha=a, gamma=scale)
 
@@ -253,15 +252,15 @@ def softmax(x, a: Ints, b: Ints):
 
 
 @rule
-def softmax_of_rows(x, a: Axis, n: Int, shape, z: Maybe[Int]):
+def softmax_of_rows(x, a: Axis, n: Axis, shape, z: Maybe[Int]):
     """Softmax over the last axis needs no matrix, as it did before opset 13."""
     y = op.Reshape(op.Softmax(op.Flatten(x, axis=a), axis=n), shape, allowzero=z)
     yield y
-    if x.rank is None or a != x.rank - 1 or n not in (-1, 1):
+    if x.rank is None or a != x.rank - 1 or n != 1:
         return "not over the last axis"
     if not same_shape(x.shape, y.shape):
         return "reshaped too, or not known not to be"
-    yield op.Softmax(x, axis=-1)
+    yield op.Softmax(x, axis=a)
 
 
 @rule

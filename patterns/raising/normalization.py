@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from graphopt.ir import Shape
 from graphopt.patterns._elementwise import SINGLE
 from graphopt.patterns.raising._constants import scalar
 from graphopt.rewrite import Attrs, Const, Filled, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
@@ -43,9 +44,9 @@ def _sizes(x: Tensor, axis: int) -> tuple[int, ...] | None:
     return sizes if axis + len(sizes) == x.rank else None
 
 
-def _has_sizes(v: Tensor, x: Tensor, axis: int) -> bool:
-    """Whether a tensor is surely of the dims of x from an axis on."""
-    return bool(x.rank) and same_shape(v.shape, x.shape[axis % x.rank :]) is True
+def _normalized(x: Tensor, axis: int) -> Shape | None:
+    """The dims of x from an axis on, None where they are unknown."""
+    return x.shape[axis % x.rank :] if x.rank else None
 
 
 def _channels(x: Tensor) -> int | None:
@@ -190,7 +191,7 @@ def layer_normalization_scale(x, s: Const, b: Maybe[Const], g: Const, attrs: Att
     bias = None if b is None else _over_last(b, x, axis)
     if old is None or new is None or (b is not None and bias is None):
         return "the factor varies over other axes, or the sizes are not known"
-    yield op.LayerNormalization(x, old * new, None if bias is None else bias * new, **attrs)
+    yield op.LayerNormalization(x, old * new, None if b is None else bias * new, **attrs)
 
 
 @rule
@@ -215,7 +216,7 @@ def layer_normalization_bias(x, s, b: Maybe[Const], c: Const, attrs: Attrs):
     new, old = _over_last(c, x, axis), None if b is None else _over_last(b, x, axis)
     if new is None or (b is not None and old is None):
         return "the summand varies over other axes, or the sizes are not known"
-    yield op.LayerNormalization(x, s, new if old is None else old + new, **attrs)
+    yield op.LayerNormalization(x, s, new if b is None else old + new, **attrs)
 
 
 @rule
@@ -235,7 +236,7 @@ def rms_normalization_scale(x, s: Const, g: Const, attrs: Attrs):
 def layer_normalization_takes_scale(x, s: Filled[1], g, attrs: Attrs):
     """A factor of the normalized shape behind a layer normalization is its scale, computed or not."""
     yield op.LayerNormalization(x, s, **attrs) * g
-    if not _has_sizes(g, x, attrs["axis"]):
+    if not same_shape(g.shape, _normalized(x, attrs["axis"])):
         return "not known to be of the normalized shape"
     yield op.LayerNormalization(x, g, **attrs)
 
@@ -244,7 +245,7 @@ def layer_normalization_takes_scale(x, s: Filled[1], g, attrs: Attrs):
 def layer_normalization_takes_bias(x, s, c, attrs: Attrs):
     """A summand of the normalized shape behind a layer normalization is its bias, computed or not."""
     yield op.LayerNormalization(x, s, **attrs) + c
-    if not _has_sizes(c, x, attrs["axis"]):
+    if not same_shape(c.shape, _normalized(x, attrs["axis"])):
         return "not known to be of the normalized shape"
     yield op.LayerNormalization(x, s, c, **attrs)
 
@@ -253,7 +254,7 @@ def layer_normalization_takes_bias(x, s, c, attrs: Attrs):
 def rms_normalization_takes_scale(x, s: Filled[1], g, attrs: Attrs):
     """A factor of the normalized shape behind an RMS normalization is its scale, computed or not."""
     yield op.RMSNormalization(x, s, **attrs) * g
-    if not _has_sizes(g, x, attrs["axis"]):
+    if not same_shape(g.shape, _normalized(x, attrs["axis"])):
         return "not known to be of the normalized shape"
     yield op.RMSNormalization(x, g, **attrs)
 

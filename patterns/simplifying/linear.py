@@ -39,6 +39,12 @@ def _beside(k: Constant, x: Any, axis: int, n: int) -> np.ndarray | None:
     return f if f is not None and finite(f) else None
 
 
+def _number(k: Constant, x: Any) -> float | None:
+    """The one finite number that a constant beside `x` is; None where it is none, or may broadcast `x` up."""
+    n = k.item()
+    return float(n) if n is not None and finite(n) and k.ndim <= (x.rank or 0) else None
+
+
 def _columns(attrs: dict[str, Any]) -> int:
     """Which axis of Gemm's weights the columns of the result are."""
     return 0 if attrs.get("transB") else 1
@@ -140,9 +146,10 @@ def product_of_factor(x, w: Const["K N"], k: Const):
 def product_of_factors(x, y, c: Const, d: Const):
     """A factor on each side of a matrix product is one factor."""
     yield (x * c) @ (y * d)
-    if c.item() is None or d.item() is None or c.ndim > (x.rank or 0) or d.ndim > (y.rank or 0):
-        return "not single numbers"
-    k = wide(c).reshape(()) * wide(d).reshape(())
+    f, g = _number(c, x), _number(d, y)
+    if f is None or g is None:
+        return "not single finite numbers"
+    k = np.array(f * g)
     if x.dtype not in (TensorProto.FLOAT, TensorProto.DOUBLE) or not normal(k, x.dtype):
         return "floats that small products are too coarse for, or the factor is too small or large"
     yield (x * k) @ y

@@ -138,7 +138,7 @@ def where_decided_for_all(c: Const, shape, x, y):
     if not same_shape(spread.shape, result.shape):
         return "the others may broadcast it up"
     wanted = entries(shape.value)
-    if wanted is None or spread.shape is None or not same_shape(tuple(dim(e) for e in wanted), spread.shape):
+    if wanted is None or not same_shape(tuple(dim(e) for e in wanted), spread.shape):
         return "the shape is not known to be that of the result"
     yield op.Expand(taken, shape)
 

@@ -10,9 +10,9 @@ from graphopt.patterns._shapes import (
     axes_of,
     described,
     entries,
+    holds_last,
     matched,
     ones_besides,
-    others_know_last,
     shape_to_write,
     target_of,
 )
@@ -47,7 +47,7 @@ def reshape_nothing(x, shape, allowzero: Maybe[Int]):
         return "two dims may change"
     if other and target[other[0]] != -1 and 0 in target:
         return "a dim may change where the tensor is empty"
-    if any(u.op == "Attention" and y.value is u.inputs[2] for u in y.value.uses) and not others_know_last(x.value):
+    if holds_last(y.value, x.value):
         return "others learn the size of the values from it"
     yield x
 
@@ -259,14 +259,15 @@ def expand_computed_shape(x, shape):
     wanted = entries(shape.value)
     if shape.is_const or wanted is None or x.shape is None or y.shape is None:
         return "the shape is a constant, or nothing is known about it"
-    added = len(wanted) - len(x.shape)
+    n = len(wanted)
+    own = (*[None] * (n - len(x.shape)), *x.shape)
     constant: list[int] = []
-    for k, (e, d) in enumerate(zip(wanted, y.shape[-len(wanted) :])):
+    for e, d, o in zip(wanted, y.shape[-n:], own[-n:]):
         if isinstance(e.key, int):
             constant.append(e.key)
         elif isinstance(d, int):
             constant.append(d)
-        elif k >= added and same_dims(d, x.shape[k - added]):
+        elif same_dims(d, o):
             constant.append(1)
         else:
             return "a dim is neither a number nor x's own"

@@ -19,9 +19,9 @@ def sequence_at_of_construct(*xs, index: Const):
     """An element of a sequence that was put together is what was put there."""
     yield op.SequenceAt(op.SequenceConstruct(*xs), index)
     i = index.item()
-    if i is None or not -len(xs) <= i < len(xs):
+    if i not in range(-len(xs), len(xs)):
         return "no such element"
-    yield xs[int(i)]
+    yield xs[i]
 
 
 @rule(exact=True, always=True)
@@ -31,9 +31,9 @@ def sequence_at_of_split(x, split: Maybe[Const], axis: Axis, keepdims: Int, inde
     y = op.SequenceAt(sequence, index)
     yield y
     sizes, i = _sizes(x, split, axis), index.item()
-    if sizes is None or i is None or not -len(sizes) <= i < len(sizes):
+    if sizes is None or i not in range(-len(sizes), len(sizes)):
         return "the sizes of the parts are not known, or no such element"
-    k = int(i) % len(sizes)
+    k = i % len(sizes)
     if split is None and not keepdims:
         yield op.Gather(x, np.array(k), axis=axis)
     elif (part := made_split(x.value, axis, sizes, k, y.value)) is not None:

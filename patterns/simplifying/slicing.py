@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.ir import Dim, Node, Value
-from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, slices_of
+from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, piece_of, slices_of
 from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims, same_shape
@@ -95,20 +95,15 @@ def slices_are_split(
         op.Slice(x, starts=s, ends=e, axes=a, steps=t),
         op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps),
     )
-    one, other = slices_of(s, e, a, t, x.rank), slices_of(starts, ends, axes, steps, x.rank)
-    if one is None or other is None or x.rank is None or len(one) != 1 or list(one) != list(other):
-        return "not along one axis"
-    (axis,) = one
-    n = _size(x, axis)
-    first, then = _normal(one[axis], n), _normal(other[axis], n)
-    if not isinstance(n, int) or first is None or then is None or first[2] != 1 or then[2] != 1:
-        return "backwards, with steps, or of a dim of unknown size"
-    order = (first, then) if first[0] == 0 else (then, first)
-    middle = order[0][1]
-    if order[0][0] != 0 or order[1][0] != middle or not 0 < middle < n or order[1][1] < n:
+    one, other = piece_of(x.value, s, e, a, t), piece_of(x.value, starts, ends, axes, steps)
+    if one is None or other is None:
+        return "not some elements in a row of a dim of known size"
+    pieces = sorted((one, other))
+    (axis, _, middle), (_, _, end) = pieces
+    if pieces != [(axis, 0, middle), (axis, middle, x.shape[axis])]:
         return "not side by side, or something is left out"
-    parts = op.Split(x, axis=axis, split=[middle, n - middle], outputs=2)
-    yield parts if order[0] is first else parts[::-1]
+    parts = op.Split(x, axis=axis, split=[middle, end - middle], outputs=2)
+    yield parts if one < other else parts[::-1]
 
 
 def _is_all(dim: Dim, start: int, end: int, step: int) -> bool:
@@ -194,13 +189,13 @@ def squeeze_of_split(x, axes: Ints):
     """Elements that a Split takes apart and whose dims are taken away are gathered one by one."""
     part = op.Squeeze(x, axes=axes)
     yield part
-    split = made_by(x, "Split", part.value)
-    found = parts_of(split) if split is not None else None
-    if split is None or found is None or axes_of(axes, x.rank) != [found[0]] or set(found[1]) != {1}:
+    split: Any = made_by(x, "Split", part.value)
+    axis, sizes = (split and parts_of(split)) or (None, [])
+    if axes_of(axes, x.rank) != [axis] or set(sizes) != {1}:
         return "not of a Split into single elements along this axis"
-    if not all(_only_squeezed(v, found[0]) for v in split.outputs if v is not None):
+    if not all(_only_squeezed(v, axis) for v in split.outputs):
         return "a part is read with its dim"
-    yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=found[0])
+    yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=axis)
 
 
 @rule(exact=True)
@@ -224,14 +219,12 @@ def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: C
 def gather_by_slice(table: Const, indices: Const, starts, ends, axes: Maybe[Const], steps: Maybe[Const]):
     """Rows of a table by a slice of constant indices are a slice of the rows by all of them."""
     yield op.Gather(table, op.Slice(indices, starts, ends, axes, steps), axis=0)
-    if table.uses > 1 or not table.ndim or indices.size * table.size > table.size * max(table.shape[0], 1):
+    if table.uses > 1 or indices.size > table.shape[0]:
         return "the table would become larger, or is used elsewhere"
     if axes is None or np.any(np.asarray(axes) < 0):
         return "axes that are counted from the end, or not named"
-    i = np.asarray(indices, np.int64)
-    if np.any((i < -table.shape[0]) | (i >= table.shape[0])):
-        return "an index is out of bounds"
-    yield op.Slice(np.take(table.array, i, 0, mode="wrap"), starts, ends, axes, steps)
+    rows = np.asarray(indices) % table.shape[0]  # an index that is out of bounds is in no part that is ever taken
+    yield op.Slice(table.array[rows], starts, ends, axes, steps)
 
 
 @rule(exact=True, always=True)
@@ -355,10 +348,8 @@ def _squeeze_split(n: int) -> Rule:
         parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=n)
         yield op.Squeeze(any_of(*parts), axes=axes)
         if x.rank is None or axes_of(axes, x.rank) != [axis] or x.shape[axis] != n:
-            return "not one element each, or another axis is squeezed"
+            return "not as many elements as parts, or another axis is squeezed"
         (k,) = [k for k, p in enumerate(parts) if p.value is not None]
-        if split is not None and split[k] != 1:
-            return "not one element"
         yield op.Gather(x, np.array(k if split is None else sum(split[:k])), axis=axis)
 
     body.__name__ = body.__qualname__ = f"squeeze_split_of_{n}"
@@ -397,10 +388,10 @@ def _in_order(p: int, q: int) -> bool:
     return p == 0 or q >= TO_THE_END or ((p < 0) == (q < 0) and p <= q)
 
 
-def _only_squeezed(v: Value, axis: int) -> bool:
+def _only_squeezed(v: Value | None, axis: int | None) -> bool:
     """Whether all that read a value take this dim away first."""
-    if v.exits:
-        return False
+    if v is None or v.exits:
+        return v is None
     for node in v.uses:
         named = params(node, 1, ("axes",), False) if node.op == "Squeeze" else None
         if named is None or named[0] is None or axes_of(named[0], v.rank) != [axis]:

@@ -349,9 +349,9 @@ REFUSES = [
         "celu",
         c("d = Div(x, a) e = Elu(d) y = Mul(e, k)", "a = 2; k = 3"),
         c("d = Mul(x, a) e = Elu(d) y = Mul(e, a)", "a = 2", reason="not divided by the scale"),
-        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = -2", reason="not a positive number"),
-        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "float[3] a = 1, 2, 3", reason="not a positive number"),
-        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", x="double[2,3]", reason="not a positive number"),
+        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = -2", reason="negative"),
+        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "float[3] a = 1, 2, 3", reason="not a single number"),
+        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", x="double[2,3]", reason="not a single number"),
         c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", opset=11, reason="does not exist"),
     ),
     *of(

@@ -28,12 +28,12 @@ FIRES = [
     _slices("0 3", "3 6", axis=0, x="float[6,N]", opset=11, nodes=3),
 ]
 REFUSES = [
-    _slices("0 3", "4 6", reason="each element once"),
-    _slices("0 4", "3 6", reason="each element once"),
-    _slices("0 3", "3 5", reason="each element once"),
+    _slices("0 3", "4 6", reason="from the first element on"),
+    _slices("0 4", "3 6", reason="from the first element on"),
+    _slices("0 3", "3 5", reason="must be equal"),
     _slices("0 3", "3 6", x="float[N,M]", reason="known size"),
     _slices("0 6 2", "1 6 2", reason="known size"),
-    _slices("0 6", reason="each element once"),
+    _slices("0 6", reason="from the first element on"),
 ]
 
 

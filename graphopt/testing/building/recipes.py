@@ -104,12 +104,16 @@ def sliced(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Va
 
 
 def of_split(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
-    axis = b.choices.integer(0, len(shape) - 1)
-    x = source(dtype, (*shape[:axis], 2 * shape[axis], *shape[axis + 1 :]))
+    axis, k = b.choices.integer(0, len(shape) - 1), b.choices.integer(0, 1)
+    if 1 in shape and b.choices.integer(0, 1):  # single elements
+        axis = shape.index(1)
     sizes = [shape[axis]] * 2
+    if b.choices.chance(3):
+        sizes[1 - k] = b.choices.integer(0, 3)
+    x = source(dtype, (*shape[:axis], sum(sizes), *shape[axis + 1 :]))
     if "split" in b.schema("Split").attributes:
-        return b.choices.one(b.node("Split", [x], {"axis": axis, "split": sizes}, 2))
-    return b.choices.one(b.node("Split", [x, b.constant(np.array(sizes, np.int64))], {"axis": axis}, 2))
+        return b.node("Split", [x], {"axis": axis, "split": sizes}, 2)[k]
+    return b.node("Split", [x, b.constant(np.array(sizes, np.int64))], {"axis": axis}, 2)[k]
 
 
 def gathered(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:

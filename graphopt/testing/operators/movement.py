@@ -122,7 +122,8 @@ def reshape(s: Site) -> None:
         shapes_alike = [d for k in shapes if x and math.prod(d := [*k[:-1], x[-1]]) == size]  # other rows, own columns
         folded = [[math.prod(x[: 1 - r]), *x[1 - r :]] for r in range(2, len(x) + 2)]  # leading dims made one
         columns = [[size], [size, 1]] if "Flatten" in s.operators else []  # what that makes of a matrix
-        usual = [t for t in [*folded, *shapes_alike, *swapped, *swapped, *columns] if low <= len(t) <= high]
+        same = [list(x), list(x)]
+        usual = [t for t in [*same, *folded, *shapes_alike, *swapped, *swapped, *columns] if low <= len(t) <= high]
         targets = [_grouped(s, x), list(x), _factors(s, size), [size], *around[-3:]]
         targets += [list(x)[::-1]] * (size == 0)
         if size == 1:
@@ -183,9 +184,12 @@ def _factors(s: Site, size: int, rank: int = 0) -> list[int]:
 
 @operands("Flatten")
 def flatten(s: Site) -> None:
-    rank = len(first_of(s, 0))
+    x = first_of(s, 0)
+    rank = len(x)
     column = [rank] * 3 if "Reshape" in s.operators else []
-    s.parameter("axis", lambda: s.choices.one([min(1, rank), *range(rank + 1), *column]), 1)
+    s.parameter("axis", lambda: s.choices.one([min(1, rank), max(rank - 1, 0), *range(rank + 1), *column]), 1)
+    if rank > 2:
+        s.note("folded", x)
 
 
 @operands("Squeeze")
@@ -338,8 +342,8 @@ def split(s: Site) -> None:
     else:
         axis = s.axis(len(x), default=0)
     d = x[axis]
-    even = d % n == 0
     by_number = "num_outputs" in s.schema.attributes
+    even = d % n == 0 or (by_number and -(-d // n) * (n - 1) < d)  # the last part may be smaller
 
     def sizes() -> list[int] | None:
         if even and s.choices.chance(3):

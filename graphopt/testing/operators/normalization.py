@@ -62,7 +62,7 @@ def layer_normalization(s: Site) -> None:
     first = shape()
     s.operand(1, first)
     if s.op_type == "LayerNormalization":
-        s.operand(2, shape() if s.choices.integer(0, 1) else first)
+        s.operand(2, s.choices.weighted(((4, first), (3, shape()), (1, x[max(axis - 1, 0) :]))))
     s.number("epsilon", 1e-5, 0.25, 1e-5)
 
 

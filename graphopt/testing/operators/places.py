@@ -22,8 +22,10 @@ def part_of_all(s: Site, x: Shape) -> None:
     parts = [[a, b] for a, b in pairwise(bounds)] or [[0, 0]]
     own = s.choices.one(parts)
     others = [p for p in parts if p is not own]
-    if s.choices.chance(4) and others:
-        others[0][s.choices.integer(0, 1)] = s.choices.integer(0, x[axis])
+    if s.choices.chance(3) and others:  # one ends or lies elsewhere
+        near = s.choices.one(others)
+        start, end = near
+        near[:] = s.choices.one([[start, end - 1], [max(start - 1, 0), end - 1], [s.choices.integer(0, end), end]])
     for start, end in others:
         named = {"starts": [start], "ends": [end], "axes": [axis]}
         if "starts" in s.schema.attributes:

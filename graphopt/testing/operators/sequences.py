@@ -86,8 +86,24 @@ def split(s: Site) -> None:
     if s.wants(1):
         size = s.choices.integer(1, max(x[axis], 1))
         s.operand(1, (), array=np.array(s.choices.one([size, [size, x[axis] - size]])))
+    if "Split" in s.operators and s.choices.chance(3):
+        _split_beside(s, x, axis)
+    s.integer("keepdims", [1, 0], 1)  # it says nothing where sizes are given
+
+
+def _split_beside(s: Site, x: Shape, axis: int) -> None:
+    """Have a Split of the same tensor, mostly into the same parts."""
+    given = s.array(1).reshape(-1).tolist() if s.wants(1) else [1]
+    sizes = given if len(given) > 1 else [min(given[0], x[axis] - k) for k in range(0, x[axis], given[0])]
+    if s.choices.chance(4):
+        sizes = sizes[::-1]
+    if "split" in s.builder.schema("Split").attributes:
+        parts = s.builder.node("Split", [s.inputs[0]], {"axis": axis, "split": sizes}, len(sizes))
     else:
-        s.integer("keepdims", [1, 0], 1)
+        named = s.builder.constant(np.array(sizes, np.int64))
+        parts = s.builder.node("Split", [s.inputs[0], named], {"axis": axis}, len(sizes))
+    if parts[0].graph is s.builder.model.graph:
+        s.builder.output(parts[0])
 
 
 # --------------------------------------------------------------------------------------------------------- optionals
