@@ -13,6 +13,7 @@ from onnx import TensorProto
 from graphopt.ir import input_of
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING
+from graphopt.testing.operators.pairs import put_together, to_be_repeated
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
@@ -59,7 +60,9 @@ def _unfolded(s: Site) -> dict[int, Shape]:
     if not wanted:
         return {}
     recent = [k for k in s.recent("unfolded") if math.prod(k) == math.prod(wanted)]
-    if not recent:
+    if s.pairs:
+        recent = [(*wanted[:-1], wanted[-1] // 2, 2)]
+    elif not recent:
         axis = min(1, len(wanted) - 1) if s.choices.integer(0, 1) else s.choices.integer(0, len(wanted) - 1)
         d = wanted[axis]
         inner = s.choices.one([k for k in range(1, d + 1) if d % k == 0] or [1])
@@ -107,6 +110,8 @@ def reshape(s: Site) -> None:
         low, high = s.output_ranks()
         if s.wanted is not None and math.prod(s.wanted) == size and not s.choices.chance(6):
             return list(s.wanted)
+        if s.pairs and x and not s.choices.chance(6):
+            return put_together(s, x, not zeros)
         back = [
             d for k in s.recent("folded") if x and math.prod(d := [*k[:-1], x[-1]]) == size and low <= len(d) <= high
         ]
@@ -216,6 +221,8 @@ def unsqueeze(s: Site) -> None:
     x = first_of(s, 0, max(3, s.ranks(0)[0]))
 
     def options() -> list[int]:
+        if s.pairs and not s.choices.chance(12):
+            return s.choices.one([[-1], [len(x)]])
         fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
         if fitting and not s.choices.chance(6):
             middle = (len(x) + 1) // 2
@@ -244,6 +251,8 @@ def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
 
 @operands("Expand", plan=_narrowed)
 def expand(s: Site) -> None:
+    if s.pairs and s.shape(0) is None and not s.choices.chance(8):
+        s.operand(0, to_be_repeated(s))
     if s.wanted is not None and not s.given(0) and s.shape(0) is None:
         low, high = s.ranks(0)
         if low <= len(s.wanted) <= high:
@@ -255,6 +264,8 @@ def expand(s: Site) -> None:
         fits = wanted is not None and len(x) == len(wanted) and all(d in (1, w) for d, w in zip(x, wanted, strict=True))
         if wanted is not None and fits and not s.choices.chance(6):
             return list(wanted)
+        if s.pairs and x and not s.choices.chance(6):
+            return [*(d if s.choices.chance(6) else 1 for d in x[:-1]), 2]
         target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
         if s.choices.chance(3):
             target.insert(0, s.choices.integer(1, 3))
@@ -265,8 +276,11 @@ def expand(s: Site) -> None:
 
 @operands("Tile", carries=(0,))
 def tile(s: Site) -> None:
+    if s.pairs and s.shape(0) is None and not s.choices.chance(8):
+        s.operand(0, to_be_repeated(s))
     x = first_of(s, 1)
-    s.parameter("repeats", lambda: [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x])
+    twice = [1] * (len(x) - 1) + [2]
+    s.parameter("repeats", lambda: twice if s.pairs and not s.choices.chance(6) else [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x])
 
 
 @operands("Concat", carries=(0, 1, 2, 3))
@@ -274,10 +288,15 @@ def concat(s: Site) -> None:
     there = [i for i in range(s.count) if s.shape(i) is not None]
     low, high = s.ranks(0)
     suits = not there and s.wanted is not None and low <= len(s.wanted) <= high
-    base = s.wanted if suits else s.shape(there[0]) if there else s.new_shape(0, 1)
+    if s.pairs and not there and s.shape(0) is None:
+        s.operand(0, to_be_repeated(s))
+        there = [0]
+    base = s.wanted if suits and not there else s.shape(there[0]) if there else s.new_shape(0, 1)
     assert base is not None
     if not base:
         raise Invalid("Concat of scalars")
+    if s.pairs and not s.choices.chance(6):
+        s.note("axis", len(base) - 1)
     axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None)
     if s.pieces(axis):
         return

@@ -35,12 +35,13 @@ class Site(ABC):
         flat: one of so many shapes has dims of 1 in particular.
         channels: operands with one element per channel are welcome.
         batches: leading dims of matrices had best be the same.
+        pairs: neighbours along the last axis are taken apart, or put together.
         operators: those that somebody asks for around this node.
         planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = batches = False
+    channels = batches = pairs = False
     operators: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
 
