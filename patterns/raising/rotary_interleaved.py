@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from graphopt.ir import Shape
 from graphopt.patterns._shapes import matched, ones_besides, target_of
 from graphopt.patterns.raising._constants import SHARED
@@ -66,11 +68,11 @@ def sin_of_repeated_pairs(x, m: Ints, shape: Ints):
 
 # -------------------------------------------------------------------------------------------------------------- rotation
 @rule(since=23)
-def rotary_interleaved(x: "B H S D", c, s, e: Ints, a: Ints, u: Ints, shape: Ints):
+def rotary_interleaved(x: "B H S D", c, s, e: Ints, a: Ints, u: Ints, v: Ints, shape: Ints):
     """Pairs of neighbours, each turned by an angle of its own, are a rotary embedding."""
     first = op.Slice(x, starts=[0], ends=e, axes=a, steps=[2])
     second = op.Slice(x, starts=[1], ends=e, axes=a, steps=[2])
-    left, right = op.Unsqueeze(first * c - second * s, axes=u), op.Unsqueeze(first * s + second * c, axes=u)
+    left, right = op.Unsqueeze(first * c - second * s, axes=u), op.Unsqueeze(first * s + second * c, axes=v)
     y = op.Reshape(op.Concat(left, right, axis=-1), shape=shape)
     yield y
     if reason := _refuses(x) or _no_pairs(x, first, second, left, y):
@@ -82,20 +84,40 @@ def rotary_interleaved(x: "B H S D", c, s, e: Ints, a: Ints, u: Ints, shape: Int
 
 
 @rule(since=23)
-def rotary_interleaved_repeated(x: "B H S D", c, s, m: Ints, n: Ints, k: Ints, l: Ints, e: Ints, a: Ints, u: Ints, shape: Ints):
+def rotary_interleaved_repeated(
+    x: "B H S D", c, s, m: Ints, n: Ints, k: Ints, j: Ints, e: Ints, a: Ints, u: Ints, v: Ints, shape: Ints
+):
     """The same with cosines and sines that are there twice in a row, and neighbours that change places."""
     first = op.Slice(x, starts=[0], ends=e, axes=a, steps=[2])
     second = op.Slice(x, starts=[1], ends=e, axes=a, steps=[2])
-    left, right = op.Unsqueeze(-second, axes=u), op.Unsqueeze(first, axes=u)
+    left, right = op.Unsqueeze(-second, axes=u), op.Unsqueeze(first, axes=v)
     y = op.Reshape(op.Concat(left, right, axis=-1), shape=shape)
     cc, ss = op.Expand(c, shape=m), op.Expand(s, shape=n)
-    cosines, sines = op.Reshape(cc, shape=k), op.Reshape(ss, shape=l)
+    cosines, sines = op.Reshape(cc, shape=k), op.Reshape(ss, shape=j)
     yield y * sines + x * cosines
     if reason := _refuses(x) or _no_pairs(x, first, second, left, y):
         return reason
     if reason := _no_repetition(c, cc.shape, cosines) or _no_repetition(s, ss.shape, sines):
         return reason
     turned = _turned(x, (c, _halved(cosines.shape)), (s, _halved(sines.shape)))
+    if turned is None:
+        return "the angles are not those of each position, for all heads"
+    yield turned
+
+
+@rule(since=23)
+def rotary_interleaved_constant(x: "B H S D", c: Const, s: Const, e: Ints, a: Ints, u: Ints, v: Ints, shape: Ints):
+    """The same with constants in which neighbours are equal."""
+    first = op.Slice(x, starts=[0], ends=e, axes=a, steps=[2])
+    second = op.Slice(x, starts=[1], ends=e, axes=a, steps=[2])
+    left, right = op.Unsqueeze(-second, axes=u), op.Unsqueeze(first, axes=v)
+    y = op.Reshape(op.Concat(left, right, axis=-1), shape=shape)
+    yield y * s + x * c
+    if reason := _refuses(x) or _no_pairs(x, first, second, left, y):
+        return reason
+    if not all(k.ndim and np.array_equal(k[..., ::2], k[..., 1::2]) for k in (c, s)):
+        return "neighbours are not equal"
+    turned = _turned(x, *((k[..., ::2], k[..., ::2].shape) for k in (c, s)))
     if turned is None:
         return "the angles are not those of each position, for all heads"
     yield turned
@@ -135,22 +157,22 @@ def _no_pairs(x: Tensor, first: Tensor, second: Tensor, left: Tensor, y: Tensor)
     return None
 
 
-def _turned(x: Tensor, *angles: tuple[Tensor, Shape | None]) -> Any:
+def _turned(x: Tensor, *angles: tuple[Tensor | np.ndarray, Shape | None]) -> Any:
     """x turned by these cosines and sines, each with the shape in which pairs of x's elements are multiplied by it; None where
     they are not the same for all heads, which lie in front of the positions or behind them."""
     assert x.shape is not None
     flat = [_for_each(x, v, shape, 2, 1) for v, shape in angles]
-    if None not in flat:
+    if all(f is not None for f in flat):
         return op.RotaryEmbedding(x, *flat, interleaved=1)
     flat = [_for_each(x, v, shape, 1, 2) for v, shape in angles]
     heads, size = x.shape[2:]
-    if None in flat or not isinstance(heads, int) or not isinstance(size, int) or not heads:
+    if any(f is None for f in flat) or not isinstance(heads, int) or not isinstance(size, int) or not heads:
         return None
     packed = op.Reshape(x, [0, 0, heads * size])
     return op.Reshape(op.RotaryEmbedding(packed, *flat, interleaved=1, num_heads=heads), [0, 0, heads, size])
 
 
-def _for_each(x: Tensor, angles: Tensor, shape: Shape | None, positions: int, heads: int) -> Any:
+def _for_each(x: Tensor, angles: Tensor | np.ndarray, shape: Shape | None, positions: int, heads: int) -> Any:
     """Cosines or sines by entry of the batch, position and pair, as kernels want them; None where they are others."""
     if x.shape is None or shape is None or len(shape) > 4:
         return None
@@ -166,9 +188,12 @@ def _for_each(x: Tensor, angles: Tensor, shape: Shape | None, positions: int, he
     return op.Expand(flat, size)
 
 
-def _as(x: Tensor, shape: Shape) -> Any:
+def _as(x: Tensor | np.ndarray, shape: Any) -> Any:
     """A tensor in a shape with other dims of 1; None where that cannot be written."""
-    if x.shape is None or same_shape(x.shape, shape):
+    if isinstance(x, np.ndarray):
+        return x.reshape(shape)
+    assert x.shape is not None
+    if same_shape(x.shape, shape):
         return x
     if gone := ones_besides(x.shape, shape):
         return op.Squeeze(x, axes=gone)

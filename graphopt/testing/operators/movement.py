@@ -280,7 +280,12 @@ def tile(s: Site) -> None:
         s.operand(0, to_be_repeated(s))
     x = first_of(s, 1)
     twice = [1] * (len(x) - 1) + [2]
-    s.parameter("repeats", lambda: twice if s.pairs and not s.choices.chance(6) else [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x])
+    s.parameter(
+        "repeats",
+        lambda: (
+            twice if s.pairs and not s.choices.chance(6) else [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x]
+        ),
+    )
 
 
 @operands("Concat", carries=(0, 1, 2, 3))
