@@ -53,6 +53,7 @@ class PatternSite(Site):
             self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
         self.batches = any("batch" in w for w in left.hints.words)
+        self.blocks = any("blocks" in w.lower() for w in left.hints.words)
         self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)
         if known is not None and known.plan is not None and any(isinstance(a, (Call, Output)) for a in expanded):

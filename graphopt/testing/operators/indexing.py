@@ -9,6 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.blocks import image_of_blocks
 from graphopt.testing.operators.movement import first_of
 from graphopt.testing.operators.pairs import pairs_to_slice
 from graphopt.testing.operators.places import flat_places, own_places, part_of_all
@@ -206,8 +207,8 @@ def non_max_suppression(s: Site) -> None:
 
 @operands("Slice", carries=(0,))
 def slice_(s: Site) -> None:
-    if s.pairs and s.shape(0) is None:
-        s.operand(0, pairs_to_slice(s))
+    if (s.pairs or s.blocks) and s.shape(0) is None:
+        s.operand(0, pairs_to_slice(s) if s.pairs else image_of_blocks(s))
     x = first_of(s, 1)
     if "Split" in s.operators and s.choices.integer(0, 1):
         part_of_all(s, x)
@@ -257,7 +258,7 @@ def slice_(s: Site) -> None:
     if beside is not None and axes is not None and [a % len(x) for a in axes] == [beside[0]] and not any(backwards):
         _, start, end = beside
         starts, ends = ([0], [start]) if start else ([end], [s.choices.one([dims[0], 2**31 - 1])])
-    if s.pairs and not s.choices.chance(8):
+    if (s.pairs or s.blocks) and not s.choices.chance(8):
         ends = [s.choices.one([d, 2**31 - 1, 2**63 - 1]) for d in dims]
     starts = s.parameter("starts", lambda: starts)
     ends = s.parameter("ends", lambda: ends)

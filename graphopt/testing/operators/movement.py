@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from graphopt.ir import input_of
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.blocks import cut_into_blocks, image_of_blocks
 from graphopt.testing.operators.elementwise import FLOATING
 from graphopt.testing.operators.pairs import put_together, to_be_repeated
 from graphopt.testing.operators.registry import operands
@@ -51,7 +52,12 @@ def transpose(s: Site) -> None:
         perm = s.perm(len(wanted))
         s.operand(0, [wanted[i] for i in np.argsort(perm)])
         return
-    s.perm(len(first_of(s, 1)))
+    rank = len(first_of(s, 1))
+    orders = [p for p in s.recent("order") if len(p) == rank]
+    if orders and not s.choices.chance(6):
+        s.parameter("perm", lambda: orders[-1])
+    else:
+        s.perm(rank)
 
 
 def _unfolded(s: Site) -> dict[int, Shape]:
@@ -98,6 +104,8 @@ def reshape(s: Site) -> None:
             of_one = [k for k, pair in pairs if 1 in pair]
             k = s.choices.one(of_one if of_one and not s.choices.chance(4) else [k for k, _ in pairs])
             s.operand(0, (*s.wanted[:k], s.wanted[k] * s.wanted[k + 1], *s.wanted[k + 2 :]))
+    if s.blocks and s.shape(0) is None:
+        s.operand(0, image_of_blocks(s))
     x = first_of(s)
     zeros = (
         s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
@@ -110,6 +118,8 @@ def reshape(s: Site) -> None:
         low, high = s.output_ranks()
         if s.wanted is not None and math.prod(s.wanted) == size and not s.choices.chance(6):
             return list(s.wanted)
+        if s.blocks and len(x) in (4, 6) and not s.choices.chance(6):
+            return cut_into_blocks(s, x)
         if s.pairs and x and not s.choices.chance(6):
             return put_together(s, x, not zeros)
         back = [
@@ -302,6 +312,8 @@ def concat(s: Site) -> None:
         raise Invalid("Concat of scalars")
     if s.pairs and not s.choices.chance(6):
         s.note("axis", len(base) - 1)
+    if s.blocks and not s.choices.chance(6):
+        s.note("axis", len(base) - 1 if "Transpose" in s.operators else 1)
     axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None)
     if s.pieces(axis):
         return

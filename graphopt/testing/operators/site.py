@@ -35,13 +35,14 @@ class Site(ABC):
         flat: one of so many shapes has dims of 1 in particular.
         channels: operands with one element per channel are welcome.
         batches: leading dims of matrices had best be the same.
+        blocks: rows and columns of an image are taken apart, or put together.
         pairs: neighbours along the last axis are taken apart, or put together.
         operators: those that somebody asks for around this node.
         planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = batches = pairs = False
+    channels = batches = blocks = pairs = False
     operators: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
 
