@@ -104,5 +104,5 @@ def convolution_of_slices(x: "N C H W", e: Ints, f: Ints, n: Axis, w: Const, b: 
         return "not every second row and column of an even, known number"
     if conv["group"] != 1:
         return "groups of channels"
-    by_part = np.reshape(w, (w.shape[0], 4, -1, *w.shape[2:]))
+    by_part = np.reshape(w, (w.shape[0], 4, w.shape[1] // 4, *w.shape[2:]))
     yield op.Conv(op.SpaceToDepth(x, blocksize=2), by_part[:, [0, 2, 1, 3]].reshape(w.shape), b, **conv)
