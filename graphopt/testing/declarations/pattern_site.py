@@ -115,6 +115,12 @@ class PatternSite(Site):
         a = self.args[i]
         return not (isinstance(a, Var) and a.name in self.left.bound and self.left.bound[a.name] is None)
 
+    def insist(self, i: int, there: bool = True) -> None:
+        a = self.args[i] if i < len(self.args) else None
+        if not there and isinstance(a, Var) and a.kind.optional:
+            self.left.bound.setdefault(a.name, None)
+        super().insist(i, there)
+
     def known_shape(self, i: int) -> Shape | None:
         a = self.args[i] if i < len(self.args) else None
         if isinstance(a, Var):

@@ -21,10 +21,12 @@ def cut_into_blocks(s: Site, x: Shape) -> list[int]:
     """An image with its blocks as dims of their own, and back: after dims have changed places."""
     size = (s.recent("block") or [1])[0]
     if len(x) == 6:
-        if "DepthToSpace" in s.operators:
+        if not s.operators.isdisjoint(("DepthToSpace", "Resize")):
             return [x[0], x[1], x[2] * x[3], x[4] * x[5]]
         return [x[0], x[1] * x[2] * x[3], x[4], x[5]]
     batch, channels, height, width = x
+    if "Resize" in s.operators:
+        return [batch, channels, height, 1, width, 1]
     if "DepthToSpace" not in s.operators:
         s.note("order", [0, 3, 5, 1, 2, 4])
         return [batch, channels, height // size, size, width // size, size]

@@ -233,6 +233,8 @@ def unsqueeze(s: Site) -> None:
     def options() -> list[int]:
         if s.pairs and not s.choices.chance(12):
             return s.choices.one([[-1], [len(x)]])
+        if s.blocks and len(x) == 4 and not s.choices.chance(6):
+            return [3, 5]
         fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
         if fitting and not s.choices.chance(6):
             middle = (len(x) + 1) // 2
@@ -276,6 +278,8 @@ def expand(s: Site) -> None:
             return list(wanted)
         if s.pairs and x and not s.choices.chance(6):
             return [*(d if s.choices.chance(6) else 1 for d in x[:-1]), 2]
+        if s.blocks and len(x) == 6 and not s.choices.chance(6):
+            return [1, 1, 1, s.choices.integer(1, 3), 1, 2]
         target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
         if s.choices.chance(3):
             target.insert(0, s.choices.integer(1, 3))
@@ -289,12 +293,11 @@ def tile(s: Site) -> None:
     if s.pairs and s.shape(0) is None and not s.choices.chance(8):
         s.operand(0, to_be_repeated(s))
     x = first_of(s, 1)
-    twice = [1] * (len(x) - 1) + [2]
+    usual = [1] * (len(x) - 1) + [2] if s.pairs else [1, 1, 1, 2, 1, s.choices.integer(1, 3)]
+    as_usual = (s.pairs or s.blocks) and len(usual) == len(x) and not s.choices.chance(6)
     s.parameter(
         "repeats",
-        lambda: (
-            twice if s.pairs and not s.choices.chance(6) else [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x]
-        ),
+        lambda: usual if as_usual else [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x],
     )
 
 
