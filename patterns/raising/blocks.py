@@ -30,13 +30,13 @@ def depth_to_space(x: "N C H W", s, p: Perm, shape):
     yield y
     if p not in (_COLUMNS_LAST, _CHANNELS_LAST) or x.dtype not in _DTYPES or parts.shape is None:
         return "another order, or not single or double precision"
-    batch, _, height, width = x.shape
-    size, kept = parts.shape[2], parts.shape[1 if p == _COLUMNS_LAST else 3]
-    if not isinstance(size, int) or not isinstance(kept, int) or not size or not kept:
-        return "the sizes of the blocks are not known"
+    batch, channels, height, width = x.shape
+    kept, size = (parts.shape[1], parts.shape[2]) if p == _COLUMNS_LAST else (parts.shape[3], parts.shape[1])
+    if not isinstance(kept, int) or not isinstance(size, int) or not channels or channels != kept * size * size:
+        return "not the channels made blocks of a known size"
     block = (kept, size, size) if p == _COLUMNS_LAST else (size, size, kept)
-    if x.shape[1] != kept * size * size or not same_shape(parts.shape, (batch, *block, height, width)):
-        return "not the channels made blocks"
+    if not same_shape(parts.shape, (batch, *block, height, width)):
+        return "not the channels made blocks of rows and columns"
     if not same_shape(y.shape, (batch, kept, mul(height, size), mul(width, size))):
         return "the result is no image, or its size is not known"
     yield op.DepthToSpace(x, blocksize=size, mode="CRD" if p == _COLUMNS_LAST else "DCR")
@@ -51,12 +51,17 @@ def space_to_depth(x: "N C H W", s: Ints, p: Perm, shape):
     batch, channels, height, width = x.shape
     if x.dtype not in _DTYPES or (p != _SPACE and not (p == _SPACE_OF_ONE and channels == 1)):
         return "another order, or not single or double precision"
-    size = parts.shape[3]
-    if not isinstance(size, int) or not size or not all(isinstance(d, int) and d for d in (channels, height, width)):
+    rows, size, columns = parts.shape[2:5]
+    if not all(isinstance(d, int) and d for d in (rows, size, columns)):
         return "the sizes are not known"
-    if not same_shape(parts.shape, (batch, channels, height // size, size, width // size, size)):
+    if (
+        not same_shape((channels, height, width), (parts.shape[1], rows * size, columns * size))
+        or parts.shape[5] != size
+    ):
         return "not positions made blocks"
-    if not same_shape(y.shape, (batch, channels * size * size, height // size, width // size)):
+    if not same_shape(parts.shape[:2], (batch, channels)):
+        return "not positions alone"
+    if not same_shape(y.shape, (batch, mul(channels, size * size), rows, columns)):
         return "the result is no image"
     yield op.SpaceToDepth(x, blocksize=size)
 
@@ -98,8 +103,8 @@ def convolution_of_slices(x: "N C H W", e: Ints, f: Ints, n: Axis, w: Const, b: 
     """Blocks of two by two, taken apart by slices for a convolution, are had by SpaceToDepth, with channels in its order."""
     parts = _quarters(x, e, f, 2, 3)
     yield op.Conv(op.Concat(*parts, axis=n), w, b, **conv)
-    if n != 1 or not isinstance(x.shape[1], int) or not x.shape[1] or x.dtype not in _DTYPES:
-        return "not along the channels, their number is not known, or not single or double precision"
+    if n != 1 or x.dtype not in _DTYPES:
+        return "not along the channels, or not single or double precision"
     if not _all_halved(x, parts, 2, 3):
         return "not every second row and column of an even, known number"
     if conv["group"] != 1:

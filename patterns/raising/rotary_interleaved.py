@@ -26,7 +26,7 @@ def pairs_by_expand(x, m: Ints, n: Axis, shape: Ints):
     yield y
     if reason := _refuses(x) or _no_repetition(x, matched(tile, concat).shape, y):
         return reason
-    yield op.Reshape(op.Expand(x, [1] * (x.rank - 1) + [2]), shape=shape)
+    yield op.Reshape(op.Expand(x, [2]), shape=shape)
 
 
 @rule(always=True, since=23)

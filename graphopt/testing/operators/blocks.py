@@ -28,10 +28,18 @@ def cut_into_blocks(s: Site, x: Shape) -> list[int]:
     if "Resize" in s.operators:
         return [batch, channels, height, 1, width, 1]
     if "DepthToSpace" not in s.operators:
-        s.note("order", [0, 3, 5, 1, 2, 4])
-        return [batch, channels, height // size, size, width // size, size]
+        s.note("order", s.choices.one([[0, 3, 5, 1, 2, 4], [0, 3, 5, 1, 2, 4], [0, 1, 3, 5, 2, 4]]))
+        return _mixed(s, [batch, channels, height // size, size, width // size, size])
     kept = channels // (size * size)
     orders = (([kept, size, size], [0, 1, 4, 2, 5, 3]), ([size, size, kept], [0, 3, 4, 1, 5, 2]))
     block, order = s.choices.one(orders)
     s.note("order", order)
-    return [batch, *block, height, width]
+    return _mixed(s, [batch, *block, height, width])
+
+
+def _mixed(s: Site, dims: list[int]) -> list[int]:
+    """Dims, now and then with some that have changed places."""
+    if not s.choices.chance(5):
+        return dims
+    first = s.choices.integer(0, 4)
+    return [*dims[:first], *dims[first:][::-1]]
