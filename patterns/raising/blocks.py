@@ -54,13 +54,9 @@ def space_to_depth(x: "N C H W", s: Ints, p: Perm, shape):
     rows, size, columns = parts.shape[2:5]
     if not all(isinstance(d, int) and d for d in (rows, size, columns)):
         return "the sizes are not known"
-    if (
-        not same_shape((channels, height, width), (parts.shape[1], rows * size, columns * size))
-        or parts.shape[5] != size
-    ):
+    blocks = (batch, channels, rows, size, columns, size)
+    if not same_shape(parts.shape, blocks) or not same_shape((height, width), (rows * size, columns * size)):
         return "not positions made blocks"
-    if not same_shape(parts.shape[:2], (batch, channels)):
-        return "not positions alone"
     if not same_shape(y.shape, (batch, mul(channels, size * size), rows, columns)):
         return "the result is no image"
     yield op.SpaceToDepth(x, blocksize=size)
