@@ -126,9 +126,9 @@ class _Writer:
     def _round(self, k: int, state: list[Value]) -> list[Value]:
         """The body once; what its outputs are then."""
         stands_for: dict[Value, Value] = dict(zip(self.body.inputs[2:], state, strict=True))
-        for v, known in zip(self.body.inputs[:2], (np.array(k, np.int64), np.array(True)), strict=True):
-            if v.used:
-                stands_for[v] = self._constant(v.name, known)
+        for given, known in zip(self.body.inputs[:2], (np.array(k, np.int64), np.array(True)), strict=True):
+            if given.used:
+                stands_for[given] = self._constant(given.name, known)
         for n in self.body:
             inputs = [None if v is None else stands_for.get(v, v) for v in n.inputs]
             copy = self._node(n.op_type, inputs, n.attributes, n.domain)

@@ -76,7 +76,7 @@ def _all_halved(x: Tensor, parts: list[Any], rows: int, columns: int) -> bool:
     if not all(isinstance(d, int) and d and d % 2 == 0 for d in (height, width)):
         return False
     half = list(x.shape)
-    half[rows], half[columns] = height // 2, width // 2  # type: ignore[operator]
+    half[rows], half[columns] = height // 2, width // 2
     return all(bool(same_shape(p.value.shape, tuple(half))) for p in parts)
 
 

@@ -131,7 +131,7 @@ def _refuses(x: Tensor) -> str | None:
 
 def _halved(shape: Shape) -> Shape:
     """A shape with half as many elements along the last axis, which is of a known size."""
-    return (*shape[:-1], shape[-1] // 2)  # type: ignore[operator]
+    return (*shape[:-1], shape[-1] // 2)
 
 
 def _no_repetition(x: Tensor, expanded: Shape | None, y: Tensor) -> str | None:
