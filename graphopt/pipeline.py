@@ -22,6 +22,7 @@ from graphopt.passes import (
     merge_duplicate_initializers,
     remove_dead_code,
     simplify_shape_computation,
+    unroll_constant_loop,
 )
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
 from graphopt.passes.opset import convert_opset, targets_of
@@ -214,6 +215,8 @@ def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handler
         handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
     if "constant_if" in selection:
         handlers.by_op["If"] = [inline_constant_if]
+    if "constant_loop" in selection:
+        handlers.by_op["Loop"] = [unroll_constant_loop]
     return handlers
 
 

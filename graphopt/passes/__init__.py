@@ -1,8 +1,9 @@
-"""Passes that are not equations: folding, dead code, common subexpressions, duplicate initializers, constant If, shapes."""
+"""Passes that are not equations: folding, dead code, common subexpressions, duplicate initializers, known If and Loop, shapes."""
 
 from graphopt.passes.common_subexpressions import merge_common_subexpressions
 from graphopt.passes.constant_folding import ConstantFolding
 from graphopt.passes.constant_if import inline_constant_if
+from graphopt.passes.constant_loop import unroll_constant_loop
 from graphopt.passes.constant_regions import fold_regions
 from graphopt.passes.dead_code import remove_dead_code
 from graphopt.passes.duplicate_initializers import WRITTEN_ANEW, merge_duplicate_initializers
@@ -13,6 +14,7 @@ PASSES = {
     "common_subexpressions": "nodes that compute the same from the same inputs become one",
     "constant_folding": "what depends on constants alone is computed now, and shapes that are known",
     "constant_if": "an If whose condition is known becomes its branch",
+    "constant_loop": "a Loop that runs a small, known number of times becomes that many copies of its body",
     "dead_code": "nodes, initializers and functions that nothing reads are removed",
     "duplicate_initializers": "constants that are equal in every bit become one",
     "shape_computation": "shapes that the graph computes are computed from as little as possible, each once",
@@ -20,5 +22,5 @@ PASSES = {
 
 __all__ = [
     "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions",
-    "merge_duplicate_initializers", "remove_dead_code", "simplify_shape_computation",
+    "merge_duplicate_initializers", "remove_dead_code", "simplify_shape_computation", "unroll_constant_loop",
 ]  # fmt: skip

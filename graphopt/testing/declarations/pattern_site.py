@@ -55,6 +55,8 @@ class PatternSite(Site):
             self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
         self.batches = left.hints.batches
+        self.blocks = any("blocks" in w.lower() for w in left.hints.words)
+        self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)
         if known is not None and known.plan is not None and any(isinstance(a, (Call, Output)) for a in expanded):
             self.planned = known.plan(self)
@@ -121,6 +123,12 @@ class PatternSite(Site):
             return False
         a = self.args[i]
         return not (isinstance(a, Var) and a.name in self.left.bound and self.left.bound[a.name] is None)
+
+    def insist(self, i: int, there: bool = True) -> None:
+        a = self.args[i] if i < len(self.args) else None
+        if not there and isinstance(a, Var) and a.kind.optional:
+            self.left.bound.setdefault(a.name, None)
+        super().insist(i, there)
 
     def known_shape(self, i: int) -> Shape | None:
         a = self.args[i] if i < len(self.args) else None

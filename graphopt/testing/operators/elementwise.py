@@ -11,6 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.pairs import for_all_heads
 from graphopt.testing.operators.places import all_places, never_negative
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
@@ -272,6 +273,8 @@ def broadcasting(s: Site, places: Sequence[int], styles: dict[int, str] | None =
 def _fitting(s: Site, i: int, full: Shape) -> Shape:
     """A shape that broadcasts with another one, of a rank that suits those who read it."""
     low, high = s.ranks(i)
+    if s.pairs and low <= len(full) <= high and not s.choices.chance(6):
+        return for_all_heads(s, full)
     if s.single(i) and not s.choices.chance(8):
         more = min(max(low, len(full)), high)
         return (1,) * s.choices.weighted(((6, low), (2, more), (1, min(more + 1, high))))

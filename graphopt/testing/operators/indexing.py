@@ -9,7 +9,9 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.blocks import image_of_blocks
 from graphopt.testing.operators.movement import first_of
+from graphopt.testing.operators.pairs import pairs_to_slice
 from graphopt.testing.operators.places import flat_places, own_places, part_of_all
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
@@ -205,6 +207,8 @@ def non_max_suppression(s: Site) -> None:
 
 @operands("Slice", carries=(0,))
 def slice_(s: Site) -> None:
+    if (s.pairs or s.blocks) and s.shape(0) is None:
+        s.operand(0, pairs_to_slice(s) if s.pairs else image_of_blocks(s))
     x = first_of(s, 1)
     if "Split" in s.operators and s.choices.integer(0, 1):
         part_of_all(s, x)
@@ -215,7 +219,11 @@ def slice_(s: Site) -> None:
     if beside is not None:  # what another slice has left
         axes = s.parameter("axes", lambda: [s.choices.one([beside[0], beside[0] - len(x)])])
     else:
-        axes = s.axes(len(x)) if not s.choices.chance(6) else None
+        written = s.decided("steps")
+        if isinstance(written, list) and len(written) == 1:  # of the last axis, most often
+            axes = s.parameter("axes", lambda: [s.choices.weighted(((3, -1), (3, len(x) - 1), (1, 0)))])
+        else:
+            axes = s.axes(len(x)) if not s.choices.chance(6) else None
     if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
         axes = s.array(3).tolist()
     count = len(x) if axes is None else len(axes)
@@ -250,6 +258,8 @@ def slice_(s: Site) -> None:
     if beside is not None and axes is not None and [a % len(x) for a in axes] == [beside[0]] and not any(backwards):
         _, start, end = beside
         starts, ends = ([0], [start]) if start else ([end], [s.choices.one([dims[0], 2**31 - 1])])
+    if (s.pairs or s.blocks) and not s.choices.chance(8):
+        ends = [s.choices.one([d, 2**31 - 1, 2**63 - 1]) for d in dims]
     starts = s.parameter("starts", lambda: starts)
     ends = s.parameter("ends", lambda: ends)
     if axes is not None and len(axes) == 1 and starts and ends and starts[0] >= 0 <= ends[0]:
@@ -268,14 +278,18 @@ def gather(s: Site) -> None:
     if "Range" in s.operators and s.given(0) and not s.given(1) and not s.choices.chance(8):
         flat_places(s)
     x = first_of(s, 1)
-    axis = s.axis(len(x), default=0)
+    if s.pairs and not s.choices.chance(6):
+        s.note("axis", len(x) - 1)
+        axis = s.parameter("axis", lambda: len(x) - 1, 0) % len(x)
+    else:
+        axis = s.axis(len(x), default=0)
     d = x[axis]
     if not d and not s.given(1):
         raise Invalid("nothing to gather")
     shape = s.known_shape(1)
     if shape is None:
         low, high = s.ranks(1)
-        options = [(), (1,), (2,), (3,), (2, 2), (d,), (d,), (0,)]
+        options = [(), (1,)] if s.pairs else [(), (1,), (2,), (3,), (2, 2), (d,), (d,), (0,)]
         shape = s.choices.one([o for o in options if low <= len(o) <= high] or options)
     size = math.prod(shape)
     least = -d if s.schema.since_version >= 11 else 0

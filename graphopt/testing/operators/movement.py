@@ -12,7 +12,9 @@ from onnx import TensorProto
 
 from graphopt.ir import input_of
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.blocks import cut_into_blocks, image_of_blocks
 from graphopt.testing.operators.elementwise import FLOATING
+from graphopt.testing.operators.pairs import put_together, to_be_repeated
 from graphopt.testing.operators.places import indices_among
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
@@ -51,7 +53,12 @@ def transpose(s: Site) -> None:
         perm = s.perm(len(wanted))
         s.operand(0, [wanted[i] for i in np.argsort(perm)])
         return
-    s.perm(len(first_of(s, 1)))
+    rank = len(first_of(s, 1))
+    orders = [p for p in s.recent("order") if len(p) == rank]
+    if orders and not s.choices.chance(6):
+        s.parameter("perm", lambda: orders[-1])
+    else:
+        s.perm(rank)
 
 
 def _unfolded(s: Site) -> dict[int, Shape]:
@@ -60,7 +67,9 @@ def _unfolded(s: Site) -> dict[int, Shape]:
     if not wanted:
         return {}
     recent = [k for k in s.recent("unfolded") if math.prod(k) == math.prod(wanted)]
-    if not recent:
+    if s.pairs:
+        recent = [(*wanted[:-1], wanted[-1] // 2, 2)]
+    elif not recent:
         axis = min(1, len(wanted) - 1) if s.choices.integer(0, 1) else s.choices.integer(0, len(wanted) - 1)
         d = wanted[axis]
         inner = s.choices.one([k for k in range(1, d + 1) if d % k == 0] or [1])
@@ -96,6 +105,8 @@ def reshape(s: Site) -> None:
             of_one = [k for k, pair in pairs if 1 in pair]
             k = s.choices.one(of_one if of_one and not s.choices.chance(4) else [k for k, _ in pairs])
             s.operand(0, (*s.wanted[:k], s.wanted[k] * s.wanted[k + 1], *s.wanted[k + 2 :]))
+    if s.blocks and s.shape(0) is None:
+        s.operand(0, image_of_blocks(s))
     x = first_of(s)
     zeros = (
         s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
@@ -108,6 +119,10 @@ def reshape(s: Site) -> None:
         low, high = s.output_ranks()
         if s.wanted is not None and math.prod(s.wanted) == size and not s.choices.chance(12):
             return list(s.wanted)
+        if s.blocks and len(x) in (4, 6) and not s.choices.chance(6):
+            return cut_into_blocks(s, x)
+        if s.pairs and x and not s.choices.chance(6):
+            return put_together(s, x, not zeros)
         back = [
             d for k in s.recent("folded") if x and math.prod(d := [*k[:-1], x[-1]]) == size and low <= len(d) <= high
         ]
@@ -229,6 +244,10 @@ def unsqueeze(s: Site) -> None:
     x = first_of(s, 0, max(3, s.ranks(0)[0]))
 
     def options() -> list[int]:
+        if s.pairs and not s.choices.chance(12):
+            return s.choices.one([[-1], [len(x)]])
+        if s.blocks and len(x) == 4 and not s.choices.chance(6):
+            return [3, 5]
         fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
         if fitting and not s.choices.chance(6):
             middle = (len(x) + 1) // 2
@@ -259,6 +278,8 @@ def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
 
 @operands("Expand", plan=_narrowed)
 def expand(s: Site) -> None:
+    if s.pairs and s.shape(0) is None and not s.choices.chance(8):
+        s.operand(0, to_be_repeated(s))
     if s.wanted is not None and not s.given(0) and s.shape(0) is None:
         low, high = s.ranks(0)
         if low <= len(s.wanted) <= high:
@@ -270,6 +291,10 @@ def expand(s: Site) -> None:
         fits = wanted is not None and len(x) == len(wanted) and all(d in (1, w) for d, w in zip(x, wanted, strict=True))
         if wanted is not None and fits and not s.choices.chance(6):
             return list(wanted)
+        if s.pairs and x and not s.choices.chance(6):
+            return [*(d if s.choices.chance(6) else 1 for d in x[:-1]), 2]
+        if s.blocks and len(x) == 6 and not s.choices.chance(6):
+            return [1, 1, 1, s.choices.integer(1, 3), 1, 2]
         target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
         if s.choices.chance(3):
             target.insert(0, s.choices.integer(1, 3))
@@ -280,8 +305,15 @@ def expand(s: Site) -> None:
 
 @operands("Tile", carries=(0,))
 def tile(s: Site) -> None:
+    if s.pairs and s.shape(0) is None and not s.choices.chance(8):
+        s.operand(0, to_be_repeated(s))
     x = first_of(s, 1)
-    s.parameter("repeats", lambda: [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x])
+    usual = [1] * (len(x) - 1) + [2] if s.pairs else [1, 1, 1, 2, 1, s.choices.integer(1, 3)]
+    as_usual = (s.pairs or s.blocks) and len(usual) == len(x) and not s.choices.chance(6)
+    s.parameter(
+        "repeats",
+        lambda: usual if as_usual else [s.choices.weighted(((3, 1), (1, 2), (1, 3))) for _ in x],
+    )
 
 
 @operands("Concat", carries=(0, 1, 2, 3))
@@ -289,10 +321,17 @@ def concat(s: Site) -> None:
     there = [i for i in range(s.count) if s.shape(i) is not None]
     low, high = s.ranks(0)
     suits = not there and s.wanted is not None and low <= len(s.wanted) <= high
-    base = s.wanted if suits else s.shape(there[0]) if there else s.new_shape(0, 1)
+    if s.pairs and not there and s.shape(0) is None:
+        s.operand(0, to_be_repeated(s))
+        there = [0]
+    base = s.wanted if suits and not there else s.shape(there[0]) if there else s.new_shape(0, 1)
     assert base is not None
     if not base:
         raise Invalid("Concat of scalars")
+    if s.pairs and not s.choices.chance(6):
+        s.note("axis", len(base) - 1)
+    if s.blocks and not s.choices.chance(6):
+        s.note("axis", len(base) - 1 if "Transpose" in s.operators else 1)
     even = [k for k, d in enumerate(base) if d and d % s.count == 0] if suits and s.repeated() else []
     axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None, usual=even[-1] if even else None)
     if s.pieces(axis):

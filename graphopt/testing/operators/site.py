@@ -35,6 +35,8 @@ class Site(ABC):
         flat: one of so many shapes has dims of 1 in particular.
         channels: operands with one element per channel are welcome.
         batches: leading dims of matrices had best be the same.
+        blocks: rows and columns of an image are taken apart, or put together.
+        pairs: neighbours along the last axis are taken apart, or put together.
         operators: those that somebody asks for around this node.
         beside: those that will be around it.
         tame: numbers had best be such as exact arithmetic can follow.
@@ -42,7 +44,7 @@ class Site(ABC):
     """
 
     empty, flat = 24, 8
-    channels = batches = tame = False
+    channels = batches = blocks = pairs = tame = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
