@@ -11,7 +11,7 @@ from typing import Any
 
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError
-from graphopt.ir import Model, load
+from graphopt.ir import Model, load, newest_schema
 from graphopt.passes import (
     PASSES,
     WRITTEN_ANEW,
@@ -43,6 +43,18 @@ LEVELS = {
 _ROUNDS = 8
 #: The operator that depends on what lies around it: on how its inputs lead to another value of the graph.
 GRADIENT = "ai.onnx.preview.training::Gradient"
+
+
+def _load_tables() -> None:
+    """Load what every call needs: the rules, the shape functions, and onnx's schemas, which it registers when first asked."""
+    for phase in PHASES:
+        rules_of(phase)
+    operators_on_elements()
+    newest_schema("Identity")
+
+
+with paused_gc():
+    _load_tables()
 
 
 class VerificationError(GraphoptError):
