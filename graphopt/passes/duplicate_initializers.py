@@ -62,7 +62,7 @@ def _merge(graph: Graph, largest: int | None) -> list[NodeRecord]:
         seen: dict[Hashable, list[Value]] = {}
         for v in values:
             assert v.const is not None
-            array = v.const.numpy()
+            array = v.const.view()
             known = seen.setdefault(_digest(array), [])
             twin = next(
                 (k for k in known if k.const is not None and (array.nbytes <= _SMALL or _same(k.const, array))), None
@@ -94,5 +94,5 @@ def _digest(array: np.ndarray) -> Hashable:
 
 
 def _same(tensor: Tensor, array: np.ndarray) -> bool:
-    other = tensor.numpy()
+    other = tensor.view()
     return bool(np.array_equal(other.reshape(-1).view(np.uint8), array.reshape(-1).view(np.uint8)))
