@@ -14,8 +14,8 @@ from graphopt.errors import RewriteLoopError, RuleError
 from graphopt.ir import Graph, Node
 from graphopt.rewrite.compile import Compiled, Match, variants_of
 from graphopt.rewrite.emit import instantiate
-from graphopt.rewrite.generator import CONST
 from graphopt.rewrite.ledger import NodeRecord, Step
+from graphopt.rewrite.outline import CONST
 from graphopt.rewrite.replacement import Declined, Replacement
 from graphopt.rewrite.rewriter import Rewriter, record
 from graphopt.rewrite.rule import Rule

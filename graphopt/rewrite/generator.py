@@ -11,16 +11,11 @@ from itertools import permutations
 from typing import Any
 
 from graphopt.errors import RuleError
-from graphopt.ir import COMMUTATIVE_OPS, newest_schema
+from graphopt.ir import newest_schema
 from graphopt.rewrite import matching
-from graphopt.rewrite.rule import Rule, Variant, Walker
+from graphopt.rewrite.outline import bag_of, call_of, commutes, walker_of
+from graphopt.rewrite.rule import Rule, Variant
 from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Term, Var
-
-#: Stands for "a constant" among the operators that produce a root's inputs.
-CONST = "<const>"
-#: Operators of which nested calls match as bags, in rules that are not exact, and how many operands a bag has at most.
-BAG_OPS = frozenset({"Add", "Mul"})
-BAG_LIMIT = 5
 
 
 class Generator:
@@ -29,29 +24,25 @@ class Generator:
     def __init__(self, rule: Rule, variant: Variant) -> None:
         self.rule = rule
         self.variant = variant
-        self.walker = Walker(variant.choices)
-        found: list[Call] = []
-        for r in rule.left:
-            self.walker.resolve(r)
-        for r in variant.roots:
-            self.walker.walk(r, found)
+        self.walker = walker_of(rule, variant)
         self.calls = {id(c): i for i, c in enumerate(variant.calls)}
-        self.uses = self._count_uses()
         self.lines: list[str] = []
         self.depth = 1
         self.bound: dict[str, str] = {}
         self.matched: dict[int, str] = {}
         self.inner: list[str] = []
         self.counter = 0
+        self.source = ""
         self.namespace: dict[str, Any] = {**vars(matching), "permutations": permutations}
 
     # ------------------------------------------------------------------ output
-    def run(self) -> tuple[Callable[..., Any], Callable[..., Any], str]:
-        root = _call_of(self.variant.roots[0])
+    def matcher(self) -> Callable[..., Any]:
+        """The function that matches. Raises RuleError where the pattern is none."""
+        root = call_of(self.variant.roots[0])
         self.line("g = n0.graph")
         self.call(root, "n0")
         for r in self.variant.roots[1:]:
-            self.other_root(_call_of(r))
+            self.other_root(call_of(r))
         dims = self._dims()
         values = []
         for name, kind in self.rule.kinds.items():
@@ -67,9 +58,13 @@ class Generator:
         nodes = "".join(self.matched.get(id(c), "None") + "," for c in self.variant.calls)
         inner = "".join(f"*{i}," for i in self.inner)
         self.line(f"yield ({''.join(v + ',' for v in values)}), ({nodes}), ({inner})")
-        source = "def match(n0):\n" + "\n".join(self.lines) + "\n\n\n" + self._binder()
+        self.source = "def match(n0):\n" + "\n".join(self.lines) + "\n"
+        return self._function("match", self.source)
+
+    def _function(self, name: str, source: str) -> Callable[..., Any]:
         exec(compile(source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
-        return self.namespace["match"], self.namespace["bind"], source
+        function: Callable[..., Any] = self.namespace[name]
+        return function
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -97,7 +92,7 @@ class Generator:
     def call(self, call: Call, node: str) -> None:
         """Test that `node`, whose operator has been compared already, matches `call`."""
         self.matched[id(call)] = node
-        args = self._operands(call)
+        args = bag_of(call, self.rule, self.variant, self.walker, self.matched)
         if args is not None:
             leaves, between = self.fresh("b"), self.fresh("m")
             self.loop(f"for {leaves}, {between} in bags({node}, {call.op!r}, {len(args)}, g):")
@@ -115,7 +110,7 @@ class Generator:
         if rest:
             self.line(f"if len({inputs}) < {positional - 1} or None in {inputs}: {self.fail}")
         self.parameters(call, node, inputs, "len(" + inputs + ")" if rest else str(positional))
-        if call.op in COMMUTATIVE_OPS and positional == 2 and not rest and not call.domain:
+        if commutes(call):
             a, b = self.fresh("v"), self.fresh("v")
             self.line(f"if len({inputs}) != 2: {self.fail}")
             self.loop(f"for {a}, {b} in (({inputs}[0], {inputs}[1]), ({inputs}[1], {inputs}[0])):")
@@ -265,21 +260,21 @@ class Generator:
             a = self.walker.resolve(a)
             if isinstance(a, Var) and a.name in self.bound and a.kind.role == "tensor":
                 return self.bound[a.name], [(call, index)]
-            inner = _call_of(a) if isinstance(a, (Call, Output)) else None
+            inner = call_of(a) if isinstance(a, (Call, Output)) else None
             if inner is not None and id(inner) in self.matched:
                 output = a.index if isinstance(a, Output) else 0
                 return f"{self.matched[id(inner)]}.outputs[{output}]", [(call, index)]
         for a in call.args:
             a = self.walker.resolve(a)
             if isinstance(a, (Call, Output)):
-                found = self._path_to_bound(_call_of(a), a.index if isinstance(a, Output) else 0)
+                found = self._path_to_bound(call_of(a), a.index if isinstance(a, Output) else 0)
                 if found is not None:
                     return found[0], [(call, index), *found[1]]
         return None
 
     # ----------------------------------------------------------------- binding
-    def _binder(self) -> str:
-        """Source of the function that gives the calls of a left side their values; both readings have the same form."""
+    def binder(self) -> Callable[..., Any]:
+        """The function that gives the calls of a left side their values; both readings have the same form."""
         lines = ["def bind(left, nodes):", "    roots = left if isinstance(left, tuple) else (left,)"]
         seen: set[int] = set()
 
@@ -308,72 +303,16 @@ class Generator:
 
         values = [visit(term, f"roots[{i}]") for i, term in enumerate(self.rule.left)]
         lines.append(f"    return [{', '.join(values)}]")
-        return "\n".join(lines) + "\n"
+        self.source += "\n\n" + "\n".join(lines) + "\n"
+        return self._function("bind", "\n".join(lines))
 
     # ----------------------------------------------------------------- helpers
-    def _count_uses(self) -> dict[int, int]:
-        uses: dict[int, int] = {}
-        for c in self.variant.calls:
-            for a in c.args:
-                a = self.walker.resolve(a)
-                if isinstance(a, (Call, Output)):
-                    uses[id(_call_of(a))] = uses.get(id(_call_of(a)), 0) + 1
-        for r in self.variant.roots:
-            uses[id(_call_of(r))] = uses.get(id(_call_of(r)), 0) + 1
-        return uses
-
-    def _operands(self, call: Call) -> list[Any] | None:
-        """The operands of a sum or product of three or more, None for anything else."""
-        if call.op not in BAG_OPS or self.rule.exact or len(call.args) != 2:
-            return None
-        out: list[Any] = []
-
-        def flatten(c: Call) -> None:
-            for a in c.args:
-                a = self.walker.resolve(a)
-                if (
-                    isinstance(a, Call)
-                    and a.op == call.op
-                    and len(a.args) == 2
-                    and self.uses[id(a)] == 1
-                    and id(a) not in self.matched
-                ):
-                    flatten(a)
-                else:
-                    out.append(a)
-
-        flatten(call)
-        return out if 3 <= len(out) <= BAG_LIMIT else None
-
     def _effort(self, arg: Any) -> int:
-        if arg is None or (isinstance(arg, (Call, Output)) and id(_call_of(arg)) in self.matched):
+        if arg is None or (isinstance(arg, (Call, Output)) and id(call_of(arg)) in self.matched):
             return 0
         if isinstance(arg, Var):
             return 0 if arg.name in self.bound else 2 if arg.kind.role == "const" else 4
         return 3 if isinstance(arg, (Call, Output)) else 1
-
-    def needs(self) -> frozenset[str]:
-        root = _call_of(self.variant.roots[0])
-        if self._operands_of(root) is not None:
-            return frozenset({root.op})
-        needs = set()
-        for a in root.args:
-            a = self.walker.resolve(a)
-            if isinstance(a, (Call, Output)):
-                needs.add(_call_of(a).op)
-            elif isinstance(a, Var):
-                if a.kind.role == "const" and not a.kind.optional:
-                    needs.add(CONST)
-            elif a is not None and not isinstance(a, Rest):
-                needs.add(CONST)
-        return frozenset(needs)
-
-    def _operands_of(self, root: Call) -> list[Any] | None:
-        matched, self.matched = self.matched, {}
-        try:
-            return self._operands(root)
-        finally:
-            self.matched = matched
 
     def _dims(self) -> list[str]:
         out = []
@@ -387,9 +326,3 @@ def _counts_outputs(call: Call) -> bool:
     """Whether what an operator computes depends on the number of its outputs, as that of Split does."""
     schema = newest_schema(call.op_type, call.domain)
     return schema is not None and bool(schema.outputs) and schema.outputs[-1].variadic
-
-
-def _call_of(term: Any) -> Call:
-    call = term.call if isinstance(term, Output) else term
-    assert isinstance(call, Call)
-    return call
