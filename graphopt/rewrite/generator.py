@@ -30,6 +30,7 @@ class Generator:
         self.depth = 1
         self.bound: dict[str, str] = {}
         self.matched: dict[int, str] = {}
+        self.producers: dict[str, str] = {}
         self.inner: list[str] = []
         self.counter = 0
         self.source = ""
@@ -101,21 +102,44 @@ class Generator:
             self.loop(f"for {', '.join(names)} in permutations({leaves}):")
             self.arguments(list(zip(args, names, strict=True)), leaves)
             return
-        inputs = self.fresh("i")
         if _counts_outputs(call):
             self.line(f"if len({node}.outputs) != {call.outputs}: {self.fail}")
-        self.line(f"{inputs} = {node}.inputs")
-        rest = isinstance(call.args[-1], Rest) if call.args else False
         positional = len(call.args)
-        if rest:
-            self.line(f"if len({inputs}) < {positional - 1} or None in {inputs}: {self.fail}")
-        self.parameters(call, node, inputs, "len(" + inputs + ")" if rest else str(positional))
+        if call.args and isinstance(call.args[-1], Rest):
+            self.variadic(call, node)
+            return
+        plain = not call.attrs
+        if not plain and (commutes(call) or not call.args):
+            self.parameters(call, node, str(positional))
         if commutes(call):
             a, b = self.fresh("v"), self.fresh("v")
-            self.line(f"if len({inputs}) != 2: {self.fail}")
-            self.loop(f"for {a}, {b} in (({inputs}[0], {inputs}[1]), ({inputs}[1], {inputs}[0])):")
-            self.arguments(list(zip(call.args, (a, b), strict=True)), inputs)
-            return
+            self.loop(f"for {a}, {b} in orders({node}, {plain}):")
+            self.arguments(list(zip(call.args, (a, b), strict=True)), f"{node}.inputs")
+        elif call.args:
+            names = [self.fresh("v") for _ in call.args]
+            found = self.fresh("i")
+            self.line(f"{found} = operands({node}, {positional}, {plain})")
+            if plain:
+                self.line(f"if {found} is None: {self.fail}")
+            self.line(f"{', '.join(names)}, = {found}")
+            pairs = list(zip(map(self.walker.resolve, call.args), names, strict=True))
+            if not plain:
+                looked = set(self.matched)  # a look at a producer's operator is cheaper than one at parameters
+                for arg, value in pairs:
+                    if isinstance(arg, (Call, Output)) and id(call_of(arg)) not in looked:
+                        looked.add(id(call_of(arg)))
+                        self.producer(arg, value)
+                self.parameters(call, node, str(positional))
+            self.arguments(pairs, f"{node}.inputs")
+        elif plain:
+            self.line(f"if operands({node}, 0, True) is None: {self.fail}")
+
+    def variadic(self, call: Call, node: str) -> None:
+        """The same for a call that takes all remaining inputs."""
+        inputs = self.fresh("i")
+        self.line(f"{inputs} = {node}.inputs")
+        self.line(f"if len({inputs}) < {len(call.args) - 1} or None in {inputs}: {self.fail}")
+        self.parameters(call, node, f"len({inputs})")
         pairs = []
         for k, a in enumerate(call.args):
             if isinstance(a, Rest):
@@ -148,21 +172,22 @@ class Generator:
                     f"if {value} is None or {value}.node is not {self.matched[id(call)]} or {value}.index != {index}: {self.fail}"
                 )
                 return
-            n = f"n{self.calls[id(call)]}"
-            self.line(f"if {value} is None: {self.fail}")
-            self.line(f"{n} = {value}.node")
-            self.line(
-                f"if {n} is None or {n}.op != {call.op!r} or {value}.index != {index} or {n}.graph is not g: {self.fail}"
-            )
-            self.call(call, n)
+            if value not in self.producers:
+                self.producer(arg, value)
+            self.call(call, self.producers[value])
         elif isinstance(arg, (bool, int, float)):
-            self.line(
-                f"if {value} is None or not is_number({value}, {self.literal(arg)}, {operands}, {self.rule.exact}): {self.fail}"
-            )
+            self.line(f"if not is_number({value}, {self.literal(arg)}, {operands}, {self.rule.exact}): {self.fail}")
         elif isinstance(arg, Term):
             raise RuleError(f"rule '{self.rule.name}': {arg!r} cannot stand here in a pattern")
         else:
-            self.line(f"if {value} is None or not is_array({value}, {self.literal(arg)}): {self.fail}")
+            self.line(f"if not is_array({value}, {self.literal(arg)}): {self.fail}")
+
+    def producer(self, arg: Call | Output, value: str) -> None:
+        """Test that a value comes from a node of the call's operator."""
+        call, index = (arg.call, arg.index) if isinstance(arg, Output) else (arg, 0)
+        n = self.producers[value] = f"n{self.calls[id(call)]}"
+        self.line(f"{n} = producer({value}, {call.op!r}, {index}, g)")
+        self.line(f"if {n} is None: {self.fail}")
 
     def variable(self, var: Var, value: str) -> None:
         kind = var.kind
@@ -174,13 +199,13 @@ class Generator:
             self.line(f"if {value} is not {self.bound[var.name]}: {self.fail}")
             return
         if kind.role == "const" and kind.fill is not None:
-            self.line(f"if {value} is None or not is_filled({value}, {self.literal(kind.fill)}): {self.fail}")
+            self.line(f"if not is_filled({value}, {self.literal(kind.fill)}): {self.fail}")
         elif kind.role == "const":
             missing = f"{value} is not None and " if kind.optional else f"{value} is None or "
             self.line(f"if {missing}{value}.const is None: {self.fail}")
         elif not kind.optional:
             self.line(f"if {value} is None: {self.fail}")
-        self.bind(var, value)
+        self.bound[var.name] = value
 
     def bind(self, var: Var, value: str) -> None:
         name = f"p_{var.name}"
@@ -188,13 +213,11 @@ class Generator:
         self.bound[var.name] = name
 
     # -------------------------------------------------------------- parameters
-    def parameters(self, call: Call, node: str, inputs: str, positional: str) -> None:
+    def parameters(self, call: Call, node: str, positional: str) -> None:
         rest = next((v for k, v in call.attrs.items() if k.startswith("**")), None)
         named = {k: v for k, v in call.attrs.items() if not k.startswith("**")}
         if not named and rest is None:
-            self.line(
-                f"if (len({inputs}) > {positional} or {node}.attributes) and not plain({node}, {positional}): {self.fail}"
-            )
+            self.line(f"if {node}.attributes and not plain({node}, {positional}): {self.fail}")
             return
         found = self.fresh("a")
         self.line(f"{found} = params({node}, {positional}, {tuple(named)!r}, {rest is not None})")
@@ -232,7 +255,7 @@ class Generator:
         if wanted.name in self.bound:
             self.line(f"if {name} != {self.bound[wanted.name]}: {self.fail}")
         else:
-            self.bind(wanted, name)
+            self.bound[wanted.name] = name
 
     # ------------------------------------------------------------- other roots
     def other_root(self, root: Call) -> None:
