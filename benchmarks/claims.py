@@ -26,17 +26,7 @@ def _broadcast(a: int, b: int) -> int:
     return b if a == 1 else a
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "Add": lambda *a: sum(a),
-    "Mul": lambda *a: math.prod(a),
-    "Pow": lambda a, b: Fraction(a) ** b,
-    "Mod": lambda a, b: a % b,
-    "Max": max,
-    "Min": min,
-    "floor": math.floor,
-    "ceiling": math.ceil,
-    "broadcast_": _broadcast,
-}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"Max": max, "Min": min, "floor": math.floor, "broadcast": _broadcast}
 
 
 def evaluate(dim: Any, names: Mapping[str, int]) -> Any:
@@ -48,14 +38,15 @@ def evaluate(dim: Any, names: Mapping[str, int]) -> Any:
         return dim
     if isinstance(dim, str):
         return names.get(dim)
-    if dim.is_Symbol:
-        return names.get(dim.name)
-    if dim.is_Rational:
-        return Fraction(int(dim.p), int(dim.q))
-    arguments = [evaluate(a, names) for a in dim.args]
-    if None in arguments:
-        return None
-    found = _FUNCTIONS[type(dim).__name__](*arguments)
+    if hasattr(dim, "kind"):
+        arguments = [evaluate(a, names) for a in dim.args]
+        return None if None in arguments else _FUNCTIONS[dim.kind](*arguments)
+    found = Fraction(0)
+    for monomial, coefficient in dim.terms.items():
+        factors = [(evaluate(f, names), n) for f, n in monomial]
+        if any(f is None for f, _ in factors):
+            return None
+        found += coefficient * math.prod(f**n for f, n in factors)
     return int(found) if found == int(found) else found
 
 
@@ -63,7 +54,7 @@ def names_in(dim: Any) -> set[str]:
     """The names that a dim is made of."""
     if dim is None or isinstance(dim, (int, Fraction)):
         return set()
-    return {dim} if isinstance(dim, str) else {s.name for s in dim.free_symbols}
+    return {dim} if isinstance(dim, str) else set(dim.names)
 
 
 def show(shape: Sequence[Any] | None) -> str:

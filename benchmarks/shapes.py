@@ -126,11 +126,8 @@ def _forget() -> None:
     """Empty the caches of computed expressions; a model is inferred once in its life."""
     import gc
 
-    import sympy
-
     from graphopt.shapes import dims, expressions
 
-    sympy.core.cache.clear_cache()
     for module in (dims, expressions):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):

@@ -33,7 +33,6 @@ NEEDS = {
     "zoo": (ZOO / "manifest.json", SHARED / "zoo" / "zoo.py"),
     "suite": (SUITE / "cases" / "index.json", SHARED / "suite" / "run_suite.py"),
 }
-LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 # Examples that take long on a busy machine are no failures; in CI they are the same at every run, elsewhere new ones are tried.
 settings.register_profile("graphopt", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI")))
@@ -56,19 +55,22 @@ def missing(marker: str) -> list[Path]:
     return [path for path in NEEDS[marker] if not path.is_file()]
 
 
-@pytest.hookimpl(trylast=True)  # after -m and -k have taken their share
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = config.stash[LEFT_OUT] = Counter()
+def reason(marker: str) -> str:
+    """Why tests of this marker are skipped."""
+    return f"no {missing(marker)[0]}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for marker in NEEDS:
-        if absent := missing(marker):
+        if missing(marker):
             for item in items:
                 if item.get_closest_marker(marker):
-                    item.add_marker(pytest.mark.skip(reason=f"no {absent[0]}"))
-                    left_out[marker] += 1
+                    item.add_marker(pytest.mark.skip(reason=reason(marker)))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    counts = config.stash.get(LEFT_OUT, Counter())
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = Counter(r.longrepr[2] for r in terminalreporter.getreports("skipped") if isinstance(r.longrepr, tuple))
+    counts = {m: n for m in NEEDS if missing(m) and (n := skipped[f"Skipped: {reason(m)}"])}
     if counts:
         what = " and ".join(f"{n} {marker}" for marker, n in counts.items())
         needed = ", ".join(str(path) for marker in counts for path in missing(marker))

@@ -23,6 +23,14 @@ def test_a_clean_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "found      nothing" in text and "outputs compared on reference" in text
 
 
+def test_models_at_another_opset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["fuzz", "--on", "reference", "--corpus", str(tmp_path), "--seeds", "20", "--opset"]
+    assert main([*arguments, "23"]) == 0
+    assert "left out" not in capsys.readouterr().out
+    assert main([*arguments, "9"]) == 0
+    assert "cannot be written at opset 9" in capsys.readouterr().out
+
+
 def test_minutes_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fuzz", "--minutes", "0.02", "--on", "reference", "--corpus", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["done"] >= 1
@@ -47,6 +55,8 @@ def test_findings_are_listed_and_can_be_replayed(tmp_path: Path, capsys: pytest.
     ("arguments", "message"),
     [
         (["--level", "9"], "--level 9 does not exist"),
+        (["--opset", "99"], "opset"),
+        (["--opset", "18", "--optimizer", RAISES], "leave it out"),
         (["--on", "abacus"], "no executor is called 'abacus'"),
         (["--optimizer", "nonsense", "--seeds", "1"], "write module:function"),
         (["--replay", "none.onnx"], "'none.onnx' does not exist"),

@@ -17,6 +17,7 @@ from graphopt.errors import ArgumentError
 if TYPE_CHECKING:
     from graphopt.testing.fuzzing.campaign import Campaign
     from graphopt.testing.fuzzing.corpus import Run
+    from graphopt.testing.fuzzing.examining import RemoteExaminer
 
 Minutes = Annotated[
     float | None, typer.Option(metavar="N", help="Stop after so many minutes. Default: 1.", min=0.0, show_default=False)
@@ -42,6 +43,9 @@ Optimizer = Annotated[
     ),
 ]
 Nodes = Annotated[int, typer.Option(metavar="N", help="About how many nodes a model has at most.", min=1)]
+Opset = Annotated[
+    int | None, typer.Option(metavar="N", help="Have graphopt write the models at this opset.", show_default=False)
+]
 Replay = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Run one finding again: a .onnx file with a .npz beside it.", show_default=False),
@@ -52,6 +56,7 @@ def fuzz(
     minutes: Minutes = None,
     seeds: Seeds = None,
     level: options.Level = 2,
+    opset: Opset = None,
     on: options.On = None,
     seed: Seed = 0,
     optimizer: Optimizer = None,
@@ -62,18 +67,27 @@ def fuzz(
 ) -> int:
     """Optimize random models, and compare what comes out: exit code 0 if all is well, 1 if something is wrong."""
     from graphopt.exec.executors import DEFAULTS, installed, known
+    from graphopt.passes.opset import targets_of
     from graphopt.pipeline import LEVELS
 
     if level not in LEVELS:
         raise ArgumentError(f"--level {level} does not exist; the levels are {', '.join(map(str, LEVELS))}")
+    if opset is not None:
+        if optimizer:
+            raise ArgumentError("--opset is for graphopt itself; leave it out beside --optimizer")
+        targets_of(opset)
     chosen = known(options.names(on) or [n for n in DEFAULTS if n in installed()])
-    if replay is not None:
-        return _replay(replay, optimizer or "", level, chosen)
     from graphopt.testing.fuzzing.campaign import fuzz as run
+    from graphopt.testing.fuzzing.examining import RemoteExaminer
+
+    if replay is not None:
+        return _replay(replay, RemoteExaminer(optimizer or "", level, chosen, opset))
 
     limits: dict[str, Any] = {"seeds": seeds, "minutes": minutes if seeds or minutes is not None else 1.0}
     with _progress(err(), level, optimizer) as watch:
-        found = run(optimizer or "", level, chosen, seed=seed, corpus=corpus, nodes=nodes, watch=watch, **limits)
+        found = run(
+            optimizer or "", level, chosen, seed=seed, corpus=corpus, nodes=nodes, opset=opset, watch=watch, **limits
+        )
     if json:
         from dataclasses import asdict
 
@@ -83,12 +97,10 @@ def fuzz(
     return DIFFERENT if found.run.findings else OK
 
 
-def _replay(path: Path, optimizer: str, level: int, on: list[str]) -> int:
+def _replay(path: Path, examine: RemoteExaminer) -> int:
     from graphopt.testing.fuzzing.corpus import read_example
-    from graphopt.testing.fuzzing.examining import RemoteExaminer
 
     example = read_example(path)
-    examine = RemoteExaminer(optimizer, level, on)
     try:
         outcome = examine(example)
     finally:
@@ -98,7 +110,7 @@ def _replay(path: Path, optimizer: str, level: int, on: list[str]) -> int:
         _show_left_out(out(), outcome.left_out)
         return OK
     out().line(f"{outcome.finding.kind}: {outcome.finding.detail}", "bold red")
-    if outcome.finding.features and not optimizer:
+    if outcome.finding.features and not examine.optimizer:
         out().block(f"rules that were applied: {', '.join(outcome.finding.features)}", 2)
     return DIFFERENT
 

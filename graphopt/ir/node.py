@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graphopt.ir.graph import Graph
 
 Dim = Any
-"""A dimension: an int, a name (the same name is the same number), a SymPy expression over names, None where it is unknown."""
+"""A dimension: an int, a name (the same name is the same number), an expression over names, None where it is unknown."""
 Shape = tuple[Dim, ...]
 
 

@@ -1,8 +1,7 @@
 """Dims: arithmetic on them, and questions that are answered True, False, or None where nobody can tell.
 
-A dim is an int, a name, or a SymPy expression over names; all dims are integers of 0 or more. Sizes that are ints never
-reach SymPy, and it is imported only when something is computed with a name. Elements of shape tensors are computed in the
-same way; they may be negative and, where a tensor holds floats, fractions.
+A dim is an int, a name, or a `Polynomial` over names and roundings; all dims are integers of 0 or more. Elements of shape
+tensors are computed in the same way; they may be negative and, where a tensor holds floats, fractions.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from functools import lru_cache
 from typing import Any, TypeGuard
 
 from graphopt.ir.node import Dim, Shape
+from graphopt.shapes import expressions
+from graphopt.shapes.polynomial import Function, Polynomial, lift, lower, names_of, size_of
 
 #: Names that exporters write for "I do not know"; they say nothing about equality.
 ANONYMOUS = frozenset({"?", "None", "-1", "unknown", "*"})
@@ -34,19 +35,12 @@ def is_anonymous(d: Dim) -> bool:
 
 def names_in(d: Dim) -> frozenset[str]:
     """The names that a dim is made of."""
-    if d is None or isinstance(d, (int, Fraction)):
-        return frozenset()
-    return frozenset((d,)) if isinstance(d, str) else _names(d)
-
-
-@lru_cache(_REMEMBERED)
-def _names(e: Any) -> frozenset[str]:
-    return frozenset(s.name for s in e.free_symbols)
+    return names_of(d)
 
 
 def too_long(d: Dim) -> bool:
     """Whether an expression has grown beyond what anybody can use."""
-    return not (d is None or isinstance(d, (int, str, Fraction))) and _size(d) > _LONGEST
+    return isinstance(d, Polynomial) and d.size > _LONGEST
 
 
 def complexity(d: Dim) -> int:
@@ -57,24 +51,17 @@ def complexity(d: Dim) -> int:
         return 1 << 30
     if isinstance(d, str):
         return 1 << 20 if d.startswith(FRESH) else 1
-    return (1 << 21 if is_anonymous(d) else 2) + _size(d)
-
-
-@lru_cache(_REMEMBERED)
-def _size(e: Any) -> int:
-    return 1 + sum(map(_size, e.args))
+    return (1 << 21 if is_anonymous(d) else 2) + size_of(d)
 
 
 # ---------------------------------------------------------------------------------------------------------- arithmetic
 def _slow(name: str, *dims: Dim) -> Dim:
-    """Ask the module that works with SymPy, once for each question; sums aside, nothing is known of what is too long."""
+    """Ask the module that works with polynomials, once for each question; sums aside, nothing is known of what is too long."""
     return None if name not in ("add", "sub") and any(map(too_long, dims)) else _remembered(name, dims)
 
 
 @lru_cache(_REMEMBERED)
 def _remembered(name: str, dims: tuple[Dim, ...]) -> Any:
-    from graphopt.shapes import expressions
-
     return getattr(expressions, name)(*dims)
 
 
@@ -330,16 +317,34 @@ def is_static(shape: Shape | None) -> TypeGuard[tuple[int, ...]]:
 
 
 def substitute(d: Dim, values: dict[str, Dim]) -> Dim:
-    """A dim with names replaced."""
-    if d is None or isinstance(d, (int, Fraction)):
-        return d
+    """An expression with names replaced; rounding and comparisons are simplified again as in the arithmetic."""
     if isinstance(d, str):
         return values.get(d, d)
-    if _names(d).isdisjoint(values):
+    if not isinstance(d, Polynomial) or d.names.isdisjoint(values):
         return d
-    from graphopt.shapes import expressions
+    total: Dim = 0
+    for m, c in d.terms.items():
+        term: Dim = c
+        for f, n in m:
+            factor = values.get(f, f) if isinstance(f, str) else _substituted(f, values)
+            for _ in range(n):
+                term = mul(term, factor)
+        total = add(total, term)
+    return total
 
-    return expressions.substitute(d, values)
+
+def _substituted(f: Function, values: dict[str, Dim]) -> Dim:
+    if f.kind == "floor":
+        p = lift(f.args[0])
+        return floordiv(substitute(lower(p.scaled(p.denominator)), values), p.denominator)
+    first, *others = [substitute(a, values) for a in f.args]
+    combine = {"Max": maximum, "Min": minimum, "broadcast": broadcast_dims}[f.kind]
+    for a in others:
+        try:
+            first = combine(first, a)
+        except ValueError:  # can never be broadcast
+            return None
+    return first
 
 
 def operation_of(d: Dim) -> tuple[str, tuple[Dim, ...]] | None:

@@ -1,238 +1,135 @@
-"""Dims that are expressions: the part of `dims` that needs SymPy. Ask `dims`, which remembers the answers.
+"""Dims that are polynomials: what `dims` leaves to this module, and remembers the answers of.
 
-Expressions are kept expanded, so that most that are equal are so by structure. What is proved about signs uses nothing
-but that every name stands for a number of 0 or more.
+What is proved about signs uses nothing but that every name stands for a number of 0 or more.
 """
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any
-
-import sympy
-from sympy import Add, Expr, Integer, Max, Min, Mul, Pow, Rational, Symbol
-from sympy.printing.precedence import PRECEDENCE
 
 from graphopt.ir.node import Dim
+from graphopt.shapes.polynomial import ONE, Function, Monomial, Polynomial, lift, lower, of_factor
 
-#: Sums with more terms than this are not expanded further, nor searched for a proof.
+#: Sums with more terms than this are not multiplied further, nor searched for a proof.
 _LONGEST = 64
 _DEEPEST = 8
 _MOST_STEPS = 128
 
 
-@lru_cache(4096)
-def symbol(name: str) -> Symbol:
-    """The symbol of a name: an integer of 0 or more."""
-    return Symbol(name, integer=True, nonnegative=True)
-
-
-def lift(d: Dim) -> Expr:
-    """A dim as an expression."""
-    if isinstance(d, int):
-        return Integer(d)
-    if isinstance(d, str):
-        return symbol(d)
-    return Rational(d.numerator, d.denominator) if isinstance(d, Fraction) else d
-
-
-def lower(e: Expr) -> Dim:
-    """An expression as a dim: plain where it is a number or a name."""
-    if e.is_Symbol:
-        return e.name
-    if e.is_Integer:
-        return int(e)
-    if e.is_Rational:
-        return Fraction(int(e.p), int(e.q))
-    if (e.is_Mul and any(a.is_Add for a in e.args)) or (e.is_Pow and e.base.is_Add):
-        e = e.expand()
-    return e
-
-
-class floor(sympy.Function):
-    """Rounding towards minus infinity. SymPy's own takes Max(2, 2*a)/6 for a whole number, so nothing is left to it."""
-
-    is_integer = True
-    nargs = 1
-
-    @classmethod
-    def eval(cls, a: Expr) -> Expr | None:
-        return Integer(math.floor(a)) if a.is_Rational else None
-
-
-class broadcast_(sympy.Function):
-    """What two dims broadcast to, neither known to be above 1: the other one where one is 1, else both."""
-
-    is_integer = True
-    is_nonnegative = True
-    nargs = 2
-    precedence = PRECEDENCE["Mul"]  # of what is written for it
-
-    @classmethod
-    def eval(cls, a: Expr, b: Expr) -> Expr | None:
-        if a == b or b == 1:
-            return a
-        if a == 1:
-            return b
-        for p, q in ((a, b), (b, a)):
-            if p.is_Integer and (p > 1 or p == 0):
-                return p
-            if isinstance(p, broadcast_) and q in p.args:
-                return p
-            # Min(512, q) is q or above 1, and 0 only where q is
-            if isinstance(p, Min) and q in p.args and all(a == q or (a.is_Integer and a >= 1) for a in p.args):
-                return q
-        return None
-
-    def _sympystr(self, printer: Any) -> str:
-        a, b = map(printer.doprint, self.args)
-        return f"Max({a}, {b})*Min(1, {a}, {b})"
-
-
 # ---------------------------------------------------------------------------------------------------------- arithmetic
 def add(a: Dim, b: Dim) -> Dim:
-    return lower(lift(a) + lift(b))
+    return lower(lift(a).plus(lift(b)))
 
 
 def sub(a: Dim, b: Dim) -> Dim:
-    return lower(lift(a) - lift(b))
+    return lower(lift(a).plus(lift(b), -1))
 
 
 def mul(a: Dim, b: Dim) -> Dim:
     p, q = lift(a), lift(b)
-    if len(Add.make_args(p)) * len(Add.make_args(q)) > _LONGEST:
-        return None
-    return lower(p * q)
+    return lower(p.times(q)) if len(p.terms) * len(q.terms) <= _LONGEST else None
 
 
-def rounded(a: Any) -> Dim:
-    e = lift(a).expand()
-    k = _denominator(e)
-    return floordiv(lower(e * k), k)
+def rounded(a: Dim) -> Dim:
+    p = lift(a)
+    return floordiv(lower(p.scaled(p.denominator)), p.denominator)
 
 
-def rounded_up(a: Any) -> Dim:
-    e = lift(a).expand()
-    k = _denominator(e)
-    return floordiv(lower((e * k + k - 1).expand()), k)
+def rounded_up(a: Dim) -> Dim:
+    p = lift(a)
+    return floordiv(lower(p.scaled(p.denominator).plus(lift(p.denominator - 1))), p.denominator)
 
 
 def exact_div(a: Dim, b: Dim) -> Dim:
-    quotient = _quotient(lift(a), lift(b))
+    quotient = lift(a).divided(lift(b))
     return None if quotient is None else lower(quotient)
 
 
-def _quotient(a: Expr, b: Expr) -> Expr | None:
-    """a / b as a polynomial, None where it is none."""
-    q = (a / b).expand()
-    if not _has_denominator(q):
-        return q
-    q = sympy.cancel(sympy.together(a / b)).expand()
-    return None if _has_denominator(q) else q
-
-
-def _has_denominator(e: Expr) -> bool:
-    return any(p.exp.is_negative for p in e.atoms(Pow)) or (e.is_Pow and e.exp.is_negative)
-
-
 def floordiv(a: Dim, b: Dim) -> Dim:
-    x, k = lift(a), lift(b)
-    if not k.is_Integer:
+    p = lift(a)
+    if not isinstance(b, int):
         if less(0, b) is not True:
             return None
-        q = _quotient(x, k)
+        q = p.divided(lift(b))
         return lower(q) if q is not None and _whole(q) else None
-    q = (x / k).expand()
+    q = p.scaled(Fraction(1, b))
     if _whole(q):
         return lower(q)
     # floor((floor(y) + n) / k) = floor((y + n) / k) for whole n and k > 0 (Graham, Knuth, Patashnik: Concrete Mathematics, 3.11)
-    common = math.gcd(int(k), *[int(c) if c.is_Integer else 1 for c, _ in map(_split, Add.make_args(x))])
-    if common > 1:
-        x, k = (x / common).expand(), k / common
-    inner = next((t for t in Add.make_args(x) if isinstance(t, floor)), None)
-    if inner is not None:
-        q = ((x - inner + inner.args[0]) / k).expand()
-    whole: list[Expr] = []
-    rest: list[Expr] = []
-    for t in Add.make_args(q):
-        (whole if _whole(t) else rest).append(t)
-    fraction = Add(*rest)
-    if fraction.is_Rational:
-        return lower(Add(*whole) + math.floor(fraction))
-    number = Add(*[t for t in rest if t.is_Rational])
-    moved = math.floor(number)
-    return lower(Add(*whole) + moved + floor(fraction - moved))
+    common = math.gcd(b, *[c if isinstance(c, int) else 1 for c in p.terms.values()])
+    p, b = p.scaled(Fraction(1, common)), b // common
+    roundings = [f for m, c in p.terms.items() if c == 1 and (f := _alone(m)) is not None and f.kind == "floor"]
+    if roundings:
+        inner = min(roundings, key=str)
+        p = p.plus(of_factor(inner), -1).plus(lift(inner.args[0]))
+    q = p.scaled(Fraction(1, b))
+    whole = Polynomial({m: c for m, c in q.terms.items() if isinstance(c, int)})
+    fraction = q.plus(whole, -1)
+    moved = lift(math.floor(fraction.terms.get(ONE, 0)))
+    fraction = fraction.plus(moved, -1)
+    whole = whole.plus(moved)
+    return lower(whole if fraction.number is not None else whole.plus(of_factor(Function("floor", (fraction,)))))
 
 
-def _whole(e: Expr) -> bool:
-    """Whether an expanded expression is a whole number whatever its names stand for, by its coefficients."""
-    return all(c.is_Integer and not _has_denominator(t) for c, t in map(_split, Add.make_args(e)))
+def _whole(p: Polynomial) -> bool:
+    """Whether it is a whole number whatever its names stand for, by its coefficients."""
+    return all(isinstance(c, int) for c in p.terms.values())
 
 
-def _split(term: Expr) -> tuple[Any, Expr]:
-    """Number and rest of a term."""
-    c, rest = term.as_coeff_Mul()
-    return c, rest
+def _alone(m: Monomial) -> Function | None:
+    """The function that a monomial is."""
+    return m[0][0] if len(m) == 1 and m[0][1] == 1 and isinstance(m[0][0], Function) else None
 
 
 def without_multiples(a: Dim, k: int) -> Dim:
     """An expression that leaves the same rest when it is divided by k, with coefficients below k."""
-    kept = []
-    for t in Add.make_args(lift(a)):
-        c, rest = _split(t)
-        kept.append((c % k if c.is_Integer and _whole(rest) else c) * rest)
-    return lower(Add(*kept))
+    terms = {m: c % k if isinstance(c, int) else c for m, c in lift(a).terms.items()}
+    return lower(Polynomial({m: c for m, c in terms.items() if c}))
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
-    return lower(Min(*_flat(Min, a, b), evaluate=False))
+    return _choice("Min", a, b)
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
-    return lower(Max(*_flat(Max, a, b), evaluate=False))
+    return _choice("Max", a, b)
 
 
-def _flat(kind: Any, a: Dim, b: Dim) -> list[Expr]:
-    parts = {p: None for e in (lift(a), lift(b)) for p in (e.args if isinstance(e, kind) else (e,))}
-    return list(parts)
+def _choice(kind: str, a: Dim, b: Dim) -> Dim:
+    parts: dict[Dim, None] = {}
+    for d in (a, b):
+        parts.update(dict.fromkeys(f.args if (f := _function(d)) is not None and f.kind == kind else (d,)))
+    return lower(of_factor(Function(kind, parts)))
+
+
+def _function(d: Dim) -> Function | None:
+    """The function that a dim is."""
+    f = d.only if isinstance(d, Polynomial) else None
+    return f if isinstance(f, Function) else None
 
 
 def broadcast(a: Dim, b: Dim) -> Dim:
-    return lower(broadcast_(lift(a), lift(b)))
-
-
-def substitute(d: Expr, values: dict[str, Dim]) -> Dim:
-    """An expression with names replaced; rounding and comparisons are simplified again as in the arithmetic."""
-    return _rebuilt(d, {s: values[s.name] for s in d.free_symbols if s.name in values})
-
-
-def _rebuilt(e: Expr, values: dict[Symbol, Dim]) -> Dim:
-    from graphopt.shapes import dims
-
-    if not values.keys() & e.free_symbols:
-        return lower(e)
-    if e.is_Symbol:
-        return values.get(e, e.name)
-    if isinstance(e, floor):
-        top, bottom = e.args[0].as_numer_denom()
-        return dims.floordiv(_rebuilt(top, values), lower(bottom))
-    args = [_rebuilt(a, values) for a in e.args]
-    if None in args:
-        return None
-    if isinstance(e, (Max, Min)):
-        choose = dims.maximum if isinstance(e, Max) else dims.minimum
-        out = args[0]
-        for a in args[1:]:
-            out = choose(out, a)
-        return out
-    if isinstance(e, broadcast_):
-        try:
-            return dims.broadcast_dims(*args)
-        except ValueError:  # cannot run
-            return None
-    return lower(e.func(*map(lift, args)))
+    """What two dims broadcast to, neither known to be above 1: the other one where one is 1, else both."""
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    for p, q in ((a, b), (b, a)):
+        if isinstance(p, int) and (p > 1 or p == 0):
+            return p
+        f = _function(p)
+        if f is not None and f.kind == "broadcast" and q in f.args:
+            return p
+        # Min(512, q) is q or above 1, and 0 only where q is
+        if (
+            f is not None
+            and f.kind == "Min"
+            and q in f.args
+            and all(d == q or (isinstance(d, int) and d > 0) for d in f.args)
+        ):
+            return q
+    return lower(of_factor(Function("broadcast", (a, b))))
 
 
 # ----------------------------------------------------------------------------------------------------------- questions
@@ -240,9 +137,9 @@ def equal(a: Dim, b: Dim) -> bool | None:
     difference = _difference(a, b)
     if difference is None:
         return None
-    if difference == 0:
+    if not difference.terms:
         return True
-    if difference.is_Rational or _proved(difference, strictly=True) or _proved(-difference, strictly=True):
+    if difference.number is not None or _proved(difference, True) or _proved(difference.scaled(-1), True):
         return False
     return None
 
@@ -253,28 +150,28 @@ def less(a: Dim, b: Dim) -> bool | None:
         return None
     if _proved(difference, strictly=True):
         return True
-    return False if _proved(-difference) else None
+    return False if _proved(difference.scaled(-1)) else None
 
 
-def _difference(a: Dim, b: Dim) -> Expr | None:
-    """a - b expanded, None where that would be too long."""
+def _difference(a: Dim, b: Dim) -> Polynomial | None:
+    """a - b, None where that would be too long."""
     p, q = lift(a), lift(b)
-    return (p - q).expand() if len(Add.make_args(p)) + len(Add.make_args(q)) <= _LONGEST else None
+    return p.plus(q, -1) if len(p.terms) + len(q.terms) <= _LONGEST else None
 
 
 def divides(a: Dim, b: Dim) -> bool | None:
-    q = _quotient(lift(b), lift(a))
+    q = lift(b).divided(lift(a))
     if q is None:
         return None
-    if _whole(q):
+    fractions = [m for m, c in q.terms.items() if not isinstance(c, int)]
+    if not fractions:
         return True
-    fractions = [t for t in Add.make_args(q) if not _whole(t)]
-    return False if len(fractions) == 1 and fractions[0].is_Rational else None
+    return False if fractions == [ONE] else None
 
 
-def _proved(e: Expr, strictly: bool = False) -> bool:
-    """Whether an expanded expression is provably 0 or more (above 0: `strictly`)."""
-    return _Proof().at_least(e, _DEEPEST, strictly)
+def _proved(p: Polynomial, strictly: bool = False) -> bool:
+    """Whether a polynomial is provably 0 or more (above 0: `strictly`)."""
+    return _Proof().at_least(p, _DEEPEST, strictly)
 
 
 class _Proof:
@@ -283,79 +180,61 @@ class _Proof:
     def __init__(self) -> None:
         self.steps = _MOST_STEPS
 
-    def at_least(self, e: Expr, depth: int, strictly: bool = False) -> bool:
-        """Whether an expanded expression is provably 0 or more (above 0: `strictly`)."""
+    def at_least(self, p: Polynomial, depth: int, strictly: bool = False) -> bool:
+        """Whether a polynomial is provably 0 or more (above 0: `strictly`)."""
         self.steps -= 1
-        terms = Add.make_args(e)
-        if len(terms) > _LONGEST or not depth or self.steps < 0:
+        if len(p.terms) > _LONGEST or not depth or self.steps < 0:
             return False
-        lowest = Rational(0)
-        for t in terms:
-            c, rest = _split(t)
-            if rest == 1:
-                lowest += c
-            elif c < 0 or not all(self.not_negative(f, depth) for f in Mul.make_args(rest)):
-                return self.relaxed(e, terms, depth, strictly)
-        return bool(lowest > 0 if strictly else lowest >= 0) or self.relaxed(e, terms, depth, strictly)
+        if all(m == ONE or (c > 0 and all(self.not_negative(f, depth) for f, _ in m)) for m, c in p.terms.items()):
+            lowest = p.terms.get(ONE, 0)
+            if lowest > 0 or (lowest == 0 and not strictly):
+                return True
+        return self.relaxed(p, depth, strictly)
 
-    def not_negative(self, f: Expr, depth: int) -> bool:
+    def not_negative(self, f: str | Function, depth: int) -> bool:
         """Whether a factor cannot be below 0."""
-        if f.is_Symbol or isinstance(f, broadcast_):
+        if isinstance(f, str) or f.kind == "broadcast":
             return True
-        if f.is_Pow:
-            return bool(f.exp.is_Integer and f.exp > 0) and self.not_negative(f.base, depth)
-        if isinstance(f, floor):
-            return self.at_least(f.args[0].expand(), depth - 1)
-        if isinstance(f, Max):
-            return any(self.at_least(a.expand(), depth - 1) for a in f.args)
-        if isinstance(f, Min):
-            return all(self.at_least(a.expand(), depth - 1) for a in f.args)
-        return bool(f >= 0) if f.is_number else f.is_Add and self.at_least(f, depth - 1)
+        enough = any if f.kind == "Max" else all
+        return enough(self.at_least(lift(a), depth - 1) for a in f.args)
 
-    def relaxed(self, e: Expr, terms: tuple[Expr, ...], depth: int, strictly: bool) -> bool:
+    def relaxed(self, p: Polynomial, depth: int, strictly: bool) -> bool:
         """The same question for something that is no larger: one rounding or choice in the sum replaced by its bound."""
-        for t in terms:
-            c, rest = _split(t)
-            if isinstance(rest, floor):
-                y = rest.args[0]
-                loss = Rational(0) if c < 0 else 1 - Rational(1, _denominator(y))
-                return self.at_least((e - t + c * (y - loss)).expand(), depth - 1, strictly)
-            if isinstance(rest, (Max, Min, broadcast_)):
-                # its value is one of its arguments; a Max that counts positively is at least each of them
-                enough = any if isinstance(rest, Max if c > 0 else Min) else all
-                return enough(self.at_least((e - t + c * a).expand(), depth - 1, strictly) for a in rest.args)
+        for m, c in p.terms.items():
+            f = _alone(m)
+            if f is None:
+                continue
+            rest = Polynomial({n: d for n, d in p.terms.items() if n is not m})
+            if f.kind == "floor":
+                y = lift(f.args[0])
+                loss = Fraction(0) if c < 0 else 1 - Fraction(1, y.denominator)
+                return self.at_least(rest.plus(y.plus(lift(loss), -1), c), depth - 1, strictly)
+            # its value is one of its arguments; a Max that counts positively is at least each of them
+            enough = any if f.kind == ("Max" if c > 0 else "Min") else all
+            return enough(self.at_least(rest.plus(lift(a), c), depth - 1, strictly) for a in f.args)
         return False
 
 
-def _denominator(e: Expr) -> int:
-    """The smallest number that makes an expression of whole names whole."""
-    return math.lcm(*[int(c.q) for c, _ in map(_split, Add.make_args(e))])
-
-
 # ------------------------------------------------------------------------------------------------------------- reading
-def operation(e: Dim) -> tuple[str, tuple[Dim, ...]] | None:
+def operation(d: Dim) -> tuple[str, tuple[Dim, ...]] | None:
     """The operator and operands that compute an expression; None where no operator on whole numbers does."""
-    if not isinstance(e, Expr):
-        return None
-    if isinstance(e, floor):
-        k = _denominator(e.args[0].expand())
-        return "Div", (lower((e.args[0] * k).expand()), k)
-    if isinstance(e, (Max, Min)):
-        return ("Max" if isinstance(e, Max) else "Min"), tuple(map(lower, e.args))
-    if e.is_Add:
-        if (k := _denominator(e)) > 1:
-            return "Div", (lower((e * k).expand()), k)
-        minus = [t for t in e.args if _split(t)[0] < 0 and not t.is_number]
-        if minus and len(minus) < len(e.args):
-            return "Sub", (lower(Add(*[t for t in e.args if t not in minus])), *(lower(-t) for t in minus))
-        return "Add", tuple(map(lower, sorted(e.args, key=lambda t: (t.is_number, str(t)))))
-    if e.is_Mul:
-        c, rest = _split(e)
-        if c.q > 1:
-            return "Div", (lower(c.p * rest), int(c.q))
-        factors = [f for f in Mul.make_args(rest) for _ in range(int(f.exp) if f.is_Pow else 1)]
-        factors = [f.base if f.is_Pow else f for f in factors]
-        return "Mul", tuple(map(lower, [*factors, *([c] if c != 1 else [])]))
-    if e.is_Pow and e.exp.is_Integer and e.exp > 1:
-        return "Mul", (lower(e.base),) * int(e.exp)
-    return None
+    f = _function(d)
+    if f is not None:
+        if f.kind == "floor":
+            p = lift(f.args[0])
+            return "Div", (lower(p.scaled(p.denominator)), p.denominator)
+        return None if f.kind == "broadcast" else (f.kind, f.args)
+    p = lift(d)
+    k = p.denominator
+    if k > 1:
+        return "Div", (lower(p.scaled(k)), k)
+    terms = [Polynomial({m: c}) for m, c in p.terms.items()]
+    if len(terms) > 1:
+        minus = [t for t in terms if t.number is None and min(t.terms.values()) < 0]
+        if minus and len(minus) < len(terms):
+            rest = Polynomial({m: c for t in terms if t not in minus for m, c in t.terms.items()})
+            return "Sub", (lower(rest), *(lower(t.scaled(-1)) for t in minus))
+        return "Add", tuple(map(lower, sorted(terms, key=lambda t: (t.number is not None, str(t)))))
+    ((m, c),) = p.terms.items()
+    factors = [lower(of_factor(f)) for f, n in m for _ in range(n)]
+    return "Mul", (*factors, *([c] if c != 1 else []))

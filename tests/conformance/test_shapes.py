@@ -211,7 +211,7 @@ def test_the_suite_sees_it(plant: Any) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ measuring
-def test_expressions_are_computed_apart_from_sympy() -> None:
+def test_expressions_are_computed_apart_from_inference() -> None:
     n, m = {"n": 7}, {"n": 7, "m": 3}
     assert claims.evaluate(dims.floordiv(dims.add("n", 4), 2), n) == 5
     assert claims.evaluate(dims.mul(dims.sub("n", "m"), 2), m) == 8

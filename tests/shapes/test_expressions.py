@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+import sympy
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -120,6 +121,36 @@ def test_names_replaced_by_numbers(tree: Tree, sizes: Sizes) -> None:
     found = value(d, sizes)
     assert found == expected, f"{d} for {sizes}"
     assert isinstance(found, int)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TREES, SIZES)
+def test_sympy_reads_them(tree: Tree, sizes: Sizes) -> None:
+    """What SymPy makes of an expression, and of its text, has the same value."""
+    d = build(tree)
+    assume(d is not None)
+    symbols = {n: sympy.Symbol(n, integer=True, nonnegative=True) for n in NAMES}
+    expected = value(d, sizes)
+    assume(expected is not None)  # cannot be broadcast
+    values = [(symbols[n], sizes[n]) for n in NAMES]
+    assert sympy.sympify(d, locals=symbols).subs(values) == expected
+    assert sympy.sympify(str(d), locals=symbols).subs(values) == expected
+
+
+@settings(max_examples=100)
+@given(TREES, TREES, st.sampled_from(["add", "sub", "mul"]))
+def test_sympy_computes_the_same(tree: Tree, other: Tree, operation: str) -> None:
+    """Sums and products are those of SymPy, whose own expansion knows nothing of this one."""
+    p, q = build(tree), build(other)
+    assume(p is not None and q is not None)
+    r = OPERATIONS[operation][0](p, q)
+    assume(r is not None)
+    opaque = [
+        sympy.sympify(d) if not isinstance(d, str) else sympy.Symbol(d, integer=True, nonnegative=True)
+        for d in (p, q, r)
+    ]
+    made = {"add": sympy.Add, "sub": lambda a, b: a - b, "mul": sympy.Mul}[operation](*opaque[:2])
+    assert sympy.expand(made - opaque[2]) == 0
 
 
 @settings(max_examples=100)

@@ -54,6 +54,7 @@ def fuzz(
     minutes: float | None = None,
     corpus: Path | None = None,
     nodes: int = 12,
+    opset: int | None = None,
     shrink_seconds: float = 30.0,
     watch: Watch | None = None,
 ) -> Campaign:
@@ -69,16 +70,20 @@ def fuzz(
         minutes: stop after that.
         corpus: a folder for what is found; a second call with it goes on where the first stopped.
         nodes: about how many a model has at most.
+        opset: that graphopt is to write models at; None: their own.
         shrink_seconds: for each finding.
         watch: told after each seed how far it is.
     """
     name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", "optimizer")
     kept = Corpus(corpus) if corpus is not None else None
-    key = f"{name or 'graphopt'} at level {level} on {', '.join(on)}, {nodes} nodes"
+    at = "" if opset is None else f", opset {opset}"
+    key = f"{name or 'graphopt'} at level {level}{at} on {', '.join(on)}, {nodes} nodes"
     run = kept.run(key, seed) if kept is not None else Run(seed)
     remote = isinstance(optimizer, str)
-    examine: Any = RemoteExaminer(str(optimizer), level, on) if remote else Examiner(optimizer, level, on)
+    examiner: Any = RemoteExaminer if remote else Examiner
+    examine = examiner(optimizer, level, on, opset)
     options = [*(["--optimizer", name] if name else []), "--level", str(level), "--on", ",".join(on)]
+    options += [] if opset is None else ["--opset", str(opset)]
     loop = _Loop(examine, run, kept, options, name or "graphopt", nodes, shrink_seconds)
     first, started, saved = run.seed + run.done, time.monotonic(), time.monotonic()
     try:

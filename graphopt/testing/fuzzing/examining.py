@@ -15,7 +15,7 @@ import onnx
 from onnx import ModelProto
 
 from graphopt.compare import interface_differences
-from graphopt.errors import ArgumentError, MissingDependencyError, UnsupportedError
+from graphopt.errors import ArgumentError, MissingDependencyError, OpsetError, UnsupportedError
 from graphopt.testing.fuzzing.corpus import nodes_of
 from graphopt.testing.judging import CLOSE, ELSEWISE, REASONS, Difference, Judge, differ, runs, shaken
 from graphopt.testing.random_models.graphs import Example
@@ -65,12 +65,18 @@ class Examiner:
         optimizer: a function, the name of one ("module:function"), or "" for graphopt.
         level: of graphopt; at level 1 every bit must agree on the reference.
         on: executors.
+        opset: that graphopt is to write models at.
     """
 
     def __init__(
-        self, optimizer: str | Optimizer = "", level: int = 2, on: Sequence[str] = ("reference", "onnxruntime")
+        self,
+        optimizer: str | Optimizer = "",
+        level: int = 2,
+        on: Sequence[str] = ("reference", "onnxruntime"),
+        opset: int | None = None,
     ) -> None:
         self.level = level
+        self.opset = opset
         self.function = named(optimizer) if isinstance(optimizer, str) and optimizer else optimizer
         self.judge = Judge(on, exact=level < 2, bitwise=frozenset({"reference"}))
 
@@ -86,7 +92,7 @@ class Examiner:
             else:
                 from graphopt.pipeline import optimize
 
-                optimized = optimize(given, level=self.level)
+                optimized = optimize(given, level=self.level, opset=self.opset)
                 candidate = optimized.proto
                 assert optimized.report is not None
                 features = tuple(sorted({s.rule for s in optimized.report.ledger.steps}))
@@ -94,6 +100,9 @@ class Examiner:
             raise
         except UnsupportedError:
             return outcome  # a peer says that the model is none for it
+        except OpsetError:
+            outcome.left_out[f"cannot be written at opset {self.opset}"] += 1
+            return outcome
         except Exception as e:
             outcome.finding = Finding("crash", f"{type(e).__name__}: {' '.join(str(e).split())[:400]}", features)
             return outcome
@@ -180,8 +189,11 @@ class RemoteExaminer:
     That is a finding where the executors survive the original.
     """
 
-    def __init__(self, optimizer: str, level: int, on: Sequence[str], limit: float = LIMIT) -> None:
-        self._arguments = (optimizer, level, tuple(on))
+    def __init__(
+        self, optimizer: str, level: int, on: Sequence[str], opset: int | None = None, limit: float = LIMIT
+    ) -> None:
+        self.optimizer = optimizer
+        self._arguments = (optimizer, level, tuple(on), opset)
         self.limit = limit
         self._process: Any = None
         self._pipe: Any = None
@@ -240,13 +252,13 @@ def _untouched(model: ModelProto) -> ModelProto:
     return model
 
 
-def _serve(pipe: Any, optimizer: str, level: int, on: Sequence[str]) -> None:
+def _serve(pipe: Any, optimizer: str, level: int, on: Sequence[str], opset: int | None) -> None:
     """What the process does: examine one model after the other. What an optimizer prints goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     try:
-        examine, untouched = Examiner(optimizer, level, on), Examiner(_untouched, level, on)
+        examine, untouched = Examiner(optimizer, level, on, opset), Examiner(_untouched, level, on)
     except Exception as e:
         pipe.send(e)
         return
