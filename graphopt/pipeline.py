@@ -11,6 +11,7 @@ from typing import Any
 
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError
+from graphopt.exec.kernels.registry import kernel_for
 from graphopt.ir import Model, load, newest_schema
 from graphopt.passes import (
     PASSES,
@@ -46,10 +47,11 @@ GRADIENT = "ai.onnx.preview.training::Gradient"
 
 
 def _load_tables() -> None:
-    """Load what every call needs: the rules, the shape functions, and onnx's schemas, which it registers when first asked."""
+    """Load what calls need: the rules, the shape functions, the kernels, and onnx's schemas, which it registers when first asked."""
     for phase in PHASES:
         rules_of(phase)
     operators_on_elements()
+    kernel_for("Identity", 1)
     newest_schema("Identity")
 
 
