@@ -249,6 +249,8 @@ def _phases(level: int, selection: _Selection, own: tuple[Rule, ...]) -> list[Ru
 
 
 def _selected(r: Rule, selection: _Selection) -> bool:
+    if not selection.without and selection.only is None:
+        return True
     if r.name in selection.without or r.family in selection.without:
         return False
     return selection.only is None or r.name in selection.only or r.family in selection.only
@@ -256,6 +258,8 @@ def _selected(r: Rule, selection: _Selection) -> bool:
 
 def _names(names: str | Iterable[str], own: Sequence[Rule], argument: str) -> frozenset[str]:
     wanted = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
+    if not wanted:
+        return frozenset()
     known = all_rules()
     valid = {*PASSES, *known, *(r.family for r in known.values()), *(r.name for r in own)}
     for n in wanted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from graphopt.errors import RewriteLoopError, RuleError
 from graphopt.ir import Graph, Node
@@ -39,10 +40,7 @@ class RuleSet:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         self.bits: dict[str, int] = {CONST: 1}
-        self._by_op: dict[str, list[Rule]] = {}
-        for r in self.rules:
-            for op in dict.fromkeys(v.op for v in r.variants):
-                self._by_op.setdefault(op, []).append(r)
+        self._by_op = _by_operator(self.rules)
         self.known: dict[str, list[tuple[int, Compiled]]] = {}
         self.applicable: dict[tuple[str, int], tuple[Compiled, ...]] = {}
 
@@ -59,6 +57,16 @@ class RuleSet:
         for op in ops:
             mask |= self.bits.setdefault(op, 1 << len(self.bits))
         return mask
+
+
+@lru_cache(maxsize=16)
+def _by_operator(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:
+    """The rules by the operators that their patterns start from."""
+    table: dict[str, list[Rule]] = {}
+    for r in rules:
+        for op in dict.fromkeys(v.op for v in r.variants):
+            table.setdefault(op, []).append(r)
+    return table
 
 
 #: Looks at a node and may change the graph through the rewriter; True where it did.

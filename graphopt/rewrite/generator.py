@@ -13,7 +13,7 @@ from typing import Any
 from graphopt.errors import RuleError
 from graphopt.ir import newest_schema
 from graphopt.rewrite import matching
-from graphopt.rewrite.outline import bag_of, call_of, commutes, walker_of
+from graphopt.rewrite.outline import bag_of, call_of, commutes
 from graphopt.rewrite.rule import Rule, Variant
 from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Term, Var
 
@@ -24,7 +24,7 @@ class Generator:
     def __init__(self, rule: Rule, variant: Variant) -> None:
         self.rule = rule
         self.variant = variant
-        self.walker = walker_of(rule, variant)
+        self.walker = variant.walker
         self.calls = {id(c): i for i, c in enumerate(variant.calls)}
         self.lines: list[str] = []
         self.depth = 1
@@ -93,7 +93,7 @@ class Generator:
     def call(self, call: Call, node: str) -> None:
         """Test that `node`, whose operator has been compared already, matches `call`."""
         self.matched[id(call)] = node
-        args = bag_of(call, self.rule, self.variant, self.walker, self.matched)
+        args = bag_of(call, self.rule, self.variant, self.matched)
         if args is not None:
             leaves, between = self.fresh("b"), self.fresh("m")
             self.loop(f"for {leaves}, {between} in bags({node}, {call.op!r}, {len(args)}, g):")

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any
 
 from graphopt.ir import COMMUTATIVE_OPS, Node, Value
-from graphopt.rewrite.rule import Rule, Variant, Walker
+from graphopt.rewrite.rule import Rule, Variant
 from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Var
 
 #: Stands for "a constant" among the operators that produce a root's inputs.
@@ -68,15 +68,15 @@ def _may_be(wanted: Outline | str | float, v: Value | None) -> bool:
 
 def outline_of(rule: Rule, variant: Variant) -> Outline:
     """The outline of the pattern below its first root."""
-    walker = walker_of(rule, variant)
+    resolve = variant.walker.resolve
 
     def outline(call: Call) -> Outline:
-        bag = bag_of(call, rule, variant, walker)
-        if bag is None and call.op in BAG_OPS and any(_is_call(walker.resolve(a), call.op) for a in call.args):
+        bag = bag_of(call, rule, variant)
+        if bag is None and call.op in BAG_OPS and any(_is_call(resolve(a), call.op) for a in call.args):
             return Outline(call.op, "bag", ())  # one where another call of the pattern is known already
         operands: list[tuple[int, Outline | str | float]] = []
         for k, a in enumerate(call.args if bag is None else bag):
-            a = walker.resolve(a)
+            a = resolve(a)
             if isinstance(a, (Call, Output)):
                 operands.append((k, outline(call_of(a))))
             elif isinstance(a, (bool, int, float)) and isfinite(a):
@@ -91,13 +91,13 @@ def outline_of(rule: Rule, variant: Variant) -> Outline:
 
 def needs(rule: Rule, variant: Variant) -> frozenset[str]:
     """Operators, or CONST, that must be among the producers of the inputs of the node that matching starts from."""
-    walker = walker_of(rule, variant)
     root = call_of(variant.roots[0])
-    if bag_of(root, rule, variant, walker) is not None:
+    if bag_of(root, rule, variant) is not None:
         return frozenset({root.op})
+    resolve = variant.walker.resolve
     found = set()
     for a in root.args:
-        a = walker.resolve(a)
+        a = resolve(a)
         if isinstance(a, (Call, Output)):
             found.add(call_of(a).op)
         elif is_constant(a):
@@ -105,32 +105,19 @@ def needs(rule: Rule, variant: Variant) -> frozenset[str]:
     return frozenset(found)
 
 
-def walker_of(rule: Rule, variant: Variant) -> Walker:
-    """What tells which choice stands for each alternative in this variant."""
-    walker = Walker(variant.choices)
-    if variant.choices:
-        for r in rule.left:
-            walker.resolve(r)
-        found: list[Call] = []
-        for r in variant.roots:
-            walker.walk(r, found)
-    return walker
-
-
-def bag_of(
-    call: Call, rule: Rule, variant: Variant, walker: Walker, matched: Container[int] = ()
-) -> list[Any] | None:
+def bag_of(call: Call, rule: Rule, variant: Variant, matched: Container[int] = ()) -> list[Any] | None:
     """The operands of a sum or product of three or more, None for anything else. `matched`: calls that stand for nodes already."""
     if call.op not in BAG_OPS or rule.exact or len(call.args) != 2:
         return None
-    if not any(_is_call(walker.resolve(a), call.op) for a in call.args):
+    resolve = variant.walker.resolve
+    if not any(_is_call(resolve(a), call.op) for a in call.args):
         return None
-    uses = _uses(variant, walker)
+    uses = _uses(variant)
     out: list[Any] = []
 
     def flatten(c: Call) -> None:
         for a in c.args:
-            a = walker.resolve(a)
+            a = resolve(a)
             if _is_call(a, call.op) and len(a.args) == 2 and uses[id(a)] == 1 and id(a) not in matched:
                 flatten(a)
             else:
@@ -140,11 +127,11 @@ def bag_of(
     return out if 3 <= len(out) <= BAG_LIMIT else None
 
 
-def _uses(variant: Variant, walker: Walker) -> dict[int, int]:
+def _uses(variant: Variant) -> dict[int, int]:
     """How often each call is read, by id; being a root counts."""
     uses: dict[int, int] = {}
     for term in (*variant.roots, *(a for c in variant.calls for a in c.args)):
-        term = walker.resolve(term)
+        term = variant.walker.resolve(term)
         if isinstance(term, (Call, Output)):
             uses[id(call_of(term))] = uses.get(id(call_of(term)), 0) + 1
     return uses

@@ -20,11 +20,13 @@ class Variant:
     Attributes:
         roots: the calls whose outputs are replaced, the first one being where matching starts.
         calls: every call of the left side, each once, in the order in which `walk` finds them.
+        walker: knows what stands for each alternative.
     """
 
     roots: tuple[Any, ...]
     choices: tuple[int, ...]
     calls: tuple[Call, ...]
+    walker: Walker
 
     @property
     def op(self) -> str:
@@ -170,7 +172,7 @@ def _variants(roots: tuple[Any, ...]) -> list[Variant]:
         if walker.open is not None:
             todo.extend((*choices, i) for i in range(len(walker.open.choices)))
         else:
-            done.append(Variant(decided, choices, tuple(calls)))
+            done.append(Variant(decided, choices, tuple(calls), walker))
     return done
 
 
