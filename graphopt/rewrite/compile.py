@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from graphopt.ir import Node, Value
+from graphopt.rewrite.binding import Binding
 from graphopt.rewrite.generator import Generator
 from graphopt.rewrite.outline import Outline, needs, outline_of
 from graphopt.rewrite.rule import Rule, Variant
@@ -21,7 +22,7 @@ _PATIENCE = 64
 
 
 class Compiled:
-    """One variant of one rule. Its functions are made when they are first of use: most rules never meet their operators.
+    """One variant of one rule. What matches is compiled when it is first of use: most rules never meet their operators.
 
     Attributes:
         op: operator of the node that matching starts from.
@@ -39,7 +40,7 @@ class Compiled:
         self._outline: Outline | None = None
         self._seen = 0
         self._generator: Generator | None = None
-        self._bind: Callable[..., Any] | None = None
+        self._bind: Binding | None = None
         self.match: Callable[[Node], Iterable[Match]] = self._match
 
     def _match(self, node: Node) -> Iterable[Match]:
@@ -61,16 +62,15 @@ class Compiled:
         return self._generator
 
     @property
-    def bind(self) -> Callable[[Any, tuple[Node | None, ...]], list[Value | None]]:
+    def bind(self) -> Binding:
         """Tells the calls of another reading's left side what they were matched with; gives the values to be replaced."""
         if self._bind is None:
-            self._bind = self.compile().binder()
+            self._bind = Binding(self.rule, self.variant, self.compile().matched)
         return self._bind
 
     @property
     def source(self) -> str:
-        """The functions as Python."""
-        assert self.bind is not None
+        """The function that matches, as Python."""
         return self.compile().source
 
 

@@ -15,11 +15,11 @@ from graphopt.ir import newest_schema
 from graphopt.rewrite import matching
 from graphopt.rewrite.outline import bag_of, call_of, commutes
 from graphopt.rewrite.rule import Rule, Variant
-from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Term, Var
+from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
 
 
 class Generator:
-    """Writes the functions of one variant of a rule."""
+    """Writes the function that matches one variant of a rule."""
 
     def __init__(self, rule: Rule, variant: Variant) -> None:
         self.rule = rule
@@ -60,12 +60,9 @@ class Generator:
         inner = "".join(f"*{i}," for i in self.inner)
         self.line(f"yield ({''.join(v + ',' for v in values)}), ({nodes}), ({inner})")
         self.source = "def match(n0):\n" + "\n".join(self.lines) + "\n"
-        return self._function("match", self.source)
-
-    def _function(self, name: str, source: str) -> Callable[..., Any]:
-        exec(compile(source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
-        function: Callable[..., Any] = self.namespace[name]
-        return function
+        exec(compile(self.source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
+        match: Callable[..., Any] = self.namespace["match"]
+        return match
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -294,40 +291,6 @@ class Generator:
                 if found is not None:
                     return found[0], [(call, index), *found[1]]
         return None
-
-    # ----------------------------------------------------------------- binding
-    def binder(self) -> Callable[..., Any]:
-        """The function that gives the calls of a left side their values; both readings have the same form."""
-        lines = ["def bind(left, nodes):", "    roots = left if isinstance(left, tuple) else (left,)"]
-        seen: set[int] = set()
-
-        def visit(term: Any, path: str) -> str:
-            if isinstance(term, Alternatives):
-                choice = self.walker.taken[id(term)]
-                return visit(term.choices[choice], f"{path}.choices[{choice}]")
-            if isinstance(term, Output):
-                k = self.calls[id(term.call)]
-                value = f"nodes[{k}].outputs[{term.index}] if len(nodes[{k}].outputs) > {term.index} else None"
-                lines.append(f"    {path}.value = {value}")
-                visit(term.call, f"{path}.call")
-                return f"{path}.value"
-            if not isinstance(term, Call):
-                return "None"
-            name = f"c{self.calls[id(term)]}"
-            if id(term) in seen:
-                return f"{name}.value"
-            seen.add(id(term))
-            lines.append(f"    {name} = {path}")
-            if id(term) in self.matched:
-                lines.append(f"    {name}.value = nodes[{self.calls[id(term)]}].outputs[0]")
-            for i, a in enumerate(term.args):
-                visit(a, f"{name}.args[{i}]")
-            return f"{name}.value"
-
-        values = [visit(term, f"roots[{i}]") for i, term in enumerate(self.rule.left)]
-        lines.append(f"    return [{', '.join(values)}]")
-        self.source += "\n\n" + "\n".join(lines) + "\n"
-        return self._function("bind", "\n".join(lines))
 
     # ----------------------------------------------------------------- helpers
     def _effort(self, arg: Any) -> int:
