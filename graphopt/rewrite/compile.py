@@ -17,6 +17,9 @@ from graphopt.rewrite.rule import Rule, Variant
 Match = tuple[tuple[Any, ...], tuple[Node | None, ...], tuple[Node, ...]]
 
 
+#: How far below a change all patterns are tried again at once.
+REACH = 3
+_ANYWHERE = 1 << 10
 #: So many nodes are held against the outline of a pattern before it is compiled all the same.
 _PATIENCE = 64
 
@@ -27,16 +30,18 @@ class Compiled:
     Attributes:
         op: operator of the node that matching starts from.
         needs: operators, or CONST, that must be among the producers of that node's inputs.
+        size: so many nodes away from the one that matching starts from a change may matter at most.
         match: the bindings of the pattern with a node as root, lazily.
     """
 
-    __slots__ = ("_bind", "_generator", "_outline", "_seen", "match", "needs", "op", "rule", "variant")
+    __slots__ = ("_bind", "_generator", "_outline", "_seen", "match", "needs", "op", "rule", "size", "variant")
 
     def __init__(self, rule: Rule, variant: Variant) -> None:
         self.rule = rule
         self.variant = variant
         self.op = variant.op
         self.needs = needs(rule, variant)
+        self.size = len(variant.calls) if len(variant.roots) == 1 else _ANYWHERE
         self._outline: Outline | None = None
         self._seen = 0
         self._generator: Generator | None = None
