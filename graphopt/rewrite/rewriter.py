@@ -43,12 +43,15 @@ class Rewriter:
 
     def look_again(self, node: Node) -> None:
         """Try everything on a node again, and on what lies below when the sweep is over."""
-        self._look(node)
-        self.changed[node] = 0
-
-    def _look(self, node: Node) -> None:
         self.pending[node] = None
         self.tried.pop(node, None)
+        self.changed[node] = 0
+
+    def _retry(self, node: Node, distance: int) -> None:
+        """Forget that patterns were tried in vain which reach as far as that."""
+        tried = self.tried.get(node)
+        if tried:
+            self.tried[node] = {c for c in tried if c.size < distance}
 
     def below_changes(self) -> list[Node]:
         """The nodes below changes that were not looked at with the change, in order.
@@ -64,8 +67,7 @@ class Rewriter:
         self.changed.clear()
         self.below.clear()
         for n, d in again.items():
-            if n in self.tried:
-                self.tried[n] = {c for c in self.tried[n] if c.size < d}
+            self._retry(n, d)
         return sorted((n for n in again if n.graph is not None), key=lambda n: n.position)
 
     @staticmethod
@@ -144,7 +146,7 @@ class Rewriter:
         """Put a node in front of another one."""
         assert before.graph is not None
         before.graph.insert_before(before, node)
-        self._look(node)
+        self.pending[node] = None
         self.below[node] = 0
 
     def add_constant(self, v: Value, before: Node) -> None:
@@ -202,7 +204,8 @@ class Rewriter:
         for distance in range(1, REACH + 1):
             below: list[Node] = []
             for n in layer[:_WIDTH]:
-                self._look(n)
+                self.pending[n] = None
+                self._retry(n, distance)
                 self.below[n] = min(distance, self.below.get(n, distance))
                 below.extend(n.users())
             for n in layer[_WIDTH:]:
