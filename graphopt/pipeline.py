@@ -204,14 +204,16 @@ def _run(
         if not changed and rules is not phases[0]:
             continue
         if changed and "duplicate_initializers" in selection:
-            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
-        merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
+            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW, rewriter)
+        merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
         if shorter and "common_subexpressions" in selection:  # what reads the same shape now
-            merge_common_subexpressions(m, ledger)
-        if settle(m) or merged or shorter or folded:
+            merge_common_subexpressions(m, ledger, rewriter)
+        if settle(m):
             rewriter.tried.clear()
             driver.run()
+        elif merged or shorter or folded:
+            driver.resume()
         for _ in range(_ROUNDS):
             if "constant_if" not in selection or not decide_branches(m):
                 break

@@ -105,6 +105,18 @@ class Driver:
         """
         for graph in [self.model.graph, *(f.graph for f in self.model.functions.values())]:
             self._sweep(graph)
+        return self._look_below()
+
+    def resume(self) -> int:
+        """The same, but only near what changed since."""
+        pending = self.rewriter.pending
+        for node in sorted((n for n in pending if n.graph is not None), key=lambda n: n.position):
+            if node in pending:  # not looked at meanwhile
+                del pending[node]
+                self._visit_around(node)
+        return self._look_below()
+
+    def _look_below(self) -> int:
         for _ in range(_MAX_SWEEPS):
             again = self.rewriter.below_changes()
             if not again:

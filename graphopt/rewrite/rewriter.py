@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from graphopt.ir import Graph, Model, Node, Value, op_schema
 from graphopt.rewrite.compile import REACH, Compiled
@@ -191,12 +191,26 @@ class Rewriter:
                     if not v.used:
                         stack.append(v.node)
                     else:
-                        self.look_again(v.node)
-                        if len(v.uses) == 1:
-                            self.look_again(next(iter(v.uses)))
+                        self._read_less(v)
                 elif not v.used and v in v.graph.initializers and v.const is not None:
                     v.graph.remove_initializer(v)
         return count
+
+    def note_merged(self, value: Value, read: Iterable[Value | None]) -> None:
+        """Note that a value took over the users of one that was the same, whose producer read these."""
+        if value.node is not None:
+            self.look_again(value.node)
+        self._look_below(value)
+        for v in read:
+            if v is not None and v.node is not None:
+                self._read_less(v)
+
+    def _read_less(self, value: Value) -> None:
+        """Look again at what made a value, now that it has a user less, and at its last user."""
+        assert value.node is not None
+        self.look_again(value.node)
+        if len(value.uses) == 1:
+            self.look_again(next(iter(value.uses)))
 
     def _look_below(self, value: Value) -> None:
         """Queue the nodes below a value that a pattern through it may start from."""
