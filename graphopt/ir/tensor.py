@@ -77,8 +77,6 @@ class Tensor:
         if not array.flags.aligned:
             array = array.copy()
             array.setflags(write=False)
-        if array.nbytes <= _CACHED_BYTES:
-            self._array = array
         return array
 
     def view(self) -> np.ndarray:
@@ -100,6 +98,9 @@ class Tensor:
                 f"tensor '{self._proto.name}' does not hold what it says, {what}: {e}; export it again"
             ) from e
         array.setflags(write=False)
+        if array.nbytes <= _CACHED_BYTES:
+            self._array = array = array if array.flags.aligned else array.copy()
+            array.setflags(write=False)
         return array
 
     def item(self) -> Any:

@@ -69,12 +69,14 @@ def _key(node: Node) -> Hashable:
         if k is None:
             return None
         items.append((name, k))
-    return tuple(sorted(items, key=lambda item: item[0]))
+    return tuple(items if len(items) < 2 else sorted(items, key=lambda item: item[0]))
 
 
 def _hashable(value: Any) -> Hashable:
-    if isinstance(value, (int, float, str, bytes)):
-        return (type(value).__name__, repr(value))
+    if isinstance(value, (int, str, bytes)):
+        return value.__class__, value
+    if isinstance(value, float):
+        return float, repr(value)  # -0.0 is another number than 0.0, and NaN the same as NaN
     if isinstance(value, list):
         parts = [_hashable(v) for v in value]
         return None if None in parts else tuple(parts)
