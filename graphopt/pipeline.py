@@ -11,7 +11,8 @@ from typing import Any
 
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError
-from graphopt.ir import Model, load
+from graphopt.exec.kernels.registry import kernel_for
+from graphopt.ir import Model, load, newest_schema
 from graphopt.passes import (
     PASSES,
     WRITTEN_ANEW,
@@ -44,6 +45,14 @@ LEVELS = {
 _ROUNDS = 8
 #: The operator that depends on what lies around it: on how its inputs lead to another value of the graph.
 GRADIENT = "ai.onnx.preview.training::Gradient"
+
+
+def _load_tables() -> None:
+    """Load what calls need: the rules, the shape functions, the kernels, and onnx's schemas, which it registers when first asked."""
+    _phases(2, _Selection(None, frozenset()), ())
+    operators_on_elements()
+    kernel_for("Identity", 1)
+    newest_schema("Identity")
 
 
 class VerificationError(GraphoptError):
@@ -191,14 +200,16 @@ def _run(
         if not changed and rules is not phases[0]:
             continue
         if changed and "duplicate_initializers" in selection:
-            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
-        merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger) > 0
+            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW, rewriter)
+        merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
         if shorter and "common_subexpressions" in selection:  # what reads the same shape now
-            merge_common_subexpressions(m, ledger)
-        if settle(m) or merged or shorter or folded:
+            merge_common_subexpressions(m, ledger, rewriter)
+        if settle(m):
             rewriter.tried.clear()
             driver.run()
+        elif merged or shorter or folded:
+            driver.resume()
         for _ in range(_ROUNDS):
             if "constant_if" not in selection or not decide_branches(m):
                 break
@@ -238,6 +249,8 @@ def _phases(level: int, selection: _Selection, own: tuple[Rule, ...]) -> list[Ru
 
 
 def _selected(r: Rule, selection: _Selection) -> bool:
+    if not selection.without and selection.only is None:
+        return True
     if r.name in selection.without or r.family in selection.without:
         return False
     return selection.only is None or r.name in selection.only or r.family in selection.only
@@ -245,6 +258,8 @@ def _selected(r: Rule, selection: _Selection) -> bool:
 
 def _names(names: str | Iterable[str], own: Sequence[Rule], argument: str) -> frozenset[str]:
     wanted = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
+    if not wanted:
+        return frozenset()
     known = all_rules()
     valid = {*PASSES, *known, *(r.family for r in known.values()), *(r.name for r in own)}
     for n in wanted:
@@ -268,3 +283,7 @@ def _verify(original: Any, m: Model, changed_interface: bool) -> None:
     if not result.ok:
         assert m.report is not None
         m.report.notes.append(f"verification was inconclusive: {str(result).splitlines()[0]}")
+
+
+with paused_gc():
+    _load_tables()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,10 @@ from graphopt.ir.graph import GAP, Graph
 from graphopt.ir.model import NEWEST_IR, Function, Model, opsets_of
 from graphopt.ir.node import Node, Shape, Value
 from graphopt.ir.tensor import Tensor
+from graphopt.ir.wire import without_weights
 
+#: The weights of smaller files are not worth a look.
+_LARGE_FILE = 1 << 16
 _PENDING = -1  # index of a value whose producer has not been read yet
 
 
@@ -43,10 +48,12 @@ def load(model: Any, base_dir: str | None = None) -> Model:
     if isinstance(model, ModelProto):
         return _build(model, None, base_dir or "")
     if isinstance(model, (bytes, bytearray, memoryview)):
-        return _build(_parse(bytes(model), "the bytes given"), None, base_dir or "")
+        proto, weights = _parse(bytes(model), "the bytes given")
+        return _build(proto, None, base_dir or "", weights)
     if isinstance(model, (str, os.PathLike)):
         path = Path(model)
-        return _build(_parse(_read(path), f"'{path}'"), path, str(path.parent))
+        proto, weights = _parse(_read(path), f"'{path}'")
+        return _build(proto, path, str(path.parent), weights)
     if hasattr(model, "model_proto"):  # torch.onnx.ONNXProgram
         return _build(model.model_proto, None, "")
     if type(model).__module__.startswith("onnx_ir"):
@@ -71,20 +78,24 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _parse(data: bytes, what: str) -> ModelProto:
+def _parse(data: bytes, what: str) -> tuple[ModelProto, dict[int, memoryview]]:
+    """The message less the raw data of large initializers, and that by the number of the initializer."""
     proto = ModelProto()
     if data.startswith(b"version https://git-lfs"):
         raise ModelError(f"{what} is not an ONNX model but a Git LFS pointer to one; run `git lfs pull`")
+    message, weights = without_weights(data) if len(data) >= _LARGE_FILE else (data, {})
     try:
-        proto.ParseFromString(data)
+        proto.ParseFromString(message)
     except DecodeError as e:
         raise ModelError(f"{what} is not an ONNX model, or it is truncated ({len(data)} bytes): {e}") from e
     if not proto.HasField("graph") or not proto.ir_version:
         raise ModelError(f"{what} is not an ONNX model: it holds no graph; export it again")
-    return proto
+    return proto, weights
 
 
-def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
+def _build(
+    proto: ModelProto, path: Path | None, base_dir: str, weights: Mapping[int, memoryview] = MappingProxyType({})
+) -> Model:
     what = f"'{path}'" if path else "the model"
     if proto.ir_version > NEWEST_IR:
         raise ModelError(
@@ -97,7 +108,7 @@ def _build(proto: ModelProto, path: Path | None, base_dir: str) -> Model:
         for f in proto.functions:
             function = read_function(model, f)
             model.functions[function.key] = function
-        _read_graph(model.graph, proto.graph, [])
+        _read_graph(model.graph, proto.graph, [], weights)
         for training in proto.training_info:
             bindings = [b.key for b in (*training.initialization_binding, *training.update_binding)]
             read = [name for g in (training.initialization, training.algorithm) for n in g.node for name in n.input]
@@ -120,7 +131,12 @@ def read_function(model: Model, f: FunctionProto) -> Function:
     return Function(f, graph)
 
 
-def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) -> None:
+def _read_graph(
+    graph: Graph,
+    proto: GraphProto,
+    outer: list[dict[str, Value]],
+    weights: Mapping[int, memoryview] = MappingProxyType({}),
+) -> None:
     graph.source = proto
     graph.name = proto.name
     graph.pinned = frozenset(e.value for q in proto.quantization_annotation for e in q.quant_parameter_tensor_names)
@@ -132,14 +148,15 @@ def _read_graph(graph: Graph, proto: GraphProto, outer: list[dict[str, Value]]) 
         graph.input_infos[v] = info
     if len(values) != len(proto.input):
         raise ModelError(f"graph '{proto.name}' has two inputs of one name")
-    for t in proto.initializer:
+    for number, t in enumerate(proto.initializer):
         if not t.name:
             raise ModelError(f"graph '{proto.name}' has an initializer without a name")
-        tensor = Tensor(t, base_dir=graph.base_dir)
+        raw = weights.get(number)
+        tensor = Tensor(t, base_dir=graph.base_dir, raw=raw)
         if tensor.is_external:
             tensor.external_range()
             graph.model.external = True
-        elif t.HasField("raw_data") and t.ByteSize() < tensor.nbytes:
+        elif (raw is not None or t.HasField("raw_data")) and len(t.raw_data if raw is None else raw) < tensor.nbytes:
             raise ModelError(
                 f"initializer '{t.name}' holds fewer bytes than its {tensor.nbytes}; export the model again"
             )

@@ -19,12 +19,14 @@ from graphopt.ir.messages import fill_graph, header
 from graphopt.ir.model import Model
 from graphopt.ir.node import Node, Value
 from graphopt.ir.tensor import Tensor
+from graphopt.ir.wire import GRAPH_INITIALIZER, MODEL_GRAPH, TENSOR_RAW_DATA, tag, varint
 
 #: A protobuf message may not be larger (protobuf documentation: 2 GiB).
 PROTOBUF_LIMIT = (1 << 31) - (1 << 20)
 #: Smaller tensors stay in the model file when external data is written.
 EXTERNAL_BYTES = 1024
-_MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5  # field numbers in onnx.proto
+#: Messages from this size on are not kept in memory twice.
+_LARGE = 1 << 16
 
 
 def save(model: Model, path: Path, external_data: bool | None = None) -> None:
@@ -133,28 +135,35 @@ def _write_model(
     """Write the message field by field, so that one tensor at a time is in memory twice."""
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
-    sizes: list[int] = []
-    messages: list[TensorProto | None] = []
+    entries: list[tuple[bytes | TensorProto, Tensor | None, int]] = []  # message, whose raw data it lacks, size of all
     for v, t in tensors.items():
-        if t.is_external and (writer is None or t.nbytes < EXTERNAL_BYTES):
-            messages.append(None)  # read again when its turn comes
-            header = TensorProto(name=v.name, data_type=t.dtype, dims=t.dims).ByteSize()
-            sizes.append(header + 1 + len(_varint(t.nbytes)) + t.nbytes)
+        if writer is not None and t.nbytes >= EXTERNAL_BYTES:
+            head: bytes | TensorProto = writer.add(v.name, t).SerializeToString()
+        elif t.is_apart:
+            head = t.header(v.name).SerializeToString()
+            entries.append((head, t, len(head) + 1 + len(varint(t.raw_size)) + t.raw_size))
             continue
-        message = t.proto(v.name) if writer is None or t.nbytes < EXTERNAL_BYTES else writer.add(v.name, t)
-        messages.append(message)
-        sizes.append(message.ByteSize())
-    total = len(graph) + sum(1 + len(_varint(s)) + s for s in sizes)
+        else:
+            head = t.proto(v.name)
+            if t.nbytes >= _LARGE:  # to be had once more when its turn comes
+                entries.append((head, None, head.ByteSize()))
+                continue
+            head = head.SerializeToString()
+        entries.append((head, None, len(head)))
+    total = len(graph) + sum(1 + len(varint(size)) + size for _, _, size in entries)
     if total > PROTOBUF_LIMIT:
         raise SaveError(
             f"'{path}': {total} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True"
         )
     f.write(proto.SerializeToString())
-    f.write(_tag(_MODEL_GRAPH) + _varint(total))
+    f.write(tag(MODEL_GRAPH) + varint(total))
     f.write(graph)
-    for (v, t), kept, size in zip(tensors.items(), messages, sizes, strict=True):
-        f.write(_tag(_GRAPH_INITIALIZER) + _varint(size))
-        f.write((kept if kept is not None else _embedded(v.name, t)).SerializeToString())
+    for head, apart, size in entries:
+        f.write(tag(GRAPH_INITIALIZER) + varint(size))
+        f.write(head if isinstance(head, bytes) else head.SerializeToString())
+        if apart is not None:
+            f.write(tag(TENSOR_RAW_DATA) + varint(apart.raw_size))
+            _write_raw(f, apart)
 
 
 class _DataFile:
@@ -201,18 +210,25 @@ def _write_raw(f: IO[bytes], tensor: Tensor) -> None:
                 f.write(chunk)
                 left -= len(chunk)
         return
-    message = tensor.proto("")
-    f.write(message.raw_data if message.HasField("raw_data") else _raw(tensor))
+    f.write(_raw(tensor))
 
 
-def _raw(tensor: Tensor) -> bytes:
+def _raw(tensor: Tensor) -> bytes | memoryview:
+    """The bytes of the values as a file has them."""
+    if tensor.raw is not None:
+        return tensor.raw
+    if tensor.is_apart:
+        return np.ascontiguousarray(tensor.view()).reshape(-1).view(np.uint8).data
     from onnx import numpy_helper
 
-    return numpy_helper.from_array(np.ascontiguousarray(tensor.numpy())).raw_data
+    message = tensor.proto("")
+    if not message.HasField("raw_data"):
+        message = numpy_helper.from_array(np.ascontiguousarray(tensor.numpy()))
+    return message.raw_data
 
 
 def _embedded(name: str, tensor: Tensor) -> TensorProto:
-    return TensorProto(name=name, data_type=tensor.dtype, dims=tensor.dims, raw_data=_raw(tensor))
+    return TensorProto(name=name, data_type=tensor.dtype, dims=tensor.dims, raw_data=bytes(_raw(tensor)))
 
 
 def _relocate(message: TensorProto, tensor: Tensor, writer: _DataFile | None) -> None:
@@ -265,16 +281,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _varint(n: int) -> bytes:
-    out = bytearray()
-    while n > 0x7F:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def _tag(field: int) -> bytes:
-    return _varint(field << 3 | 2)

@@ -28,12 +28,20 @@ class Tensor:
         proto: the message that holds the values or says in which file they lie.
         array: the values themselves; then `proto` is made when the model is saved.
         base_dir: the folder that external data is relative to.
+        raw: the raw data that was left out of `proto`.
     """
 
-    __slots__ = ("_array", "_fill", "_proto", "base_dir", "dims", "dtype")
+    __slots__ = ("_array", "_fill", "_proto", "base_dir", "dims", "dtype", "raw")
 
-    def __init__(self, proto: TensorProto | None = None, array: np.ndarray | None = None, base_dir: str = "") -> None:
+    def __init__(
+        self,
+        proto: TensorProto | None = None,
+        array: np.ndarray | None = None,
+        base_dir: str = "",
+        raw: memoryview | None = None,
+    ) -> None:
         self._proto = proto
+        self.raw = raw
         self._array = array
         self._fill: Any = _UNREAD
         self.base_dir = base_dir
@@ -65,11 +73,24 @@ class Tensor:
         Raises:
             ModelError: the message or file does not hold values of this dtype and shape.
         """
+        array = self.view()
+        if not array.flags.aligned:
+            array = array.copy()
+            array.setflags(write=False)
+        return array
+
+    def view(self) -> np.ndarray:
+        """The same without a copy, possibly not aligned in memory: for what looks at values but does not compute with them."""
         if self._array is not None:
             return self._array
         assert self._proto is not None
         try:
-            array = self._map_external() if self.is_external else numpy_helper.to_array(self._proto)
+            if self.is_external:
+                array = self._map_external()
+            elif self.raw is not None and _bits(self.dtype) >= 8 and self.dtype != STRING:
+                array = np.frombuffer(self.raw, np.dtype(helper.tensor_dtype_to_np_dtype(self.dtype)).newbyteorder("<"))
+            else:
+                array = numpy_helper.to_array(self.proto(self._proto.name))
             array = np.asarray(array).reshape(self.dims)
         except (ValueError, TypeError, KeyError) as e:
             what = f"{dtype_name(self.dtype)}{list(self.dims)}"
@@ -78,7 +99,8 @@ class Tensor:
             ) from e
         array.setflags(write=False)
         if array.nbytes <= _CACHED_BYTES:
-            self._array = array
+            self._array = array = array if array.flags.aligned else array.copy()
+            array.setflags(write=False)
         return array
 
     def item(self) -> Any:
@@ -94,8 +116,8 @@ class Tensor:
         if self._fill is _UNREAD:
             self._fill = None
             if self.dtype != STRING and 0 < self.size <= _READABLE:
-                flat = self.numpy().reshape(-1)
-                if flat.size == 1 or bool((flat == flat[0]).all()):
+                flat = self.view().reshape(-1)
+                if flat.size == 1 or (flat[0] == flat[-1] and bool((flat == flat[0]).all())):
                     self._fill = flat[0].item()
         return self._fill
 
@@ -104,8 +126,32 @@ class Tensor:
         if self._proto is None:
             assert self._array is not None
             return numpy_helper.from_array(np.ascontiguousarray(self._array).reshape(self.dims), name)
-        if self._proto.name == name:
+        if self._proto.name == name and self.raw is None:
             return self._proto
+        renamed = TensorProto()
+        renamed.CopyFrom(self._proto)
+        renamed.name = name
+        if self.raw is not None:
+            renamed.raw_data = bytes(self.raw)
+        return renamed
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the values lie outside of the message: in another file, in `raw` or in an array, element after element."""
+        if self.raw is not None or self.is_external:
+            return True
+        return self._proto is None and self.dtype != STRING and _bits(self.dtype) >= 8
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of the raw data, where they are apart."""
+        return self.nbytes if self.raw is None else len(self.raw)
+
+    def header(self, name: str) -> TensorProto:
+        """A message under this name that lacks what is apart."""
+        if self.raw is None:
+            return TensorProto(name=name, data_type=self.dtype, dims=self.dims)
+        assert self._proto is not None
         renamed = TensorProto()
         renamed.CopyFrom(self._proto)
         renamed.name = name

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphopt.ir import Graph, Model, Node, Reference, Tensor, Value
 from graphopt.passes.purity import is_deterministic
-from graphopt.rewrite import Ledger, Step
+from graphopt.rewrite import Ledger, Rewriter, Step
 from graphopt.rewrite.rewriter import record
 
 #: Bytes of a constant that is compared by what it holds.
@@ -16,17 +16,19 @@ _SMALL = 64
 _STRING = 8
 
 
-def merge_common_subexpressions(model: Model, ledger: Ledger) -> int:
+def merge_common_subexpressions(model: Model, ledger: Ledger, rewriter: Rewriter | None = None) -> int:
     """Merge nodes with the same operator, attributes and inputs; how many went away.
 
     One walk in order sees chains of duplicates too, since users read the first of them by the time they are met.
     Two outputs of a graph are never merged, and random or unknown operators are left alone.
+
+    `rewriter`: is told, so that rules are tried again there.
     """
     model.resolve_shadowing()
-    return sum(_merge(model, g, ledger) for g in list(model.graphs()))
+    return sum(_merge(model, g, ledger, rewriter) for g in list(model.graphs()))
 
 
-def _merge(model: Model, graph: Graph, ledger: Ledger) -> int:
+def _merge(model: Model, graph: Graph, ledger: Ledger, rewriter: Rewriter | None) -> int:
     seen: dict[Hashable, Node] = {}
     merged = 0
     deterministic: dict[str, bool] = {}
@@ -47,7 +49,7 @@ def _merge(model: Model, graph: Graph, ledger: Ledger) -> int:
                 continue
             key = (node.op, len(node.outputs), *map(_operand, node.inputs), attributes)
         first = seen.setdefault(key, node)
-        if first is not node and _take_over(first, node, ledger):
+        if first is not node and _take_over(first, node, ledger, rewriter):
             merged += 1
     return merged
 
@@ -67,12 +69,14 @@ def _key(node: Node) -> Hashable:
         if k is None:
             return None
         items.append((name, k))
-    return tuple(sorted(items, key=lambda item: item[0]))
+    return tuple(items if len(items) < 2 else sorted(items, key=lambda item: item[0]))
 
 
 def _hashable(value: Any) -> Hashable:
-    if isinstance(value, (int, float, str, bytes)):
-        return (type(value).__name__, repr(value))
+    if isinstance(value, (int, str, bytes)):
+        return value.__class__, value
+    if isinstance(value, float):
+        return float, repr(value)  # -0.0 is another number than 0.0, and NaN the same as NaN
     if isinstance(value, list):
         parts = [_hashable(v) for v in value]
         return None if None in parts else tuple(parts)
@@ -85,7 +89,7 @@ def _hashable(value: Any) -> Hashable:
     return None
 
 
-def _take_over(first: Node, second: Node, ledger: Ledger) -> bool:
+def _take_over(first: Node, second: Node, ledger: Ledger, rewriter: Rewriter | None) -> bool:
     pairs = []
     for a, b in zip(first.outputs, second.outputs, strict=True):
         if b is None or not b.used:
@@ -99,7 +103,11 @@ def _take_over(first: Node, second: Node, ledger: Ledger) -> bool:
     for a, b in pairs:
         b.replace_uses(a)
     gone = record(second)
+    read = list(second.inputs)
     first.graph.remove(second)
+    if rewriter is not None:
+        for a, _ in pairs:
+            rewriter.note_merged(a, read)
     note = f"the same as {record(first).output}"
     ledger.record(Step("common_subexpressions", "", name, (gone,), (), (time.perf_counter() - started) * 1e6, note))
     return True

@@ -5,8 +5,10 @@ import __future__
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import RuleError
@@ -30,6 +32,9 @@ class Kind:
     optional: bool = False
     dims: tuple[str, ...] | None = None
     fill: float | None = None
+
+
+_ANY = Kind()
 
 
 class _Annotation:
@@ -91,6 +96,7 @@ else:
     Maybe = _Maybe()
 
 
+@cache
 def parse_dims(text: str) -> tuple[str, ...]:
     """'N C H W' -> ('N', 'C', 'H', 'W'). Raises RuleError for anything else than names, numbers and a leading '...'."""
     dims = tuple(text.split())
@@ -101,27 +107,59 @@ def parse_dims(text: str) -> tuple[str, ...]:
 
 def kinds_of(fn: Callable[..., Any]) -> dict[str, Kind]:
     """The parameters of a rule's function, in order."""
-    scope = dict(getattr(fn, "__globals__", {}))
+    scope = getattr(fn, "__globals__", {})
     if fn.__closure__:
-        scope.update((n, c.cell_contents) for n, c in zip(fn.__code__.co_freevars, fn.__closure__, strict=True))
+        cells = zip(fn.__code__.co_freevars, fn.__closure__, strict=True)
+        scope = {**scope, **{n: c.cell_contents for n, c in cells}}
     postponed = bool(fn.__code__.co_flags & __future__.annotations.compiler_flag)
     kinds: dict[str, Kind] = {}
-    for name, p in inspect.signature(fn).parameters.items():
-        if p.kind is p.VAR_POSITIONAL:
+    for name, kind, annotation in _parameters(fn):
+        if kind is inspect.Parameter.VAR_POSITIONAL:
             kinds[name] = Kind("variadic")
-        elif p.kind is p.VAR_KEYWORD:
+        elif kind is inspect.Parameter.VAR_KEYWORD:
             raise RuleError(f"rule '{fn.__name__}': write {name}: Attrs instead of **{name}")
+        elif annotation is inspect.Parameter.empty:
+            kinds[name] = _ANY
         else:
-            annotation = p.annotation
             if postponed and isinstance(annotation, str):  # the text of an expression, a shape being in quotes
-                try:
-                    annotation = eval(annotation, scope, _Letters(scope))
-                except Exception as e:
-                    raise RuleError(f"rule '{fn.__name__}': {name}: {p.annotation} is no annotation ({e})") from e
-                if annotation is ... or type(annotation) is int:
-                    annotation = p.annotation
-            kinds[name] = Kind() if annotation is p.empty else _kind_of(annotation, scope)
+                annotation = _evaluated(fn, name, annotation, scope)
+            kinds[name] = _kind_of(annotation, scope)
     return kinds
+
+
+def _parameters(fn: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, kind and annotation of each parameter, as `inspect.signature` has them, which takes ten times as long."""
+    if type(fn) is not FunctionType or fn.__dict__:  # a decorator's, which may stand for another function
+        yield from ((p.name, p.kind, p.annotation) for p in inspect.signature(fn).parameters.values())
+        return
+    code, annotations = fn.__code__, fn.__annotations__
+    positional, named = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+    starred = iter(code.co_varnames[named:])
+    order = [(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in code.co_varnames[:positional]]
+    if code.co_flags & inspect.CO_VARARGS:
+        order.append((next(starred), inspect.Parameter.VAR_POSITIONAL))
+    order += [(n, inspect.Parameter.KEYWORD_ONLY) for n in code.co_varnames[positional:named]]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        order.append((next(starred), inspect.Parameter.VAR_KEYWORD))
+    for name, kind in order:
+        yield name, kind, annotations.get(name, inspect.Parameter.empty)
+
+
+def _evaluated(fn: Callable[..., Any], name: str, text: str, scope: dict[str, Any]) -> Any:
+    """What the text of an annotation stands for."""
+    found = scope.get(text)
+    if isinstance(found, _Annotation):
+        return found
+    try:
+        found = eval(_expression(text), scope, _Letters(scope))
+    except Exception as e:
+        raise RuleError(f"rule '{fn.__name__}': {name}: {text} is no annotation ({e})") from e
+    return text if found is ... or type(found) is int else found
+
+
+@cache
+def _expression(text: str) -> CodeType:
+    return compile(text, "<annotation>", "eval")
 
 
 class _Letters(dict[str, Any]):

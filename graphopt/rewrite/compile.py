@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 from graphopt.ir import Node, Value
+from graphopt.rewrite.binding import Binding
 from graphopt.rewrite.generator import Generator
+from graphopt.rewrite.outline import Outline, needs, outline_of
 from graphopt.rewrite.rule import Rule, Variant
 
 #: What a match yields: the parameters' values in order, the nodes of the calls in order (None inside a bag), and the nodes
@@ -15,43 +17,66 @@ from graphopt.rewrite.rule import Rule, Variant
 Match = tuple[tuple[Any, ...], tuple[Node | None, ...], tuple[Node, ...]]
 
 
+#: How far below a change all patterns are tried again at once.
+REACH = 3
+_ANYWHERE = 1 << 10
+#: So many nodes are held against the outline of a pattern before it is compiled all the same.
+_PATIENCE = 64
+
+
 class Compiled:
-    """One variant of one rule. Its functions are made when they are first asked for: most rules never meet their operators.
+    """One variant of one rule. What matches is compiled when it is first of use: most rules never meet their operators.
 
     Attributes:
         op: operator of the node that matching starts from.
         needs: operators, or CONST, that must be among the producers of that node's inputs.
+        size: so many nodes away from the one that matching starts from a change may matter at most.
+        match: the bindings of the pattern with a node as root, lazily.
     """
 
-    __slots__ = ("_functions", "needs", "op", "rule", "variant")
+    __slots__ = ("_bind", "_generator", "_outline", "_seen", "match", "needs", "op", "rule", "size", "variant")
 
     def __init__(self, rule: Rule, variant: Variant) -> None:
         self.rule = rule
         self.variant = variant
         self.op = variant.op
-        self.needs = Generator(rule, variant).needs()
-        self._functions: tuple[Callable[..., Any], Callable[..., Any], str] | None = None
+        self.needs = needs(rule, variant)
+        self.size = len(variant.calls) if len(variant.roots) == 1 else _ANYWHERE
+        self._outline: Outline | None = None
+        self._seen = 0
+        self._generator: Generator | None = None
+        self._bind: Binding | None = None
+        self.match: Callable[[Node], Iterable[Match]] = self._match
 
-    def compile(self) -> tuple[Callable[..., Any], Callable[..., Any], str]:
-        """Make the functions. Raises RuleError where the pattern is none."""
-        if self._functions is None:
-            self._functions = Generator(self.rule, self.variant).run()
-        return self._functions
+    def _match(self, node: Node) -> Iterable[Match]:
+        """What `match` is until a node comes that the outline fits."""
+        if self._outline is None:
+            self._outline = outline_of(self.rule, self.variant)
+        self._seen += 1
+        if self._seen <= _PATIENCE and not self._outline.may_match(node):
+            return ()
+        self.compile()
+        return self.match(node)
+
+    def compile(self) -> Generator:
+        """Make the function that matches. Raises RuleError where the pattern is none."""
+        if self._generator is None:
+            generator = Generator(self.rule, self.variant)
+            self.match = generator.matcher()
+            self._generator = generator
+        return self._generator
 
     @property
-    def match(self) -> Callable[[Node], Iterator[Match]]:
-        """The bindings of the pattern with this node as root, lazily."""
-        return self.compile()[0]
-
-    @property
-    def bind(self) -> Callable[[Any, tuple[Node | None, ...]], list[Value | None]]:
+    def bind(self) -> Binding:
         """Tells the calls of another reading's left side what they were matched with; gives the values to be replaced."""
-        return self.compile()[1]
+        if self._bind is None:
+            self._bind = Binding(self.rule, self.variant, self.compile().matched)
+        return self._bind
 
     @property
     def source(self) -> str:
-        """The functions as Python."""
-        return self.compile()[2]
+        """The function that matches, as Python."""
+        return self.compile().source
 
 
 def compile_rule(rule: Rule) -> list[Compiled]:

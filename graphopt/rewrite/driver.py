@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from graphopt.errors import RewriteLoopError, RuleError
 from graphopt.ir import Graph, Node
 from graphopt.rewrite.compile import Compiled, Match, variants_of
 from graphopt.rewrite.emit import instantiate
-from graphopt.rewrite.generator import CONST
 from graphopt.rewrite.ledger import NodeRecord, Step
+from graphopt.rewrite.outline import CONST
 from graphopt.rewrite.replacement import Declined, Replacement
 from graphopt.rewrite.rewriter import Rewriter, record
 from graphopt.rewrite.rule import Rule
@@ -39,10 +40,7 @@ class RuleSet:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         self.bits: dict[str, int] = {CONST: 1}
-        self._by_op: dict[str, list[Rule]] = {}
-        for r in self.rules:
-            for op in dict.fromkeys(v.op for v in r.variants):
-                self._by_op.setdefault(op, []).append(r)
+        self._by_op = _by_operator(self.rules)
         self.known: dict[str, list[tuple[int, Compiled]]] = {}
         self.applicable: dict[tuple[str, int], tuple[Compiled, ...]] = {}
 
@@ -59,6 +57,16 @@ class RuleSet:
         for op in ops:
             mask |= self.bits.setdefault(op, 1 << len(self.bits))
         return mask
+
+
+@lru_cache(maxsize=16)
+def _by_operator(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:
+    """The rules by the operators that their patterns start from."""
+    table: dict[str, list[Rule]] = {}
+    for r in rules:
+        for op in dict.fromkeys(v.op for v in r.variants):
+            table.setdefault(op, []).append(r)
+    return table
 
 
 #: Looks at a node and may change the graph through the rewriter; True where it did.
@@ -97,6 +105,18 @@ class Driver:
         """
         for graph in [self.model.graph, *(f.graph for f in self.model.functions.values())]:
             self._sweep(graph)
+        return self._look_below()
+
+    def resume(self) -> int:
+        """The same, but only near what changed since."""
+        pending = self.rewriter.pending
+        for node in sorted((n for n in pending if n.graph is not None), key=lambda n: n.position):
+            if node in pending:  # not looked at meanwhile
+                del pending[node]
+                self._visit_around(node)
+        return self._look_below()
+
+    def _look_below(self) -> int:
         for _ in range(_MAX_SWEEPS):
             again = self.rewriter.below_changes()
             if not again:

@@ -5,7 +5,7 @@ Nothing here touches the graph: a replacement is built beside it, and the driver
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from graphopt.errors import RuleError
@@ -30,9 +30,11 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
         if call.function is not None:
             known_function(model, call.function)
     values, nodes, _ = match
-    body = call_body(
-        rule.fn, rule.kinds, {n: _argument(k.role, v) for (n, k), v in zip(rule.kinds.items(), values, strict=True)}
-    )
+    arguments = {
+        name: v if (see := _SEEN_AS.get(kind.role)) is None else see(v)
+        for (name, kind), v in zip(rule.kinds.items(), values, strict=True)
+    }
+    body = call_body(rule.fn, rule.kinds, arguments)
     offers: list[Any] = []
     try:
         values_of_roots = compiled.bind(next(body), nodes)
@@ -73,13 +75,10 @@ def yield_all(body: Generator[Any, None, str | None], offers: list[Any]) -> str 
             return stop.value
 
 
-def _argument(role: str, value: Any) -> Any:
-    if role == "tensor":
-        return None if value is None else Leaf(value)
-    if role == "const":
-        return None if value is None else Constant(value)
-    if role == "variadic":
-        return tuple(Leaf(v) for v in value)
-    if role == "attrs":
-        return {} if value is None else value  # None: only another choice of an any_of has it
-    return value
+#: By the role of a parameter, what the body sees of what was matched, where that is not the same.
+_SEEN_AS: dict[str, Callable[[Any], Any]] = {
+    "tensor": lambda v: None if v is None else Leaf(v),
+    "const": lambda v: None if v is None else Constant(v),
+    "variadic": lambda vs: tuple(map(Leaf, vs)),
+    "attrs": lambda attributes: attributes or {},  # None: only another choice of an any_of has it
+}

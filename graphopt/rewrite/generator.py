@@ -11,47 +11,39 @@ from itertools import permutations
 from typing import Any
 
 from graphopt.errors import RuleError
-from graphopt.ir import COMMUTATIVE_OPS, newest_schema
+from graphopt.ir import newest_schema
 from graphopt.rewrite import matching
-from graphopt.rewrite.rule import Rule, Variant, Walker
-from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Term, Var
-
-#: Stands for "a constant" among the operators that produce a root's inputs.
-CONST = "<const>"
-#: Operators of which nested calls match as bags, in rules that are not exact, and how many operands a bag has at most.
-BAG_OPS = frozenset({"Add", "Mul"})
-BAG_LIMIT = 5
+from graphopt.rewrite.outline import bag_of, call_of, commutes
+from graphopt.rewrite.rule import Rule, Variant
+from graphopt.rewrite.terms import Call, Output, Rest, Term, Var
 
 
 class Generator:
-    """Writes the functions of one variant of a rule."""
+    """Writes the function that matches one variant of a rule."""
 
     def __init__(self, rule: Rule, variant: Variant) -> None:
         self.rule = rule
         self.variant = variant
-        self.walker = Walker(variant.choices)
-        found: list[Call] = []
-        for r in rule.left:
-            self.walker.resolve(r)
-        for r in variant.roots:
-            self.walker.walk(r, found)
+        self.walker = variant.walker
         self.calls = {id(c): i for i, c in enumerate(variant.calls)}
-        self.uses = self._count_uses()
         self.lines: list[str] = []
         self.depth = 1
         self.bound: dict[str, str] = {}
         self.matched: dict[int, str] = {}
+        self.producers: dict[str, str] = {}
         self.inner: list[str] = []
         self.counter = 0
+        self.source = ""
         self.namespace: dict[str, Any] = {**vars(matching), "permutations": permutations}
 
     # ------------------------------------------------------------------ output
-    def run(self) -> tuple[Callable[..., Any], Callable[..., Any], str]:
-        root = _call_of(self.variant.roots[0])
+    def matcher(self) -> Callable[..., Any]:
+        """The function that matches. Raises RuleError where the pattern is none."""
+        root = call_of(self.variant.roots[0])
         self.line("g = n0.graph")
         self.call(root, "n0")
         for r in self.variant.roots[1:]:
-            self.other_root(_call_of(r))
+            self.other_root(call_of(r))
         dims = self._dims()
         values = []
         for name, kind in self.rule.kinds.items():
@@ -67,9 +59,10 @@ class Generator:
         nodes = "".join(self.matched.get(id(c), "None") + "," for c in self.variant.calls)
         inner = "".join(f"*{i}," for i in self.inner)
         self.line(f"yield ({''.join(v + ',' for v in values)}), ({nodes}), ({inner})")
-        source = "def match(n0):\n" + "\n".join(self.lines) + "\n\n\n" + self._binder()
-        exec(compile(source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
-        return self.namespace["match"], self.namespace["bind"], source
+        self.source = "def match(n0):\n" + "\n".join(self.lines) + "\n"
+        exec(compile(self.source, f"<pattern of {self.rule.name}>", "exec"), self.namespace)
+        match: Callable[..., Any] = self.namespace["match"]
+        return match
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -97,7 +90,7 @@ class Generator:
     def call(self, call: Call, node: str) -> None:
         """Test that `node`, whose operator has been compared already, matches `call`."""
         self.matched[id(call)] = node
-        args = self._operands(call)
+        args = bag_of(call, self.rule, self.variant, self.matched)
         if args is not None:
             leaves, between = self.fresh("b"), self.fresh("m")
             self.loop(f"for {leaves}, {between} in bags({node}, {call.op!r}, {len(args)}, g):")
@@ -106,21 +99,44 @@ class Generator:
             self.loop(f"for {', '.join(names)} in permutations({leaves}):")
             self.arguments(list(zip(args, names, strict=True)), leaves)
             return
-        inputs = self.fresh("i")
         if _counts_outputs(call):
             self.line(f"if len({node}.outputs) != {call.outputs}: {self.fail}")
-        self.line(f"{inputs} = {node}.inputs")
-        rest = isinstance(call.args[-1], Rest) if call.args else False
         positional = len(call.args)
-        if rest:
-            self.line(f"if len({inputs}) < {positional - 1} or None in {inputs}: {self.fail}")
-        self.parameters(call, node, inputs, "len(" + inputs + ")" if rest else str(positional))
-        if call.op in COMMUTATIVE_OPS and positional == 2 and not rest and not call.domain:
-            a, b = self.fresh("v"), self.fresh("v")
-            self.line(f"if len({inputs}) != 2: {self.fail}")
-            self.loop(f"for {a}, {b} in (({inputs}[0], {inputs}[1]), ({inputs}[1], {inputs}[0])):")
-            self.arguments(list(zip(call.args, (a, b), strict=True)), inputs)
+        if call.args and isinstance(call.args[-1], Rest):
+            self.variadic(call, node)
             return
+        plain = not call.attrs
+        if not plain and (commutes(call) or not call.args):
+            self.parameters(call, node, str(positional))
+        if commutes(call):
+            a, b = self.fresh("v"), self.fresh("v")
+            self.loop(f"for {a}, {b} in orders({node}, {plain}):")
+            self.arguments(list(zip(call.args, (a, b), strict=True)), f"{node}.inputs")
+        elif call.args:
+            names = [self.fresh("v") for _ in call.args]
+            found = self.fresh("i")
+            self.line(f"{found} = operands({node}, {positional}, {plain})")
+            if plain:
+                self.line(f"if {found} is None: {self.fail}")
+            self.line(f"{', '.join(names)}, = {found}")
+            pairs = list(zip(map(self.walker.resolve, call.args), names, strict=True))
+            if not plain:
+                looked = set(self.matched)  # a look at a producer's operator is cheaper than one at parameters
+                for arg, value in pairs:
+                    if isinstance(arg, (Call, Output)) and id(call_of(arg)) not in looked:
+                        looked.add(id(call_of(arg)))
+                        self.producer(arg, value)
+                self.parameters(call, node, str(positional))
+            self.arguments(pairs, f"{node}.inputs")
+        elif plain:
+            self.line(f"if operands({node}, 0, True) is None: {self.fail}")
+
+    def variadic(self, call: Call, node: str) -> None:
+        """The same for a call that takes all remaining inputs."""
+        inputs = self.fresh("i")
+        self.line(f"{inputs} = {node}.inputs")
+        self.line(f"if len({inputs}) < {len(call.args) - 1} or None in {inputs}: {self.fail}")
+        self.parameters(call, node, f"len({inputs})")
         pairs = []
         for k, a in enumerate(call.args):
             if isinstance(a, Rest):
@@ -153,21 +169,22 @@ class Generator:
                     f"if {value} is None or {value}.node is not {self.matched[id(call)]} or {value}.index != {index}: {self.fail}"
                 )
                 return
-            n = f"n{self.calls[id(call)]}"
-            self.line(f"if {value} is None: {self.fail}")
-            self.line(f"{n} = {value}.node")
-            self.line(
-                f"if {n} is None or {n}.op != {call.op!r} or {value}.index != {index} or {n}.graph is not g: {self.fail}"
-            )
-            self.call(call, n)
+            if value not in self.producers:
+                self.producer(arg, value)
+            self.call(call, self.producers[value])
         elif isinstance(arg, (bool, int, float)):
-            self.line(
-                f"if {value} is None or not is_number({value}, {self.literal(arg)}, {operands}, {self.rule.exact}): {self.fail}"
-            )
+            self.line(f"if not is_number({value}, {self.literal(arg)}, {operands}, {self.rule.exact}): {self.fail}")
         elif isinstance(arg, Term):
             raise RuleError(f"rule '{self.rule.name}': {arg!r} cannot stand here in a pattern")
         else:
-            self.line(f"if {value} is None or not is_array({value}, {self.literal(arg)}): {self.fail}")
+            self.line(f"if not is_array({value}, {self.literal(arg)}): {self.fail}")
+
+    def producer(self, arg: Call | Output, value: str) -> None:
+        """Test that a value comes from a node of the call's operator."""
+        call, index = (arg.call, arg.index) if isinstance(arg, Output) else (arg, 0)
+        n = self.producers[value] = f"n{self.calls[id(call)]}"
+        self.line(f"{n} = producer({value}, {call.op!r}, {index}, g)")
+        self.line(f"if {n} is None: {self.fail}")
 
     def variable(self, var: Var, value: str) -> None:
         kind = var.kind
@@ -179,13 +196,13 @@ class Generator:
             self.line(f"if {value} is not {self.bound[var.name]}: {self.fail}")
             return
         if kind.role == "const" and kind.fill is not None:
-            self.line(f"if {value} is None or not is_filled({value}, {self.literal(kind.fill)}): {self.fail}")
+            self.line(f"if not is_filled({value}, {self.literal(kind.fill)}): {self.fail}")
         elif kind.role == "const":
             missing = f"{value} is not None and " if kind.optional else f"{value} is None or "
             self.line(f"if {missing}{value}.const is None: {self.fail}")
         elif not kind.optional:
             self.line(f"if {value} is None: {self.fail}")
-        self.bind(var, value)
+        self.bound[var.name] = value
 
     def bind(self, var: Var, value: str) -> None:
         name = f"p_{var.name}"
@@ -193,13 +210,11 @@ class Generator:
         self.bound[var.name] = name
 
     # -------------------------------------------------------------- parameters
-    def parameters(self, call: Call, node: str, inputs: str, positional: str) -> None:
+    def parameters(self, call: Call, node: str, positional: str) -> None:
         rest = next((v for k, v in call.attrs.items() if k.startswith("**")), None)
         named = {k: v for k, v in call.attrs.items() if not k.startswith("**")}
         if not named and rest is None:
-            self.line(
-                f"if (len({inputs}) > {positional} or {node}.attributes) and not plain({node}, {positional}): {self.fail}"
-            )
+            self.line(f"if {node}.attributes and not plain({node}, {positional}): {self.fail}")
             return
         found = self.fresh("a")
         self.line(f"{found} = params({node}, {positional}, {tuple(named)!r}, {rest is not None})")
@@ -237,7 +252,7 @@ class Generator:
         if wanted.name in self.bound:
             self.line(f"if {name} != {self.bound[wanted.name]}: {self.fail}")
         else:
-            self.bind(wanted, name)
+            self.bound[wanted.name] = name
 
     # ------------------------------------------------------------- other roots
     def other_root(self, root: Call) -> None:
@@ -265,115 +280,25 @@ class Generator:
             a = self.walker.resolve(a)
             if isinstance(a, Var) and a.name in self.bound and a.kind.role == "tensor":
                 return self.bound[a.name], [(call, index)]
-            inner = _call_of(a) if isinstance(a, (Call, Output)) else None
+            inner = call_of(a) if isinstance(a, (Call, Output)) else None
             if inner is not None and id(inner) in self.matched:
                 output = a.index if isinstance(a, Output) else 0
                 return f"{self.matched[id(inner)]}.outputs[{output}]", [(call, index)]
         for a in call.args:
             a = self.walker.resolve(a)
             if isinstance(a, (Call, Output)):
-                found = self._path_to_bound(_call_of(a), a.index if isinstance(a, Output) else 0)
+                found = self._path_to_bound(call_of(a), a.index if isinstance(a, Output) else 0)
                 if found is not None:
                     return found[0], [(call, index), *found[1]]
         return None
 
-    # ----------------------------------------------------------------- binding
-    def _binder(self) -> str:
-        """Source of the function that gives the calls of a left side their values; both readings have the same form."""
-        lines = ["def bind(left, nodes):", "    roots = left if isinstance(left, tuple) else (left,)"]
-        seen: set[int] = set()
-
-        def visit(term: Any, path: str) -> str:
-            if isinstance(term, Alternatives):
-                choice = self.walker.taken[id(term)]
-                return visit(term.choices[choice], f"{path}.choices[{choice}]")
-            if isinstance(term, Output):
-                k = self.calls[id(term.call)]
-                value = f"nodes[{k}].outputs[{term.index}] if len(nodes[{k}].outputs) > {term.index} else None"
-                lines.append(f"    {path}.value = {value}")
-                visit(term.call, f"{path}.call")
-                return f"{path}.value"
-            if not isinstance(term, Call):
-                return "None"
-            name = f"c{self.calls[id(term)]}"
-            if id(term) in seen:
-                return f"{name}.value"
-            seen.add(id(term))
-            lines.append(f"    {name} = {path}")
-            if id(term) in self.matched:
-                lines.append(f"    {name}.value = nodes[{self.calls[id(term)]}].outputs[0]")
-            for i, a in enumerate(term.args):
-                visit(a, f"{name}.args[{i}]")
-            return f"{name}.value"
-
-        values = [visit(term, f"roots[{i}]") for i, term in enumerate(self.rule.left)]
-        lines.append(f"    return [{', '.join(values)}]")
-        return "\n".join(lines) + "\n"
-
     # ----------------------------------------------------------------- helpers
-    def _count_uses(self) -> dict[int, int]:
-        uses: dict[int, int] = {}
-        for c in self.variant.calls:
-            for a in c.args:
-                a = self.walker.resolve(a)
-                if isinstance(a, (Call, Output)):
-                    uses[id(_call_of(a))] = uses.get(id(_call_of(a)), 0) + 1
-        for r in self.variant.roots:
-            uses[id(_call_of(r))] = uses.get(id(_call_of(r)), 0) + 1
-        return uses
-
-    def _operands(self, call: Call) -> list[Any] | None:
-        """The operands of a sum or product of three or more, None for anything else."""
-        if call.op not in BAG_OPS or self.rule.exact or len(call.args) != 2:
-            return None
-        out: list[Any] = []
-
-        def flatten(c: Call) -> None:
-            for a in c.args:
-                a = self.walker.resolve(a)
-                if (
-                    isinstance(a, Call)
-                    and a.op == call.op
-                    and len(a.args) == 2
-                    and self.uses[id(a)] == 1
-                    and id(a) not in self.matched
-                ):
-                    flatten(a)
-                else:
-                    out.append(a)
-
-        flatten(call)
-        return out if 3 <= len(out) <= BAG_LIMIT else None
-
     def _effort(self, arg: Any) -> int:
-        if arg is None or (isinstance(arg, (Call, Output)) and id(_call_of(arg)) in self.matched):
+        if arg is None or (isinstance(arg, (Call, Output)) and id(call_of(arg)) in self.matched):
             return 0
         if isinstance(arg, Var):
             return 0 if arg.name in self.bound else 2 if arg.kind.role == "const" else 4
         return 3 if isinstance(arg, (Call, Output)) else 1
-
-    def needs(self) -> frozenset[str]:
-        root = _call_of(self.variant.roots[0])
-        if self._operands_of(root) is not None:
-            return frozenset({root.op})
-        needs = set()
-        for a in root.args:
-            a = self.walker.resolve(a)
-            if isinstance(a, (Call, Output)):
-                needs.add(_call_of(a).op)
-            elif isinstance(a, Var):
-                if a.kind.role == "const" and not a.kind.optional:
-                    needs.add(CONST)
-            elif a is not None and not isinstance(a, Rest):
-                needs.add(CONST)
-        return frozenset(needs)
-
-    def _operands_of(self, root: Call) -> list[Any] | None:
-        matched, self.matched = self.matched, {}
-        try:
-            return self._operands(root)
-        finally:
-            self.matched = matched
 
     def _dims(self) -> list[str]:
         out = []
@@ -387,9 +312,3 @@ def _counts_outputs(call: Call) -> bool:
     """Whether what an operator computes depends on the number of its outputs, as that of Split does."""
     schema = newest_schema(call.op_type, call.domain)
     return schema is not None and bool(schema.outputs) and schema.outputs[-1].variadic
-
-
-def _call_of(term: Any) -> Call:
-    call = term.call if isinstance(term, Output) else term
-    assert isinstance(call, Call)
-    return call

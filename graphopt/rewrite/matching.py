@@ -15,6 +15,33 @@ from graphopt.shapes import same_dims
 _CLOSE = {"float64": 1e-6, "float32": 1e-6, "float16": 2e-3, "bfloat16": 8e-3}
 
 
+def producer(v: Value | None, op: str, index: int, graph: Graph) -> Node | None:
+    """The node that a value is an output of, where it is one of this operator, in this graph, and the value that output."""
+    if v is None or v.index != index:
+        return None
+    n = v.node
+    return n if n is not None and n.op == op and n.graph is graph else None
+
+
+def operands(node: Node, count: int, bare: bool) -> list[Value | None] | None:
+    """The first inputs of a node, None for those that are left out. `bare`: None where the node says more than these."""
+    inputs = node.inputs
+    if bare and (len(inputs) > count or node.attributes) and not plain(node, count):
+        return None
+    if len(inputs) == count:
+        return inputs
+    return inputs[:count] + [None] * (count - len(inputs))
+
+
+def orders(node: Node, bare: bool) -> tuple[tuple[Value | None, Value | None], ...]:
+    """Both orders of two operands, none where there are more or fewer. `bare`: or where the node says more than these."""
+    inputs = node.inputs
+    if len(inputs) != 2 or (bare and node.attributes and not plain(node, 2)):
+        return ()
+    a, b = inputs
+    return (a, b), (b, a)
+
+
 def plain(node: Node, positional: int) -> bool:
     """Whether nothing about the node goes beyond its first inputs: other inputs are left out, attributes are defaults."""
     return params(node, positional, (), False) is not None
@@ -136,13 +163,13 @@ def same_attribute(value: Any, literal: Any) -> bool:
     return bool(value == literal)
 
 
-def is_number(v: Value, number: float | int | bool, operands: Sequence[Value | None], exact: bool) -> bool:
+def is_number(v: Value | None, number: float | int | bool, operands: Sequence[Value | None], exact: bool) -> bool:
     """Whether a value is a constant with the one given element, and would broadcast like a scalar with these operands.
 
     To an exact rule 0.0 and -0.0 are two numbers.
     """
-    t = v.const
-    if t is None or (len(t.dims) and any(d != 1 for d in t.dims)):
+    t = v.const if v is not None else None
+    if v is None or t is None or (len(t.dims) and any(d != 1 for d in t.dims)):
         return False
     found = t.item()
     if isinstance(found, str) or found is None:
@@ -159,9 +186,9 @@ def is_number(v: Value, number: float | int | bool, operands: Sequence[Value | N
     return rank_fits(v, operands)
 
 
-def is_filled(v: Value, number: float) -> bool:
+def is_filled(v: Value | None, number: float) -> bool:
     """Whether a value is a constant, every element of which is this number."""
-    return v.const is not None and v.const.fill == number
+    return v is not None and v.const is not None and v.const.fill == number
 
 
 def rank_fits(v: Value, operands: Sequence[Value | None]) -> bool:
@@ -174,9 +201,9 @@ def rank_fits(v: Value, operands: Sequence[Value | None]) -> bool:
     )
 
 
-def is_array(v: Value, wanted: Any) -> bool:
+def is_array(v: Value | None, wanted: Any) -> bool:
     """Whether a value is a constant equal to an array, shape included."""
-    if v.const is None:
+    if v is None or v.const is None:
         return False
     array = np.asarray(wanted)
     return v.const.dims == array.shape and bool(np.array_equal(v.const.numpy(), array))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from graphopt.ir import Graph, Model, Node, Value, op_schema
-from graphopt.rewrite.compile import Compiled
+from graphopt.rewrite.compile import REACH, Compiled
 from graphopt.rewrite.ledger import Ledger, NodeRecord
 from graphopt.shapes import known_elements, take_over
 
 #: Constants up to this many bytes may be repeated where a graph output is one.
 _SMALL = 1024
-#: How far below a change nodes are looked at again at once, and in the next sweep.
-_REACH = 3
+#: How many nodes of a layer below a change are looked at again at once.
+_WIDTH = 16
+#: How much further down nodes are looked at again in the next sweep.
 _FAR_REACH = 3
 
 
@@ -21,7 +22,9 @@ class Rewriter:
 
     Attributes:
         pending: nodes to look at next.
-        changed: nodes near which something changed since the last sweep.
+        changed: nodes of which something is new since the last sweep, what lies below not having been looked at: 0, or how far
+            they themselves, not having been looked at, are below a value that was replaced.
+        below: nodes that have been looked at since, each with how far it is below a value that was replaced.
         tried: patterns that were tried on a node in vain since something near it changed.
         removable: whether a node that nobody reads may go.
     """
@@ -31,28 +34,41 @@ class Rewriter:
         self.ledger = ledger
         self.removable = removable
         self.pending: dict[Node, None] = {}
-        self.changed: dict[Node, None] = {}
+        self.changed: dict[Node, int] = {}
+        self.below: dict[Node, int] = {}
         self._copies: list[Node] = []
         self._names_given: dict[Value, str] = {}  # of graph outputs to what stands for them now
         model.resolve_shadowing()
         self.tried: dict[Node, set[Compiled]] = {}
 
     def look_again(self, node: Node) -> None:
+        """Try everything on a node again, and on what lies below when the sweep is over."""
         self.pending[node] = None
-        self.changed[node] = None
         self.tried.pop(node, None)
+        self.changed[node] = 0
+
+    def _retry(self, node: Node, distance: int) -> None:
+        """Forget that patterns were tried in vain which reach as far as that."""
+        tried = self.tried.get(node)
+        if tried:
+            self.tried[node] = {c for c in tried if c.size < distance}
 
     def below_changes(self) -> list[Node]:
-        """The nodes that changed since the last call, and those below them, in order."""
-        found = {n: None for n in self.changed if n.graph is not None}
+        """The nodes below changes that were not looked at with the change, in order.
+
+        A pattern does not see further than its calls reach: small ones stay tried on what is far below.
+        """
+        again = {n: d for n, d in self.changed.items() if d}
+        for n, d in _below(self.changed, _FAR_REACH).items():
+            again[n] = min(d, again.get(n, d))
+        for n, d in _below(self.below, REACH + _FAR_REACH).items():
+            d = max(d, REACH + 1)
+            again[n] = min(d, again.get(n, d))
         self.changed.clear()
-        layer = list(found)
-        for _ in range(_FAR_REACH):
-            layer = [u for n in layer for u in n.users() if u not in found]
-            found.update(dict.fromkeys(layer))
-        for n in found:
-            self.tried.pop(n, None)
-        return sorted(found, key=lambda n: n.position)
+        self.below.clear()
+        for n, d in again.items():
+            self._retry(n, d)
+        return sorted((n for n in again if n.graph is not None), key=lambda n: n.position)
 
     @staticmethod
     def can_replace(old: Value, new: Value, before: Node) -> bool:
@@ -130,7 +146,8 @@ class Rewriter:
         """Put a node in front of another one."""
         assert before.graph is not None
         before.graph.insert_before(before, node)
-        self.look_again(node)
+        self.pending[node] = None
+        self.below[node] = 0
 
     def add_constant(self, v: Value, before: Node) -> None:
         """Give a constant that was made outside the graph its place: an initializer, or a Constant node in a function.
@@ -174,22 +191,56 @@ class Rewriter:
                     if not v.used:
                         stack.append(v.node)
                     else:
-                        self.look_again(v.node)
-                        if len(v.uses) == 1:
-                            self.look_again(next(iter(v.uses)))
+                        self._read_less(v)
                 elif not v.used and v in v.graph.initializers and v.const is not None:
                     v.graph.remove_initializer(v)
         return count
 
+    def note_merged(self, value: Value, read: Iterable[Value | None]) -> None:
+        """Note that a value took over the users of one that was the same, whose producer read these."""
+        if value.node is not None:
+            self.look_again(value.node)
+        self._look_below(value)
+        for v in read:
+            if v is not None and v.node is not None:
+                self._read_less(v)
+
+    def _read_less(self, value: Value) -> None:
+        """Look again at what made a value, now that it has a user less, and at its last user."""
+        assert value.node is not None
+        self.look_again(value.node)
+        if len(value.uses) == 1:
+            self.look_again(next(iter(value.uses)))
+
     def _look_below(self, value: Value) -> None:
         """Queue the nodes below a value that a pattern through it may start from."""
         layer = list(value.uses)
-        for _ in range(_REACH):
+        for distance in range(1, REACH + 1):
             below: list[Node] = []
-            for n in layer[:16]:
-                self.look_again(n)
+            for n in layer[:_WIDTH]:
+                self.pending[n] = None
+                self._retry(n, distance)
+                self.below[n] = min(distance, self.below.get(n, distance))
                 below.extend(n.users())
+            for n in layer[_WIDTH:]:
+                self.changed[n] = min(distance, self.changed.get(n, distance))
             layer = below
+
+
+def _below(start: Mapping[Node, int], reach: int) -> dict[Node, int]:
+    """The nodes below some that are a distance away from changes, each with its own, up to `reach`."""
+    found: dict[Node, int] = {}
+    layers: list[list[Node]] = [[] for _ in range(reach + 1)]
+    for n, distance in start.items():
+        if n.graph is not None:
+            layers[distance].append(n)
+    for distance in range(reach):
+        for n in layers[distance]:
+            for u in n.users():
+                if found.get(u, reach + 1) > distance + 1:
+                    found[u] = distance + 1
+                    layers[distance + 1].append(u)
+    return found
 
 
 def _takes_name(old: Value, new: Value) -> bool:

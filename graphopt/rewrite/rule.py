@@ -20,11 +20,13 @@ class Variant:
     Attributes:
         roots: the calls whose outputs are replaced, the first one being where matching starts.
         calls: every call of the left side, each once, in the order in which `walk` finds them.
+        walker: knows what stands for each alternative.
     """
 
     roots: tuple[Any, ...]
     choices: tuple[int, ...]
     calls: tuple[Call, ...]
+    walker: Walker
 
     @property
     def op(self) -> str:
@@ -55,9 +57,13 @@ class Rule:
     left: tuple[Any, ...]
     variants: tuple[Variant, ...]
     where: str
-    doc: str
     builtin: bool = field(default=False)
     since: int = 0
+
+    @property
+    def doc(self) -> str:
+        """The function's docstring."""
+        return inspect.getdoc(self.fn) or ""
 
     @property
     def equation(self) -> str:
@@ -128,15 +134,14 @@ def _make(fn: Callable[..., Any], exact: bool, always: bool, since: int) -> Rule
     if not roots or not all(isinstance(r, (Call, Output, Alternatives)) for r in roots):
         raise RuleError(f"rule '{name}': the first yield must be an operator applied to something, not {show(left)}")
     variants = tuple(_variants(roots))
-    used = {v.name for variant in variants for v in _variables(variant.roots)}
-    letters = {d for k in kinds.values() for d in k.dims or ()}
+    used = _variables(roots)
     for p, kind in kinds.items():
-        if p not in used and not (kind.role == "dim" and p in letters):
+        if p not in used and not (kind.role == "dim" and any(p in k.dims for k in kinds.values() if k.dims)):
             raise RuleError(f"rule '{name}': parameter '{p}' does not appear in the pattern")
     code = fn.__code__
     return Rule(
         name, fn, exact, always, kinds, roots, variants, f"{code.co_filename}:{code.co_firstlineno}",
-        inspect.getdoc(fn) or "", fn.__module__.startswith("graphopt.patterns"), since,
+        fn.__module__.startswith("graphopt.patterns"), since,
     )  # fmt: skip
 
 
@@ -167,7 +172,7 @@ def _variants(roots: tuple[Any, ...]) -> list[Variant]:
         if walker.open is not None:
             todo.extend((*choices, i) for i in range(len(walker.open.choices)))
         else:
-            done.append(Variant(decided, choices, tuple(calls)))
+            done.append(Variant(decided, choices, tuple(calls), walker))
     return done
 
 
@@ -206,19 +211,22 @@ class Walker:
             self.walk(a, calls)
 
 
-def _variables(terms: tuple[Any, ...]) -> list[Var]:
-    found: list[Var] = []
+def _variables(terms: tuple[Any, ...]) -> set[str]:
+    """The names of all variables in these terms."""
+    found: set[str] = set()
     stack = list(terms)
     while stack:
         t = stack.pop()
         if isinstance(t, Var):
-            found.append(t)
-        elif isinstance(t, Rest):
-            found.append(t.var)
+            found.add(t.name)
+        elif isinstance(t, Call):
+            stack += t.args
+            if t.attrs:
+                stack += t.attrs.values()
         elif isinstance(t, Output):
             stack.append(t.call)
-        elif isinstance(t, Call):
-            stack += [*t.args, *t.attrs.values()]
+        elif isinstance(t, Rest):
+            found.add(t.var.name)
         elif isinstance(t, Alternatives):
             stack += t.choices
         elif isinstance(t, Term):

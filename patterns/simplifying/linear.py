@@ -52,6 +52,13 @@ def _columns(attrs: dict[str, Any]) -> int:
 
 def _scaled(w: Constant, f: np.ndarray, axis: int = 1) -> np.ndarray | None:
     """Weights with a factor along one axis, that of the columns; None where their dtype cannot hold them well."""
+    narrow = None
+    if w.onnx_dtype == TensorProto.FLOAT and w.ndim == 2 and (np.abs(f) <= FLOATS[w.onnx_dtype].largest).all():
+        narrow = f.astype(np.float32)
+    if narrow is not None and np.array_equal(narrow, f):  # then float32 rounds the products as float64 would
+        largest = wide(np.maximum(w.max(1 - axis, initial=0), -w.min(1 - axis, initial=0))) * np.abs(f)
+        if (largest <= FLOATS[w.onnx_dtype].largest).all():
+            return w.array * (narrow if axis else narrow[:, None]) if survives(largest, (0,), w.onnx_dtype) else None
     scaled = wide(w) * (f if axis else f[:, None])
     return scaled if survives(scaled, (axis,), w.onnx_dtype) else None
 

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from graphopt.ir import COMMUTATIVE_OPS, Value
 from graphopt.rewrite import Rule
-from graphopt.rewrite.generator import BAG_LIMIT, BAG_OPS
+from graphopt.rewrite.outline import BAG_LIMIT, BAG_OPS
 from graphopt.rewrite.rule import Variant, Walker
 from graphopt.rewrite.terms import Call, Output, Var
 from graphopt.testing.building import recipes

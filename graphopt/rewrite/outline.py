@@ -1,0 +1,162 @@
+"""The outline of a pattern: which operators and constants are where. It can be held against a node at once, while the function
+that matches has to be compiled first; most patterns fit no node of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from graphopt.ir import COMMUTATIVE_OPS, Node, Value
+from graphopt.rewrite.rule import Rule, Variant
+from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Var
+
+#: Stands for "a constant" among the operators that produce a root's inputs.
+CONST = "<const>"
+#: Operators of which nested calls match as bags, in rules that are not exact, and how many operands a bag has at most.
+BAG_OPS = frozenset({"Add", "Mul"})
+BAG_LIMIT = 5
+
+
+#: At least as far from a number of the pattern as any dtype may take a constant for it.
+_CLOSE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A call: its operator, and what is known of its operands before anything is bound.
+
+    Attributes:
+        form: how operands are found: "ordered" by their places, "commuted" at any place, "bag" anywhere below nested calls.
+        operands: each with its place: another call, CONST, or a number.
+    """
+
+    op: str
+    form: str
+    operands: tuple[tuple[int, Outline | str | float], ...]
+
+    def may_match(self, node: Node) -> bool:
+        """Whether nothing speaks against a match with `node`, whose operator has been compared already."""
+        inputs = node.inputs
+        if self.form == "ordered":
+            return all(k < len(inputs) and _may_be(wanted, inputs[k]) for k, wanted in self.operands)
+        if self.form == "bag":
+            inputs = list(inputs)
+            for v in inputs:
+                if v is not None and v.node is not None and v.node.op == self.op and len(inputs) < _MANY:
+                    inputs += v.node.inputs
+            if len(inputs) >= _MANY:
+                return True
+        return all(any(_may_be(wanted, v) for v in inputs) for _, wanted in self.operands)
+
+
+#: Sums and products of more operands are left to the function that matches.
+_MANY = 16
+
+
+def _may_be(wanted: Outline | str | float, v: Value | None) -> bool:
+    if v is None:
+        return False
+    if isinstance(wanted, Outline):
+        return v.node is not None and v.node.op == wanted.op and wanted.may_match(v.node)
+    if v.const is None or isinstance(wanted, str):
+        return v.const is not None
+    found = v.const.item()
+    return isinstance(found, (int, float)) and (found == wanted or abs(found - wanted) <= _CLOSE * abs(wanted))
+
+
+def outline_of(rule: Rule, variant: Variant) -> Outline:
+    """The outline of the pattern below its first root."""
+    resolve = variant.walker.resolve
+
+    def outline(call: Call) -> Outline:
+        bag = bag_of(call, rule, variant)
+        if bag is None and call.op in BAG_OPS and any(_is_call(resolve(a), call.op) for a in call.args):
+            return Outline(call.op, "bag", ())  # one where another call of the pattern is known already
+        operands: list[tuple[int, Outline | str | float]] = []
+        for k, a in enumerate(call.args if bag is None else bag):
+            a = resolve(a)
+            if isinstance(a, (Call, Output)):
+                operands.append((k, outline(call_of(a))))
+            elif isinstance(a, (bool, int, float)) and isfinite(a):
+                operands.append((k, a))
+            elif is_constant(a):
+                operands.append((k, CONST))
+        form = "bag" if bag is not None else "commuted" if commutes(call) else "ordered"
+        return Outline(call.op, form, tuple(operands))
+
+    return outline(call_of(variant.roots[0]))
+
+
+def needs(rule: Rule, variant: Variant) -> frozenset[str]:
+    """Operators, or CONST, that must be among the producers of the inputs of the node that matching starts from."""
+    root = call_of(variant.roots[0])
+    if bag_of(root, rule, variant) is not None:
+        return frozenset({root.op})
+    resolve = variant.walker.resolve
+    found = set()
+    for a in root.args:
+        a = resolve(a)
+        if isinstance(a, (Call, Output)):
+            found.add(call_of(a).op)
+        elif is_constant(a):
+            found.add(CONST)
+    return frozenset(found)
+
+
+def bag_of(call: Call, rule: Rule, variant: Variant, matched: Container[int] = ()) -> list[Any] | None:
+    """The operands of a sum or product of three or more, None for anything else. `matched`: calls that stand for nodes already."""
+    if call.op not in BAG_OPS or rule.exact or len(call.args) != 2:
+        return None
+    resolve = variant.walker.resolve
+    if not any(_is_call(resolve(a), call.op) for a in call.args):
+        return None
+    uses = _uses(variant)
+    out: list[Any] = []
+
+    def flatten(c: Call) -> None:
+        for a in c.args:
+            a = resolve(a)
+            if _is_call(a, call.op) and len(a.args) == 2 and uses[id(a)] == 1 and id(a) not in matched:
+                flatten(a)
+            else:
+                out.append(a)
+
+    flatten(call)
+    return out if 3 <= len(out) <= BAG_LIMIT else None
+
+
+def _uses(variant: Variant) -> dict[int, int]:
+    """How often each call is read, by id; being a root counts."""
+    uses: dict[int, int] = {}
+    for term in (*variant.roots, *(a for c in variant.calls for a in c.args)):
+        term = variant.walker.resolve(term)
+        if isinstance(term, (Call, Output)):
+            uses[id(call_of(term))] = uses.get(id(call_of(term)), 0) + 1
+    return uses
+
+
+def commutes(call: Call) -> bool:
+    """Whether both orders of the operands are tried."""
+    return (
+        call.op in COMMUTATIVE_OPS and len(call.args) == 2 and not isinstance(call.args[-1], Rest) and not call.domain
+    )
+
+
+def is_constant(arg: Any) -> bool:
+    """Whether an argument that is no call stands for a constant that must be there."""
+    if isinstance(arg, Var):
+        return arg.kind.role == "const" and not arg.kind.optional
+    return arg is not None and not isinstance(arg, Rest)
+
+
+def call_of(term: Any) -> Call:
+    """The call that a term is, or is an output of."""
+    call = term.call if isinstance(term, Output) else term
+    assert isinstance(call, Call) and not isinstance(call, Alternatives)
+    return call
+
+
+def _is_call(term: Any, op: str) -> bool:
+    return isinstance(term, Call) and term.op == op
