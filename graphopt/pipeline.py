@@ -201,7 +201,9 @@ def _run(
             continue
         if changed and "duplicate_initializers" in selection:
             merge_duplicate_initializers(m, ledger, WRITTEN_ANEW, rewriter)
-        merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
+        merged = (
+            changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
+        )
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
         if shorter and "common_subexpressions" in selection:  # what reads the same shape now
             merge_common_subexpressions(m, ledger, rewriter)

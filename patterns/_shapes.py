@@ -262,6 +262,11 @@ def piece_of(x: Value, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[i
     return (axis, start, end) if start < end else None
 
 
+def refuses_text(x: Any) -> str | None:
+    """Why Gather should not be written for what other operators move: ONNX Runtime (1.32) repeats what it gathers of text."""
+    return "text would be gathered" if x.dtype == TensorProto.STRING else None
+
+
 def leaf(v: Value | None) -> Leaf:
     """A value of the graph as replacements name it."""
     assert v is not None

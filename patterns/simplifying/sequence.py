@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphopt.patterns._shapes import made_split
+from graphopt.patterns._shapes import made_split, refuses_text
 from graphopt.rewrite import Axis, Const, Int, Maybe, op, rule
 from graphopt.rewrite.terms import Constant
 
@@ -35,6 +35,8 @@ def sequence_at_of_split(x, split: Maybe[Const], axis: Axis, keepdims: Int, inde
         return "the sizes of the parts are not known, or no such element"
     k = i % len(sizes)
     if split is None and not keepdims:
+        if why := refuses_text(x):
+            return why
         yield op.Gather(x, np.array(k), axis=axis)
     elif (part := made_split(x.value, axis, sizes, k, y.value)) is not None:
         yield part

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.ir import Dim, Node, Value
-from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, piece_of, slices_of
+from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, piece_of, refuses_text, slices_of
 from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims, same_shape
@@ -83,6 +83,8 @@ def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Int
     i = _only(chosen, _size(x, axis))
     if i is None:
         return "it counts from the end of a dim of unknown size, or there may be several elements"
+    if why := refuses_text(x):
+        return why
     yield op.Gather(x, np.array(i), axis=axis)
 
 
@@ -195,6 +197,8 @@ def squeeze_of_split(x, axes: Ints):
         return "not of a Split into single elements along this axis"
     if not all(_only_squeezed(v, axis) for v in split.outputs):
         return "a part is read with its dim"
+    if why := refuses_text(x):
+        return why
     yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=axis)
 
 
@@ -349,6 +353,8 @@ def _squeeze_split(n: int) -> Rule:
         yield op.Squeeze(any_of(*parts), axes=axes)
         if x.rank is None or axes_of(axes, x.rank) != [axis] or x.shape[axis] != n:
             return "not as many elements as parts, or another axis is squeezed"
+        if why := refuses_text(x):
+            return why
         (k,) = [k for k, p in enumerate(parts) if p.value is not None]
         yield op.Gather(x, np.array(k if split is None else sum(split[:k])), axis=axis)
 

@@ -34,6 +34,8 @@ REFUSES = [
     ("sequence_at_of_split", Case(_parts("int64", x="float[N,M]").replace("NUMBERS", "3"), reason="not known")),
     ("sequence_at_of_split", Case("""g (float[N,3] x) => (float[A,B] y) <int64 k = {3}> {
         s = SplitToSequence<axis=-1>(x) a = SequenceAt(s, k) y = Relu(a) }""", reason="no such element")),
+    ("sequence_at_of_split", Case("""g (string[2,3,2] x) => (string[A,B] y) <int64 k = {1}> {
+        s = SplitToSequence<axis=1, keepdims=0>(x) y = SequenceAt(s, k) }""", reason="text")),
 ]  # fmt: skip
 
 

@@ -164,6 +164,12 @@ FIRES = [
 ]  # fmt: skip
 
 REFUSES = [
+    ("squeeze_slice", Case("""g (string[2,4,3] x) => (string[A,B] y) <int64[1] s = {1}, int64[1] e = {2}, int64[1] a = {1}> {
+        p = Slice(x, s, e, a) y = Squeeze(p, a) }""", reason="text")),
+    ("squeeze_of_split", Case("""g (string[2,3,2] x) => (string[A,B] y) <int64[3] s = {1,1,1}, int64[1] a = {1}> {
+        p, q, r = Split<axis=1>(x, s) y = Squeeze(p, a) }""", reason="text")),
+    ("squeeze_split_of_2", Case("""g (string[N,2,3] x) => (string[A,B] y) <int64[1] a = {1}> {
+        p, q = Split<axis=1, num_outputs=2>(x) y = Squeeze(p, a) }""", opset=18, reason="text")),
     ("squeeze_of_split", Case("""g (float[N,4] x) => (float[A,B] y, float[C] z) <int64[2] s = {3,1}, int64[1] a = {1}> {
         y, q = Split<axis=1>(x, s) z = Squeeze(q, a) }""", reason="single elements")),
     ("squeeze_of_split", Case("""g (float[N,2] x) => (float[A,B] y, float[C] z) <int64[2] s = {1,1}, int64[1] a = {1}> {
