@@ -67,7 +67,9 @@ def rotary_embedding(
         return reason
     if not _halves(D, F, first.value.shape):
         return "not two halves of each head in the batch"
-    yield op.RotaryEmbedding(x, *_for_each(x, c, s))
+    if (angles := _for_each(x, c, s)) is None:
+        return "angles of another batch"
+    yield op.RotaryEmbedding(x, *angles)
 
 
 def _halves(size: Any, half: Any, part: Any) -> bool:
@@ -75,10 +77,15 @@ def _halves(size: Any, half: Any, part: Any) -> bool:
     return isinstance(half, int) and size == 2 * half > 0 and part is not None and part[-1] == half
 
 
-def _for_each(x: Tensor, *angles: Tensor) -> list[Any]:
-    """Cosines and sines without an axis for heads, and for each entry of the batch, as kernels want them."""
+def _for_each(x: Tensor, *angles: Tensor) -> list[Any] | None:
+    """Cosines and sines without an axis for heads, and for each entry of the batch, as kernels want them.
+
+    None where there may be more of them than of those, which are repeated then.
+    """
     flat = [op.Squeeze(c, axes=[1]) for c in angles]
     batch = x.shape[0]
+    if not all(c.shape[0] == 1 or same_dims(c.shape[0], batch) for c in angles):
+        return None
     if all(same_dims(c.shape[0], batch) for c in angles):
         return flat
     shape = [batch, 1, 1] if isinstance(batch, int) else op.Concat(op.Shape(x, start=0, end=1), [1, 1], axis=0)

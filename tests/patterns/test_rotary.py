@@ -69,6 +69,13 @@ REFUSES = [
             SIZES,
         ),
         g(ROTATED, GIVEN, X, "int64[2] h = {3, 5}", reason="not two halves"),
+        g(
+            ROTATED,
+            GIVEN.replace("[2,3", "[B,3").replace("[2,1", "[A,1"),
+            "float[C,3,5,8]",
+            SIZES,
+            reason="another batch",
+        ),
     ),
     *of(
         "rotary_embedding_part",

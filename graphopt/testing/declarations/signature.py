@@ -53,7 +53,6 @@ def opsets_of(variant: Variant) -> list[int]:
 def older_opsets_of(variant: Variant, words: frozenset[str]) -> list[int]:
     """Opsets before the usual ones that have an attribute which a rule asks for, and no later one has."""
     own = [c for c in variant.calls if not c.domain]
-    words -= frozenset().union(*(_newest_parameters(c.op_type) for c in own))
     found = [s for c in own if (s := schema_of(c.op_type, _OLD)) is not None]
     newest = frozenset[str]().union(*(_newest_parameters(c.op_type) for c in own))
     asked = any(words & (s.attributes.keys() - newest) for s in found)

@@ -290,15 +290,15 @@ class Site(ABC):
         default: int | None = None,
         low: int = 0,
         signed: bool = True,
-        usual: int | None = None,
+        suits: int | None = None,
     ) -> int:
-        """An axis of `rank` dims; not negative here, though it may be written so. `usual`: the one that most models have."""
+        """An axis of `rank` dims, mostly the one that suits; not negative here, though it may be written so."""
         if rank <= low:
             raise Invalid(f"{self.op_type}: no axis to choose")
 
         def options() -> int:
-            if usual is not None and not self.choices.chance(4):
-                return usual
+            if suits is not None and not self.choices.chance(4):
+                return suits
             recent = [a for a in self.recent("axis") if low <= a < rank]
             recent += [a[0] % rank for a in self.recent("axes") if len(a) == 1 and low <= a[0] % rank]
             if recent and not self.choices.chance(3):
