@@ -25,7 +25,7 @@ PLANTED = "tests.testing.planted_optimizers"
 @pytest.mark.parametrize(
     ("optimizer", "kind", "seeds"),
     [
-        (planted.swapped_operands, "values", 7),
+        (planted.swapped_operands, "values", 14),
         (planted.lost_node, "invalid", 28),
         (planted.no_such_attribute, "invalid", 5),
         (planted.raises, "crash", 2),
