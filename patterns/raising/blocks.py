@@ -52,7 +52,7 @@ def space_to_depth(x: "N C H W", s: Ints, p: Perm, shape):
     if x.dtype not in _DTYPES or (p != _SPACE and not (p == _SPACE_OF_ONE and channels == 1)):
         return "another order, or not single or double precision"
     rows, size, columns = parts.shape[2:5]
-    if not isinstance(size, int) or not size:
+    if not size:
         return "the size of the blocks is not known"
     blocks = (batch, channels, rows, size, columns, size)
     if not same_shape(parts.shape, blocks) or not same_shape((height, width), (mul(rows, size), mul(columns, size))):

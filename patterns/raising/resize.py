@@ -24,14 +24,14 @@ def nearest_by_repetition(x: "N C H W", s, u: Ints, m: Ints, r: Ints, shape):
     if x.dtype != TensorProto.FLOAT:
         return "not single precision"
     batch, channels, height, width = x.shape
-    larger = matched(expand, tile).shape
-    if larger is None or len(larger) != 6 or not all(isinstance(k, int) and k for k in larger[3::2]):
-        return "not known how often positions are repeated"
-    rows, columns = larger[3::2]
     if not same_shape(matched(reshape, unsqueeze).shape, (batch, channels, height, 1, width, 1)):
         return "rows and columns do not stand by themselves"
-    if not same_shape(larger, (batch, channels, height, rows, width, columns)):
+    larger = matched(expand, tile).shape
+    if larger is None or not same_shape(larger, (batch, channels, height, larger[-3], width, larger[-1])):
         return "more than rows and columns are repeated"
+    rows, columns = larger[-3], larger[-1]
+    if not rows or not columns:
+        return "nothing is left"
     if not same_shape(y.shape, (batch, channels, mul(height, rows), mul(width, columns))):
         return "the result is no image, or its size is not known"
     scales = [1.0, 1.0, float(rows), float(columns)]

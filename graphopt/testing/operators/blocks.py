@@ -26,7 +26,7 @@ def cut_into_blocks(s: Site, x: Shape) -> list[int]:
         return [x[0], x[1] * x[2] * x[3], x[4], x[5]]
     batch, channels, height, width = x
     if "Resize" in s.operators:
-        return [batch, channels, height, 1, width, 1]
+        return _mixed(s, [batch, channels, height, 1, width, 1])
     if "DepthToSpace" not in s.operators:
         s.note("order", s.choices.one([[0, 3, 5, 1, 2, 4], [0, 3, 5, 1, 2, 4], [0, 1, 3, 5, 2, 4]]))
         return _mixed(s, [batch, channels, height // size, size, width // size, size])
