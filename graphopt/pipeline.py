@@ -200,7 +200,7 @@ def _run(
         if not changed and rules is not phases[0]:
             continue
         if changed and "duplicate_initializers" in selection:
-            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW, rewriter)
+            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
         merged = (
             changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
         )

@@ -36,7 +36,7 @@ _LONGEST = 64
 _DEEPEST = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes three times as long to make
 class Entry:
     """One element of an integer tensor.
 
@@ -63,7 +63,7 @@ def entries(v: Value, depth: int = _DEEPEST) -> list[Entry] | None:
     if v.dtype not in _INTEGERS or v.shape is None or len(v.shape) > 1:
         return None
     if v.const is not None:
-        return [Entry(int(i)) for i in v.const.numpy().reshape(-1)] if v.const.size <= _LONGEST else None
+        return [Entry(i) for i in v.const.numpy().reshape(-1).tolist()] if v.const.size <= _LONGEST else None
     found = _followed(v, v.node, depth - 1) if v.node is not None and depth else None
     if found is None:
         length = v.shape[0] if v.shape else 1

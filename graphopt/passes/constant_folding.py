@@ -64,7 +64,10 @@ class ConstantFolding:
         if self.grows(sum(map(static_bytes, node.outputs)) - freed):
             return self._postpone(node, rewriter)
         assert node.graph is not None
-        results = computed(rewriter.model, node, [None if t is None else t.numpy() for t in tensors])
+        moved = node.op == "Transpose"  # which looks at no element, and whose result is laid out anew
+        results = computed(
+            rewriter.model, node, [None if t is None else t.view() if moved else t.numpy() for t in tensors]
+        )
         if isinstance(results, str):
             return self._refuse(node, rewriter, results)
         growth = sum(Tensor(array=a).nbytes for a in results) - freed
@@ -161,7 +164,7 @@ def put_constants(node: Node, results: dict[Value, np.ndarray], rewriter: Rewrit
         if not v.used:
             continue
         c = Value(rewriter.model.fresh_name(f"{v.name}_folded"), graph)
-        array = np.ascontiguousarray(array).reshape(array.shape)
+        array = np.require(array, requirements=["C", "A"]).reshape(array.shape)
         array.setflags(write=False)
         c.const = Tensor(array=array)
         c.dtype, c.shape = c.const.dtype, c.const.dims

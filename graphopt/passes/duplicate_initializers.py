@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from graphopt.ir import Graph, Model, Tensor, Value
-from graphopt.rewrite import Ledger, NodeRecord, Rewriter, Step
+from graphopt.rewrite import Ledger, NodeRecord, Step
 
 #: Of larger constants only a few bytes are compared, until two of them look alike.
 _SMALL = 256
@@ -16,22 +16,18 @@ _SMALL = 256
 WRITTEN_ANEW = 256
 
 
-def merge_duplicate_initializers(
-    model: Model, ledger: Ledger, largest: int | None = None, rewriter: Rewriter | None = None
-) -> int:
+def merge_duplicate_initializers(model: Model, ledger: Ledger, largest: int | None = None) -> int:
     """Let equal constants of a graph, initializers and Constant nodes alike, be one; how many went away.
 
     Strings and graph outputs are left alone. Weights are read only where two have the same dtype and shape.
 
-    Args:
-        largest: only those of at most so many bytes.
-        rewriter: is told, so that rules are tried again there.
+    `largest`: only those of at most so many bytes.
     """
     merged = 0
     model.resolve_shadowing()
     for graph in list(model.graphs()):
         started = time.perf_counter()
-        gone = _merge(graph, largest, rewriter)
+        gone = _merge(graph, largest)
         merged += len(gone)
         if gone:
             note = f"{len(gone)} constants"
@@ -49,7 +45,7 @@ def merge_duplicate_initializers(
     return merged
 
 
-def _merge(graph: Graph, largest: int | None, rewriter: Rewriter | None) -> list[NodeRecord]:
+def _merge(graph: Graph, largest: int | None) -> list[NodeRecord]:
     groups: dict[tuple[int, tuple[int, ...]], list[Value]] = {}
     for v in graph.initializers:
         if v.const is not None and not v.exits and v.const.dtype != 8:
@@ -74,9 +70,6 @@ def _merge(graph: Graph, largest: int | None, rewriter: Rewriter | None) -> list
             if twin is None or not _precedes(twin, v):
                 known.append(v)
                 continue
-            if rewriter is not None:
-                for user in v.uses:
-                    rewriter.look_again(user)
             v.replace_uses(twin)
             if v.node is None:
                 graph.remove_initializer(v)

@@ -24,7 +24,7 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
         RuleError: the rule itself is wrong: its body failed, or it builds what no opset has.
     """
     rule = compiled.rule
-    if graph.opsets.get("", 0) < rule.since:
+    if rule.since and graph.opsets.get("", 0) < rule.since:
         raise Declined(f"not before opset {rule.since}")
     for call in compiled.variant.calls:
         if call.function is not None:

@@ -31,6 +31,7 @@ class Generator:
         self.bound: dict[str, str] = {}
         self.matched: dict[int, str] = {}
         self.producers: dict[str, str] = {}
+        self.present: set[str] = set()  # values that are not left out
         self.inner: list[str] = []
         self.counter = 0
         self.source = ""
@@ -96,6 +97,7 @@ class Generator:
             self.loop(f"for {leaves}, {between} in bags({node}, {call.op!r}, {len(args)}, g):")
             self.inner.append(between)
             names = [self.fresh("v") for _ in args]
+            self.present.update(names)
             self.loop(f"for {', '.join(names)} in permutations({leaves}):")
             self.arguments(list(zip(args, names, strict=True)), leaves)
             return
@@ -106,30 +108,34 @@ class Generator:
             self.variadic(call, node)
             return
         plain = not call.attrs
-        if not plain and (commutes(call) or not call.args):
-            self.parameters(call, node, str(positional))
+        args = [self.walker.resolve(a) for a in call.args]
+        names = [self.fresh("v") for _ in args]
+        whole = not any(a is None or (isinstance(a, Var) and a.kind.optional) for a in args)
+        if whole:
+            self.present.update(names)
         if commutes(call):
-            a, b = self.fresh("v"), self.fresh("v")
-            self.loop(f"for {a}, {b} in orders({node}, {plain}):")
-            self.arguments(list(zip(call.args, (a, b), strict=True)), f"{node}.inputs")
-        elif call.args:
-            names = [self.fresh("v") for _ in call.args]
-            found = self.fresh("i")
-            self.line(f"{found} = operands({node}, {positional}, {plain})")
-            if plain:
-                self.line(f"if {found} is None: {self.fail}")
+            if not plain:
+                self.parameters(call, node, str(positional))
+            self.loop(f"for {', '.join(names)} in orders({node}, {plain}, {whole}):")
+        elif args:
+            found = f"operands({node}, {positional}, {plain}, {whole})"
+            if plain or whole:
+                inputs = self.fresh("i")
+                self.line(f"if ({inputs} := {found}) is None: {self.fail}")
+                found = inputs
             self.line(f"{', '.join(names)}, = {found}")
-            pairs = list(zip(map(self.walker.resolve, call.args), names, strict=True))
             if not plain:
                 looked = set(self.matched)  # a look at a producer's operator is cheaper than one at parameters
-                for arg, value in pairs:
+                for arg, value in zip(args, names, strict=True):
                     if isinstance(arg, (Call, Output)) and id(call_of(arg)) not in looked:
                         looked.add(id(call_of(arg)))
                         self.producer(arg, value)
                 self.parameters(call, node, str(positional))
-            self.arguments(pairs, f"{node}.inputs")
         elif plain:
-            self.line(f"if operands({node}, 0, True) is None: {self.fail}")
+            self.line(f"if operands({node}, 0, True, False) is None: {self.fail}")
+        else:
+            self.parameters(call, node, str(positional))
+        self.arguments(list(zip(args, names, strict=True)), f"{node}.inputs")
 
     def variadic(self, call: Call, node: str) -> None:
         """The same for a call that takes all remaining inputs."""
@@ -183,8 +189,7 @@ class Generator:
         """Test that a value comes from a node of the call's operator."""
         call, index = (arg.call, arg.index) if isinstance(arg, Output) else (arg, 0)
         n = self.producers[value] = f"n{self.calls[id(call)]}"
-        self.line(f"{n} = producer({value}, {call.op!r}, {index}, g)")
-        self.line(f"if {n} is None: {self.fail}")
+        self.line(f"if ({n} := producer({value}, {call.op!r}, {index}, g)) is None: {self.fail}")
 
     def variable(self, var: Var, value: str) -> None:
         kind = var.kind
@@ -199,8 +204,8 @@ class Generator:
             self.line(f"if not is_filled({value}, {self.literal(kind.fill)}): {self.fail}")
         elif kind.role == "const":
             missing = f"{value} is not None and " if kind.optional else f"{value} is None or "
-            self.line(f"if {missing}{value}.const is None: {self.fail}")
-        elif not kind.optional:
+            self.line(f"if {'' if value in self.present else missing}{value}.const is None: {self.fail}")
+        elif not kind.optional and value not in self.present:
             self.line(f"if {value} is None: {self.fail}")
         self.bound[var.name] = value
 
@@ -216,43 +221,35 @@ class Generator:
         if not named and rest is None:
             self.line(f"if {node}.attributes and not plain({node}, {positional}): {self.fail}")
             return
+        kinds = tuple(self.kind_of(wanted) for wanted in named.values())
         found = self.fresh("a")
-        self.line(f"{found} = params({node}, {positional}, {tuple(named)!r}, {rest is not None})")
-        self.line(f"if {found} is None: {self.fail}")
+        call_text = f"attributes({node}, {positional}, {tuple(named)!r}, {kinds!r}, {rest is not None})"
+        self.line(f"if ({found} := {call_text}) is None: {self.fail}")
         for k, wanted in enumerate(named.values()):
-            self.parameter(wanted, f"{found}[{k}]", node)
+            value = f"{found}[{k}]"
+            if not isinstance(wanted, Var):
+                self.line(f"if not same_attribute({value}, {self.literal(wanted)}): {self.fail}")
+            elif wanted.name in self.bound:
+                self.line(f"if {value} != {self.bound[wanted.name]}: {self.fail}")
+            else:
+                self.bound[wanted.name] = value
         if rest is not None:
             if not isinstance(rest, Var) or rest.kind.role != "attrs":
                 raise RuleError(f"rule '{self.rule.name}': {rest!r} stands for attributes; annotate it Attrs")
-            self.bind(rest, f"{found}[-1]")
+            self.bound[rest.name] = f"{found}[-1]"
 
-    def parameter(self, wanted: Any, value: str, node: str) -> None:
+    def kind_of(self, wanted: Any) -> str:
+        """What an attribute must be, with a question mark where it may be left out; '' where a value stands in the rule."""
         if not isinstance(wanted, Var):
             if isinstance(wanted, Term):
                 raise RuleError(
                     f"rule '{self.rule.name}': an attribute must be a variable or a plain value, not {wanted!r}"
                 )
-            self.line(f"if not same_attribute({value}, {self.literal(wanted)}): {self.fail}")
-            return
-        kind = wanted.kind
-        if kind.role != "attr":
+            return ""
+        if wanted.kind.role != "attr":
             hint = "annotate it Int, Ints, Float, Str, Axis or Perm"
             raise RuleError(f"rule '{self.rule.name}': '{wanted.name}' stands for an attribute; {hint}")
-        name = self.fresh("q")
-        convert = {
-            "int": "as_int({0})",
-            "float": "as_float({0})",
-            "axis": "axis_of({0}, {1})",
-            "perm": "perm_of({0}, {1})",
-        }
-        self.line(f"{name} = {convert.get(kind.attr, '{0}').format(value, node)}")
-        test = {"ints": f"is_ints({name})", "floats": f"isinstance({name}, list)", "str": f"isinstance({name}, str)"}
-        check = test.get(kind.attr, f"{name} is not None")
-        self.line(f"if not ({check}){f' and {value} is not None' if kind.optional else ''}: {self.fail}")
-        if wanted.name in self.bound:
-            self.line(f"if {name} != {self.bound[wanted.name]}: {self.fail}")
-        else:
-            self.bound[wanted.name] = name
+        return wanted.kind.attr + ("?" if wanted.kind.optional else "")
 
     # ------------------------------------------------------------- other roots
     def other_root(self, root: Call) -> None:

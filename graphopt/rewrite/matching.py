@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,23 +23,28 @@ def producer(v: Value | None, op: str, index: int, graph: Graph) -> Node | None:
     return n if n is not None and n.op == op and n.graph is graph else None
 
 
-def operands(node: Node, count: int, bare: bool) -> list[Value | None] | None:
-    """The first inputs of a node, None for those that are left out. `bare`: None where the node says more than these."""
+def operands(node: Node, count: int, bare: bool, whole: bool) -> list[Value | None] | None:
+    """The first inputs of a node, None for those that are left out.
+
+    Args:
+        bare: give None where the node says more than these.
+        whole: give None where one is left out.
+    """
     inputs = node.inputs
     if bare and (len(inputs) > count or node.attributes) and not plain(node, count):
         return None
-    if len(inputs) == count:
-        return inputs
-    return inputs[:count] + [None] * (count - len(inputs))
+    if len(inputs) != count:
+        inputs = inputs[:count] + [None] * (count - len(inputs))
+    return None if whole and None in inputs else inputs
 
 
-def orders(node: Node, bare: bool) -> tuple[tuple[Value | None, Value | None], ...]:
-    """Both orders of two operands, none where there are more or fewer. `bare`: or where the node says more than these."""
+def orders(node: Node, bare: bool, whole: bool) -> tuple[tuple[Value | None, Value | None], ...]:
+    """Both orders of two operands, none where there are more or fewer; `bare` and `whole` as above."""
     inputs = node.inputs
     if len(inputs) != 2 or (bare and node.attributes and not plain(node, 2)):
         return ()
     a, b = inputs
-    return (a, b), (b, a)
+    return () if whole and (a is None or b is None) else ((a, b), (b, a))
 
 
 def plain(node: Node, positional: int) -> bool:
@@ -105,6 +110,21 @@ def params(node: Node, positional: int, names: Sequence[str], rest: bool) -> lis
     return out
 
 
+def attributes(node: Node, positional: int, names: Sequence[str], kinds: Sequence[str], rest: bool) -> list[Any] | None:
+    """What `params` says, each as its kind has it; None where one is of another kind, or left out (kinds with '?' may be)."""
+    found = params(node, positional, names, rest)
+    if found is None:
+        return None
+    for i, kind in enumerate(kinds):
+        if kind:
+            value = found[i]
+            convert, holds = _KINDS[kind.rstrip("?")]
+            found[i] = converted = value if convert is None else convert(value, node)
+            if not holds(converted) and (value is not None or kind[-1] != "?"):
+                return None
+    return found
+
+
 def _is_default(schema: Any, name: str, value: Any) -> bool:
     default = schema.attributes[name].default if schema is not None and name in schema.attributes else None
     if default is None or (isinstance(default, float) and isinstance(value, float)):
@@ -150,6 +170,23 @@ def perm_of(value: Any, node: Node) -> list[int] | None:
         return value
     first = node.inputs[0] if node.inputs else None
     return list(range(len(first.shape)))[::-1] if first is not None and first.shape is not None else None
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None
+
+
+#: By the kind of an attribute: how it is read, and what must hold of it then.
+_KINDS: dict[str, tuple[Callable[[Any, Node], Any] | None, Callable[[Any], bool]]] = {
+    "any": (None, _is_there),
+    "int": (lambda value, node: as_int(value), _is_there),
+    "ints": (None, is_ints),
+    "float": (lambda value, node: as_float(value), _is_there),
+    "floats": (None, lambda value: isinstance(value, list)),
+    "str": (None, lambda value: isinstance(value, str)),
+    "axis": (axis_of, _is_there),
+    "perm": (perm_of, _is_there),
+}
 
 
 def same_attribute(value: Any, literal: Any) -> bool:
