@@ -30,4 +30,4 @@ def one_hot(x, axes: Ints, places, t: Int):
         return "the number of places is not known, or there are others for other indices"
     if t not in _MARKS or not no_minus(x.value):
         return "no kernel for these marks, or an index may count from the end"
-    yield op.OneHot(x, np.array(depth), np.array([0, 1], helper.tensor_dtype_to_np_dtype(t)))
+    yield op.OneHot(x, np.array(depth, np.int64), np.array([0, 1], helper.tensor_dtype_to_np_dtype(t)))
