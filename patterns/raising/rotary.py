@@ -16,7 +16,7 @@ _SWAP = [0, 2, 1, 3]
 
 
 # ------------------------------------------------------------------------------------------------------------ repetition
-# (before there is RotaryEmbedding, what a Cos and a Sin share would become a Concat for each)
+# From the opset on that has RotaryEmbedding: without it, the Concat that a Cos and a Sin share would only become two.
 @rule(always=True, since=23)
 def cos_of_repeated(x, n: Int):
     """The cosine of a tensor that is there twice is computed once."""

@@ -26,8 +26,8 @@ def one_hot(x, axes: Ints, places, t: Int):
     if found is None or places.rank - found.axis != 1:
         return "not compared with places in a row"
     depth = places.shape[-1]
-    if not isinstance(depth, int) or not same_shape(marks.shape, (*x.shape, depth)):
-        return "the number of places is not known, or there are others for other indices"
+    if not isinstance(depth, int) or not depth or not same_shape(marks.shape, (*x.shape, depth)):
+        return "no places, of unknown number, or others for other indices"
     if t not in _MARKS or not no_minus(x.value):
         return "no kernel for these marks, or an index may count from the end"
-    yield op.OneHot(x, np.array(depth), np.array([0, 1], helper.tensor_dtype_to_np_dtype(t)))
+    yield op.OneHot(x, np.array(depth, np.int64), np.array([0, 1], helper.tensor_dtype_to_np_dtype(t)))

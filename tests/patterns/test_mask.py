@@ -67,6 +67,20 @@ REFUSES = [
     ("gather_nd_of_positions", Case(_stacked("k = Concat<axis=-1>(u, v) w = Neg(k)").text, reason="one index for each")),
     ("gather_nd_of_positions", Case("""g (float[3,4] x, int64[5,1] j) => (float[A] y) <int64[1,1] i = {1}, int64[2] s = {5,1}> {
         e = Expand(i, s) w = Concat<axis=1>(e, j) y = GatherND(x, w) }""", reason="not the place")),
+    ("gather_nd_of_positions", Case("""g (float[3,1] x) => (float[A,B,C] y)  # one behind the other, not side by side
+        <int64 zero = {0}, int64 one = {1}, int64 n = {3}, int64[2] last = {1,2}> {
+        i = Range(zero, n, one) u = Unsqueeze(i, last) w = Concat<axis=0>(u, u) y = GatherND(x, w) }""",
+        reason="one index for each")),
+    ("gather_nd_of_positions", Case("""g (float[3,4] x) => (float[A,B] y)  # both indices come from the second tensor
+        <int64 zero = {0}, int64 one = {1}, int64 m = {3}, int64 n = {4}, int64[2] rows = {1,2}, int64[2] columns = {0,2},
+         int64[3] none = {3,4,0}, int64[3] two = {3,4,2}> {
+        i = Range(zero, m, one) r = Unsqueeze(i, rows) u = Expand(r, none)
+        j = Range(zero, n, one) c = Unsqueeze(j, columns) v = Expand(c, two)
+        w = Concat<axis=2>(u, v) y = GatherND(x, w) }""", reason="one index for each")),
+    ("gather_of_flat_positions", Case("""g (float[3,4] x) => (float[A,B] y)  # a column more goes on in the next row
+        <int64 zero = {0}, int64 one = {1}, int64 two = {2}, int64 five = {5}, int64 four = {4}, int64[1] last = {1}, int64[1] all = {-1}> {
+        i = Range(zero, two, one) r = Unsqueeze(i, last) h = Mul(r, four) j = Range(zero, five, one)
+        f = Reshape(x, all) w = Add(h, j) y = Gather(f, w) }""", reason="for all rows and columns")),
     ("gather_of_flat_positions", Case(_flat("w = Add(h, c)", width="s0").text, reason="length of rows")),
     ("gather_of_flat_positions", Case(_flat("w = Add(h, c)", width="three").text, reason="length of rows")),
     ("gather_of_flat_positions", Case(_flat("w = Sub(h, c)").text, reason="length of rows")),

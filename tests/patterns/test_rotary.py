@@ -56,6 +56,7 @@ FIRES = [
 ]
 
 REFUSES = [
+    *of("cos_of_repeated", g("c = Concat<axis=1>(x, x) y = Cos(c)", **TWICE, opset=22, reason="not before opset 23")),
     *of("factor_of_repeated", g("c = Concat<axis=1>(x, x) y = Mul(k, c)", **TWICE, constants="float[2,1] k = {1, 2}")),
     *of(
         "rotary_embedding",
@@ -85,6 +86,22 @@ REFUSES = [
             "float[2,3,5,4]",
             "int64[2] h = {2, 3}",
             reason="not along the last axis",
+        ),
+        g(
+            PART,
+            "float[2,3,5,0] x, float[2,5,0] c, float[2,5,0] s",
+            "float[2,3,5,0]",
+            "int64[2] h = {0, 0}",
+            reason="not along the last axis",
+        ),
+    ),
+    *of(
+        "rotary_embedding_packed",
+        g(
+            "t = Transpose<perm=[0,2,1,3]>(x) y = RotaryEmbedding(t, c, s)",
+            "float[B,S,0,8] x, float[B,S,4] c, float[B,S,4] s",
+            "float[B,0,S,8]",
+            reason="the number of heads",
         ),
     ),
 ]

@@ -44,7 +44,10 @@ REFUSES = [
         reason="of their own"),
     Case("""g (float[M,4] x, float[K] z) => (int64[A,B] y) <int64 zero = {0}, int64 one = {1}, int64[1] axis = {1}> {
         i = ArgMax<axis=1, keepdims=0>(x) u = Unsqueeze(i, axis) s = Shape(z) n = Squeeze(s) r = Range(zero, n, one)
-        e = Equal(u, r) y = Cast<to=7>(e) }""", reason="not known"),
+        e = Equal(u, r) y = Cast<to=7>(e) }""", reason="of unknown number"),
+    Case("""g (float[M,4] x) => (int64[A,B] y) <int64 zero = {0}, int64 one = {1}, int64[1] axis = {1}> {
+        i = ArgMax<axis=1, keepdims=0>(x) u = Unsqueeze(i, axis) r = Range(zero, zero, one)
+        e = Equal(u, r) y = Cast<to=7>(e) }""", reason="no places"),
 ]  # fmt: skip
 
 

@@ -100,14 +100,15 @@ def indices_among(s: Site, i: int) -> None:
 
 def all_places(s: Site, i: int, x: Shape) -> None:
     """All places that indices may stand for, in a row beside them; now and then others, elsewhere, or repeated."""
-    b, depth = s.builder, s.choices.integer(1, 4)
+    b, depth = s.builder, s.choices.integer(0 if s.choices.chance(4) else 1, 4)
+    rows = x[-2] if len(x) > 1 else depth
+    shapes = [(depth,), (depth,), (1, depth), (*x[:-1], depth), (2, depth), (rows, 1)]
     if x[-1] > 1:  # the dim of their own is not the last one
-        depth = x[-1]
-    if s.choices.integer(0, 1):
+        shapes = [(x[-1],), (x[-1], x[-1])]
+    elif s.choices.integer(0, 1):
         s.take(i, b.constant(np.arange(depth) + s.choices.chance(8)))
         return
-    rows = x[-2] if len(x) > 1 else depth
-    shape = s.choices.one([(depth,), (depth,), (1, depth), (*x[:-1], depth), (2, depth), (depth, depth), (rows, 1)])
+    shape = s.choices.one(shapes)
     s.take(i, _counted(s, shape, 0 if shape == (rows, 1) else len(shape) - 1))
 
 
