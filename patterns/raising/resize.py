@@ -27,13 +27,12 @@ def nearest_by_repetition(x: "N C H W", s, u: Ints, m: Ints, r: Ints, shape):
     if not same_shape(matched(reshape, unsqueeze).shape, (batch, channels, height, 1, width, 1)):
         return "rows and columns do not stand by themselves"
     larger = matched(expand, tile).shape
-    if larger is None or not same_shape(larger, (batch, channels, height, larger[-3], width, larger[-1])):
-        return "more than rows and columns are repeated"
+    assert larger is not None
     rows, columns = larger[-3], larger[-1]
     if not rows or not columns:
         return "nothing is left"
     if not same_shape(y.shape, (batch, channels, mul(height, rows), mul(width, columns))):
-        return "the result is no image, or its size is not known"
+        return "more than rows and columns are repeated, or the size of the result is not known"
     scales = [1.0, 1.0, float(rows), float(columns)]
     ways = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
     yield op.Resize(x, None, scales, **ways)
