@@ -47,7 +47,7 @@ GRADIENT = "ai.onnx.preview.training::Gradient"
 
 
 def _load_tables() -> None:
-    """Load what calls need: the rules, the shape functions, the kernels, and onnx's schemas, which it registers when first asked."""
+    """Load what calls need: rules, shape functions, kernels, and onnx's schemas, which it registers when first asked."""
     _phases(2, _Selection(None, frozenset()), ())
     operators_on_elements()
     kernel_for("Identity", 1)
@@ -200,7 +200,9 @@ def _run(
             continue
         if changed and "duplicate_initializers" in selection:
             merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
-        merged = changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
+        merged = (
+            changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
+        )
         shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
         if shorter and "common_subexpressions" in selection:  # what reads the same shape now
             merge_common_subexpressions(m, ledger, rewriter)

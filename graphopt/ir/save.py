@@ -203,12 +203,13 @@ def _write_raw(f: IO[bytes], tensor: Tensor) -> None:
         with open(path, "rb") as source:
             source.seek(offset)
             left = tensor.nbytes
+            chunk = memoryview(bytearray(min(left, 1 << 20)))
             while left:
-                chunk = source.read(min(left, 1 << 24))
-                if not chunk:
+                count = source.readinto(chunk[:left])
+                if not count:
                     raise OSError(f"'{path}' became shorter meanwhile")
-                f.write(chunk)
-                left -= len(chunk)
+                f.write(chunk[:count])
+                left -= count
         return
     f.write(_raw(tensor))
 

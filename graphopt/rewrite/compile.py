@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from graphopt.ir import Node, Value
+from graphopt.ir import Node
 from graphopt.rewrite.binding import Binding
 from graphopt.rewrite.generator import Generator
 from graphopt.rewrite.outline import Outline, needs, outline_of

@@ -110,9 +110,7 @@ def params(node: Node, positional: int, names: Sequence[str], rest: bool) -> lis
     return out
 
 
-def attributes(
-    node: Node, positional: int, names: Sequence[str], kinds: Sequence[str], rest: bool
-) -> list[Any] | None:
+def attributes(node: Node, positional: int, names: Sequence[str], kinds: Sequence[str], rest: bool) -> list[Any] | None:
     """What `params` says, each as its kind has it; None where one is of another kind, or left out (kinds with '?' may be)."""
     found = params(node, positional, names, rest)
     if found is None:
