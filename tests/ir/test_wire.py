@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from graphopt import load
 from graphopt.errors import ModelError
+from graphopt.ir import Model
 from graphopt.ir.wire import LARGE, tag, varint, without_weights
 from tests.ir.building import constants, parse, same_bits
 
@@ -99,6 +103,12 @@ def test_packed_elements() -> None:
     proto = model(helper.make_tensor("w", TensorProto.INT4, [400_000], bytes(200_000), raw=True))
     (t,) = load(proto.SerializeToString()).graph.initializers.values()
     assert t.raw is not None and t.numpy().shape == (400_000,) and not t.numpy().any()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies(copied: Callable[[Model], Model]) -> None:
+    proto = model(numpy_helper.from_array(weights(40_000), "w"), numpy_helper.from_array(weights(4), "s"))
+    assert copied(load(proto.SerializeToString())).proto == proto
 
 
 def test_too_few_bytes() -> None:
