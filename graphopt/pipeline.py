@@ -48,7 +48,9 @@ GRADIENT = "ai.onnx.preview.training::Gradient"
 
 
 def _load_tables() -> None:
-    """Load what calls need: the rules, the shape functions, the kernels, and onnx's schemas, which it registers when first asked."""
+    """Load what calls need: rules, shape functions, kernels, and onnx's schemas, which it registers when first asked."""
+    import graphopt.ir.save  # noqa: F401 - what `Model.save` would import
+
     _phases(2, _Selection(None, frozenset()), ())
     operators_on_elements()
     kernel_for("Identity", 1)

@@ -45,11 +45,11 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
             f"'{path}': {size} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True"
         )
     data_name = path.name + ".data"
-    with _temporary(path.parent, path.name) as (model_tmp, data_tmp):
+    with _temporary(path.parent, path.name, 1 + external_data) as (model_tmp, *data_tmps):
         proto = header(model)
         fill_graph(proto.graph, model.graph)
         tensors = dict(model.graph.initializers)
-        writer = _DataFile(data_tmp, data_name) if external_data else None
+        writer = _DataFile(data_tmps[0], data_name) if external_data else None
         if model.external:
             for t in _inner_tensors(proto):
                 if t.data_location == TensorProto.EXTERNAL:
@@ -62,7 +62,7 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
         writer.close()
         data = path.parent / data_name
         moves = _moves(model, data, writer) if model.external else []
-        _replace_both(data_tmp, data, model_tmp, path)
+        _replace_both(data_tmps[0], data, model_tmp, path)
         for move in moves:
             move()
 
@@ -203,12 +203,13 @@ def _write_raw(f: IO[bytes], tensor: Tensor) -> None:
         with open(path, "rb") as source:
             source.seek(offset)
             left = tensor.nbytes
+            chunk = memoryview(bytearray(min(left, 1 << 20)))
             while left:
-                chunk = source.read(min(left, 1 << 24))
-                if not chunk:
+                count = source.readinto(chunk[:left])
+                if not count:
                     raise OSError(f"'{path}' became shorter meanwhile")
-                f.write(chunk)
-                left -= len(chunk)
+                f.write(chunk[:count])
+                left -= count
         return
     f.write(_raw(tensor))
 
@@ -260,16 +261,16 @@ def _inner_tensors(proto: ModelProto) -> Iterator[TensorProto]:
 
 
 @contextlib.contextmanager
-def _temporary(folder: Path, name: str) -> Iterator[tuple[Path, Path]]:
-    """Two files beside the destination that are gone afterwards unless they were renamed."""
+def _temporary(folder: Path, name: str, count: int) -> Iterator[list[Path]]:
+    """Files beside the destination that are gone afterwards unless they were renamed."""
     made: list[Path] = []
     try:
-        for _ in range(2):
+        for _ in range(count):
             handle, text = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
             os.close(handle)
             os.chmod(text, 0o666 & ~_umask())
             made.append(Path(text))
-        yield made[0], made[1]
+        yield made
     except OSError as e:
         raise SaveError(f"'{folder / name}' cannot be written: {e.strerror or e}") from e
     finally:

@@ -38,7 +38,7 @@ class Tensor:
         proto: TensorProto | None = None,
         array: np.ndarray | None = None,
         base_dir: str = "",
-        raw: memoryview | None = None,
+        raw: memoryview | bytes | None = None,
     ) -> None:
         self._proto = proto
         self.raw = raw
@@ -52,6 +52,10 @@ class Tensor:
             assert array is not None
             self.dtype = STRING if array.dtype.kind in "OUST" else helper.np_dtype_to_tensor_dtype(array.dtype)
             self.dims = array.shape
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        array = self._array if self._proto is None else None
+        return Tensor, (self._proto, array, self.base_dir, None if self.raw is None else bytes(self.raw))
 
     @property
     def size(self) -> int:

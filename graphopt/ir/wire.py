@@ -80,7 +80,7 @@ def _graph(data: bytes, start: int, end: int) -> tuple[list[memoryview | bytes],
 
 
 def _raw_data(data: bytes, start: int, end: int) -> tuple[int, int, int] | None:
-    """Where a tensor's raw data lies: its tag, its first byte, its end; None where there is none, or little, or more than that."""
+    """Where a tensor's raw data lies: its tag, first byte and end; None where there is none, or little, or something besides."""
     found = None
     for field, begin, first, last in _fields(data, start, end):
         if field in (_EXTERNAL_DATA, _DATA_LOCATION) or (field == TENSOR_RAW_DATA and found is not None):

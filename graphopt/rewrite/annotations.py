@@ -135,7 +135,7 @@ def _parameters(fn: Callable[..., Any]) -> Iterator[tuple[str, Any, Any]]:
     code, annotations = fn.__code__, fn.__annotations__
     positional, named = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
     starred = iter(code.co_varnames[named:])
-    order = [(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in code.co_varnames[:positional]]
+    order: list[tuple[str, Any]] = [(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in code.co_varnames[:positional]]
     if code.co_flags & inspect.CO_VARARGS:
         order.append((next(starred), inspect.Parameter.VAR_POSITIONAL))
     order += [(n, inspect.Parameter.KEYWORD_ONLY) for n in code.co_varnames[positional:named]]

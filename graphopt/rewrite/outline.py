@@ -10,7 +10,7 @@ from typing import Any
 
 from graphopt.ir import COMMUTATIVE_OPS, Node, Value
 from graphopt.rewrite.rule import Rule, Variant
-from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Var
+from graphopt.rewrite.terms import Call, Output, Rest, Var
 
 #: Stands for "a constant" among the operators that produce a root's inputs.
 CONST = "<const>"
@@ -106,7 +106,7 @@ def needs(rule: Rule, variant: Variant) -> frozenset[str]:
 
 
 def bag_of(call: Call, rule: Rule, variant: Variant, matched: Container[int] = ()) -> list[Any] | None:
-    """The operands of a sum or product of three or more, None for anything else. `matched`: calls that stand for nodes already."""
+    """The operands of a sum or product of three or more, None for anything else. `matched`: calls that have a node already."""
     if call.op not in BAG_OPS or rule.exact or len(call.args) != 2:
         return None
     resolve = variant.walker.resolve
@@ -154,7 +154,7 @@ def is_constant(arg: Any) -> bool:
 def call_of(term: Any) -> Call:
     """The call that a term is, or is an output of."""
     call = term.call if isinstance(term, Output) else term
-    assert isinstance(call, Call) and not isinstance(call, Alternatives)
+    assert isinstance(call, Call)
     return call
 
 

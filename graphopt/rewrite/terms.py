@@ -178,7 +178,7 @@ class Constant(NDArrayOperatorsMixin):
         """The values."""
         if self._array is None:
             assert self.value.const is not None
-            array = self.value.const.numpy()
+            array = self.value.const.view()  # NumPy computes with what is not aligned, a part at a time
             self._array = array.astype(np.float32) if array.dtype.name in _NARROW_FLOATS else array
         return self._array
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from graphopt.rewrite import (
     op,
     rule,
 )
-from graphopt.rewrite.compile import compile_rule
+from graphopt.rewrite.compile import Compiled, compile_rule, variants_of
 from graphopt.shapes import infer_model
 from tests.ir.building import parse, with_constants
 
@@ -870,3 +871,59 @@ def test_what_must_be_near() -> None:
 
     (c,) = compile_rule(r)
     assert c.needs == {"Relu", "<const>", "Add"}
+
+
+# ------------------------------------------------------------------------ outlines
+def test_what_an_outline_speaks_against_is_not_compiled() -> None:
+    @rule
+    def r(x, w: Const):
+        yield op.Add(op.Relu(op.Neg(x)), w * 0.5)
+        yield x
+
+    (c,) = variants_of(r)
+    with_others = "g (float[2] a, float[2] b) => (float[2] y) <float[1] h = {0.5}, float[2] k = {1, 2}>"
+    for body in (
+        "{ p = Relu(a) q = Mul(k, h) y = Add(p, q) }",
+        "{ n = Neg(a) p = Relu(n) q = Mul(b, k) y = Add(p, q) }",
+        "{ n = Neg(a) p = Relu(n) q = Mul(k, k) y = Add(q, p) }",
+    ):
+        assert list(c.match(list(load(parse(f"{with_others} {body}", check=False)).graph)[-1])) == []
+    assert c._generator is None
+    fits = list(
+        load(parse(f"{with_others} {{ n = Neg(a) p = Relu(n) q = Mul(h, k) y = Add(q, p) }}", check=False)).graph
+    )
+    assert len(list(c.match(fits[-1]))) == 1 and c._generator is not None
+
+
+def test_outlines_let_every_match_through() -> None:
+    """Of rules of this file's kinds: bags, alternatives, attributes that are inputs, several outputs."""
+
+    @rule
+    def bag(x, y, z: Const):
+        yield (x + 2.0) + op.Relu(y) + z
+        yield x
+
+    @rule
+    def alternatives(x, a: Maybe[Ints]):
+        yield op.Neg(any_of(op.Relu(x), maybe(op.Cast)(op.Squeeze(x, axes=a), to=1)))
+        yield x
+
+    graph = (
+        "g (float[1, 2] a, float[2] b) => (float[2] y, float[2] u, float[1, 2] w) "
+        "<float[2] k = {1, 2}, float two = {2}, int64[1] zero = {0}> "
+        "{ p = Add(k, b) q = Relu(b) r = Add(two, q) s = Add(r, p) y = Neg(s) t = Squeeze(a, zero) u = Neg(t) v = Relu(a) w = Neg(v) }"
+    )
+
+    def found(make: Callable[[Rule], list[Compiled]]) -> list[Any]:
+        variants_of.cache_clear()
+        nodes = list(load(parse(graph)).graph)
+        return [
+            tuple(map(plain, m[0]))
+            for r in (bag, alternatives)
+            for c in make(r)
+            for n in nodes
+            if n.op == c.op
+            for m in c.match(n)
+        ]
+
+    assert found(variants_of) == found(compile_rule) != []
