@@ -88,7 +88,7 @@ def concat(s: Site) -> None:
     if s.blocks and not s.choices.chance(6):
         s.note("axis", len(base) - 1 if "Transpose" in s.operators else 1)
     even = [k for k, d in enumerate(base) if d and d % s.count == 0] if suits and s.repeated() else []
-    axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None, usual=even[-1] if even else None)
+    axis = s.axis(len(base), default=1 if s.schema.since_version < 4 else None, suits=even[-1] if even else None)
     if s.pieces(axis):
         return
     alike = s.choices.chance(3)
