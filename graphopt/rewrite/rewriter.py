@@ -22,8 +22,8 @@ class Rewriter:
 
     Attributes:
         pending: nodes to look at next.
-        changed: nodes of which something is new since the last sweep, what lies below not having been looked at: 0, or how far
-            they themselves, not having been looked at, are below a value that was replaced.
+        changed: nodes of which something is new since the last sweep, what lies below not having been looked at; 1 for those that
+            have not been looked at themselves, 0 for others.
         below: nodes that have been looked at since, each with how far it is below a value that was replaced.
         tried: patterns that were tried on a node in vain since something near it changed.
         removable: whether a node that nobody reads may go.
@@ -45,7 +45,7 @@ class Rewriter:
         """Try everything on a node again, and on what lies below when the sweep is over."""
         self.pending[node] = None
         self.tried.pop(node, None)
-        self.changed[node] = 0
+        self.changed.setdefault(node, 0)
 
     def _retry(self, node: Node, distance: int) -> None:
         """Forget that patterns were tried in vain which reach as far as that."""
@@ -223,7 +223,7 @@ class Rewriter:
                 self.below[n] = min(distance, self.below.get(n, distance))
                 below.extend(n.users())
             for n in layer[_WIDTH:]:
-                self.changed[n] = min(distance, self.changed.get(n, distance))
+                self.changed[n] = 1
             layer = below
 
 

@@ -840,3 +840,48 @@ def test_a_rule_since_an_opset() -> None:
         m, ledger = rewrite(parse("g (float[2] x) => (float[2] y) { a = Relu(x) y = Relu(a) }", opset), late)
         assert len(m.graph) == left
         assert reasons(ledger) == ["not before opset 13"] * (left == 2)
+
+
+# ------------------------------------------------------------- what is tried again
+def test_small_patterns_are_not_tried_again_far_below_a_change() -> None:
+    """A rule that refuses is asked again on nodes that its pattern leads from to the change, not further down."""
+    asked: list[str] = []
+
+    @rule
+    def never(x):
+        y = op.Sigmoid(x)
+        yield y
+        asked.append(y.value.name)
+        return "never"
+        yield x
+
+    lines = ["s0 = Sigmoid(a)", "r0 = Relu(s0)", "r1 = Relu(r0)"]
+    lines += [f"s{k} = Sigmoid({'r1' if k == 1 else f's{k - 1}'})" for k in range(1, 8)]
+    _, ledger = rewrite(parse(f"g (float[2] a) => (float[2] s7) {{ {' '.join(lines)} }}"), never, relu_relu)
+    assert len(ledger.steps) == 1
+    twice = ("s0", "s1")  # what the new node reads, and what reads it
+    assert {n: asked.count(n) for n in asked} == {f"s{k}": 2 if f"s{k}" in twice else 1 for k in range(8)}
+
+
+def test_what_is_near_a_change_is_tried_again() -> None:
+    """However many users a replaced value has."""
+
+    @rule(always=True)
+    def neg_of_relu(x):
+        yield op.Neg(op.Relu(x))
+        yield op.Abs(x)
+
+    @rule
+    def no_tanh(x):
+        yield op.Tanh(x)
+        if x.shape == (2,):
+            yield x
+
+    users = [f"y{k} = Neg(u)" for k in range(40)]
+    outputs = ", ".join(f"float[2] y{k}" for k in range(40))
+    model, _ = rewrite(
+        parse(f"g (float[2] a) => ({outputs}) {{ r = Relu(a) t = Tanh(r) u = Tanh(t) {' '.join(users)} }}"),
+        neg_of_relu,
+        no_tanh,
+    )
+    assert ops(model) == ["Abs"] * 40
