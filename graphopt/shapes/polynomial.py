@@ -167,7 +167,7 @@ class Polynomial:
         text = ""
         for m in ordered:
             c = self.terms[m]
-            term = _written(m, abs(c))
+            term = _written(m, -c if c < 0 else c)
             text += f" {'-' if c < 0 else '+'} {term}" if text else f"{'-' if c < 0 else ''}{term}"
         return text or "0"
 
