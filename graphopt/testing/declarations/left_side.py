@@ -74,6 +74,8 @@ class LeftSide:
         positions = "Range" in self.hints.operators and asked <= _OF_POSITIONS
         if positions and self.choices.integer(0, 1):
             asked = frozenset({TensorProto.INT64})
+        if asked == {TensorProto.STRING} and not self.choices.chance(4):  # what names text alone refuses it
+            asked = frozenset()
         if self.bounding:  # wide integers are where bounds that are read as floats go wrong
             asked = frozenset({TensorProto.INT64} if self.choices.chance(2) else ())
         self.signature.choose_dtypes(self.choices, asked)
