@@ -149,7 +149,7 @@ def _owners(value: Any) -> list[Any]:
 
 
 def _owner(array: Any) -> Any:
-    while getattr(array.base, "nbytes", None) is not None:
+    while getattr(getattr(array, "base", None), "nbytes", None) is not None:
         array = array.base
     return array
 
