@@ -47,7 +47,7 @@ class Derived:
         fixed: attributes that have this value; others are free.
         inputs: names of those that are there; None: all.
         dtype: of the inputs, those apart whose dtype is given by the operator.
-        since: the first opset at which the operator means this; None: it always did.
+        since: the first opset at which the operator means this, and has kernels; None: it always did.
         guards: lines that the rule needs besides.
         exact: the body gives the same bits.
         listed: attributes that the body has as a list's only element, and a number that stands for them meanwhile.
@@ -95,9 +95,9 @@ DERIVED = (
     Derived("PRelu", "prelu", guards=(*_SINGLE, *_WITHIN)),
     Derived("Gelu", "gelu_of_sum", fixed={"approximate": "none"}, guards=_SINGLE),
     Derived("Gelu", "gelu_tanh_of_sum", fixed={"approximate": "tanh"}, guards=_SINGLE),
-    Derived("Clip", "clip_of_where", guards=_scalars("low", "high"), also={"tmp": "op.Clip(x, low)"}),
-    Derived("Clip", "clip_below", inputs=("input", "min"), guards=_scalars("low")),
-    Derived("Clip", "clip_above", inputs=("input", "max"), guards=_scalars("high")),
+    Derived("Clip", "clip_of_where", since=12, guards=_scalars("low", "high"), also={"tmp": "op.Clip(x, low)"}),
+    Derived("Clip", "clip_below", since=12, inputs=("input", "min"), guards=_scalars("low")),
+    Derived("Clip", "clip_above", since=12, inputs=("input", "max"), guards=_scalars("high")),
     Derived("GreaterOrEqual", exact=True, mirrored=False),
     Derived("LessOrEqual", exact=True, mirrored=False),
     Derived("DynamicQuantizeLinear"),

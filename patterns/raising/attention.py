@@ -210,6 +210,8 @@ def attention_boolean_mask(q, k, v, b, low: Filled[-math.inf], shape, attrs: Att
 def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
     """A mask that hides nothing is none."""
     yield op.Attention(q, k, v, op.Where(any_of(op.Expand(b, shape), b), 0.0, low), **attrs)
+    if low.onnx_dtype != q.dtype:
+        return "not of the dtype of scores"
     yield op.Attention(q, k, v, **attrs)
 
 

@@ -114,7 +114,7 @@ def gelu_tanh_of_sum(x):
     yield op.Gelu(x, approximate="tanh")
 
 
-@rule
+@rule(since=12)
 def clip_of_where(x, low, high):
     """What ONNX defines Clip by."""
     tmp = any_of(op.Where(any_of(op.Less(x, low), op.Greater(low, x)), low, x), op.Clip(x, low))
@@ -124,7 +124,7 @@ def clip_of_where(x, low, high):
     yield op.Clip(x, low, high)
 
 
-@rule
+@rule(since=12)
 def clip_below(x, low):
     """What ONNX defines Clip by."""
     yield op.Where(any_of(op.Less(x, low), op.Greater(low, x)), low, x)
@@ -133,7 +133,7 @@ def clip_below(x, low):
     yield op.Clip(x, low)
 
 
-@rule
+@rule(since=12)
 def clip_above(x, high):
     """What ONNX defines Clip by."""
     yield op.Where(any_of(op.Less(high, x), op.Greater(x, high)), high, x)

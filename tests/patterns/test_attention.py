@@ -216,6 +216,15 @@ FIRES = [
 
 REFUSES = [
     *of(
+        "attention_seen_all",
+        g(
+            "m = Where(b, zero, low) y = Attention(q, k, v, m)",
+            QKV,
+            constants="bool[5,6] b = {" + ",".join("1" * 30) + "}, bool zero = {0}, bool low = {1}",
+            reason="not of the dtype",
+        ),
+    ),
+    *of(
         "product_scaled",
         g(SCORES + "y = Mul(s, c)", y="float[2,3,5,6]", constants="float c = {0.5}", opset=22, reason="does not exist"),
         g(

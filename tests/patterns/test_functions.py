@@ -160,7 +160,11 @@ REFUSES = [
           "o = 1; h = 0.5; t = 3; k = 0.044715; r = 0.7978846", x="double[2]", opset=20),
     ),
     *of("clip_of_where", c("a = Less(x, l) t = Where(a, l, x) b = Less(h, t) y = Where(b, h, t)", more=", float[3] l, float h", reason="scalar")),
-    *of("clip_below", c("a = Less(x, l) y = Where(a, l, x)", more=", float[1] l", reason="scalar")),
+    *of(
+        "clip_below",
+        c("a = Less(x, l) y = Where(a, l, x)", more=", float[1] l", reason="scalar"),
+        c("a = Less(x, l) y = Where(a, l, x)", x="double[2,3]", y="double[2,3]", more=", double l", opset=11, reason="opset 12"),
+    ),
     *of("clip_above", c("a = Less(h, x) y = Where(a, h, x)", more=", float[3] h", reason="scalar")),
     *of("greater_or_equal", c("a = Greater(x, b) d = Equal(x, b) y = Or(a, d)", y="bool[3]", x="float[3]", more=", float[3] b", opset=11, reason="does not exist")),
     *of("less_or_equal", c("a = Less(b, x) d = Equal(x, x) y = Or(a, d)", y="bool[2,3]", more=", float[3] b")),
