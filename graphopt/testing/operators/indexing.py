@@ -151,6 +151,8 @@ def reverse_sequence(s: Site) -> None:
 @operands("EyeLike", ranks={0: (2, 2)}, carries=(0,))
 def eye_like(s: Site) -> None:
     s.operand(0, s.new_shape(0, 2, 2))
+    if (x := s.inputs[0]) is None or x.node is not None:
+        raise Invalid("onnx's own inference may not know the shape, and would die of it")
     s.integer("dtype", [TensorProto.FLOAT, TensorProto.INT64, TensorProto.DOUBLE, TensorProto.INT32])
     s.parameter("k", lambda: s.choices.integer(-2, 3), 0)
 
