@@ -104,7 +104,7 @@ def bisect(
         on: executors that compare, as for `graphopt.verify`.
         rtol: what counts as equal, likewise.
         seeds: draws of random inputs, likewise.
-        options: further arguments of `graphopt.optimize`: without, only, rules.
+        options: further arguments of `graphopt.optimize`: without, only, rules, opset.
 
     Returns:
         What was found; false where the optimised model computes the same.

@@ -28,6 +28,12 @@ def test_opset(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert any("23 -> 7" in line for line in json.loads(capsys.readouterr().out)["warnings"])
 
 
+def test_other_commands(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(model), "--opset", "23"]) == 0
+    assert main(["bisect", str(model), "--opset", "23", "--on", "reference"]) == 0
+    assert "changes the outputs" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -31,6 +31,7 @@ def bisect(
     rtol: options.Rtol = None,
     without: options.Without = None,
     only: options.Only = None,
+    opset: options.Opset = None,
 ) -> int:
     """Optimize MODEL with fewer and fewer rewrites: exit code 0 if none changes the outputs, 1 if one does, 3 if inconclusive."""
     from graphopt.bisection import bisect as search
@@ -42,7 +43,9 @@ def bisect(
     for path in files(target):
         check_target(model, path)
         check_data(load(model), path)
-    chosen: dict[str, Any] = {"without": options.names(without) or (), "only": options.names(only)}
+    chosen: dict[str, Any] = {
+        "without": options.names(without) or (), "only": options.names(only), "opset": options.opset(opset),
+    }  # fmt: skip
     screen = out()
     try:
         with err().working(f"looking for the rewrite that changes what {model} computes"):

@@ -33,9 +33,10 @@ def explain(
     only: options.Only = None,
     input_shape: options.InputShapes = None,
     freeze_inputs: options.FreezeInputs = False,
+    opset: options.Opset = None,
 ) -> int:
     """Optimize MODEL, and tell every step: which rule, what it took, what it brought, and why that is right. Writes no file."""
-    arguments = options.optimization(without, only, input_shape, freeze_inputs)
+    arguments = options.optimization(without, only, input_shape, freeze_inputs, opset)
 
     import graphopt
     from graphopt.passes import PASSES

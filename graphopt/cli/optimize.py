@@ -69,14 +69,13 @@ def optimize(
     """Optimize MODEL and write the result; MODEL itself is never written to."""
     target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     check_target(model, target)
-    arguments = options.optimization(without, only, input_shape, freeze_inputs)
-    versions = options.opset(opset)
+    arguments = options.optimization(without, only, input_shape, freeze_inputs, opset)
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
     import graphopt
 
     with err(quiet).working(f"optimizing {model}"):
-        result = graphopt.optimize(str(model), level, opset=versions, **arguments)
+        result = graphopt.optimize(str(model), level, **arguments)
     assert result.report is not None
     check_data(result, target)
     verification = _verified(model, result, arguments, quiet) if verify else None

@@ -145,11 +145,12 @@ def opset(values: Sequence[str] | None) -> dict[str, int] | None:
     return versions or None
 
 
-def optimization(without: Any, only: Any, shapes: Any, freeze_inputs: bool) -> dict[str, Any]:
+def optimization(without: Any, only: Any, shapes: Any, freeze_inputs: bool, versions: Any) -> dict[str, Any]:
     """Keyword arguments of `graphopt.optimize`."""
     return {
         "without": names(without) or (),
         "only": names(only),
         "input_shapes": input_shapes(shapes),
         "freeze_inputs": freeze_inputs,
+        "opset": opset(versions),
     }
