@@ -45,16 +45,18 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
         raise RuleError(f"rule '{rule.name}' ({rule.where}): {e}") from e
     except Exception as e:
         raise RuleError(f"rule '{rule.name}' ({rule.where}) failed with {type(e).__name__}: {e}") from e
-    hint = next((v.name for v in values_of_roots if v is not None), None)
-    if hint is None:
+    replaced = [v for v in values_of_roots if v is not None]
+    if not replaced:
         raise Declined("all outputs that would be replaced are left out")
     if not offers:
         raise Declined(reason or "the guard says no")
+    if len(set(replaced)) < len(replaced):
+        raise Declined("two outputs that would be replaced are one value")
     best: Replacement | None = None
     refused: Declined | None = None
     for offer in offers:
         try:
-            r = Builder(model, graph, rule, hint, values_of_roots).build(offer)
+            r = Builder(model, graph, rule, replaced[0].name, values_of_roots).build(offer)
         except Declined as d:
             refused = d
             continue

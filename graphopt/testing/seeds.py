@@ -8,6 +8,7 @@ shrinks from there.
 from __future__ import annotations
 
 import random
+import unittest
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -63,7 +64,7 @@ class Seeded(Generic[T]):
         for attempt in (lambda: smaller.hypothesis.fuzz_one_input(stretched(seed)), smaller):
             try:
                 attempt()
-            except (failure, HypothesisException):
+            except (failure, HypothesisException, unittest.SkipTest):  # the last: it does not fail any more
                 continue
         if last:
             raise last[-1]

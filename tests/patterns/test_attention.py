@@ -216,6 +216,15 @@ FIRES = [
 
 REFUSES = [
     *of(
+        "attention_past",
+        g(
+            "a = Concat<axis=2>(p, k) y = Attention(q, a, a)",
+            "float[2,3,5,4] q, float[2,3,6,4] k, float[2,3,2,4] p",
+            y="float[2,3,5,4]",
+            reason="are one value",
+        ),
+    ),
+    *of(
         "attention_seen_all",
         g(
             "m = Where(b, zero, low) y = Attention(q, k, v, m)",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import strategies as st
 from onnx import ModelProto
 
 from graphopt.errors import ArgumentError, MissingDependencyError, ModelError
@@ -17,6 +18,7 @@ from graphopt.testing.fuzzing.campaign import drawn, fuzz
 from graphopt.testing.fuzzing.corpus import Corpus, read_example, tally
 from graphopt.testing.fuzzing.examining import Examiner, Finding, Outcome, RemoteExaminer, named
 from graphopt.testing.random_models.graphs import Example
+from graphopt.testing.seeds import Seeded
 from tests.testing import planted_optimizers as planted
 
 PLANTED = "tests.testing.planted_optimizers"
@@ -54,6 +56,12 @@ def test_planted_mistakes_are_found_and_shrunk(
     assert finding is not None and finding.kind == kind
     text = (tmp_path / groups[0].file).with_suffix(".txt").read_text()
     assert "graphopt fuzz --replay" in text.splitlines()[-1] and groups[0].file in text
+
+
+def test_what_does_not_fail_again_is_not_shrunk() -> None:
+    tried: list[int] = []
+    Seeded(st.integers()).shrink(3, tried.append, ValueError)
+    assert tried
 
 
 def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
