@@ -202,7 +202,7 @@ def unsqueeze(s: Site) -> None:
 
     def options() -> list[int]:
         if s.pairs and not s.choices.chance(12):
-            return s.choices.one([[-1], [len(x)]])
+            return _anyhow(s, [len(x)], len(x) + 1)
         if s.blocks and len(x) == 4 and not s.choices.chance(6):
             return [3, 5]
         fitting = [k for k in range(len(x) + 1) if (*x[:k], 1, *x[k:]) == s.wanted]
@@ -228,7 +228,9 @@ def unsqueeze(s: Site) -> None:
 
 def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
     """Axes as they may be written: counted from the end, from the front, or this and that."""
-    if s.schema.since_version < 11 or not s.choices.chance(2):
+    if s.schema.since_version < 11:
+        return [a % rank for a in axes]
+    if not s.choices.chance(2):
         return list(axes)
     return [a % rank - s.choices.one([rank, rank, 0]) for a in axes]
 

@@ -43,7 +43,8 @@ def stft(s: Site) -> None:
         s.insist(3)
     s.operand(2, (frame,), "fraction")
     s.operand(3, (), array=np.array(frame))
-    s.integer("onesided", [1, 0])  # always written: onnx's inference takes it for 0 where it is left out
+    s.integer("onesided", [1, 0])
+    s.attributes.setdefault("onesided", 1)  # always written: onnx's inference takes it for 0 where it is left out
 
 
 @operands("HannWindow", "HammingWindow", "BlackmanWindow", ranks={0: (0, 0)})
