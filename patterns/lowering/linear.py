@@ -58,9 +58,9 @@ def gemm_of_transposed(x: "_ _", w: "_ _", b: Maybe[Tensor], p: Perm, a: Attrs):
 def two_products(
     x: "... A B K",
     a: Const["K L"],
-    p: Const["L"],  # noqa: UP037
+    p: Const["L"],
     b: Const["K M"],
-    q: Const["M"],  # noqa: UP037
+    q: Const["M"],
 ):
     """Two products of one tensor with weights, each with a bias, are parts of one."""
     yield x @ a + p, x @ b + q
@@ -75,11 +75,11 @@ def two_products(
 def third_product(
     x: "... A B K",
     a: Const["K L"],
-    p: Const["L"],  # noqa: UP037
+    p: Const["L"],
     split: Ints,
     axis: Axis,
     b: Const["K M"],
-    q: Const["M"],  # noqa: UP037
+    q: Const["M"],
 ):
     """A third product of the tensor goes beside two: query, key and value."""
     first, second = op.Split(x @ a + p, split=split, axis=axis, outputs=2)

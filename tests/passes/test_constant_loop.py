@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -152,8 +154,8 @@ def test_conditions_that_stay_true(nodes: str, inner: str, given: str) -> None:
         ),
     ],
 )  # fmt: skip
-def test_stays(nodes: str, options: dict[str, str]) -> None:
-    m = unroll(loop(nodes, **options))  # type: ignore[arg-type]
+def test_stays(nodes: str, options: dict[str, Any]) -> None:
+    m = unroll(loop(nodes, **options))
     assert "Loop" in ops(m)
     assert not m.report.steps
 

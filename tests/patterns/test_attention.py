@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,17 +24,17 @@ def g(
     y: str = "float[2,3,5,7]",
     constants: str = "",
     also: str = "",
-    **options: object,
+    **options: Any,
 ) -> Case:
     """A model of one output y, and more where `also` names them."""
     given = f"<{constants}>" if constants else ""
-    return Case(f"g ({inputs}) => ({y} y{also}) {given} {{ {body} }}", **{"opset": 23, **options})  # type: ignore[arg-type]
+    return Case(f"g ({inputs}) => ({y} y{also}) {given} {{ {body} }}", **{"opset": 23, **options})
 
 
 def masked(
     body: str, mask: str, also: str = "float[2,3,5,4] q, float[2,3,4,6] k, float[2,3,6,7] v", **more: object
 ) -> Case:
-    return g(body, f"{also}, {mask}", **more)  # type: ignore[arg-type]
+    return g(body, f"{also}, {mask}", **more)
 
 
 PLUS = SCORES + "t = Add(s, m) p = Softmax<axis=-1>(t) y = MatMul(p, v)"

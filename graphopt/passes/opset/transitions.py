@@ -239,4 +239,4 @@ def _history() -> dict[tuple[str, str], set[int]]:
 @cache
 def _load() -> None:
     """Import the adapters, which register themselves."""
-    import graphopt.passes.opset.adapters  # noqa: F401
+    import graphopt.passes.opset.adapters  # noqa: F401 - their decorators register them
