@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import unittest
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def test_planted_mistakes_are_found_and_shrunk(
 
 def test_what_does_not_fail_again_is_not_shrunk() -> None:
     tried: list[int] = []
-    Seeded(st.integers()).shrink(3, tried.append, ValueError)
+    try:
+        Seeded(st.integers()).shrink(3, tried.append, ValueError)
+    except unittest.SkipTest as e:  # which would leave this test out
+        pytest.fail(str(e))
     assert tried
 
 
