@@ -249,6 +249,21 @@ def slices_of(
     return dict(sorted(zip(front, zip(starts, ends, steps, strict=True), strict=True)))
 
 
+def size_of(x: Any, axis: int) -> Dim:
+    """How long an axis is; None where that, or the rank, is not known."""
+    return x.shape[axis] if x.shape is not None and axis < len(x.shape) else None
+
+
+def from_the_front(cut: tuple[int, int, int], dim: Dim) -> tuple[int, int, int] | None:
+    """The same slice counted from the front; None where that takes an unknown size, or it runs backwards."""
+    start, end, step = cut
+    if step < 1:
+        return None
+    if isinstance(dim, int):
+        start, end = (min(max(i + dim if i < 0 else i, 0), dim) for i in (start, end))
+    return (start, end, step) if start >= 0 and end >= 0 else None
+
+
 def piece_of(x: Value, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[int, int, int] | None:
     """Axis, start and end of a Slice that takes elements in a row along one axis of known size; None where it does not."""
     cut = slices_of(starts, ends, axes, steps, x.rank)

@@ -1,17 +1,23 @@
-"""Slice, Gather, Split and Concat: parts of parts, parts put together again, and parts that are everything."""
+"""Slice and Gather: parts of parts, and parts that are everything."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from graphopt.ir import Dim, Node, Value
-from graphopt.patterns._shapes import TO_THE_END, axes_of, leaf, made_by, parts_of, piece_of, refuses_text, slices_of
-from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
-from graphopt.rewrite.matching import params
-from graphopt.shapes import same_dims, same_shape
+from graphopt.ir import Dim
+from graphopt.patterns._shapes import (
+    TO_THE_END,
+    axes_of,
+    from_the_front,
+    piece_of,
+    refuses_text,
+    size_of,
+    slices_of,
+)
+from graphopt.rewrite import Axis, Const, Ints, Maybe, op, rule
+from graphopt.shapes import same_shape
 
 #: Indices are read from constants of at most so many elements.
 _LARGEST = 4096
@@ -23,7 +29,7 @@ def slice_nothing(x, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[I
     """A slice from the first to the last is everything."""
     yield op.Slice(x, starts=starts, ends=ends, axes=axes, steps=steps)
     cut = slices_of(starts, ends, axes, steps, x.rank)
-    if cut is None or not all(_is_all(_size(x, a), *c) for a, c in cut.items()):
+    if cut is None or not all(_is_all(size_of(x, a), *c) for a, c in cut.items()):
         return "something is left out"
     yield x
 
@@ -53,13 +59,13 @@ def slice_slice(
     cut = dict(first)
     for axis, c in then.items():
         if axis in first:
-            joined = _joined(_normal(first[axis], _size(x, axis)), _normal(c, _size(inner, axis)))
+            joined = _joined(from_the_front(first[axis], size_of(x, axis)), from_the_front(c, size_of(inner, axis)))
             if joined is None:
                 return "it counts from the end of a dim of unknown size, or backwards"
             cut[axis] = joined
         else:
             cut[axis] = c
-    ordered = sorted((axis, c) for axis, c in cut.items() if not _is_all(_size(x, axis), *c))
+    ordered = sorted((axis, c) for axis, c in cut.items() if not _is_all(size_of(x, axis), *c))
     if not ordered:
         yield x
         return
@@ -80,7 +86,7 @@ def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Int
     if cut is None or len(cut) != 1 or axes_of(axes, x.rank) != list(cut):
         return "not one dim that is sliced and taken away"
     ((axis, chosen),) = cut.items()
-    i = _only(chosen, _size(x, axis))
+    i = _only(chosen, size_of(x, axis))
     if i is None:
         return "it counts from the end of a dim of unknown size, or there may be several elements"
     if why := refuses_text(x):
@@ -115,16 +121,6 @@ def _is_all(dim: Dim, start: int, end: int, step: int) -> bool:
     return step == 1 and from_first and to_last
 
 
-def _normal(cut: tuple[int, int, int], dim: Dim) -> tuple[int, int, int] | None:
-    """The same slice counted from the front; None where that takes an unknown size, or it runs backwards."""
-    start, end, step = cut
-    if step < 1:
-        return None
-    if isinstance(dim, int):
-        start, end = (min(max(i + dim if i < 0 else i, 0), dim) for i in (start, end))
-    return (start, end, step) if start >= 0 and end >= 0 else None
-
-
 def _joined(first: tuple[int, int, int] | None, then: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
     """One slice for two on the same axis, both counted from the front."""
     if first is None or then is None:
@@ -138,7 +134,7 @@ def _only(cut: tuple[int, int, int], dim: Dim) -> int | None:
     """The index of the element that a slice takes, where it is never more than one."""
     start, end, step = cut
     if isinstance(dim, int):
-        chosen = _normal(cut, dim)
+        chosen = from_the_front(cut, dim)
         return chosen[0] if chosen is not None and 0 < chosen[1] - chosen[0] <= step else None
     return start if 0 <= start < end <= start + step else None
 
@@ -148,7 +144,7 @@ def _only(cut: tuple[int, int, int], dim: Dim) -> int | None:
 def gather_nothing(x, indices: Const, axis: Axis):
     """To gather all elements in order is to do nothing."""
     yield op.Gather(x, indices, axis=axis)
-    if indices.shape != (_size(x, axis),) or indices.size > _LARGEST:
+    if indices.shape != (size_of(x, axis),) or indices.size > _LARGEST:
         return "not all elements"
     if not np.array_equal(np.asarray(indices) % indices.size, np.arange(indices.size)):
         return "not in order"
@@ -159,7 +155,7 @@ def gather_nothing(x, indices: Const, axis: Axis):
 def gather_only_element(x, index: Const, axis: Axis):
     """The element of a dim of 1 is had by taking the dim away."""
     yield op.Gather(x, index, axis=axis)
-    if index.ndim or _size(x, axis) != 1:
+    if index.ndim or size_of(x, axis) != 1:
         return "not one element of a dim of 1"
     yield op.Squeeze(x, axes=[axis])
 
@@ -186,22 +182,6 @@ def squeeze_gather(x, index: Const, axis: Axis, axes: Maybe[Ints]):
     yield op.Gather(x, np.asarray(index).reshape(()), axis=axis)
 
 
-@rule(exact=True, always=True)
-def squeeze_of_split(x, axes: Ints):
-    """Elements that a Split takes apart and whose dims are taken away are gathered one by one."""
-    part = op.Squeeze(x, axes=axes)
-    yield part
-    split: Any = made_by(x, "Split", part.value)
-    axis, sizes = (split and parts_of(split)) or (None, [])
-    if axes_of(axes, x.rank) != [axis] or set(sizes) != {1}:
-        return "not of a Split into single elements along this axis"
-    if not all(_only_squeezed(v, axis) for v in split.outputs):
-        return "a part is read with its dim"
-    if why := refuses_text(x):
-        return why
-    yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=axis)
-
-
 @rule(exact=True)
 def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: Const, axis: Axis):
     """Elements of a slice are elements of the whole."""
@@ -210,7 +190,7 @@ def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: C
     cut = slices_of(s, e, a, t, x.rank)
     if cut is None or list(cut) != [axis] or indices.size > _LARGEST:
         return "another dim is sliced"
-    c, length = _normal(cut[axis], _size(x, axis)), _size(inner, axis)
+    c, length = from_the_front(cut[axis], size_of(x, axis)), size_of(inner, axis)
     i = np.asarray(indices, np.int64)
     if isinstance(length, int):
         i = np.where(i < 0, i + length, i)
@@ -250,9 +230,9 @@ def slice_concat(*xs, a: Axis, starts: Ints, ends: Ints, axes: Maybe[Ints], step
     cut = slices_of(starts, ends, axes, steps, xs[0].rank)
     if cut is None or list(cut) != [a]:
         return "another dim"
-    sizes = [_size(p, a) for p in xs]
+    sizes = [size_of(p, a) for p in xs]
     known = [n for n in sizes if isinstance(n, int)]
-    start, end, step = _normal(cut[a], sum(known) if len(known) == len(sizes) else None) or cut[a]
+    start, end, step = from_the_front(cut[a], sum(known) if len(known) == len(sizes) else None) or cut[a]
     found = _part(xs, a, start)
     if found is None:
         return "the sizes of the parts before it are not known"
@@ -271,7 +251,7 @@ def _part(xs: tuple[Any, ...], axis: int, i: int) -> tuple[int, int] | None:
     """Which part of a Concat holds the element, and where in it; None where sizes that it takes are not known."""
     order = range(len(xs)) if i >= 0 else range(len(xs) - 1, -1, -1)
     for k in order:
-        n = _size(xs[k], axis)
+        n = size_of(xs[k], axis)
         if not isinstance(n, int):
             return (k, i) if i >= 0 and k == len(xs) - 1 else None
         if 0 <= i < n:
@@ -280,126 +260,3 @@ def _part(xs: tuple[Any, ...], axis: int, i: int) -> tuple[int, int] | None:
             return k, i + n
         i += n if i < 0 else -n
     return None
-
-
-# ---------------------------------------------------------------------------------------------------- Concat and Split
-@rule(exact=True)
-def concat_concat(*xs, axis: Axis):
-    """A Concat within a Concat on the same axis is one long Concat."""
-    y = op.Concat(*xs, axis=axis)
-    yield y
-    parts: list[Any] = []
-    for part in xs:
-        inner = made_by(part, "Concat", y.value)
-        if inner is not None and part.uses == 1 and _axis(inner, part.rank) == axis:
-            parts += [leaf(v) for v in inner.inputs]
-        else:
-            parts.append(part)
-    if len(parts) == len(xs):
-        return "no part is a Concat on this axis that nobody else reads"
-    yield op.Concat(*parts, axis=axis)
-
-
-@rule(exact=True)
-def concat_split(*xs, axis: Axis):
-    """All parts of a Split put together again are the whole."""
-    y = op.Concat(*xs, axis=axis)
-    yield y
-    split = made_by(xs[0], "Split", y.value)
-    if split is None or [x.value for x in xs] != split.outputs or _axis(split, xs[0].rank) != axis:
-        return "not all parts of one Split, in order and on this axis"
-    yield leaf(split.inputs[0])
-
-
-@rule(exact=True)
-def concat_slices(*xs, axis: Axis):
-    """Slices next to each other put together again are one slice."""
-    y = op.Concat(*xs, axis=axis)
-    yield y
-    found = [_single_cut(made_by(x, "Slice", y.value), axis) for x in xs]
-    whole = [x.value.node.inputs[0] for x, c in zip(xs, found, strict=True) if c is not None]
-    cuts = [c for c in found if c is not None]
-    if len(cuts) != len(xs) or any(w is not whole[0] for w in whole):
-        return "not all slices of one tensor on this axis"
-    bounds = [cuts[0][0], *(c[1] for c in cuts)]
-    if any(c[0] != end for c, end in zip(cuts[1:], bounds[1:], strict=False)):
-        return "not next to each other"
-    if not all(_in_order(p, q) for p, q in pairwise(bounds)):
-        return "a slice may be empty where it starts behind its end"
-    yield op.Slice(leaf(whole[0]), starts=[bounds[0]], ends=[bounds[-1]], axes=[axis])
-
-
-def _split_concat(n: int) -> Rule:
-    def body(*xs, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int]):
-        parts = op.Split(op.Concat(*xs, axis=axis), axis=axis, split=split, num_outputs=num_outputs, outputs=n)
-        yield parts
-        if len(xs) != n:
-            return "another number of parts"
-        if not all(same_dims(_size(p.value, axis), _size(x, axis)) for p, x in zip(parts, xs, strict=True)):
-            return "the sizes may differ"
-        yield xs
-
-    body.__name__ = body.__qualname__ = f"split_concat_of_{n}"
-    body.__doc__ = f"The {n} parts that were put together are the parts that Split finds."
-    return rule(exact=True)(body)
-
-
-split_concat_of_2, split_concat_of_3, split_concat_of_4 = (_split_concat(n) for n in (2, 3, 4))
-
-
-def _squeeze_split(n: int) -> Rule:
-    def body(x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], axes: Ints):
-        parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=n)
-        yield op.Squeeze(any_of(*parts), axes=axes)
-        if x.rank is None or axes_of(axes, x.rank) != [axis] or x.shape[axis] != n:
-            return "not as many elements as parts, or another axis is squeezed"
-        if why := refuses_text(x):
-            return why
-        (k,) = [k for k, p in enumerate(parts) if p.value is not None]
-        yield op.Gather(x, np.array(k if split is None else sum(split[:k])), axis=axis)
-
-    body.__name__ = body.__qualname__ = f"squeeze_split_of_{n}"
-    body.__doc__ = f"Each of {n} elements that Split takes apart can be taken by itself, without its dim."
-    return rule(exact=True, always=True)(body)
-
-
-squeeze_split_of_2, squeeze_split_of_3, squeeze_split_of_4 = (_squeeze_split(n) for n in (2, 3, 4))
-
-
-def _size(x: Any, axis: int) -> Dim:
-    return x.shape[axis] if x.shape is not None and axis < len(x.shape) else None
-
-
-def _axis(node: Node, rank: int | None) -> int | None:
-    """The axis of a Concat or Split, counted from the front."""
-    axis = node.attributes.get("axis", 0)
-    if not isinstance(axis, int) or (axis < 0 and rank is None):
-        return None
-    return axis if axis >= 0 or rank is None else axis + rank
-
-
-def _single_cut(node: Node | None, axis: int) -> tuple[int, int] | None:
-    """Start and end of a Slice with step 1 along this axis alone."""
-    named = params(node, 1, ("starts", "ends", "axes", "steps"), False) if node is not None else None
-    if node is None or named is None or (x := node.inputs[0]) is None:
-        return None
-    cut = slices_of(named[0], named[1], named[2], named[3], x.rank)
-    if cut is None or list(cut) != [axis] or cut[axis][2] != 1:
-        return None
-    return (_normal(cut[axis], _size(x, axis)) or cut[axis])[:2]
-
-
-def _in_order(p: int, q: int) -> bool:
-    """Whether one bound of a slice lies in front of the other in a dim of any size."""
-    return p == 0 or q >= TO_THE_END or ((p < 0) == (q < 0) and p <= q)
-
-
-def _only_squeezed(v: Value | None, axis: int | None) -> bool:
-    """Whether all that read a value take this dim away first."""
-    if v is None or v.exits:
-        return v is None
-    for node in v.uses:
-        named = params(node, 1, ("axes",), False) if node.op == "Squeeze" else None
-        if named is None or named[0] is None or axes_of(named[0], v.rank) != [axis]:
-            return False
-    return True

@@ -1,4 +1,4 @@
-"""Rules of patterns/simplifying/linear.py about MatMul."""
+"""Rules of patterns/simplifying/linear.py."""
 
 from __future__ import annotations
 

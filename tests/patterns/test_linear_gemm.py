@@ -1,4 +1,4 @@
-"""Rules of patterns/simplifying/linear.py about Gemm."""
+"""Rules of patterns/simplifying/linear_gemm.py."""
 
 from __future__ import annotations
 

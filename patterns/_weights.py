@@ -1,0 +1,46 @@
+"""Constants beside matrix products: one number per column or row, and weights that take them in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from graphopt.patterns._elementwise import FLOATS
+from graphopt.patterns._windows import (
+    along,
+    finite,
+    survives,
+    wide,
+)
+from graphopt.rewrite.terms import Constant
+from graphopt.shapes import same_dims
+
+
+def per_column(k: Constant, rank: int | None, n: int) -> np.ndarray | None:
+    """A constant beside a tensor [..., n] as one finite number per column; None where it is none, or broadcasts that up."""
+    f = along(k, (rank or 1) - 1, rank or 1, n)
+    return f if f is not None and finite(f) else None
+
+
+def beside(k: Constant, x: Any, axis: int, n: int) -> np.ndarray | None:
+    """A constant beside `x`, whose axis of n is summed over, as one finite number each; None where it is none, or may
+    broadcast `x` up."""
+    if x.rank is None or not x.rank or not same_dims(x.shape[axis], n):
+        return None
+    f = along(k, axis % x.rank, x.rank, n)
+    return f if f is not None and finite(f) else None
+
+
+def scaled(w: Constant, f: np.ndarray, axis: int = 1) -> np.ndarray | None:
+    """Weights with a factor along one axis, that of the columns; None where their dtype cannot hold them well."""
+    narrow = None
+    if w.onnx_dtype == TensorProto.FLOAT and w.ndim == 2 and (np.abs(f) <= FLOATS[w.onnx_dtype].largest).all():
+        narrow = f.astype(np.float32)
+    if narrow is not None and np.array_equal(narrow, f):  # then float32 rounds the products as float64 would
+        largest = wide(np.maximum(w.max(1 - axis, initial=0), -w.min(1 - axis, initial=0))) * np.abs(f)
+        if (largest <= FLOATS[w.onnx_dtype].largest).all():
+            return w.array * (narrow if axis else narrow[:, None]) if survives(largest, (0,), w.onnx_dtype) else None
+    product = wide(w) * (f if axis else f[:, None])
+    return product if survives(product, (axis,), w.onnx_dtype) else None
