@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from graphopt._gc import paused_gc
-from graphopt.errors import ArgumentError, GraphoptError
+from graphopt.errors import ArgumentError, GraphoptError, OpsetError
 from graphopt.exec.kernels.registry import kernel_for
-from graphopt.ir import Model, load, newest_schema
+from graphopt.ir import Model, load, newest_schema, op_schema
 from graphopt.passes import (
-    PASSES,
     WRITTEN_ANEW,
     ConstantFolding,
     fold_regions,
@@ -26,18 +25,20 @@ from graphopt.passes import (
     unroll_constant_loop,
 )
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
-from graphopt.passes.opset import convert_opset, targets_of
+from graphopt.passes.opset import convert_opset, targets_of, write_out
 from graphopt.passes.purity import is_pure
-from graphopt.patterns import PHASES, all_rules, rules_of
 from graphopt.report import Report, Summary
 from graphopt.rewrite import Driver, Handlers, Ledger, LimitReached, Rewriter, Rule, RuleSet
 from graphopt.rewrite.compile import compile_rule
+from graphopt.selection import Selection, names_in, phases_of
 from graphopt.shapes import decide_branches, infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
+from graphopt.targets import Kernels, Target, target_of
 
 LEVELS = {
     0: "load and save",
     1: "exact: the same bits",
     2: "algebra and fusion into standard ONNX operators: the same up to rounding",
+    3: "2, and the target's own operators",
 }
 
 
@@ -51,7 +52,7 @@ def _load_tables() -> None:
     """Load what calls need: rules, shape functions, kernels, and onnx's schemas, which it registers when first asked."""
     import graphopt.ir.save  # noqa: F401 - what `Model.save` would import
 
-    _phases(2, _Selection(None, frozenset()), ())
+    phases_of(2, Selection(), ())
     operators_on_elements()
     kernel_for("Identity", 1)
     newest_schema("Identity")
@@ -61,21 +62,11 @@ class VerificationError(GraphoptError):
     """The optimised model does not compute what the original computes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """Which rules and passes run."""
-
-    only: frozenset[str] | None
-    without: frozenset[str]
-
-    def __contains__(self, name: str) -> bool:
-        return name not in self.without and (self.only is None or name in self.only)
-
-
 def optimize(
     model: Any,
-    level: int = 2,
+    level: int | None = None,
     *,
+    target: str = "onnx",
     without: str | Collection[str] = (),
     only: str | Collection[str] | None = None,
     rules: Sequence[Rule] = (),
@@ -90,14 +81,17 @@ def optimize(
 
     Args:
         model: a path, bytes, `onnx.ModelProto`, `graphopt.Model`, `onnx_ir.Model` or torch `ONNXProgram`.
-        level: 0 loads and saves; 1 is exact; 2 adds algebra and fusion into standard operators, equal up to rounding.
+        level: 0 loads and saves; 1 is exact; 2 adds algebra and fusion into standard operators, equal up to rounding; 3 adds
+            the target's own operators. None: 3 where a target is named, else 2.
+        target: the runtime that the model is for, one of `graphopt.targets.TARGETS`. Rules write what it has kernels for;
+            an operator that it lacks is written out as ONNX's function, where it has one.
         without: names of rules, rule families or passes to leave out (`graphopt rules` lists them).
         only: the names to run, nothing else. Dead code goes in any case where a rule leaves it.
         rules: rules of your own. They run before the package's in the first phase, and once more at the end.
         freeze_inputs: inputs that have an initializer become constants and leave the interface.
         input_shapes: {"x": (1, 3, 224, 224)} or {"batch": 1} fixes dims of the inputs.
         opset: write the model at this opset (a mapping gives one by domain, as {"": 23, "ai.onnx.ml": 3}); None: at its
-            own. To a higher one it is raised first, so that rules may use what is new there. To a lower one it is led
+            own, or the one that the target prefers, where that is higher. To a higher one it is raised first, so that rules may use what is new there. To a lower one it is led
             when it has been simplified, since parameters have to be known then that many exporters compute; what
             operators that do not exist there are written out as is simplified once more.
         fold_allowance: bytes by which constant folding may make the model larger in all.
@@ -113,7 +107,11 @@ def optimize(
         OpsetError: a node cannot be written at `opset`.
         RewriteLoopError, RuleError: a rule from `rules` is wrong.
         VerificationError: `verify` was asked for and the outputs differ.
+        MissingDependencyError: what knows the target's kernels is not installed.
     """
+    runtime = target_of(target)
+    if level is None:
+        level = 2 if target == "onnx" else 3
     if not isinstance(level, int) or isinstance(level, bool) or level not in LEVELS:
         raise ArgumentError(
             f"level {level!r} does not exist; the levels are {', '.join(f'{k} ({v})' for k, v in LEVELS.items())}"
@@ -122,8 +120,9 @@ def optimize(
         raise ArgumentError(f"fold_allowance must be a number of bytes, 0 or more, not {fold_allowance!r}")
     if steps is not None and (not isinstance(steps, int) or steps < 0):
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
-    selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
-    targets = {} if opset is None else targets_of(opset)
+    selection = Selection(None if only is None else names_in(only, rules, "only"), names_in(without, rules, "without"))
+    versions = {} if opset is None else targets_of(opset)
+    kernels = runtime.kernels() if level > 0 else None
     with paused_gc():
         m = load(model)
         started = time.perf_counter()
@@ -131,22 +130,35 @@ def optimize(
         notes: list[str] = []
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
-        higher = {d: v for d, v in targets.items() if v >= m.opsets.get(d, 0)}
-        lower = {d: v for d, v in targets.items() if d not in higher}
+        higher = {d: v for d, v in versions.items() if v >= m.opsets.get(d, 0)}
+        lower = {d: v for d, v in versions.items() if d not in higher}
         _convert(m, higher, notes)
+        if kernels is not None and not versions and (preferred := _preferred(m, runtime, kernels)):
+            try:
+                _convert(m, preferred, notes)
+            except OpsetError as e:
+                notes.append(f"the model stays at its opset: {e}")
+                m = load(model)
+                _prepare_inputs(m, freeze_inputs, input_shapes, [])
         if level > 0 and any(n.op == GRADIENT for n in m.nodes()):
             notes.append("the model differentiates a part of itself (Gradient), which names its values: left as it is")
         elif level > 0 and steps != 0:
-            own = tuple(r for r in rules if _selected(r, selection))
+            own = tuple(r for r in rules if selection.takes(r))
+            for r in own:
+                compile_rule(r)
+            phases = phases_of(level, selection, own, runtime.phases if level > 2 else ())
+            folding = ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None
             facts = infer_model(m)
             if input_shapes and facts.refused:
                 refuse_pins(facts, infer_model(load(model)))
+            if kernels is not None:
+                _write_out_missing(m, runtime, kernels, notes)
             with contextlib.suppress(LimitReached):
-                _run(m, level, selection, own, fold_allowance, ledger)
+                _run(m, phases, selection, folding, kernels, ledger)
             if _convert(m, lower, notes) and not (steps is not None and len(ledger.steps) >= steps):
                 infer_model(m)
                 with contextlib.suppress(LimitReached):
-                    _run(m, level, selection, own, fold_allowance, ledger)
+                    _run(m, phases, selection, folding, kernels, ledger)
             lower = {}
         _convert(m, lower, notes)
         if m.facts is not None:
@@ -179,10 +191,40 @@ def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, An
         pin_inputs(m, input_shapes)
 
 
+def _preferred(m: Model, target: Target, kernels: Kernels) -> dict[str, int]:
+    """The opset that a target prefers, where that is higher than the model's and no node loses its kernel there."""
+    own = m.opsets.get("", 0)
+    if target.opset is None or not 0 < own < target.opset:
+        return {}
+    infer_model(m)
+    for node in m.nodes():
+        later = op_schema(node.op_type, target.opset, node.domain)
+        if node.domain or later is None or later is m.schema(node):
+            continue
+        if kernels.refuses(m, node) is None and kernels.refuses(m, node, later) is not None:
+            return {}
+    return {"": target.opset}
+
+
+def _write_out_missing(m: Model, target: Target, kernels: Kernels, notes: list[str]) -> None:
+    """Write out operators without a kernel as ONNX's functions, where there are kernels for what these hold."""
+    missing = [n for n in m.nodes() if kernels.refuses(m, n) is not None]
+    done = write_out(m, missing, lambda body: all(n.op_type in kernels for n in body.node)) if missing else Counter()
+    if done:
+        notes.append(f"{target.name} has no kernel, written out: {', '.join(f'{n} {op}' for op, n in done.items())}")
+    left = Counter(n.op for n in missing if n.graph is not None)
+    if left:
+        notes.append(f"{target.name} has no kernel for {', '.join(f'{n} {op}' for op, n in left.items())}")
+
+
 def _run(
-    m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger
+    m: Model,
+    phases: Sequence[RuleSet],
+    selection: Selection,
+    folding: ConstantFolding | None,
+    kernels: Kernels | None,
+    ledger: Ledger,
 ) -> None:
-    folding = ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None
     handlers = _handlers(selection, folding)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
@@ -190,10 +232,8 @@ def _run(
         merge_duplicate_initializers(m, ledger)
     if "common_subexpressions" in selection:
         merge_common_subexpressions(m, ledger)
-    for r in own:
-        compile_rule(r)
-    rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node))
-    phases = _phases(level, selection, own)
+    refuses = None if kernels is None else partial(kernels.refuses, m)
+    rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node), refuses=refuses)
     for rules in phases:
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0
@@ -223,7 +263,7 @@ def _run(
         remove_dead_code(m, ledger)
 
 
-def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handlers:
+def _handlers(selection: Selection, folding: ConstantFolding | None) -> Handlers:
     handlers = Handlers()
     if folding is not None:
         handlers.constant.append(folding.constant_inputs)
@@ -233,45 +273,6 @@ def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handler
     if "constant_loop" in selection:
         handlers.by_op["Loop"] = [unroll_constant_loop]
     return handlers
-
-
-def _phases(level: int, selection: _Selection, own: tuple[Rule, ...]) -> list[RuleSet]:
-    """The rule sets of a level in order. Exact rules take part in every phase."""
-    exact = [r for phase in PHASES for r in rules_of(phase) if r.exact and _selected(r, selection)]
-    if level == 1:
-        return [RuleSet([*(r for r in own if r.exact), *exact])]
-    out = []
-    for phase in PHASES:
-        rounded = [r for r in rules_of(phase) if not r.exact and _selected(r, selection)]
-        if phase == PHASES[0]:
-            out.append(RuleSet([*own, *exact, *rounded]))
-        elif phase == PHASES[-1]:
-            out.append(RuleSet([*rounded, *exact, *own]))
-        else:
-            out.append(RuleSet([*exact, *rounded]))
-    return out
-
-
-def _selected(r: Rule, selection: _Selection) -> bool:
-    if not selection.without and selection.only is None:
-        return True
-    if r.name in selection.without or r.family in selection.without:
-        return False
-    return selection.only is None or r.name in selection.only or r.family in selection.only
-
-
-def _names(names: str | Iterable[str], own: Sequence[Rule], argument: str) -> frozenset[str]:
-    wanted = [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
-    if not wanted:
-        return frozenset()
-    known = all_rules()
-    valid = {*PASSES, *known, *(r.family for r in known.values()), *(r.name for r in own)}
-    for n in wanted:
-        if n not in valid:
-            close = difflib.get_close_matches(str(n), valid, 3)
-            hint = f"did you mean {' or '.join(close)}?" if close else "`graphopt rules` lists them all"
-            raise ArgumentError(f"{argument}: no rule, family or pass is named '{n}'; {hint}")
-    return frozenset(wanted)
 
 
 def _verify(original: Any, m: Model, changed_interface: bool) -> None:

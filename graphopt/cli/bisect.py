@@ -26,7 +26,8 @@ Output = Annotated[
 def bisect(
     model: options.ModelPath,
     output: Output = None,
-    level: options.Level = 2,
+    level: options.Level = None,
+    target: options.For = "onnx",
     on: options.On = None,
     rtol: options.Rtol = None,
     without: options.Without = None,

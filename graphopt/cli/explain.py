@@ -24,7 +24,8 @@ WhyNot = Annotated[bool, typer.Option("--why-not", help="Also the rules that nea
 
 def explain(
     model: options.ModelPath,
-    level: options.Level = 2,
+    level: options.Level = None,
+    target: options.For = "onnx",
     rule: RuleName = None,
     node: NodeName = None,
     why_not: WhyNot = False,
@@ -36,7 +37,7 @@ def explain(
     opset: options.Opset = None,
 ) -> int:
     """Optimize MODEL, and tell every step: which rule, what it took, what it brought, and why that is right. Writes no file."""
-    arguments = options.optimization(without, only, input_shape, freeze_inputs, opset)
+    arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
 
     import graphopt
     from graphopt.passes import PASSES

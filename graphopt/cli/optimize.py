@@ -55,7 +55,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only (a
 def optimize(
     model: options.ModelPath,
     output: Output = None,
-    level: options.Level = 2,
+    level: options.Level = None,
+    target: options.For = "onnx",
     without: options.Without = None,
     only: options.Only = None,
     input_shape: options.InputShapes = None,
@@ -69,7 +70,7 @@ def optimize(
     """Optimize MODEL and write the result; MODEL itself is never written to."""
     target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     check_target(model, target)
-    arguments = options.optimization(without, only, input_shape, freeze_inputs, opset)
+    arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
     import graphopt

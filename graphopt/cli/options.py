@@ -14,12 +14,24 @@ from graphopt.errors import ArgumentError
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.", show_default=False)]
 
 Level = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--level",
         "-l",
-        metavar="0|1|2",
-        help="0: load and save. 1: exact, the same bits. 2: algebra and fusion into standard operators, up to rounding.",
+        metavar="0|1|2|3",
+        help="0: load and save. 1: exact, the same bits. 2: algebra and fusion into standard operators, up to rounding. "
+        "3: the target's own operators too. Default: 3 with a --target, else 2.",
+        show_default=False,
+    ),
+]
+
+For = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="NAME",
+        help="The runtime that the model is for: onnx (any), onnxruntime.",
     ),
 ]
 
@@ -145,9 +157,12 @@ def opset(values: Sequence[str] | None) -> dict[str, int] | None:
     return versions or None
 
 
-def optimization(without: Any, only: Any, shapes: Any, freeze_inputs: bool, versions: Any) -> dict[str, Any]:
+def optimization(
+    target: str, without: Any, only: Any, shapes: Any, freeze_inputs: bool, versions: Any
+) -> dict[str, Any]:
     """Keyword arguments of `graphopt.optimize`."""
     return {
+        "target": target,
         "without": names(without) or (),
         "only": names(only),
         "input_shapes": input_shapes(shapes),

@@ -164,8 +164,8 @@ def _attribute(a: Any) -> Attribute:
     return Attribute(a.name, int(a.type.value if hasattr(a.type, "value") else a.type), a.required, default)
 
 
-_TENSOR_TYPES = {f"tensor({name.lower()})": number for name, number in TensorProto.DataType.items()}
+TENSOR_TYPES = {f"tensor({name.lower()})": number for name, number in TensorProto.DataType.items()}
 
 
 def _tensor_type(text: str) -> int | None:
-    return _TENSOR_TYPES.get(text)
+    return TENSOR_TYPES.get(text)

@@ -193,7 +193,7 @@ class Driver:
         if rule in self._broken:
             return False
         try:
-            replacement = instantiate(self.model, compiled, match, graph)
+            replacement = instantiate(self.model, compiled, match, graph, self.rewriter.refuses)
             for old, new in zip(replacement.roots, replacement.results, strict=True):
                 if old.node is not None and not self.rewriter.can_replace(old, new, old.node):
                     raise Declined("an output of the graph must have a producer")

@@ -9,18 +9,24 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from graphopt.errors import RuleError
-from graphopt.ir import Graph, Model
+from graphopt.ir import Graph, Model, Node
 from graphopt.rewrite.compile import Compiled, Match
 from graphopt.rewrite.replacement import Builder, Declined, Replacement, known_function
 from graphopt.rewrite.rule import call_body
 from graphopt.rewrite.terms import Constant, Leaf
 
 
-def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) -> Replacement:
-    """Run a rule's body on a match.
+def instantiate(
+    model: Model,
+    compiled: Compiled,
+    match: Match,
+    graph: Graph,
+    refuses: Callable[[Node], str | None] | None = None,
+) -> Replacement:
+    """Run a rule's body on a match. `refuses`: why a node may not be written, None where it may.
 
     Raises:
-        Declined: the guard said no, or the replacement is not valid at this opset or for these dtypes.
+        Declined: the guard said no, or the replacement is not valid at this opset or for these dtypes, or refused.
         RuleError: the rule itself is wrong: its body failed, or it builds what no opset has.
     """
     rule = compiled.rule
@@ -57,6 +63,8 @@ def instantiate(model: Model, compiled: Compiled, match: Match, graph: Graph) ->
     for offer in offers:
         try:
             r = Builder(model, graph, rule, replaced[0].name, values_of_roots).build(offer)
+            if refuses is not None and (why := next(filter(None, map(refuses, r.nodes)), None)) is not None:
+                raise Declined(why)
         except Declined as d:
             refused = d
             continue

@@ -27,12 +27,20 @@ class Rewriter:
         below: nodes that have been looked at since, each with how far it is below a value that was replaced.
         tried: patterns that were tried on a node in vain since something near it changed.
         removable: whether a node that nobody reads may go.
+        refuses: why the runtime that the model is for cannot run a new node, None where it can; None: any may be written.
     """
 
-    def __init__(self, model: Model, ledger: Ledger, removable: Callable[[Node], bool] = lambda node: True) -> None:
+    def __init__(
+        self,
+        model: Model,
+        ledger: Ledger,
+        removable: Callable[[Node], bool] = lambda node: True,
+        refuses: Callable[[Node], str | None] | None = None,
+    ) -> None:
         self.model = model
         self.ledger = ledger
         self.removable = removable
+        self.refuses = refuses
         self.pending: dict[Node, None] = {}
         self.changed: dict[Node, int] = {}
         self.below: dict[Node, int] = {}

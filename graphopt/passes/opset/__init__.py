@@ -1,5 +1,5 @@
 """The opset as a choice: a model is written at another one, up or down."""
 
-from graphopt.passes.opset.convert import Conversion, convert_opset, targets_of
+from graphopt.passes.opset.convert import Conversion, convert_opset, targets_of, write_out
 
-__all__ = ["Conversion", "convert_opset", "targets_of"]
+__all__ = ["Conversion", "convert_opset", "targets_of", "write_out"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import defs, helper
+from onnx import FunctionProto, defs, helper
 
 from graphopt.errors import ArgumentError, ModelError, OpsetError
 from graphopt.ir import Graph, Model, Node, OpSchema, op_schema
@@ -197,6 +197,31 @@ def _expand(shop: Workshop, node: Node, schema: OpSchema, target: int, reason: C
             check_types(n, known)  # some functions hold for a part of the dtypes
         inner = (m for sub in n.subgraphs for m in sub.walk())
         shop.pending.extend((m, imports.get(m.domain, target)) for m in (n, *inner) if m.domain in shop.targets)
+
+
+def write_out(model: Model, nodes: Iterable[Node], wanted: Callable[[FunctionProto], bool]) -> Counter[str]:
+    """Put the functions that define their operators in the place of nodes of an inferred model; how many of each operator.
+
+    A node stays where its operator has no function, or none that is `wanted`.
+    """
+    shop = Workshop(model, {d: v for d, v in model.opsets.items() if d in OLDEST}, typed=True)
+    done: Counter[str] = Counter()
+    for node in nodes:
+        schema = model.schema(node)
+        version = 0 if node.graph is None else node.graph.opsets.get(node.domain, 0)
+        function = None if schema is None else body_of(node, schema, version)
+        if schema is None or function is None or not wanted(function):
+            continue
+        try:
+            _expand(shop, node, schema, version, Cannot("it is defined by words"))
+        except Cannot:
+            continue
+        done[node.op] += 1
+        while shop.pending:
+            n, v = shop.pending.popleft()
+            if n.graph is not None:
+                _lead(shop, n, v, Conversion({}, {}), original=False)
+    return done
 
 
 def _message(node: Node, target: int, reason: str) -> str:
