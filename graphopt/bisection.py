@@ -89,7 +89,7 @@ def files(path: str | Path) -> tuple[Path, Path]:
 
 def bisect(
     model: Any,
-    level: int = 2,
+    level: int | None = None,
     *,
     on: str | Sequence[str] | None = None,
     rtol: float | None = None,
@@ -104,7 +104,7 @@ def bisect(
         on: executors that compare, as for `graphopt.verify`.
         rtol: what counts as equal, likewise.
         seeds: draws of random inputs, likewise.
-        options: further arguments of `graphopt.optimize`: without, only, rules, opset.
+        options: further arguments of `graphopt.optimize`: without, only, rules, opset, target.
 
     Returns:
         What was found; false where the optimised model computes the same.

@@ -91,9 +91,10 @@ def optimize(
         freeze_inputs: inputs that have an initializer become constants and leave the interface.
         input_shapes: {"x": (1, 3, 224, 224)} or {"batch": 1} fixes dims of the inputs.
         opset: write the model at this opset (a mapping gives one by domain, as {"": 23, "ai.onnx.ml": 3}); None: at its
-            own, or the one that the target prefers, where that is higher. To a higher one it is raised first, so that rules may use what is new there. To a lower one it is led
-            when it has been simplified, since parameters have to be known then that many exporters compute; what
-            operators that do not exist there are written out as is simplified once more.
+            own, or the one that the target prefers, where that is higher. To a higher one it is raised first, so that
+            rules may use what is new there. To a lower one it is led when it has been simplified, since parameters have
+            to be known then that many exporters compute; what operators that do not exist there are written out as is
+            simplified once more.
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
@@ -111,7 +112,7 @@ def optimize(
     """
     runtime = target_of(target)
     if level is None:
-        level = 2 if target == "onnx" else 3
+        level = default_level(target)
     if not isinstance(level, int) or isinstance(level, bool) or level not in LEVELS:
         raise ArgumentError(
             f"level {level!r} does not exist; the levels are {', '.join(f'{k} ({v})' for k, v in LEVELS.items())}"
@@ -167,6 +168,11 @@ def optimize(
     if verify:
         _verify(model, m, bool(freeze_inputs or input_shapes))
     return m
+
+
+def default_level(target: str) -> int:
+    """The level where none is asked for: 3 has more than 2 only for a certain target."""
+    return 2 if target == "onnx" else 3
 
 
 def _convert(m: Model, targets: dict[str, int], notes: list[str]) -> bool:

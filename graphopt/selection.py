@@ -31,9 +31,7 @@ class Selection:
         return self.only is None or r.name in self.only or r.family in self.only
 
 
-def phases_of(
-    level: int, selection: Selection, own: tuple[Rule, ...], of_target: Sequence[str] = ()
-) -> list[RuleSet]:
+def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target: Sequence[str] = ()) -> list[RuleSet]:
     """The rule sets of a level in order. The exact rules of the first three phases take part in every one.
 
     Args:

@@ -18,7 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import graphopt
-from graphopt import pipeline
+from graphopt import selection
 from graphopt.cli import main
 from graphopt.cli.output import place
 from graphopt.exec.executors import create, registry
@@ -709,9 +709,9 @@ def relu_is_nothing(x):
 def wrong_rule(monkeypatch: pytest.MonkeyPatch) -> Rule:
     """A rule of the package that is wrong."""
     rules = {**all_rules(), relu_is_nothing.name: relu_is_nothing}
-    monkeypatch.setattr(pipeline, "all_rules", lambda: rules)
+    monkeypatch.setattr(selection, "all_rules", lambda: rules)
     monkeypatch.setattr(
-        pipeline, "rules_of", lambda phase: (*rules_of(phase), *([relu_is_nothing] * (phase == PHASES[0])))
+        selection, "rules_of", lambda phase: (*rules_of(phase), *([relu_is_nothing] * (phase == PHASES[0])))
     )
     return relu_is_nothing
 

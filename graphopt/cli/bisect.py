@@ -27,7 +27,7 @@ def bisect(
     model: options.ModelPath,
     output: Output = None,
     level: options.Level = None,
-    target: options.For = "onnx",
+    target: options.Target = "onnx",
     on: options.On = None,
     rtol: options.Rtol = None,
     without: options.Without = None,
@@ -40,12 +40,12 @@ def bisect(
     from graphopt.ir import load
     from graphopt.verification import VerificationError
 
-    target = output if output is not None else model.with_name(f"{model.stem}.bisect.onnx")
-    for path in files(target):
+    file = output if output is not None else model.with_name(f"{model.stem}.bisect.onnx")
+    for path in files(file):
         check_target(model, path)
         check_data(load(model), path)
     chosen: dict[str, Any] = {
-        "without": options.names(without) or (), "only": options.names(only), "opset": options.opset(opset),
+        "without": options.names(without) or (), "only": options.names(only), "opset": options.opset(opset), "target": target,
     }  # fmt: skip
     screen = out()
     try:
@@ -64,6 +64,6 @@ def bisect(
     show_verification(screen, found.verification, all_executors=not on)
     if not found:
         return OK
-    paths = found.save(target)
+    paths = found.save(file)
     screen.line(f"written    {paths[0]}, and with the rewrite applied {paths[1].name}", "bold")
     return DIFFERENT

@@ -25,7 +25,7 @@ WhyNot = Annotated[bool, typer.Option("--why-not", help="Also the rules that nea
 def explain(
     model: options.ModelPath,
     level: options.Level = None,
-    target: options.For = "onnx",
+    target: options.Target = "onnx",
     rule: RuleName = None,
     node: NodeName = None,
     why_not: WhyNot = False,
@@ -58,7 +58,8 @@ def explain(
 
     what = "".join([f" of {rule}" if rule else "", f" touching '{node}'" if node else ""])
     screen.line(
-        f"{_steps(len(steps))}{what}; {report.nodes_before:,} -> {report.nodes_after:,} nodes at level {level}", "bold"
+        f"{_steps(len(steps))}{what}; {report.nodes_before:,} -> {report.nodes_after:,} nodes at level {report.level}",
+        "bold",
     )
     told: set[str] = set()
     for i, step in steps[: limit or None]:

@@ -55,7 +55,8 @@ Replay = Annotated[
 def fuzz(
     minutes: Minutes = None,
     seeds: Seeds = None,
-    level: options.Level = 2,
+    level: options.Level = None,
+    target: options.Target = "onnx",
     opset: Opset = None,
     on: options.On = None,
     seed: Seed = 0,
@@ -68,25 +69,40 @@ def fuzz(
     """Optimize random models, and compare what comes out: exit code 0 if all is well, 1 if something is wrong."""
     from graphopt.exec.executors import DEFAULTS, installed, known
     from graphopt.passes.opset import targets_of
-    from graphopt.pipeline import LEVELS
+    from graphopt.pipeline import LEVELS, default_level
+    from graphopt.targets import target_of
 
+    if level is None:
+        level = default_level(target)
     if level not in LEVELS:
         raise ArgumentError(f"--level {level} does not exist; the levels are {', '.join(map(str, LEVELS))}")
+    further: dict[str, Any] = {}
     if opset is not None:
-        if optimizer:
-            raise ArgumentError("--opset is for graphopt itself; leave it out beside --optimizer")
         targets_of(opset)
+        further["opset"] = opset
+    if target_of(target) is not target_of("onnx"):
+        further["target"] = target
+    if further and optimizer:
+        raise ArgumentError(f"--{min(further)} is for graphopt itself; leave it out beside --optimizer")
     chosen = known(options.names(on) or [n for n in DEFAULTS if n in installed()])
     from graphopt.testing.fuzzing.campaign import fuzz as run
     from graphopt.testing.fuzzing.examining import RemoteExaminer
 
     if replay is not None:
-        return _replay(replay, RemoteExaminer(optimizer or "", level, chosen, opset))
+        return _replay(replay, RemoteExaminer(optimizer or "", level, chosen, further))
 
     limits: dict[str, Any] = {"seeds": seeds, "minutes": minutes if seeds or minutes is not None else 1.0}
     with _progress(err(), level, optimizer) as watch:
         found = run(
-            optimizer or "", level, chosen, seed=seed, corpus=corpus, nodes=nodes, opset=opset, watch=watch, **limits
+            optimizer or "",
+            level,
+            chosen,
+            seed=seed,
+            corpus=corpus,
+            nodes=nodes,
+            options=further,
+            watch=watch,
+            **limits,
         )
     if json:
         from dataclasses import asdict

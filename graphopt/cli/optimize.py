@@ -56,7 +56,7 @@ def optimize(
     model: options.ModelPath,
     output: Output = None,
     level: options.Level = None,
-    target: options.For = "onnx",
+    target: options.Target = "onnx",
     without: options.Without = None,
     only: options.Only = None,
     input_shape: options.InputShapes = None,
@@ -68,8 +68,8 @@ def optimize(
     quiet: Quiet = False,
 ) -> int:
     """Optimize MODEL and write the result; MODEL itself is never written to."""
-    target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
-    check_target(model, target)
+    file = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
+    check_target(model, file)
     arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
@@ -78,17 +78,17 @@ def optimize(
     with err(quiet).working(f"optimizing {model}"):
         result = graphopt.optimize(str(model), level, **arguments)
     assert result.report is not None
-    check_data(result, target)
+    check_data(result, file)
     verification = _verified(model, result, arguments, quiet) if verify else None
     code = OK if verification is None else code_of(verification)
     sizes: dict[str, int | None] = {
         "before": sum(p.stat().st_size for p in (model, *_data_files(result))),
         "after": None,
     }
-    written = target if code != DIFFERENT else None
+    written = file if code != DIFFERENT else None
     if written is not None:
-        with err(quiet).working(f"writing {target}"):
-            sizes["after"] = _save(result, target, external_data)
+        with err(quiet).working(f"writing {file}"):
+            sizes["after"] = _save(result, file, external_data)
     if report is ReportFormat.json:
         data = result.report.to_dict()
         data["input"], data["output"] = str(model), None if written is None else str(written)

@@ -25,7 +25,7 @@ Level = Annotated[
     ),
 ]
 
-For = Annotated[
+Target = Annotated[
     str,
     typer.Option(
         "--target",

@@ -22,19 +22,21 @@ Family = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only the rules of this family, which is the file that holds them.")
 ]
 Phase = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Only the rules of this phase: raising, simplifying, lowering.")
+    str | None,
+    typer.Option(metavar="NAME", help="Only the rules of this phase: raising, simplifying, lowering, onnxruntime."),
 ]
 
 
 def rules(name: Name = None, family: Family = None, phase: Phase = None, json: options.Json = False) -> int:
     """List every rule as an equation, and the passes; one line each, separated by tabs, where no terminal reads it."""
     from graphopt.passes import PASSES
-    from graphopt.patterns import PHASES, rules_of
+    from graphopt.patterns import PHASES, TARGET_PHASES, rules_of
 
-    found = [(p, r) for p in PHASES for r in rules_of(p)]
+    phases = (*PHASES, *TARGET_PHASES)
+    found = [(p, r) for p in phases for r in rules_of(p)]
     families = sorted({r.family for _, r in found})
-    if phase is not None and phase not in PHASES:
-        raise ArgumentError(f"--phase: no phase is named '{phase}'; the phases are {', '.join(PHASES)}")
+    if phase is not None and phase not in phases:
+        raise ArgumentError(f"--phase: no phase is named '{phase}'; the phases are {', '.join(phases)}")
     if family is not None and family not in families:
         raise ArgumentError(f"--family: no family is named '{family}'; the families are {', '.join(families)}")
     passes = dict(PASSES) if family is None and phase is None else {}

@@ -22,8 +22,8 @@ class Kernel:
     """One implementation of an operator.
 
     Attributes:
-        start, end: versions of the operator that it implements; an open end stands for `start` alone, since what changed at a later
-            version is not known to it.
+        start, end: versions of the operator that it implements; an open end stands for `start` alone, since it does not know
+            what changed at a later version.
         types: dtypes by type variable of the operator's schema; a variable that is missing may be anything.
     """
 
@@ -58,7 +58,8 @@ class Kernels:
     def refuses(self, model: Model, node: Node, schema: OpSchema | None = None) -> str | None:
         """Why no kernel runs this node; None where one does, or it is a call of a function of the model.
 
-        What is not known of a node, as a dtype, speaks for it. `schema`: of the version that it would be written at; None: as it is.
+        What is not known of a node, as a dtype, speaks for it. `schema`: of the version that it would be written at; None: of
+        the one that it is written at.
         """
         if (node.domain, node.op_type, node.overload) in model.functions or node.op in _ALWAYS:
             return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from onnx import printer
@@ -54,7 +55,7 @@ def fuzz(
     minutes: float | None = None,
     corpus: Path | None = None,
     nodes: int = 12,
-    opset: int | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
     shrink_seconds: float = 30.0,
     watch: Watch | None = None,
 ) -> Campaign:
@@ -70,21 +71,21 @@ def fuzz(
         minutes: stop after that.
         corpus: a folder for what is found; a second call with it goes on where the first stopped.
         nodes: about how many a model has at most.
-        opset: that graphopt is to write models at; None: their own.
+        options: further arguments of `graphopt.optimize`: opset, target.
         shrink_seconds: for each finding.
         watch: told after each seed how far it is.
     """
     name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", "optimizer")
     kept = Corpus(corpus) if corpus is not None else None
-    at = "" if opset is None else f", opset {opset}"
+    at = "".join(f", {name} {value}" for name, value in options.items())
     key = f"{name or 'graphopt'} at level {level}{at} on {', '.join(on)}, {nodes} nodes"
     run = kept.run(key, seed) if kept is not None else Run(seed)
     remote = isinstance(optimizer, str)
     examiner: Any = RemoteExaminer if remote else Examiner
-    examine = examiner(optimizer, level, on, opset)
-    options = [*(["--optimizer", name] if name else []), "--level", str(level), "--on", ",".join(on)]
-    options += [] if opset is None else ["--opset", str(opset)]
-    loop = _Loop(examine, run, kept, options, name or "graphopt", nodes, shrink_seconds)
+    examine = examiner(optimizer, level, on, options)
+    command = [*(["--optimizer", name] if name else []), "--level", str(level), "--on", ",".join(on)]
+    command += [word for option, value in options.items() for word in (f"--{option}", str(value))]
+    loop = _Loop(examine, run, kept, command, name or "graphopt", nodes, shrink_seconds)
     first, started, saved = run.seed + run.done, time.monotonic(), time.monotonic()
     try:
         while (seeds is None or run.done < seeds) and (minutes is None or time.monotonic() - started < 60 * minutes):

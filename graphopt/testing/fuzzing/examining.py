@@ -8,8 +8,9 @@ import multiprocessing
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -70,7 +71,7 @@ class Examiner:
         optimizer: a function, the name of one ("module:function"), or "" for graphopt.
         level: of graphopt; at level 1 every bit must agree on the reference.
         on: executors.
-        opset: that graphopt is to write models at.
+        options: further arguments of `graphopt.optimize`: opset, target.
     """
 
     def __init__(
@@ -78,10 +79,10 @@ class Examiner:
         optimizer: str | Optimizer = "",
         level: int = 2,
         on: Sequence[str] = ("reference", "onnxruntime"),
-        opset: int | None = None,
+        options: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.level = level
-        self.opset = opset
+        self.options = dict(options)
         self.function = named(optimizer) if isinstance(optimizer, str) and optimizer else optimizer
         self.judge = Judge(on, exact=level < 2, bitwise=frozenset({"reference"}))
 
@@ -98,7 +99,7 @@ class Examiner:
             else:
                 from graphopt.pipeline import optimize
 
-                optimized = optimize(given, level=self.level, opset=self.opset)
+                optimized = optimize(given, level=self.level, **self.options)
                 candidate = optimized.proto
                 assert optimized.report is not None
                 features = tuple(sorted({s.rule for s in optimized.report.ledger.steps}))
@@ -107,7 +108,7 @@ class Examiner:
         except UnsupportedError:
             return outcome  # a peer says that the model is none for it
         except OpsetError:
-            outcome.left_out[f"cannot be written at opset {self.opset}"] += 1
+            outcome.left_out[f"cannot be written at opset {self.options.get('opset')}"] += 1
             return outcome
         except Exception as e:
             outcome.finding = Finding("crash", f"{type(e).__name__}: {' '.join(str(e).split())[:400]}", features)
@@ -129,8 +130,8 @@ class Examiner:
         judge = self.judge
         judge.compared, judge.left_out = outcome.compared, Counter()
         for d in judge.differences(example.model, candidate, example.feeds, example.finite):
-            if self.opset is not None and (lacking := _NO_KERNEL.search(str(d))) and lacking[1] in operators:
-                outcome.left_out[f"{d.executor} has no kernel for an operator at opset {self.opset}"] += 1
+            if "opset" in self.options and (lacking := _NO_KERNEL.search(str(d))) and lacking[1] in operators:
+                outcome.left_out[f"{d.executor} has no kernel for an operator at opset {self.options['opset']}"] += 1
             elif not d.output or d.executor == "reference" or _credible(d, example):
                 found.append(d)
             else:
@@ -198,10 +199,15 @@ class RemoteExaminer:
     """
 
     def __init__(
-        self, optimizer: str, level: int, on: Sequence[str], opset: int | None = None, limit: float = LIMIT
+        self,
+        optimizer: str,
+        level: int,
+        on: Sequence[str],
+        options: Mapping[str, Any] = MappingProxyType({}),
+        limit: float = LIMIT,
     ) -> None:
         self.optimizer = optimizer
-        self._arguments = (optimizer, level, tuple(on), opset)
+        self._arguments = (optimizer, level, tuple(on), dict(options))
         self.limit = limit
         self._process: Any = None
         self._pipe: Any = None
@@ -260,13 +266,13 @@ def _untouched(model: ModelProto) -> ModelProto:
     return model
 
 
-def _serve(pipe: Any, optimizer: str, level: int, on: Sequence[str], opset: int | None) -> None:
+def _serve(pipe: Any, optimizer: str, level: int, on: Sequence[str], options: Mapping[str, Any]) -> None:
     """What the process does: examine one model after the other. What an optimizer prints goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     try:
-        examine, untouched = Examiner(optimizer, level, on, opset), Examiner(_untouched, level, on)
+        examine, untouched = Examiner(optimizer, level, on, options), Examiner(_untouched, level, on)
     except Exception as e:
         pipe.send(e)
         return
