@@ -134,6 +134,8 @@ def optimize(
         higher = {d: v for d, v in versions.items() if v >= m.opsets.get(d, 0)}
         lower = {d: v for d, v in versions.items() if d not in higher}
         _convert(m, higher, notes)
+        if not versions and runtime.newest is not None and m.opsets.get("", 0) > runtime.newest:
+            lower[""] = runtime.newest
         if kernels is not None and not versions and (preferred := _preferred(m, runtime, kernels)):
             try:
                 _convert(m, preferred, notes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from graphopt.errors import ArgumentError
 from graphopt.targets import onnxruntime
 from graphopt.targets.kernels import Kernel, Kernels
+from graphopt.targets.tables import table
 
 __all__ = ["TARGETS", "Kernel", "Kernels", "Target", "target_of"]
 
@@ -21,6 +22,7 @@ class Target:
         about: one line for users.
         read: gives its kernels; None: whatever the standard has counts as runnable.
         opset: the opset to write at where none is asked for and every node has a kernel there; None: the model's own.
+        newest: the newest opset that it reads, which models at a newer one are led down to; None: any.
         phases: rules that write operators of the runtime's own, by their folder in `graphopt.patterns`.
     """
 
@@ -28,6 +30,7 @@ class Target:
     about: str
     read: Callable[[], Kernels] | None = None
     opset: int | None = None
+    newest: int | None = None
     phases: tuple[str, ...] = ()
 
     def kernels(self) -> Kernels | None:
@@ -48,6 +51,22 @@ TARGETS = {
             "onnxruntime",
             "ONNX Runtime on the CPU, the build that is installed, with operators of its own",
             lambda: onnxruntime.kernels_of(onnxruntime.CPU),
+            opset=23,
+            phases=("onnxruntime",),
+        ),
+        Target(
+            "onnxruntime-cuda",
+            "ONNX Runtime on NVIDIA GPUs, the build that is installed (onnxruntime-gpu), with operators of its own",
+            lambda: onnxruntime.kernels_of(onnxruntime.CUDA),
+            opset=23,
+            phases=("onnxruntime",),
+        ),
+        Target("openvino", "OpenVINO on the CPU", lambda: table("openvino")),
+        Target("tensorrt", "TensorRT, by its own list of operators", lambda: table("tensorrt"), newest=20),
+        Target(
+            "web",
+            "ONNX Runtime Web (WebAssembly), with operators of ONNX Runtime's own",
+            lambda: table("web"),
             opset=23,
             phases=("onnxruntime",),
         ),
