@@ -4,8 +4,9 @@
     python -m benchmarks.targets openvino --write   # needs openvino
     python -m benchmarks.targets tensorrt operators.md --write   # from the support matrix of onnx-tensorrt
 
-Every operator is drawn alone, at each of its versions, with operands of every dtype that it may have; what the runtime loads counts as
-having a kernel, what it refuses for the lack of one as having none. A dtype that was never refused for that counts as taken.
+Every operator is drawn alone, at each of its versions, with operands of every dtype that it may have; what the runtime
+loads counts as having a kernel, what it refuses for the lack of one as having none. A dtype that was never refused for
+that counts as taken.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from onnx import ModelProto, TensorProto, defs
 import graphopt.targets
 from graphopt.errors import UnsupportedError
 from graphopt.ir.schema import OpSchema, op_schema, read_schema
-from graphopt.targets.kernels import OPEN_ENDED
 
 #: The oldest version that operators are drawn at; what is older counts as what is there at it.
 OLDEST = 7
+#: The newest opset that the support matrix is about.
+NEWEST_TENSORRT = 20
 _SEEN = 24
 
 Load = Callable[[bytes], None]
@@ -195,7 +197,7 @@ def tensorrt(text: str) -> dict[str, Any]:
         schema = op_schema(op, 20)
         if supported == "Y" and schema is not None and schema.inputs:
             named = [_NAMES[t] for t in re.findall(r"\w+", types) if t in _NAMES]
-            kernels[op] = [[1, OPEN_ENDED - 1, {schema.inputs[0].type_var: named} if named else {}]]
+            kernels[op] = [[1, NEWEST_TENSORRT, {schema.inputs[0].type_var: named} if named else {}]]
     version = re.search(r"TensorRT ([\d.]+)", text)
     return {"runtime": f"TensorRT {version[1] if version else ''}", "kernels": kernels}
 

@@ -1,7 +1,7 @@
 """ONNX Runtime Web (WebAssembly) in Node.js as an executor.
 
-Node.js runs `web_runner.mjs`, which takes a model and then feeds over a pipe. A message is the length of a header (four bytes, little
-endian), the header as JSON, and the bytes of as many buffers as it has `sizes`.
+Node.js runs `web_runner.mjs`, which takes a model and then feeds over a pipe. A message is the length of a header (four
+bytes, little endian), the header as JSON, and the bytes of as many buffers as it has `sizes`.
 """
 
 from __future__ import annotations
