@@ -36,7 +36,8 @@ def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target
 
     Args:
         own: the user's rules.
-        of_target: phases that come after the others, whose rules write operators of the target's own.
+        of_target: phases that come after the others, whose rules write what the target runs best. No others take part in them,
+            since these would restore the canonical form.
     """
     exact = [r for phase in PHASES for r in rules_of(phase) if r.exact and selection.takes(r)]
     if level == 1:
@@ -49,7 +50,7 @@ def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target
         RuleSet([*own, *exact, *raising]),
         RuleSet([*exact, *simplifying]),
         RuleSet([*lowering, *exact, *own]),
-        *(RuleSet([*rules, *exact]) for rules in further),
+        *map(RuleSet, further),
     ]
 
 

@@ -49,26 +49,25 @@ TARGETS = {
         Target("onnx", "any runtime: standard operators at the model's own opset"),
         Target(
             "onnxruntime",
-            "ONNX Runtime on the CPU, the build that is installed, with operators of its own",
+            "ONNX Runtime on the CPU, the build that is installed",
             lambda: onnxruntime.kernels_of(onnxruntime.CPU),
             opset=23,
-            phases=("onnxruntime",),
+            phases=("onnxruntime_cpu",),
         ),
         Target(
             "onnxruntime-cuda",
-            "ONNX Runtime on NVIDIA GPUs, the build that is installed (onnxruntime-gpu), with operators of its own",
+            "ONNX Runtime on NVIDIA GPUs, the build that is installed (onnxruntime-gpu)",
             lambda: onnxruntime.kernels_of(onnxruntime.CUDA),
             opset=23,
-            phases=("onnxruntime",),
         ),
         Target("openvino", "OpenVINO on the CPU", lambda: table("openvino")),
         Target("tensorrt", "TensorRT, by its own list of operators", lambda: table("tensorrt"), newest=20),
         Target(
             "web",
-            "ONNX Runtime Web (WebAssembly), with operators of ONNX Runtime's own",
+            "ONNX Runtime Web (WebAssembly)",
             lambda: table("web"),
             opset=23,
-            phases=("onnxruntime",),
+            phases=("onnxruntime_cpu",),
         ),
     )
 }
