@@ -14,8 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ from graphopt.ir.schema import OpSchema, op_schema, read_schema
 OLDEST = 7
 #: The newest opset that the support matrix is about.
 NEWEST_TENSORRT = 20
-_SEEN = 24
+#: The newest opset that operators are drawn at.
+NEWEST = 23
+#: Draws of an operator at a version; models with the same dtypes that are tried; operators in one process.
+_DRAWN, _ENOUGH, _AT_ONCE = 120, 3, 12
 
 Load = Callable[[bytes], None]
 
@@ -40,6 +44,7 @@ def main() -> int:
     parser.add_argument("target", choices=["web", "openvino", "tensorrt"])
     parser.add_argument("file", nargs="?", type=Path, help="tensorrt: docs/operators.md of onnx-tensorrt")
     parser.add_argument("--only", metavar="OP", nargs="+", help="these operators")
+    parser.add_argument("--within", action="store_true", help="in this process")
     parser.add_argument("--write", action="store_true", help="write the table")
     arguments = parser.parse_args()
     if arguments.target == "tensorrt":
@@ -48,7 +53,8 @@ def main() -> int:
         data = tensorrt(arguments.file.read_text("utf-8"))
     else:
         runtime, load = (web if arguments.target == "web" else openvino)()
-        data = {"runtime": runtime, "kernels": dict(sorted(probe(load, arguments.only)))}
+        kernels = dict(probe(load, arguments.only)) if arguments.within else apart(arguments.target, arguments.only)
+        data = {"runtime": runtime, "kernels": kernels}
     text = _text(data)
     if arguments.write:
         path = Path(graphopt.targets.__file__).with_name(f"{arguments.target}.json")
@@ -96,23 +102,40 @@ def _smallest() -> bytes:
 # -------------------------------------------------------------------------------------------------------------- probing
 def probe(load: Load, only: list[str] | None) -> Iterator[tuple[str, list[Any]]]:
     """The entries of every operator that the runtime has a kernel for."""
-    for op, versions in operators():
+    for op, versions in operators().items():
         if only and op not in only:
             continue
         entries = []
         for k, schema in enumerate(versions):
             end = versions[k + 1].since_version - 1 if k + 1 < len(versions) else None
-            types = _types(load, op, schema)
-            if types is None:
-                continue
-            start = 1 if k == 0 else schema.since_version
-            entries.append([start, end, types])
+            opset = NEWEST if schema.domain else min(end or NEWEST, NEWEST)
+            types = _types(load, op, schema, max(opset, schema.since_version) if not schema.domain else opset)
+            if types is not None:
+                entries.append([1 if k == 0 else schema.since_version, end, types])
         print(f"{op}: {len(entries)} of {len(versions)} versions", file=sys.stderr, flush=True)
         if entries:
             yield op, entries
 
 
-def operators() -> Iterator[tuple[str, list[OpSchema]]]:
+def apart(target: str, only: list[str] | None) -> dict[str, list[Any]]:
+    """The same, some operators at a time in a process of their own, which a runtime may end; alone where it does."""
+    names = [op for op in operators() if not only or op in only]
+    waiting = [names[i : i + _AT_ONCE] for i in range(0, len(names), _AT_ONCE)]
+    found: dict[str, list[Any]] = {}
+    while waiting:
+        some = waiting.pop()
+        command = [sys.executable, "-m", "benchmarks.targets", target, "--within", "--only", *some]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode == 0:
+            found |= json.loads(done.stdout)["kernels"]
+        elif len(some) > 1:
+            waiting += [[op] for op in some]
+        else:
+            print(f"{some[0]}: the runtime ends the process ({done.returncode}), left out", file=sys.stderr, flush=True)
+    return dict(sorted(found.items()))
+
+
+def operators() -> dict[str, list[OpSchema]]:
     """Every operator that can be drawn, with its schemas from `OLDEST` on (the last one before it among them)."""
     from graphopt.testing.operators import operands_of
     from graphopt.testing.schemas import written_schemas
@@ -123,20 +146,27 @@ def operators() -> Iterator[tuple[str, list[OpSchema]]]:
             since[f"{s.domain}::{s.name}" if s.domain else s.name].append(read_schema(s))
     for schema in written_schemas():
         since[f"{schema.domain}::{schema.op_type}"].append(schema)
+    out = {}
     for op, schemas in sorted(since.items()):
         schemas.sort(key=lambda s: s.since_version)
         old = [s for s in schemas if s.since_version <= OLDEST]
         if operands_of(op) is not None:
-            yield op, [*old[-1:], *(s for s in schemas if s.since_version > OLDEST)]
+            out[op] = [*old[-1:], *(s for s in schemas if s.since_version > OLDEST)]
+    return out
 
 
-def _types(load: Load, op: str, schema: OpSchema) -> dict[str, list[str]] | None:
+def _types(load: Load, op: str, schema: OpSchema, opset: int) -> dict[str, list[str]] | None:
     """The dtypes that the type variables may be at a version, where some are refused; None: it has no kernel."""
     taken: dict[str, set[int]] = defaultdict(set)
     refused: dict[str, set[int]] = defaultdict(set)
+    tries: Counter[tuple[tuple[str, int], ...]] = Counter()
     loaded = lacking = 0
-    for model in _models(op, schema):
+    for model in _models(op, opset):
         dtypes = _dtypes_in(model, op, schema)
+        key = tuple(sorted(dtypes.items()))
+        tries[key] += 1
+        if tries[key] > _ENOUGH:
+            continue
         try:
             load(model.SerializeToString())
         except UnsupportedError:
@@ -159,15 +189,15 @@ def _types(load: Load, op: str, schema: OpSchema) -> dict[str, list[str]] | None
     return out
 
 
-def _models(op: str, schema: OpSchema) -> Iterator[ModelProto]:
+def _models(op: str, opset: int) -> Iterator[ModelProto]:
+    """Models of this operator and no other."""
     from graphopt.testing.operators.free import SingleNode, single_nodes
     from graphopt.testing.seeds import Seeded
 
-    opset = max(schema.since_version, OLDEST) if not schema.domain else 17
     example = Seeded(single_nodes(op, opset))
-    for seed in range(_SEEN):
+    for seed in range(_DRAWN):
         drawn = example(seed)
-        if isinstance(drawn, SingleNode):
+        if isinstance(drawn, SingleNode) and len(drawn.model.graph.node) == 1:
             yield drawn.model
 
 
