@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import onnx
@@ -81,11 +82,12 @@ def test_a_target_that_does_not_exist() -> None:
 
 
 # --------------------------------------------------------------------------------------------------- tables are honest
+@cache
 def _loader(name: str) -> Callable[[bytes], Any]:
     if name == "web":
         one = create("web", model("g (float[2] x) => (float[2] y) { y = Relu(x) }").SerializeToString())
         return one.load  # type: ignore[attr-defined, no-any-return]
-    return lambda data: create(name, data)
+    return partial(create, name)
 
 
 _NO_KERNEL = re.compile("Could not find an implementation|[Nn]o conversion rule|not been converted")
