@@ -224,6 +224,8 @@ def slice_(s: Site) -> None:
         written = s.decided("steps")
         if isinstance(written, list) and len(written) == 1:  # of the last axis, most often
             axes = s.parameter("axes", lambda: [s.choices.weighted(((3, -1), (3, len(x) - 1), (1, 0)))])
+        elif s.operators >= {"Conv", "MatMul"} and len(x) > 1 and not s.choices.chance(4):  # channels or columns
+            axes = s.parameter("axes", lambda: [s.choices.one([1, -1, len(x) - 1])])
         else:
             axes = s.axes(len(x)) if not s.choices.chance(6) else None
     if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
