@@ -6,7 +6,7 @@ value that is computed, a part of that is taken. It ends where most products are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from graphopt.ir import Node, Value
 from graphopt.ir.attributes import Reference
-from graphopt.patterns._shapes import leaf, size_of
+from graphopt.patterns._shapes import leaf
 from graphopt.patterns._windows import _SMALL
 from graphopt.rewrite import op
 from graphopt.rewrite.terms import Call, Term
@@ -72,8 +72,8 @@ class Step:
     attributes: Mapping[str, Any]
 
 
-def part_of(y: Value, part: Part, reader: Node, most: int) -> Term | None:
-    """Some places of a value that only `reader` reads, computed without the others; None where no product would be smaller.
+def part_of(y: Value, part: Part, readers: Collection[Node], most: int) -> Term | None:
+    """Some places of a value that only these nodes read, computed without the others; None where no product would be smaller.
 
     Args:
         most: how many parts of computed values may be taken where the region ends.
@@ -85,7 +85,7 @@ def part_of(y: Value, part: Part, reader: Node, most: int) -> Term | None:
     while heap and len(inside) < _LARGEST:
         v = heappop(heap)[2]
         node = v.node
-        if node is None or v in whole or not _only_read_by(v, inside, reader):
+        if node is None or v in whole or not _only_read_by(v, inside, readers):
             continue
         step = _step(node, v, needed[v])
         if step is None or any(_other(node.inputs[i], p, needed) for i, p in step.needs.items()):
@@ -107,8 +107,8 @@ def part_of(y: Value, part: Part, reader: Node, most: int) -> Term | None:
     return _Region(dict(list(inside.items())[:best])).term(y, part) if best else None
 
 
-def _only_read_by(v: Value, inside: Mapping[Node, Step], reader: Node) -> bool:
-    return not v.exits and all(n in inside or n is reader for n in v.uses)
+def _only_read_by(v: Value, inside: Mapping[Node, Step], readers: Collection[Node]) -> bool:
+    return not v.exits and all(n in inside or n in readers for n in v.uses)
 
 
 def _other(v: Value | None, part: Part, needed: Mapping[Value, Part]) -> bool:
@@ -197,7 +197,9 @@ def _batch_norm(node: Node, v: Value, part: Part) -> Step | None:
 def _layer_norm(node: Node, v: Value, part: Part) -> Step | None:
     assert v.shape is not None
     first = node.attributes.get("axis", -1) % len(v.shape)
-    if part.axis >= first or any(u is not None and (u.rank is None or u.rank > len(v.shape) - first) for u in node.inputs[1:]):
+    if part.axis >= first or any(
+        u is not None and (u.rank is None or u.rank > len(v.shape) - first) for u in node.inputs[1:]
+    ):
         return None
     return Step({0: part}, {"axis": first - len(v.shape)})
 
@@ -222,7 +224,7 @@ def _matmul(node: Node, v: Value, part: Part) -> Step | None:
 
 
 def _gemm(node: Node, v: Value, part: Part) -> Step | None:
-    x, w = node.inputs[:2]
+    w = node.inputs[1]
     b = node.inputs[2] if len(node.inputs) > 2 else None
     if part.single or (b is not None and (b.const is None or b.shape is None)):
         return None
@@ -240,7 +242,13 @@ def _gemm(node: Node, v: Value, part: Part) -> Step | None:
 
 def _convolution(node: Node, v: Value, part: Part) -> Step | None:
     w, *b = node.inputs[1:]
-    if part.axis != 1 or part.single or w is None or w.const is None or not all(_constant(u) for u in b if u is not None):
+    if (
+        part.axis != 1
+        or part.single
+        or w is None
+        or w.const is None
+        or not all(_constant(u) for u in b if u is not None)
+    ):
         return None
     first, second = w.const.dims[:2]
     group, transposed = node.attributes.get("group", 1), node.op == "ConvTranspose"
@@ -248,12 +256,12 @@ def _convolution(node: Node, v: Value, part: Part) -> Step | None:
     needs = {2: part.along(0)} if b and b[0] is not None else {}
     if group == 1:
         return Step({1: part.along(int(transposed)), **needs}, {})
-    groups, places = np.divmod(np.array(part.places), outputs)
-    of_each = len(places) // group
+    groups = np.array(part.places) // outputs
+    of_each = len(groups) // group
     if not transposed and np.array_equal(groups, np.repeat(np.arange(group), of_each)):
         return Step({1: part.along(0), **needs}, {})
     chosen = groups[::outputs]
-    if not np.array_equal(groups, np.repeat(chosen, outputs)) or not np.array_equal(places, np.tile(np.arange(outputs), len(chosen))):
+    if not np.array_equal(part.places, (chosen[:, None] * outputs + np.arange(outputs)).reshape(-1)):
         return None
     channels = tuple((chosen[:, None] * inputs + np.arange(inputs)).reshape(-1).tolist())
     weights = Part(0, channels if transposed else part.places)
