@@ -82,7 +82,9 @@ def _only_part(n: int) -> Rule:
 
     body.__name__ = body.__qualname__ = f"only_part_of_{n}"
     body.__doc__ = f"The only one of {n} parts that anybody reads is a slice."
-    return rule(exact=True)(body)
+    return rule(
+        body
+    )  # exact, but Slices become Splits part by part in the phase of lowering, where exact rules run too
 
 
 only_part_of_2, only_part_of_3, only_part_of_4 = (_only_part(n) for n in (2, 3, 4))
