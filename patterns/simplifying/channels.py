@@ -12,7 +12,7 @@ from graphopt.patterns._parts import Part, part_of
 from graphopt.patterns._shapes import from_the_front, parts_of, size_of, slices_of
 from graphopt.patterns._windows import refuses_weights
 from graphopt.rewrite import Attrs, Axis, Const, Filled, Float, Int, Ints, Maybe, Rule, any_of, op, rule
-from graphopt.rewrite.terms import Constant
+from graphopt.rewrite.terms import Constant, Term
 
 #: Places of an axis are listed up to so many.
 _LARGEST = 1 << 16
@@ -126,11 +126,10 @@ def convolution_of_unused_channels(x, w: Const, b: Maybe[Const], a: Attrs):
     yield y
     if a["group"] != 1:
         return "groups"
-    used = _used(x, w, 1)
-    found = None if used is None else part_of(x.value, Part(1, used), (y.value.node,), 0)
+    found = _used(x, 1, w, 1, y)
     if found is None:
         return "no weights of zero, or " + _NOTHING
-    yield op.Conv(found, w[:, list(used)], b, **a)
+    yield op.Conv(*found, b, **a)
 
 
 @rule
@@ -138,11 +137,10 @@ def product_of_unused_columns(x, w: Const["K N"]):
     """Columns that meet nothing but weights of zero are not computed."""
     y = x @ w
     yield y
-    used = _used(x, w, 0)
-    found = None if used is None else part_of(x.value, Part(x.rank - 1, used), (y.value.node,), 0)
+    found = _used(x, -1, w, 0, y)
     if found is None:
         return "no weights of zero, or " + _NOTHING
-    yield found @ w[list(used)]
+    yield op.MatMul(*found)
 
 
 @rule
@@ -150,29 +148,30 @@ def gemm_of_unused_columns(x, w: Const["_ _"], b: Maybe[Const], a: Attrs):
     """Columns that meet nothing but weights of zero are not computed."""
     y = op.Gemm(x, w, b, **a)
     yield y
-    axis = 1 if a["transB"] else 0
-    used = _used(x, w, axis)
-    found = None if used is None else part_of(x.value, Part(0 if a["transA"] else 1, used), (y.value.node,), 0)
+    found = _used(x, 0 if a["transA"] else 1, w, 1 if a["transB"] else 0, y)
     if found is None:
         return "no weights of zero, or " + _NOTHING
-    yield op.Gemm(found, np.take(w.array, used, axis), b, **a)
+    yield op.Gemm(*found, b, **a)
 
 
-def _used(x: Any, w: Constant, axis: int) -> tuple[int, ...] | None:
-    """The inputs that some weight is not zero for; None where these are all or none of them, or nothing can be left out.
+def _used(x: Any, x_axis: int, w: Constant, axis: int, y: Any) -> tuple[Term, np.ndarray] | None:
+    """Of an operand of the product y the part that meets weights other than zero, and these; None where that is all or
+    none, or cannot be computed alone.
 
-    A first look is at the weights of one output alone. Where these lie apart in large weights, there is none.
+    A first look is at the weights of one output. Where these lie apart in large weights, there is none.
     """
     if x.value.node is None or x.uses > 1 or x.rank is None or w.onnx_dtype not in FLOATS or not w.size:
         return None
-    if axis == 0 and w.size > _LARGEST_APART:
+    if (axis == 0 and w.size > _LARGEST_APART) or w.value.const is None:
         return None
     weights = np.moveaxis(w.value.const.view(), axis, 0)
-    unused = {
-        int(i) for i in np.flatnonzero(weights[(slice(None), *[0] * (w.ndim - 1))] == 0) if not np.any(weights[i])
-    }
+    first = weights[:, 0].reshape(len(weights), -1)[:, 0]
+    unused = {i for i in np.flatnonzero(first == 0).tolist() if not np.any(weights[i])}
     used = tuple(i for i in range(len(weights)) if i not in unused)
-    return used if unused and used else None
+    if not unused or not used:
+        return None
+    found = part_of(x.value, Part(x_axis % x.rank, used), (y.value.node,), 0)
+    return None if found is None else (found, np.take(w.array, used, axis))
 
 
 @rule

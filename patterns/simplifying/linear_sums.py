@@ -69,8 +69,9 @@ def gemm_plus_gemm(x, w: Const["_ _"], b: Maybe[Const], w2: Const["_ _"], b2: Ma
     if w.shape != w2.shape:
         return "one may be broadcast"
     n = w.shape[0 if a["transB"] else 1]
-    rows = [per_column(c, 2, n) for c in (b, b2) if c is not None]
-    if any(r is None for r in rows):
+    found = [per_column(c, 2, n) for c in (b, b2) if c is not None]
+    rows = [r for r in found if r is not None]
+    if len(rows) < len(found):
         return "not one finite number per column"
     if why := _refuses(x, w, w2):
         return why
