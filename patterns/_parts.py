@@ -16,7 +16,7 @@ import numpy as np
 from graphopt.ir import Node, Value
 from graphopt.ir.attributes import Reference
 from graphopt.patterns._shapes import leaf
-from graphopt.patterns._windows import _SMALL
+from graphopt.patterns._windows import SMALL_WEIGHTS
 from graphopt.rewrite import op
 from graphopt.rewrite.terms import Call, Term
 from graphopt.shapes import same_dims
@@ -116,7 +116,7 @@ def _other(v: Value | None, part: Part, needed: Mapping[Value, Part]) -> bool:
     if v is None:
         return False
     if v.const is not None:
-        return v.const.size > _SMALL and len(v.uses) + v.exits > 1
+        return v.const.size > SMALL_WEIGHTS and len(v.uses) + v.exits > 1
     return needed.get(v, part) != part
 
 
