@@ -182,14 +182,14 @@ REFUSES = [
     *of(
         "prelu_of_choice",
         c("m = Mul(x, a) b = Greater(x, z) y = Where(b, m, x)", SLOPES),
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", SLOPES, x="double[2,3]", **SINGLE),
+        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", SLOPES.replace("float", "double"), x="double[2,3]", **SINGLE),
         c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", SLOPES, x="float[1]", y="float[3]", reason="broadcast"),
     ),
     *of(
         "prelu_of_relus",
         c(RELUS + "m = Mul(r, a) y = Sub(m, p)", SLOPES),
         c(RELUS + "m = Mul(r, a) y = Sub(p, m)", SLOPES, x="float[1]", y="float[3]", reason="broadcast"),
-        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", SLOPES, x="double[2,3]", **SINGLE),
+        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", SLOPES.replace("float", "double"), x="double[2,3]", **SINGLE),
     ),
     *of(
         "elu_of_negative",
