@@ -19,8 +19,11 @@ def half_as_average(x, roi: Maybe[Tensor], s: Const, attrs: Attrs):
         return "interpolated elsewhere, or of more elements"
     if x.dtype != TensorProto.FLOAT or not x.rank or not 3 <= x.rank <= 5:
         return "not an image of single precision"
+    axes = attrs.get("axes") or range(x.rank)
+    if s.size != len(axes):
+        return "not by scales"
     scales = np.ones(x.rank)
-    scales[attrs.get("axes") or ...] = np.asarray(s)
+    scales[list(axes)] = np.asarray(s)
     kernel = [{1.0: 1, 0.5: 2}.get(k, 0) for k in scales]
     if kernel[:2] != [1, 1] or 0 in kernel or 2 not in kernel:
         return "not half as many rows or columns"
