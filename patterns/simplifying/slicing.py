@@ -16,7 +16,7 @@ from graphopt.patterns._shapes import (
     size_of,
     slices_of,
 )
-from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, op, rule
+from graphopt.rewrite import Axis, Const, Ints, Maybe, op, rule
 from graphopt.shapes import same_shape
 
 #: Indices are read from constants of at most so many elements.
@@ -95,16 +95,13 @@ def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Int
 
 
 @rule(exact=True)
-def reshape_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], shape, z: Maybe[Int]):
-    """A slice of one element that is reshaped to lose its dim is a Gather."""
-    y = op.Reshape(op.Slice(x, starts=s, ends=e, axes=a, steps=t), shape, allowzero=z)
-    yield y
+def flat_column(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints]):
+    """A slice of one row or column of a matrix that is made a vector is a Gather."""
+    yield op.Reshape(op.Slice(x, starts=s, ends=e, axes=a, steps=t), shape=[-1])
     cut = slices_of(s, e, a, t, x.rank)
-    if cut is None or len(cut) != 1 or x.shape is None:
-        return "not one dim that is sliced"
+    if x.rank != 2 or cut is None or len(cut) != 1:
+        return "not a matrix of which one dim is sliced"
     ((axis, chosen),) = cut.items()
-    if not same_shape(y.shape, (*x.shape[:axis], *x.shape[axis + 1 :])):
-        return "not known to lose this dim alone"
     i = _only(chosen, size_of(x, axis))
     if i is None:
         return "it counts from the end of a dim of unknown size, or there may be several elements"

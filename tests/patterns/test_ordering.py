@@ -44,7 +44,7 @@ FIRES = [
         one("v, i = TopK(x, k) y = GatherElements<axis=1>(x, i)", TWO, x="float[4,5]", y="float[4,2]"),
         Case(
             "g (float[4,5] x) => (float[4,2] y, int64[4,2] i) <int64[1] k = {2}> "
-            "{ v, i = TopK(x, k) y = GatherElements<axis=-1>(x, i) }",
+            "{ v, i = TopK(x, k) y = GatherElements<axis=1>(x, i) }",
             nodes=1,
         ),
     ),
