@@ -16,7 +16,7 @@ from graphopt.patterns._shapes import (
     size_of,
     slices_of,
 )
-from graphopt.rewrite import Axis, Const, Ints, Maybe, op, rule
+from graphopt.rewrite import Axis, Const, Ints, Maybe, any_of, op, rule
 from graphopt.shapes import same_shape
 
 #: Indices are read from constants of at most so many elements.
@@ -97,7 +97,8 @@ def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Int
 @rule(exact=True)
 def flat_column(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints]):
     """A slice of one row or column of a matrix that is made a vector is a Gather."""
-    yield op.Reshape(op.Slice(x, starts=s, ends=e, axes=a, steps=t), shape=[-1])
+    cutout = op.Slice(x, starts=s, ends=e, axes=a, steps=t)
+    yield any_of(op.Reshape(cutout, shape=[-1]), op.Reshape(cutout, shape=[0]))
     cut = slices_of(s, e, a, t, x.rank)
     if x.rank != 2 or cut is None or len(cut) != 1:
         return "not a matrix of which one dim is sliced"

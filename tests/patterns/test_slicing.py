@@ -76,6 +76,8 @@ FIRES = [
         p = Slice(x, s, e, a, t) y = Squeeze(p, a) }""", nodes=1)),
     ("flat_column", Case("""g (float[N,3] x) => (float[A] y) <int64[1] s = {2}, int64[1] e = {3}, int64[1] a = {1}, int64[1] f = {-1}> {
         p = Slice(x, s, e, a) y = Reshape(p, f) }""", nodes=1)),
+    ("flat_column", Case("""g (float[N,3] x) => (float[A] y) <int64[1] s = {-1}, int64[1] e = {3}, int64[1] a = {1}, int64[1] f = {0}> {
+        p = Slice(x, s, e, a) y = Reshape(p, f) }""", nodes=1)),
     ("gather_nothing", Case("""g (float[2,3] x) => (float[2,3] y) <int64[3] i = {0,-2,2}> {
         p = Gather<axis=-1>(x, i) y = Relu(p) }""", nodes=1)),
     ("gather_nothing", Case("""g (float[1,N] x) => (float[1,N] y) <int64[1] i = {0}> { p = Gather(x, i) y = Relu(p) }""", nodes=1)),
