@@ -236,20 +236,20 @@ def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handler
 
 
 def _phases(level: int, selection: _Selection, own: tuple[Rule, ...]) -> list[RuleSet]:
-    """The rule sets of a level in order. Exact rules take part in every phase."""
+    """The rule sets of a level in order. Exact rules take part in every phase, and what raises in the one that simplifies: an
+    operator may come to light only when what is written around its parts is gone.
+    """
     exact = [r for phase in PHASES for r in rules_of(phase) if r.exact and _selected(r, selection)]
     if level == 1:
         return [RuleSet([*(r for r in own if r.exact), *exact])]
-    out = []
-    for phase in PHASES:
-        rounded = [r for r in rules_of(phase) if not r.exact and _selected(r, selection)]
-        if phase == PHASES[0]:
-            out.append(RuleSet([*own, *exact, *rounded]))
-        elif phase == PHASES[-1]:
-            out.append(RuleSet([*rounded, *exact, *own]))
-        else:
-            out.append(RuleSet([*exact, *rounded]))
-    return out
+    raising, simplifying, lowering = (
+        [r for r in rules_of(phase) if not r.exact and _selected(r, selection)] for phase in PHASES
+    )
+    return [
+        RuleSet([*own, *exact, *raising]),
+        RuleSet([*exact, *simplifying, *raising]),
+        RuleSet([*lowering, *exact, *own]),
+    ]
 
 
 def _selected(r: Rule, selection: _Selection) -> bool:
