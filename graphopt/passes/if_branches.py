@@ -260,7 +260,6 @@ class _Change:
             if v is not None:
                 v.index = k
         self.node.touch()
-        self.rewriter.look_again(self.node)
 
     def _erased(self, gone: list[NodeRecord]) -> bool:
         """Take the If out, which gives nothing any more that anybody reads."""
@@ -269,6 +268,8 @@ class _Change:
         return self._done(gone, (), "the same in both branches")
 
     def _done(self, gone: Iterable[NodeRecord], new: Iterable[Node], note: str) -> bool:
+        if self.node.graph is not None:
+            self.rewriter.look_again(self.node)
         after = (*(record(n) for n in new), *self.rewriter.take_copies())
         seconds = time.perf_counter() - self.started
         self.rewriter.ledger.record(Step("if_branches", "", self.parent.name, tuple(gone), after, seconds * 1e6, note))
