@@ -13,6 +13,7 @@ from onnx import TensorProto
 from graphopt.ir import Graph, Model, Node, Value
 from graphopt.passes.common_subexpressions import attributes_key, operand_key
 from graphopt.passes.constant_if import move_in_front
+from graphopt.passes.hoisting import constant_like, copies_in_front, source_of, stand_in
 from graphopt.passes.purity import is_deterministic, is_pure
 from graphopt.rewrite import NodeRecord, Rewriter, Step
 from graphopt.rewrite.rewriter import record
@@ -83,19 +84,15 @@ class _Change:
         both = set(known[0].values()) & set(known[1].values())
         if not both or not self._pays(known, both):
             return False
-        copies = self._copies({k: n for n, k in reversed(known[0].items()) if k in both}, known[0])
-        if copies is None:
+        firsts = {k: n for n, k in reversed(known[0].items()) if k in both}
+        new = copies_in_front(self.node, firsts, known[0], self.rewriter)
+        if new is None:
             return False
-        new, constants = copies
-        for v in constants:
-            self.rewriter.add_constant(v, self.node)
-        for n in new.values():
-            self.rewriter.insert(n, self.node)
         gone: list[NodeRecord] = []
         for numbered in known:
             for n, k in reversed(numbered.items()):
                 if k in both:
-                    self._stand_in(n, new[k])
+                    stand_in(n, new[k], self.rewriter)
                     self.rewriter.erase_if_dead(n, gone, {n})
         return self._done(gone, new.values(), "in front of the branches")
 
@@ -103,7 +100,7 @@ class _Change:
         """An output for which both branches give the same value is that value, and one that nobody reads is none."""
         node, gone, found = self.node, [record(self.node)], False
         for v, *given in list(zip(node.outputs, *(b.outputs for b in self.branches), strict=True)):
-            if v is not None and v.used and v.type is None and (same := self._same(*map(_source, given))) is not None:
+            if v is not None and v.used and v.type is None and (same := self._same(*map(source_of, given))) is not None:
                 self.rewriter.replace(v, same, node)
                 found = True
         unused = [i for i, v in enumerate(node.outputs) if v is None or not v.used]
@@ -163,74 +160,6 @@ class _Change:
             saved -= len(hoisted) if made[0] != made[1] else 0
         return saved > 0
 
-    def _copies(
-        self, firsts: Mapping[int, Node], known: Mapping[Node, int]
-    ) -> tuple[dict[int, Node], list[Value]] | None:
-        """Nodes for the parent, by number, and the constants that they read; None where one cannot be told its types."""
-        new: dict[int, Node] = {}
-        constants: dict[Hashable, Value] = {}
-
-        def outside(v: Value | None) -> Value | None:
-            v = None if v is None else _source(v)
-            if v is None or v.graph not in self.branches:
-                return v
-            if v.const is not None:
-                key = operand_key(v)
-                if key not in constants:
-                    constants[key] = self._constant(v)
-                return constants[key]
-            assert v.node is not None
-            return new[known[v.node]].outputs[v.index]
-
-        for k, n in sorted(firsts.items(), key=lambda item: item[1].position):
-            copy = Node(
-                n.op_type,
-                [outside(v) for v in n.inputs],
-                domain=n.domain,
-                overload=n.overload,
-                name=self.model.fresh_name(n.name or n.op_type),
-                attributes=dict(n.attributes),
-            )
-            copy.graph = self.parent
-            copy.inherit(n)
-            for v in n.outputs:
-                copy.new_output(self.model.fresh_name(f"{copy.name}_output" if v is None else v.name))
-            try:
-                infer_node(self.model, copy)
-            except ValueError:  # says so when the model runs
-                return None
-            new[k] = copy
-        return new, list(constants.values())
-
-    def _constant(self, like: Value) -> Value:
-        """A constant of the parent, not put in yet."""
-        v = Value(self.model.fresh_name(like.name), self.parent)
-        v.const = like.const
-        v.dtype, v.shape = like.dtype, like.shape
-        return v
-
-    def _stand_in(self, old: Node, new: Node) -> None:
-        """Let what reads a node in a branch read one outside. What is known of the former may hold in the branch alone."""
-        for v, w in zip(old.outputs, new.outputs, strict=True):
-            if v is None or w is None:
-                continue
-            users = list(v.uses)
-            for u in users:
-                for i, x in enumerate(u.inputs):
-                    if x is v:
-                        u.set_input(i, w)
-            if v.exits:
-                assert old.graph is not None
-                copy = Node("Identity", [w], name=self.model.fresh_name(f"{w.name}_Identity"))
-                copy.graph = old.graph
-                out = copy.new_output(self.model.fresh_name(f"{copy.name}_output"))
-                out.dtype, out.shape = v.dtype, v.shape
-                old.graph.insert_before(old, copy)
-                v.replace_uses(out)
-                users.append(copy)
-            for u in users:
-                self.rewriter.look_again(u)
-
     def _same(self, a: Value, b: Value) -> Value | None:
         """What both of these are, outside of the branches; None where they differ."""
         for v, w in ((a, b), (b, a)):
@@ -239,7 +168,7 @@ class _Change:
                 return v
         if a.const is None or b.const is None or operand_key(a) != operand_key(b):
             return None
-        v = self._constant(a)
+        v = constant_like(a, self.parent)
         self.rewriter.add_constant(v, self.node)
         return v
 
@@ -281,7 +210,7 @@ def _numbered(model: Model, branch: Graph, numbers: dict[Hashable, int]) -> dict
     found: dict[Node, int] = {}
 
     def operand(v: Value | None) -> Hashable:
-        v = None if v is None else _source(v)
+        v = None if v is None else source_of(v)
         if v is None or v.graph is not branch or v.const is not None:
             return "outside", None if v is None else operand_key(v)
         return ("inside", found[v.node], v.index) if v.node in found else None
@@ -296,13 +225,6 @@ def _numbered(model: Model, branch: Graph, numbers: dict[Hashable, int]) -> dict
             key = (n.op, n.overload, tuple(v is None for v in n.outputs), attributes, *operands)
             found[n] = numbers.setdefault(key, len(numbers))
     return found
-
-
-def _source(v: Value) -> Value:
-    """What a value is a copy of."""
-    while v.node is not None and v.node.op == "Identity" and v.node.inputs[0] is not None:
-        v = v.node.inputs[0]
-    return v
 
 
 def _is_safe(node: Node) -> bool:
