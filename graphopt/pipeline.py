@@ -23,6 +23,7 @@ from graphopt.passes import (
     merge_duplicate_initializers,
     remove_dead_code,
     simplify_if,
+    simplify_loop,
     simplify_shape_computation,
     unroll_constant_loop,
 )
@@ -235,6 +236,9 @@ def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handler
         handlers.by_op.setdefault("If", []).append(simplify_if)
     if "constant_loop" in selection:
         handlers.by_op["Loop"] = [unroll_constant_loop]
+    if "loop_invariants" in selection:
+        for operator in ("Loop", "Scan"):
+            handlers.by_op.setdefault(operator, []).append(simplify_loop)
     return handlers
 
 
