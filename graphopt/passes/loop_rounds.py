@@ -49,9 +49,10 @@ def rounds_of(model: Model, node: Node, body: Graph, known: Mapping[Node, None],
         known: the nodes that its condition is computed from.
     """
     limit, condition = (*node.inputs, None, None)[:2]
-    if condition is not None and condition.const is None:
+    first = None if condition is None else condition.const
+    if condition is not None and first is None:
         return None
-    goes_on = condition is None or bool(condition.const.item())
+    goes_on = first is None or bool(first.item())
     if not goes_on:
         return 0
     if limit is not None and limit.const is None:

@@ -17,8 +17,8 @@ from onnx import TensorProto
 
 from graphopt.ir import Dim, Shape, Value
 from graphopt.patterns._shapes import leaf
+from graphopt.patterns._triangular import triangular
 from graphopt.patterns.raising._masks import for_all_queries, spans
-from graphopt.patterns.raising._triangular import triangular
 from graphopt.rewrite import Attrs, Tensor, op, rule
 from graphopt.shapes import broadcast, same_dims
 from graphopt.shapes.dims import add

@@ -133,7 +133,7 @@ def test_scan() -> None:
         last, y, s = Scan (z, x, rows) <num_scan_inputs = 1, body = b (float[N] k, float[N] v, float[N] r) => (float[N] k1, float[N] w, float[N] o) {
             k1 = Identity(k) e = Abs(x) a = Add(k, r) w = Add(a, v) o = Mul(w, e) }> }"""
     m = simplify(text)
-    assert ops(m) == ["Abs", "Scan", "Identity"]
+    assert ops(m) == ["Identity", "Abs", "Scan"]
     assert len(body(m).inputs) == 2
 
 

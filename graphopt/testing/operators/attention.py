@@ -62,7 +62,7 @@ def attention(s: Site) -> None:
             before = shapes[4][-2] if past else 0
             if s.choices.integer(0, 3) and s.dtype(3) in _MASKS and shapes[3][-2] == shapes[0][-2]:
                 s.take(3, causal_mask(s, shapes[3], before, s.dtype(3)))
-            shown, added = np.tri(*shapes[3][-2:], before) > 0, np.zeros(shapes[3])
+            shown, added = np.tri(shapes[3][-2], shapes[3][-1], before) > 0, np.zeros(shapes[3])
         hidden = np.where(shown, added, -np.inf)
         s.operand(3, shapes[3], array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
     elif not past or s.schema.since_version >= 24:  # before, ONNX Runtime puts the first query at the first key of all

@@ -92,7 +92,8 @@ def _written_out(t: Tensor) -> Triangular | None:
     diagonal = int((a[0] == numbers[0]).sum()) - 1
     if numbers[0] == numbers[1]:
         return Triangular(numbers, None) if bool((a == numbers[0]).all()) else None
-    below = np.tri(*a.shape, diagonal, bool)
+    rows, columns = a.shape
+    below = np.tri(rows, columns, diagonal, bool)
     return Triangular(numbers, diagonal) if np.array_equal(a, np.where(below, *numbers)) else None
 
 
