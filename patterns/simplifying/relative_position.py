@@ -3,6 +3,7 @@ into the number of a bucket first. The table by distance needs none of them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,9 @@ _MONOTONE = frozenset(
     "Add Cast Ceil Div Equal Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Min Mul Neg Not Sqrt Sub".split()
 )
 _ELEMENTWISE = _MONOTONE | {"Abs", "Where"}
+#: Dtypes that hold all integers in question.
+_WIDE = (TensorProto.INT64, TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.BOOL)
+_EXACT = 1 << 52
 _MOST_NODES = 32
 _FEWEST = 3
 
@@ -150,24 +154,35 @@ def _far(chain: _Chain, low: int, high: int) -> int | None:
     for n in chain.nodes:
         inputs = [None if (a := _array(v, bounds)) is None else np.broadcast_to(a, (2,)) for v in n.inputs]
         given = [a for a in inputs if a is not None]
-        varying = [a for a in given if a[0] != a[1]]
         if n.op == "Where" and given[0] is not None:
             if given[0][0] != given[0][1]:
                 return None
             bounds[n.output] = given[1] if given[0][0] else given[2]
             continue
-        if n.op == "Abs" and given[0][0] < 0 < given[0][1]:
-            return None
-        if len(varying) > 1 and n.op not in ("Add", "Max", "Min"):
-            return None
-        if n.op in ("Div", "Equal") and varying and (varying[0] is not given[0] or n.op == "Equal"):
+        if not _goes_by_its_ends(n, given):
             return None
         try:
             (ends,) = evaluate(model, n, inputs)
         except CannotEvaluate:
             return None
-        if ends.dtype.kind == "f" and not np.isfinite(ends).all():
+        if not (np.abs(ends.astype(np.float64)) <= _EXACT).all():
             return None
         bounds[n.output] = np.sort(ends)
     least, most = bounds[chain.end].tolist()
     return int(least) if least == most else None
+
+
+def _goes_by_its_ends(n: Node, given: list[np.ndarray]) -> bool:
+    """Whether an operator grows or falls all along these intervals, and no integer wraps around."""
+    varying = [a for a in given if a[0] != a[1]]
+    if not varying:
+        return True
+    if n.op in ("Abs", "Cast") and given[0][0] <= 0 <= given[0][1] and given[0].dtype != bool:
+        return False
+    if n.op == "Cast" and n.output.dtype not in _WIDE:
+        return False
+    if n.op == "Mul" and math.prod(int(np.abs(a).max()) for a in given if a.dtype.kind == "i") > _EXACT:
+        return False
+    if n.op == "Equal" or (n.op == "Div" and given[1][0] != given[1][1]):
+        return False
+    return len(varying) == 1 or n.op in ("Add", "Max", "Min")
