@@ -185,9 +185,9 @@ class _Change:
             elif not v.used and v in b.initializers:
                 b.remove_initializer(v)
         self.node.outputs.pop(i)
-        for k, v in enumerate(self.node.outputs):
-            if v is not None:
-                v.index = k
+        for k, o in enumerate(self.node.outputs):
+            if o is not None:
+                o.index = k
         self.node.touch()
 
     def _erased(self, gone: list[NodeRecord]) -> bool:
