@@ -12,7 +12,7 @@ from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.blocks import image_of_blocks
 from graphopt.testing.operators.movement import first_of
 from graphopt.testing.operators.pairs import pairs_to_slice
-from graphopt.testing.operators.places import flat_places, own_places, part_of_all
+from graphopt.testing.operators.places import buckets_of_distances, flat_places, own_places, part_of_all
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -285,6 +285,8 @@ def gather(s: Site) -> None:
     if "Range" in s.operators and s.given(0) and not s.given(1) and not s.choices.chance(8):
         flat_places(s)
     x = first_of(s, 1)
+    if {"Range", "Abs", "Min"} <= s.operators and x[0] and not s.choices.chance(8):
+        buckets_of_distances(s, 1, x[0])
     if s.pairs and not s.choices.chance(6):
         s.note("axis", len(x) - 1)
         axis = s.parameter("axis", lambda: len(x) - 1, 0) % len(x)
