@@ -21,6 +21,8 @@ from graphopt.passes import (
     merge_common_subexpressions,
     merge_duplicate_initializers,
     remove_dead_code,
+    simplify_if,
+    simplify_loop,
     simplify_shape_computation,
     unroll_constant_loop,
 )
@@ -278,8 +280,13 @@ def _handlers(selection: Selection, folding: ConstantFolding | None) -> Handlers
         handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
     if "constant_if" in selection:
         handlers.by_op["If"] = [inline_constant_if]
+    if "if_branches" in selection:
+        handlers.by_op.setdefault("If", []).append(simplify_if)
     if "constant_loop" in selection:
         handlers.by_op["Loop"] = [unroll_constant_loop]
+    if "loop_invariants" in selection:
+        for operator in ("Loop", "Scan"):
+            handlers.by_op.setdefault(operator, []).append(simplify_loop)
     return handlers
 
 

@@ -32,7 +32,8 @@ class Selection:
 
 
 def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target: Sequence[str] = ()) -> list[RuleSet]:
-    """The rule sets of a level in order. The exact rules of the first three phases take part in every one.
+    """The rule sets of a level in order. The exact rules of the first three phases take part in every one of them, and what
+    raises in the one that simplifies: an operator may come to light only when what is written around its parts is gone.
 
     Args:
         own: the user's rules.
@@ -48,7 +49,7 @@ def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target
     )
     return [
         RuleSet([*own, *exact, *raising]),
-        RuleSet([*exact, *simplifying]),
+        RuleSet([*exact, *simplifying, *raising]),
         RuleSet([*lowering, *exact, *own]),
         *map(RuleSet, further),
     ]
