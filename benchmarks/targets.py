@@ -111,7 +111,9 @@ def probe(load: Load, only: list[str] | None) -> Iterator[tuple[str, list[Any]]]
             opset = NEWEST if schema.domain else min(end or NEWEST, NEWEST)
             types = _types(load, op, schema, max(opset, schema.since_version) if not schema.domain else opset)
             if types is not None:
-                entries.append([1 if k == 0 else schema.since_version, end, types])
+                if k == 0 and schema.since_version > 1:
+                    entries.append([1, schema.since_version - 1, {}])
+                entries.append([schema.since_version, end, types])
         print(f"{op}: {len(entries)} of {len(versions)} versions", file=sys.stderr, flush=True)
         if entries:
             yield op, entries
