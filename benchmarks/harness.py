@@ -144,19 +144,19 @@ class Optimizer:
 
 
 class Graphopt(Optimizer):
-    """graphopt at one of its levels."""
+    """graphopt at one of its levels; level 3 is for ONNX Runtime, which runs what comes out."""
 
     def __init__(self, level: int) -> None:
         import graphopt
 
         self._optimize: Callable[..., Any] = graphopt.optimize
-        self._level = level
+        self._options: dict[str, Any] = {"level": level} | ({"target": "onnxruntime"} if level > 2 else {})
 
     def model(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        return self._optimize(model, level=self._level).proto
+        return self._optimize(model, **self._options).proto
 
     def file(self, source: Path, target: Path) -> None:
-        self._optimize(str(source), level=self._level).save(str(target))
+        self._optimize(str(source), **self._options).save(str(target))
 
 
 class OnnxRuntime(Optimizer):

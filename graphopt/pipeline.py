@@ -202,11 +202,18 @@ def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, An
 
 
 def _preferred(m: Model, target: Target, kernels: Kernels) -> dict[str, int]:
-    """The opset that a target prefers, where that is higher than the model's and no node loses its kernel there."""
+    """The opset that a target prefers, where that is higher than the model's and no node loses its kernel there.
+
+    A model that declares another rank for an output than it has stays: newer operators' inference finds that out.
+    """
     own = m.opsets.get("", 0)
     if target.opset is None or not 0 < own < target.opset:
         return {}
     infer_model(m)
+    for declared, v in zip(m.source.graph.output, m.graph.outputs, strict=True):
+        tensor = declared.type.tensor_type
+        if tensor.HasField("shape") and v.rank not in (None, len(tensor.shape.dim)):
+            return {}
     for node in m.nodes():
         later = op_schema(node.op_type, target.opset, node.domain)
         if node.domain or later is None or later is m.schema(node):

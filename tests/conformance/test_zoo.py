@@ -1,4 +1,4 @@
-"""Every model of the zoo through `benchmarks.models`: levels 1 and 2 leave what it is and computes alone.
+"""Every model of the zoo through `benchmarks.models`: all levels leave what it is and computes alone (3: for ONNX Runtime).
 
 The 2.4 GB model stays out unless GRAPHOPT_FULL=1.
 """
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.zoo, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 BIG = set() if os.environ.get("GRAPHOPT_FULL") else {"big-mlp-2.4gb"}
-LEVELS = (1, 2)
+LEVELS = (1, 2, 3)
 Verdicts = dict[tuple[str, int], dict[str, Any]]
 
 
@@ -63,7 +63,7 @@ def test_a_model_stays_what_it_is(model_id: str, level: int, verdicts: Verdicts)
     verdict = verdicts[model_id, level]
     assert not verdict["failed"], "\n".join(f"{kind}: {reason}" for kind, reason in verdict["failed"].items())
     assert verdict["difference"] is not None, verdict["bits"]
-    assert verdict["nodes_after"] <= verdict["nodes_before"]
+    assert verdict["nodes_after"] <= verdict["nodes_before"] or level == 3, "what runs fastest may be more nodes"
 
 
 def test_level_2_shrinks_the_text_detector(verdicts: Verdicts) -> None:
