@@ -7,7 +7,7 @@ import difflib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError
@@ -33,6 +33,9 @@ from graphopt.report import Report, Summary
 from graphopt.rewrite import Driver, Handlers, Ledger, LimitReached, Rewriter, Rule, RuleSet
 from graphopt.rewrite.compile import compile_rule
 from graphopt.shapes import decide_branches, infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
+
+if TYPE_CHECKING:
+    from graphopt.precision import Lowering, Precision
 
 LEVELS = {
     0: "load and save",
@@ -85,6 +88,7 @@ def optimize(
     fold_allowance: int = DEFAULT_ALLOWANCE,
     steps: int | None = None,
     verify: bool = False,
+    precision: str | Precision | None = None,
 ) -> Model:
     """Optimise a model. What is passed in is never changed.
 
@@ -103,6 +107,9 @@ def optimize(
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
+        precision: "fp16", "bf16", "int8-dynamic" or "int4-weights" (`graphopt.Precision` for more choices): convert what the
+            level made of the model, and apply the level's rules to that once more. Values change by that;
+            `.report.precision` says how far, measured.
 
     Returns:
         The optimised model; `.report` says what was done.
@@ -113,6 +120,7 @@ def optimize(
         OpsetError: a node cannot be written at `opset`.
         RewriteLoopError, RuleError: a rule from `rules` is wrong.
         VerificationError: `verify` was asked for and the outputs differ.
+        MissingDependencyError: `precision` needs a tool that is not installed.
     """
     if not isinstance(level, int) or isinstance(level, bool) or level not in LEVELS:
         raise ArgumentError(
@@ -124,11 +132,13 @@ def optimize(
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
     selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
     targets = {} if opset is None else targets_of(opset)
+    lowering = None if precision is None else _lowering(precision, verify)
     with paused_gc():
         m = load(model)
         started = time.perf_counter()
         ledger = Ledger(limit=steps)
         notes: list[str] = []
+        own = tuple(r for r in rules if _selected(r, selection))
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
         higher = {d: v for d, v in targets.items() if v >= m.opsets.get(d, 0)}
@@ -137,7 +147,6 @@ def optimize(
         if level > 0 and any(n.op == GRADIENT for n in m.nodes()):
             notes.append("the model differentiates a part of itself (Gradient), which names its values: left as it is")
         elif level > 0 and steps != 0:
-            own = tuple(r for r in rules if _selected(r, selection))
             facts = infer_model(m)
             if input_shapes and facts.refused:
                 refuse_pins(facts, infer_model(load(model)))
@@ -149,12 +158,30 @@ def optimize(
                     _run(m, level, selection, own, fold_allowance, ledger)
             lower = {}
         _convert(m, lower, notes)
+        if lowering is not None:
+            m = lowering.lower(m)
+            if level > 0 and not (steps is not None and len(ledger.steps) >= steps):
+                infer_model(m)
+                with contextlib.suppress(LimitReached):
+                    _run(m, level, selection, own, fold_allowance, ledger)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
+    if lowering is not None:
+        m.report.precision = lowering.report(model, m, freeze_inputs=freeze_inputs, input_shapes=input_shapes)
     if verify:
         _verify(model, m, bool(freeze_inputs or input_shapes))
     return m
+
+
+def _lowering(precision: str | Precision, verify: bool) -> Lowering:
+    from graphopt.precision import Lowering
+
+    if verify:
+        raise ArgumentError(
+            "verify=True asks for equal outputs, and precision= changes them; .report.precision says by how much"
+        )
+    return Lowering(precision)
 
 
 def _convert(m: Model, targets: dict[str, int], notes: list[str]) -> bool:

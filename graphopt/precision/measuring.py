@@ -1,0 +1,250 @@
+"""How far a model in another precision lies from the float model, measured on inputs, and what it is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphopt import compare as comparing
+from graphopt.compare import compare, is_floating, layout
+from graphopt.errors import GraphoptError
+from graphopt.exec.executors import DEFAULTS, Executor, ModelFile, installed, model_file
+from graphopt.ir import Model, dtype_name
+from graphopt.trials import Trials, short
+
+#: Draws of random inputs, and seconds for the float model's runs.
+_SEEDS, _SECONDS = 3, 20.0
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far one output lies from the float model's, the worst of all runs.
+
+    Attributes:
+        output: its name.
+        absolute: largest |want - got|.
+        relative: the same over the largest |want|.
+        rms: root of the mean of (want - got)², over that of want².
+        cosine: of the angle between the two as vectors; 1 where nothing but the length differs.
+        same: the share of elements that are equal, of outputs that are no floats.
+        detail: what cannot be put in numbers: another shape, NaNs or infinities on one side.
+    """
+
+    output: str
+    absolute: float = 0.0
+    relative: float = 0.0
+    rms: float = 0.0
+    cosine: float = 1.0
+    same: float | None = None
+    detail: str = ""
+
+    def worse(self, other: OutputError) -> OutputError:
+        """The worse of each number of the two."""
+        shares = [s for s in (self.same, other.same) if s is not None]
+        return OutputError(
+            self.output,
+            max(self.absolute, other.absolute),
+            max(self.relative, other.relative),
+            max(self.rms, other.rms),
+            min(self.cosine, other.cosine),
+            min(shares) if shares else None,
+            self.detail or other.detail,
+        )
+
+    def __str__(self) -> str:
+        if self.detail:
+            return f"{self.output}: {self.detail}"
+        if self.same is not None:
+            return f"{self.output}: {self.same:.2%} of the elements are the same"
+        return (
+            f"{self.output}: largest error {self.absolute:.2g} ({self.relative:.2g} of the largest value), "
+            f"rms {self.rms:.2g}, cosine {self.cosine:.6f}"
+        )
+
+
+@dataclass
+class PrecisionReport:
+    """What another precision costs and gains.
+
+    Attributes:
+        kind: the precision that was asked for.
+        errors: one for each output; empty where nothing was measured.
+        executor: who ran both models.
+        runs: on how many inputs.
+        nodes: nodes by the dtype of their first output, before and after.
+        constants: bytes of constants by dtype, before and after.
+        stayed: why nodes stayed in float32, and how many.
+        notes: what could not be done.
+    """
+
+    kind: str
+    nodes: tuple[Mapping[str, int], Mapping[str, int]]
+    constants: tuple[Mapping[str, int], Mapping[str, int]]
+    errors: list[OutputError] = field(default_factory=list)
+    executor: str = ""
+    runs: int = 0
+    stayed: Mapping[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Bytes of constants before and after."""
+        before, after = (sum(side.values()) for side in self.constants)
+        return before, after
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON; what is infinite is null."""
+        errors = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(e).items()} for e in self.errors]
+        both = ("before", "after")
+        return {
+            "kind": self.kind,
+            "errors": errors,
+            "executor": self.executor,
+            "runs": self.runs,
+            "nodes": dict(zip(both, map(dict, self.nodes), strict=True)),
+            "constant_bytes": dict(zip(both, map(dict, self.constants), strict=True)),
+            "stayed": dict(self.stayed),
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> list[str]:
+        """The report as text, line by line."""
+        before, after = self.bytes
+        out = [f"precision {self.kind}: constants {after / max(before, 1):.2f} of their bytes"]
+        out.append(f"  nodes: {_counts(self.nodes[0])} -> {_counts(self.nodes[1])}")
+        if self.errors:
+            out.append(f"  against the float model, {self.runs} runs on {self.executor}:")
+            out += [f"    {e}" for e in self.errors]
+        out += [f"  stays: {n} x {why}" for why, n in Counter(self.stayed).most_common()]
+        return [*out, *(f"  note: {n}" for n in self.notes)]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def _counts(nodes: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {dtype}" for dtype, n in Counter(nodes).most_common())
+
+
+def nodes_by_dtype(model: Model) -> dict[str, int]:
+    """Nodes by the dtype of their first output, Constants apart."""
+    found: Counter[str] = Counter()
+    for node in model.nodes():
+        v = next((v for v in node.outputs if v is not None), None)
+        if node.op != "Constant" and v is not None:
+            found[dtype_name(v.dtype) if v.dtype else "unknown"] += 1
+    return dict(found)
+
+
+def bytes_by_dtype(model: Model) -> dict[str, int]:
+    """Bytes of constants by dtype."""
+    found: Counter[str] = Counter()
+    for graph in model.graphs():
+        for t in graph.initializers.values():
+            found[dtype_name(t.dtype)] += t.nbytes
+        for node in graph:
+            v = node.outputs[0] if node.op == "Constant" else None
+            if v is not None and v.const is not None:
+                found[dtype_name(v.const.dtype)] += v.const.nbytes
+    return dict(found)
+
+
+def measure(report: PrecisionReport, original: Any, candidate: Model, inputs: Any = None) -> None:
+    """Run both models on the same inputs and fill in the errors.
+
+    Args:
+        report: what is filled in.
+        original: the float model, in any form.
+        candidate: the other, of the same interface, or the same with other floats.
+        inputs: feeds; None: random ones, as `graphopt.verify` finds them.
+
+    Raises:
+        ArgumentError: the inputs do not fit the model.
+    """
+    with contextlib.ExitStack() as stack:
+        a, b = (stack.enter_context(model_file(m)) for m in (original, candidate))
+        feeds = list(comparing.given(inputs, a.proto))
+        whys = []
+        for name in sorted((n for n in installed() if n in DEFAULTS), key=lambda n: n != "onnxruntime"):
+            try:
+                session = b.on(name)
+                errors, runs = _errors(a, session, name, feeds, b)
+            except Exception as e:
+                whys.append(f"{name}: {short(e)}")
+                continue
+            report.errors, report.executor, report.runs = errors, name, runs
+            report.notes += [f"not measured on {why}" for why in whys]
+            return
+        report.notes += [f"not measured on {why}" for why in whys]
+
+
+def _errors(
+    a: ModelFile, session: Executor, name: str, feeds: list[dict[str, Any]], b: ModelFile
+) -> tuple[list[OutputError], int]:
+    trials = Trials(a, b, _SEEDS, 1, _SECONDS, feeds, compare, 0.0)
+    trials.run_original([name])
+    if name not in trials.originals:
+        raise GraphoptError(trials.notes[-1])
+    original = trials.originals[name]
+    dtypes = {i.name: i.type.tensor_type.elem_type for i in b.proto.graph.input}
+    found: dict[str, OutputError] = {}
+    for case in original.cases:
+        got = session.run({n: _as(value, dtypes[n]) for n, value in case.feeds.items()})
+        for output, want in case.outputs.items():
+            error = output_error(output, want, got[output])
+            found[output] = found[output].worse(error) if output in found else error
+    for output in original.unstable:
+        found[output] = OutputError(output, detail="differs from run to run of the float model")
+    return list(found.values()), len(original.cases)
+
+
+def _as(value: Any, dtype: int) -> Any:
+    """A feed in the dtype that the model declares now."""
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    if isinstance(value, np.ndarray) and dtype and is_floating(value):
+        return value.astype(tensor_dtype_to_np_dtype(dtype))
+    return value
+
+
+def output_error(output: str, want: Any, got: Any) -> OutputError:
+    """How far an output lies from what the float model gives."""
+    if not isinstance(want, np.ndarray) or not isinstance(got, np.ndarray):
+        parts = _elements(want), _elements(got)
+        if len(parts[0]) != len(parts[1]) or not parts[0]:
+            return OutputError(output, detail="" if len(parts[0]) == len(parts[1]) else "another number of elements")
+        errors = [output_error(output, w, g) for w, g in zip(*parts, strict=True)]
+        worst = errors[0]
+        for e in errors[1:]:
+            worst = worst.worse(e)
+        return worst
+    if want.shape != got.shape:
+        return OutputError(output, math.inf, math.inf, math.inf, 0.0, detail=f"{layout(got)} for {layout(want)}")
+    if not is_floating(want) or not want.size:
+        return OutputError(output, same=float(np.mean(want == got)) if want.size else 1.0)
+    w, g = (x.astype(np.complex128 if x.dtype.kind == "c" else np.float64).ravel() for x in (want, got))
+    with np.errstate(all="ignore"):
+        alike = np.isfinite(w) == np.isfinite(g)
+        if not alike.all():
+            lost = f"{int((~alike).sum())} of {w.size} elements are infinite or no number on one side only"
+            return OutputError(output, math.inf, math.inf, math.inf, 0.0, detail=lost)
+        finite = np.isfinite(w)
+        w, g = w[finite], g[finite]
+        absolute = float(np.abs(w - g).max(initial=0.0))
+        largest, norm, other = float(np.abs(w).max(initial=0.0)), float(np.linalg.norm(w)), float(np.linalg.norm(g))
+        cosine = 1.0 if norm == other == 0.0 else float(np.vdot(w, g).real) / max(norm * other, 1e-300)
+        relative = absolute / largest if largest else (0.0 if not absolute else math.inf)
+        rms = float(np.linalg.norm(w - g)) / norm if norm else (0.0 if not absolute else math.inf)
+    return OutputError(output, absolute, relative, rms, min(cosine, 1.0))
+
+
+def _elements(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return [np.asarray(v) for v in value.values()]
+    return [np.asarray(v) if not isinstance(v, (list, dict, np.ndarray)) else v for v in value or ()]

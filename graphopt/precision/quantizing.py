@@ -1,0 +1,172 @@
+"""8-bit and 4-bit weights by ONNX Runtime's own tools, which are kept by those who keep its kernels.
+
+The tools work on files and messages and leave their traces on both sides: they are given a copy in a temporary folder, and
+what comes back must have the model's interface.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import ModelProto
+
+from graphopt.errors import GraphoptError, MissingDependencyError
+from graphopt.ir import Model, load
+from graphopt.precision.options import Precision
+
+#: The first opset with DynamicQuantizeLinear.
+INT8_OPSET = 11
+_LARGE = 1 << 31
+_READ_BY_TOOLS = frozenset({"MatMul", "Gemm", "Gather", "LSTM", "Attention", "com.microsoft::Attention", "Conv", "Transpose"})
+
+
+class QuantizationError(GraphoptError):
+    """A quantization tool failed, or changed what it must not; the message says which and what."""
+
+
+def int8_dynamic(model: Model, options: Precision) -> Model:
+    """Products with constant weights in 8 bits, by `onnxruntime.quantization.quantize_dynamic`.
+
+    Weights are signed, with a scale for each column; activations get scale and zero point when the model runs.
+    """
+    tool = _tool("onnxruntime.quantization", options.kind)
+    excluded = _name_nodes(model, options)
+    # A product that the model adds up in Gemm is one with a bias for the tool; Transpose follows what is quantized.
+    operators = [o.rpartition("::")[2] for o in options.operators if o != "Gemm"]
+    if "Gemm" in options.operators and "MatMul" not in operators:
+        operators.append("MatMul")
+    if "Gemm" not in options.operators:
+        excluded += [n.name for n in model.nodes() if n.op == "Gemm" and n.name not in excluded]
+    with tempfile.TemporaryDirectory(prefix="graphopt-") as folder, _quiet():
+        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
+        model.save(source)
+        try:
+            tool.quantize_dynamic(
+                source,
+                target,
+                op_types_to_quantize=operators,
+                per_channel=True,
+                weight_type=tool.QuantType.QInt8,
+                nodes_to_exclude=excluded,
+                use_external_data_format=_bytes(model) > _LARGE,
+                extra_options={"MatMulConstBOnly": True, "EnableSubgraph": any(n.subgraphs for n in model.graph)},
+            )
+        except Exception as e:
+            raise QuantizationError(f"onnxruntime.quantization.quantize_dynamic failed: {_short(e)}") from e
+        return _read_back(model, onnx.load(target))
+
+
+def int4_weights(model: Model, options: Precision) -> Model:
+    """Products with constant weights in blocks of 4 bits, by `onnxruntime.quantization.matmul_nbits_quantizer`."""
+    tool = _tool("onnxruntime.quantization.matmul_nbits_quantizer", options.kind)
+    wrapper = _tool("onnxruntime.quantization.onnx_model", options.kind)
+    excluded = _name_nodes(model, options)
+    with tempfile.TemporaryDirectory(prefix="graphopt-") as folder, _quiet():
+        source = Path(folder, "float.onnx")
+        model.save(source)
+        proto = onnx.load(source)
+    with _quiet():
+        try:
+            if not any(n.op == "Gemm" and n.name in excluded for n in model.nodes()):
+                wrapper.ONNXModel(proto).replace_gemm_with_matmul()
+            quantizer = tool.MatMulNBitsQuantizer(
+                proto,
+                bits=4,
+                block_size=options.block_size,
+                is_symmetric=options.symmetric,
+                accuracy_level=options.accuracy or None,
+                nodes_to_exclude=excluded,
+                op_types_to_quantize=("MatMul",),
+            )
+            quantizer.process()
+        except Exception as e:
+            raise QuantizationError(f"onnxruntime's matmul_nbits_quantizer failed: {_short(e)}") from e
+        return _read_back(model, quantizer.model.model)
+
+
+def _tool(module: str, kind: str) -> Any:
+    try:
+        with _quiet():
+            return importlib.import_module(module)
+    except ImportError as e:
+        missing = (e.name or module).partition(".")[0]
+        if missing in ("onnxruntime", "onnx_ir"):
+            found = f"{missing} is not installed" if missing != "onnxruntime" or not _has_runtime() else "it is too old"
+            raise MissingDependencyError(
+                f"precision='{kind}' needs ONNX Runtime's quantization tools, and {found}: pip install graphopt[quantization]"
+            ) from e
+        raise MissingDependencyError(f"precision='{kind}' needs {missing}: pip install {missing}") from e
+
+
+def _has_runtime() -> bool:
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tools' advice and their logging to themselves; importing one of them sets up the root logger."""
+    root = logging.getLogger()
+    handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def _name_nodes(model: Model, options: Precision) -> list[str]:
+    """Give nodes that the tools look at names of their own, by which they can be left out; the names of those to be."""
+    kept, seen, excluded = frozenset(options.keep), set(), []
+    for node in model.nodes():
+        if node.op in _READ_BY_TOOLS:
+            asked = node.op in kept or (node.name and node.name in kept)
+            if not node.name or node.name in seen:
+                node.name = model.fresh_name(node.name or node.op_type)
+                node.touch()
+            if asked:
+                excluded.append(node.name)
+        seen.add(node.name)
+    return excluded
+
+
+def _read_back(model: Model, proto: ModelProto) -> Model:
+    """What a tool wrote, with what the model says about itself."""
+    graph = model.graph
+    before = [*((v.name, graph.input_infos[v].type) for v in graph.inputs), *((i.name, i.type) for i in graph.output_infos)]
+    after = [(i.name, i.type) for i in (*proto.graph.input, *proto.graph.output)]
+    if before != after:
+        changed = next((n for n, _ in before if n not in [m for m, _ in after]), "the type of an input or output")
+        hint = "; freeze_inputs=True makes inputs with an initializer constants" if set(graph.initializers) & set(graph.inputs) else ""
+        raise QuantizationError(f"the tool changed the model's interface: {changed}{hint}")
+    for field in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
+        proto.ClearField(field)
+        if model.source.HasField(field):
+            setattr(proto, field, getattr(model.source, field))
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(model.source.metadata_props)
+    said = {i.name for i in graph.source.value_info}
+    infos = [i for i in proto.graph.value_info if i.name in said]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(infos)
+    return load(proto)
+
+
+def _bytes(model: Model) -> int:
+    return sum(t.nbytes for g in model.graphs() for t in g.initializers.values())
+
+
+def _short(e: Exception) -> str:
+    return f"{type(e).__name__}: {' '.join(str(e).split())[:240]}"
