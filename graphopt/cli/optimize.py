@@ -85,7 +85,9 @@ def optimize(
     import graphopt
 
     with err(quiet).working(f"optimizing {model}"):
-        result = graphopt.optimize(str(model), level, verify=verify and precision is not None, precision=precision, **arguments)
+        result = graphopt.optimize(
+            str(model), level, verify=verify and precision is not None, precision=precision, **arguments
+        )
     assert result.report is not None
     check_data(result, target)
     verification = _verified(model, result, arguments, quiet) if verify else None

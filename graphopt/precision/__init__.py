@@ -73,7 +73,9 @@ class Lowering:
         if constants == after[1]:
             report.notes.append("nothing became smaller: the model has no weights that this precision is about")
         if self.options.kind == "bf16" and UNDEFINED in stayed and model.opsets.get("", 0) < _BFLOAT16_CONVOLUTIONS:
-            report.notes.append(f"opset={_BFLOAT16_CONVOLUTIONS} defines bfloat16 for more: convolutions, pools, resizing")
+            report.notes.append(
+                f"opset={_BFLOAT16_CONVOLUTIONS} defines bfloat16 for more: convolutions, pools, resizing"
+            )
         if self.options.measure:
             if freeze_inputs or input_shapes:
                 from graphopt.pipeline import optimize

@@ -100,7 +100,10 @@ class PrecisionReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; what is infinite is null."""
-        errors = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(e).items()} for e in self.errors]
+        errors = [
+            {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(e).items()}
+            for e in self.errors
+        ]
         both = ("before", "after")
         return {
             "kind": self.kind,

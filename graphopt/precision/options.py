@@ -35,6 +35,7 @@ class Precision:
         accuracy: int4-weights: what ONNX Runtime may compute in, its `accuracy_level`: 0 as it likes, 1 float32, 2 float16,
             3 bfloat16, 4 int8: on CPUs several times as fast, with the activations rounded to 8 bits.
         operators: int8-dynamic: what is quantized. On CPUs Conv becomes slower by it.
+        reduce_range: int8-dynamic: 7 bits for weights, for x86 CPUs without VNNI, whose 8-bit products saturate.
         measure: run both models and report how far they lie apart.
         inputs: feeds to measure with instead of random ones, one dict or several.
     """
@@ -46,6 +47,7 @@ class Precision:
     symmetric: bool = False
     accuracy: int = 0
     operators: Sequence[str] = ("MatMul", "Gemm", "Gather", "LSTM", "Attention")
+    reduce_range: bool = False
     measure: bool = True
     inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
 

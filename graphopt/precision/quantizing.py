@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from graphopt.errors import GraphoptError, MissingDependencyError
 from graphopt.ir import Model, load
@@ -26,7 +26,10 @@ from graphopt.precision.options import Precision
 #: The first opset with DynamicQuantizeLinear.
 INT8_OPSET = 11
 _LARGE = 1 << 31
-_READ_BY_TOOLS = frozenset({"MatMul", "Gemm", "Gather", "LSTM", "Attention", "com.microsoft::Attention", "Conv", "Transpose"})
+_OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+_READ_BY_TOOLS = frozenset(
+    {"MatMul", "Gemm", "Gather", "LSTM", "Attention", "com.microsoft::Attention", "Conv", "Transpose"}
+)
 
 
 class QuantizationError(GraphoptError):
@@ -58,11 +61,21 @@ def int8_dynamic(model: Model, options: Precision) -> Model:
                 weight_type=tool.QuantType.QInt8,
                 nodes_to_exclude=excluded,
                 use_external_data_format=_bytes(model) > _LARGE,
-                extra_options={"MatMulConstBOnly": True, "EnableSubgraph": any(n.subgraphs for n in model.graph)},
+                reduce_range=options.reduce_range,
+                extra_options=_extra(model),
             )
         except Exception as e:
             raise QuantizationError(f"onnxruntime.quantization.quantize_dynamic failed: {_short(e)}") from e
         return _read_back(model, onnx.load(target))
+
+
+def _extra(model: Model) -> dict[str, Any]:
+    extra: dict[str, Any] = {"MatMulConstBOnly": True, "EnableSubgraph": any(n.subgraphs for n in model.graph)}
+    if not {t.dtype for g in model.graphs() for t in g.initializers.values()} & _OTHER_FLOATS:
+        extra["DefaultTensorType"] = (
+            TensorProto.FLOAT
+        )  # where onnx's inference finds none, as behind ai.onnx.ml's operators
+    return extra
 
 
 def int4_weights(model: Model, options: Precision) -> Model:
@@ -145,12 +158,20 @@ def _name_nodes(model: Model, options: Precision) -> list[str]:
 def _read_back(model: Model, proto: ModelProto) -> Model:
     """What a tool wrote, with what the model says about itself."""
     graph = model.graph
-    before = [*((v.name, graph.input_infos[v].type) for v in graph.inputs), *((i.name, i.type) for i in graph.output_infos)]
-    after = [(i.name, i.type) for i in (*proto.graph.input, *proto.graph.output)]
-    if before != after:
-        changed = next((n for n, _ in before if n not in [m for m, _ in after]), "the type of an input or output")
-        hint = "; freeze_inputs=True makes inputs with an initializer constants" if set(graph.initializers) & set(graph.inputs) else ""
-        raise QuantizationError(f"the tool changed the model's interface: {changed}{hint}")
+    sides = [
+        (proto.graph.input, [graph.input_infos[v] for v in graph.inputs]),
+        (proto.graph.output, graph.output_infos),
+    ]
+    for there, infos in sides:
+        was, now = ([(i.name, i.type.tensor_type.elem_type) for i in side] for side in (infos, there))
+        if was != now:
+            lost = next((name for name, _ in was if name not in dict(now)), was[0][0] if was else now[0][0])
+            hint = "; freeze_inputs=True makes inputs with an initializer constants" * any(
+                v in graph.initializers for v in graph.inputs
+            )
+            raise QuantizationError(f"the tool changed the model's interface at '{lost}'{hint}")
+        del there[:]
+        there.extend(infos)  # onnx's inference may have put names of its own there
     for field in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
         proto.ClearField(field)
         if model.source.HasField(field):
@@ -158,9 +179,9 @@ def _read_back(model: Model, proto: ModelProto) -> Model:
     del proto.metadata_props[:]
     proto.metadata_props.extend(model.source.metadata_props)
     said = {i.name for i in graph.source.value_info}
-    infos = [i for i in proto.graph.value_info if i.name in said]
+    known = [i for i in proto.graph.value_info if i.name in said]
     del proto.graph.value_info[:]
-    proto.graph.value_info.extend(infos)
+    proto.graph.value_info.extend(known)
     return load(proto)
 
 

@@ -43,11 +43,24 @@ STAYING_IN_FLOAT16 = dict.fromkeys(
 
 #: Operators that hand on numbers: what is counted is still counted behind them.
 _MOVES = "Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather Concat Split Expand Tile Identity Where Pad"
-_COMPUTES = "Add Sub Mul Div Neg Abs Exp Log Pow Sqrt Reciprocal Floor Ceil Round Mod Min Max Clip Cast ReduceSum ReduceMax"
-_COUNTS = frozenset([*_MOVES.split(), *_COMPUTES.split(), "ReduceMin", "ReduceMean", "CumSum", "Range", "Sin", "Cos", "Atan"])
+_COMPUTES = (
+    "Add Sub Mul Div Neg Abs Exp Log Pow Sqrt Reciprocal Floor Ceil Round Mod Min Max Clip Cast ReduceSum ReduceMax"
+)
+_COUNTS = frozenset(
+    [*_MOVES.split(), *_COMPUTES.split(), "ReduceMin", "ReduceMean", "CumSum", "Range", "Sin", "Cos", "Atan"]
+)
 _PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum"})
 #: Operators that read numbers to count with, each with the inputs that are such.
-_READERS = {"Floor": (0,), "Ceil": (0,), "Round": (0,), "Mod": (0, 1), "Sin": (0,), "Cos": (0,), "Range": (0, 1, 2), "Resize": (1, 2)}
+_READERS = {
+    "Floor": (0,),
+    "Ceil": (0,),
+    "Round": (0,),
+    "Mod": (0, 1),
+    "Sin": (0,),
+    "Cos": (0,),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2),
+}
 _WHOLE = frozenset({TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT16, TensorProto.UINT32})
 _INTEGERS = _WHOLE | {TensorProto.UINT64, TensorProto.INT8, TensorProto.UINT8}
 #: How far back from such a reader its numbers are followed.
@@ -57,7 +70,9 @@ BY_ATTRIBUTE = frozenset({"Cast", "ConstantOfShape"})
 
 #: What a mask adds or writes where it hides, any number from here on, is written as the second.
 HIDDEN, HIDING = 1e8, 3e4
-_MASKING = frozenset("Add Sub Mul Where Max Min Clip Pad Concat Expand Slice Gather Unsqueeze Reshape Transpose Attention".split())
+_MASKING = frozenset(
+    "Add Sub Mul Where Max Min Clip Pad Concat Expand Slice Gather Unsqueeze Reshape Transpose Attention".split()
+)
 _TINY = float(np.finfo(np.float16).tiny)
 _LARGEST = float(np.finfo(np.float16).max)
 #: A constant with more elements is a table or a weight: small numbers in it are small in effect.
@@ -119,9 +134,7 @@ def variables(model: Model, node: Node, dtype: int) -> frozenset[str]:
     )
 
 
-def _own_reason(
-    model: Model, node: Node, dtype: int, kept: frozenset[str], whole: set[Value], masks: set[Node]
-) -> str:
+def _own_reason(model: Model, node: Node, dtype: int, kept: frozenset[str], whole: set[Value], masks: set[Node]) -> str:
     values = [v for v in (*node.inputs, *node.outputs) if v is not None]
     if node.op == "Constant" or not any(v.dtype == FLOAT for v in values):
         return "no float32" if not node.subgraphs else "holds graphs"
@@ -145,10 +158,18 @@ def _own_reason(
         return UNDEFINED
     if dtype == FLOAT16:
         epsilon = node.attributes.get("epsilon")
-        wide = node.attributes.get("stash_type", schema.attributes["stash_type"].default) if "stash_type" in schema.attributes else 0
+        wide = (
+            node.attributes.get("stash_type", schema.attributes["stash_type"].default)
+            if "stash_type" in schema.attributes
+            else 0
+        )
         if isinstance(epsilon, float) and 0 < epsilon < 2.0**-24 and wide != FLOAT:
             return "its epsilon is below float16's smallest number"
-        numbers = [v for p, v in zip(ins, node.inputs) if v is not None and v.const is not None and p is not None and p.type_var in free]
+        numbers = [
+            v
+            for p, v in zip(ins, node.inputs)
+            if v is not None and v.const is not None and p is not None and p.type_var in free
+        ]
         return next((why for v in numbers if (why := _unfit(node, v, whole, masks))), "")
     return ""
 
