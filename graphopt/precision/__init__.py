@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graphopt.errors import OpsetError
 from graphopt.ir import Model
 from graphopt.precision.measuring import OutputError, PrecisionReport, bytes_by_dtype, measure, nodes_by_dtype
 from graphopt.precision.options import HALVES, KINDS, Precision, wanted
-from graphopt.errors import OpsetError
 from graphopt.precision.staying import UNDEFINED
 from graphopt.shapes import infer_model
 
@@ -71,7 +71,10 @@ class Lowering:
         (nodes, constants), stayed = self._before, self._stayed
         report = PrecisionReport(self.options.kind, (nodes, after[0]), (constants, after[1]), stayed=stayed)
         if constants == after[1]:
-            report.notes.append("nothing became smaller: the model has no weights that this precision is about")
+            hint = "; with 'Conv' in Precision(operators=...) convolutions are quantized too" * (
+                self.options.kind == "int8-dynamic"
+            )
+            report.notes.append(f"nothing became smaller: the model has no weights that this precision is about{hint}")
         if self.options.kind == "bf16" and UNDEFINED in stayed and model.opsets.get("", 0) < _BFLOAT16_CONVOLUTIONS:
             report.notes.append(
                 f"opset={_BFLOAT16_CONVOLUTIONS} defines bfloat16 for more: convolutions, pools, resizing"

@@ -170,7 +170,7 @@ class _Conversion:
                 v.dtype = self.dtype
                 self.converted.add(v)
                 graph.input_infos[v] = _retyped(graph.input_infos[v], self.dtype)
-        for i, (v, info) in enumerate(zip(graph.outputs, graph.output_infos, strict=True)):
+        for i, info in enumerate(graph.output_infos):
             if info.type.tensor_type.elem_type == FLOAT:
                 graph.output_infos[i] = _retyped(info, self.dtype)
         graph.touch()

@@ -119,7 +119,8 @@ class PrecisionReport:
     def lines(self) -> list[str]:
         """The report as text, line by line."""
         before, after = self.bytes
-        out = [f"precision {self.kind}: constants {after / max(before, 1):.2f} of their bytes"]
+        size = f"constants {after / before:.2f} of their bytes" if before else "no constants"
+        out = [f"precision {self.kind}: {size}"]
         out.append(f"  nodes: {_counts(self.nodes[0])} -> {_counts(self.nodes[1])}")
         if self.errors:
             out.append(f"  against the float model, {self.runs} runs on {self.executor}:")

@@ -19,6 +19,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto, TensorProto
 
+from graphopt.compare import nodes_of
 from graphopt.errors import GraphoptError, MissingDependencyError
 from graphopt.ir import Model, load
 from graphopt.precision.options import Precision
@@ -42,6 +43,7 @@ def int8_dynamic(model: Model, options: Precision) -> Model:
     Weights are signed, with a scale for each column; activations get scale and zero point when the model runs.
     """
     tool = _tool("onnxruntime.quantization", options.kind)
+    _list_constants(model)
     excluded = _name_nodes(model, options)
     # A product that the model adds up in Gemm is one with a bias for the tool; Transpose follows what is quantized.
     operators = [o.rpartition("::")[2] for o in options.operators if o != "Gemm"]
@@ -82,6 +84,7 @@ def int4_weights(model: Model, options: Precision) -> Model:
     """Products with constant weights in blocks of 4 bits, by `onnxruntime.quantization.matmul_nbits_quantizer`."""
     tool = _tool("onnxruntime.quantization.matmul_nbits_quantizer", options.kind)
     wrapper = _tool("onnxruntime.quantization.onnx_model", options.kind)
+    _list_constants(model)
     excluded = _name_nodes(model, options)
     with tempfile.TemporaryDirectory(prefix="graphopt-") as folder, _quiet():
         source = Path(folder, "float.onnx")
@@ -140,6 +143,16 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
+def _list_constants(model: Model) -> None:
+    """Make initializers of Constant nodes, which the tools do not take for weights."""
+    for graph in model.graph.subgraphs():
+        for node in [n for n in graph if n.op == "Constant"]:
+            v = node.output
+            if v.const is not None and not v.exits:
+                v.replace_uses(graph.add_initializer(model.fresh_name(v.name), v.const))
+                graph.remove(node)
+
+
 def _name_nodes(model: Model, options: Precision) -> list[str]:
     """Give nodes that the tools look at names of their own, by which they can be left out; the names of those to be."""
     kept, seen, excluded = frozenset(options.keep), set(), []
@@ -178,6 +191,9 @@ def _read_back(model: Model, proto: ModelProto) -> Model:
             setattr(proto, field, getattr(model.source, field))
     del proto.metadata_props[:]
     proto.metadata_props.extend(model.source.metadata_props)
+    domains = {o.domain for o in proto.opset_import}
+    for domain in sorted({n.domain for n in nodes_of(proto)} - domains - {"", "ai.onnx"}):
+        proto.opset_import.add(domain=domain, version=1)  # left out where such operators are in subgraphs only
     said = {i.name for i in graph.source.value_info}
     known = [i for i in proto.graph.value_info if i.name in said]
     del proto.graph.value_info[:]

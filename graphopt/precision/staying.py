@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import Model, Node, Param, Value
+from graphopt.ir import Model, Node, Param, Tensor, Value
 
 FLOAT = TensorProto.FLOAT
 FLOAT16 = TensorProto.FLOAT16
@@ -33,13 +33,14 @@ STAYING = {
     "RandomUniformLike": _DRAWS,
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"), _QUANTIZED),
     **dict.fromkeys(("MelWeightMatrix", "HannWindow", "HammingWindow", "BlackmanWindow"), _TABLES),
+    "MeanVarianceNormalization": "a function with numbers in float32",
 }  # fmt: skip
 #: Operators that float16 lacks the range for; bfloat16 has float32's.
-STAYING_IN_FLOAT16 = dict.fromkeys(
-    ("ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum", "ReduceProd", "LpNormalization", "LpPool")
-    + ("GlobalLpPool", "LRN", "MeanVarianceNormalization", "DFT", "STFT", "Det"),
-    _SUMS,
-)
+STAYING_IN_FLOAT16 = {
+    **dict.fromkeys(("ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum", "ReduceProd", "Det"), _SUMS),
+    **dict.fromkeys(("LpNormalization", "LpPool", "GlobalLpPool", "LRN"), _SUMS),
+    **dict.fromkeys(("DFT", "STFT"), _SUMS),
+}  # fmt: skip
 
 #: Operators that hand on numbers: what is counted is still counted behind them.
 _MOVES = "Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather Concat Split Expand Tile Identity Where Pad"
@@ -147,6 +148,8 @@ def _own_reason(model: Model, node: Node, dtype: int, kept: frozenset[str], whol
         return "a function of the model" if _is_function(model, node) else "an operator that onnx does not define"
     if (why := STAYING.get(node.op)) or (dtype == FLOAT16 and (why := STAYING_IN_FLOAT16.get(node.op))):
         return why
+    if node.domain or any(isinstance(a, Tensor) for a in node.attributes.values() if node.op not in BY_ATTRIBUTE):
+        return "its attributes are float32"  # thresholds of trees, tables of labels
     if any(v.type is not None or not v.dtype for v in values):
         return "reads or gives something whose dtype is not known"
     free = variables(model, node, dtype)
@@ -212,9 +215,8 @@ def counted_from(nodes: Iterable[Node]) -> set[Value]:
     for node in nodes:
         if node.op == "Cast":
             x = node.inputs[0]
-            if x is not None and x.dtype in _WHOLE and x.const is None and node.output.dtype == FLOAT:
-                found.add(node.output)
-            elif x in found and node.output.dtype == FLOAT:
+            counts = x in found or (x is not None and x.dtype in _WHOLE and x.const is None)
+            if counts and node.output.dtype == FLOAT:
                 found.add(node.output)
         elif node.op == "Range" and node.output.dtype == FLOAT:
             found.add(node.output)
