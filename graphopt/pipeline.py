@@ -132,7 +132,7 @@ def optimize(
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
     selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
     targets = {} if opset is None else targets_of(opset)
-    lowering = None if precision is None else _lowering(precision, verify)
+    lowering = None if precision is None else _lowering(model, precision, verify, freeze_inputs, input_shapes)
     with paused_gc():
         m = load(model)
         started = time.perf_counter()
@@ -168,20 +168,22 @@ def optimize(
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
     if lowering is not None:
-        m.report.precision = lowering.report(model, m, freeze_inputs=freeze_inputs, input_shapes=input_shapes)
+        m.report.precision = lowering.report(m)
     if verify:
         _verify(model, m, bool(freeze_inputs or input_shapes))
     return m
 
 
-def _lowering(precision: str | Precision, verify: bool) -> Lowering:
+def _lowering(
+    model: Any, precision: str | Precision, verify: bool, freeze_inputs: bool, input_shapes: Mapping[str, Any] | None
+) -> Lowering:
     from graphopt.precision import Lowering
 
     if verify:
         raise ArgumentError(
             "verify=True asks for equal outputs, and precision= changes them; .report.precision says by how much"
         )
-    return Lowering(precision)
+    return Lowering(precision, model, freeze_inputs=freeze_inputs, input_shapes=input_shapes)
 
 
 def _convert(m: Model, targets: dict[str, int], notes: list[str]) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from graphopt.errors import OpsetError
 from graphopt.ir import Model
 from graphopt.precision.measuring import OutputError, PrecisionReport, bytes_by_dtype, measure, nodes_by_dtype
 from graphopt.precision.options import HALVES, KINDS, Precision, wanted
+from graphopt.precision.samples import Samples, peaks, sampled
 from graphopt.precision.staying import UNDEFINED
 from graphopt.shapes import infer_model
+from graphopt.trials import short
 
 __all__ = ["KINDS", "Lowering", "OutputError", "Precision", "PrecisionReport", "measure", "wanted"]
 
@@ -18,15 +20,26 @@ __all__ = ["KINDS", "Lowering", "OutputError", "Precision", "PrecisionReport", "
 _BFLOAT16_OPSET = 13
 #: The first with bfloat16 in convolutions.
 _BFLOAT16_CONVOLUTIONS = 22
+#: A quarter of float16's largest number: other inputs may lead further than those that were tried.
+_NEAR = 65504 / 4
 
 
 class Lowering:
-    """One model on its way to another precision: `lower` it, let the rules run, then ask for the `report`."""
+    """One model on its way to another precision: `lower` it, let the rules run, then ask for the `report`.
 
-    def __init__(self, precision: str | Precision) -> None:
+    Args:
+        precision: what was asked for.
+        original: the float model as it was given.
+        changes: of the interface, arguments of `graphopt.optimize`.
+    """
+
+    def __init__(self, precision: str | Precision, original: Any, **changes: Any) -> None:
         self.options = wanted(precision)
+        self._original = original
+        self._changes = {name: value for name, value in changes.items() if value}
         self._before: tuple[dict[str, int], dict[str, int]] = ({}, {})
         self._stayed: dict[str, int] = {}
+        self._notes: list[str] = []
 
     def lower(self, model: Model) -> Model:
         """The model in the precision that was asked for; the given one may be changed by it.
@@ -38,54 +51,61 @@ class Lowering:
         """
         infer_model(model)
         self._before = nodes_by_dtype(model), bytes_by_dtype(model)
-        if (kind := self.options.kind) in HALVES:
+        kind, options = self.options.kind, self.options
+        if kind in HALVES:
             from graphopt.precision.halves import convert
 
             if kind == "bf16":
                 self._need(model, _BFLOAT16_OPSET)
-            self._stayed = dict(convert(model, HALVES[kind], self.options.keep, self.options.interface))
+            large = self._large(model) if kind == "fp16" and options.calibrate else frozenset()
+            self._stayed = dict(convert(model, HALVES[kind], options.keep, options.interface, large))
             return model
         from graphopt.precision.quantizing import INT8_OPSET, int4_weights, int8_dynamic
 
         if kind == "int4-weights":
-            return int4_weights(model, self.options)
+            return int4_weights(model, options)
         self._need(model, INT8_OPSET)
-        return int8_dynamic(model, self.options)
+        return int8_dynamic(model, options)
 
-    def report(
-        self,
-        original: Any,
-        model: Model,
-        *,
-        freeze_inputs: bool = False,
-        input_shapes: Mapping[str, Any] | None = None,
-    ) -> PrecisionReport:
-        """What the precision costs and gains, measured if that is wanted.
-
-        Args:
-            original: the float model as it was given.
-            model: what became of it.
-            freeze_inputs, input_shapes: by which the interfaces of the two differ.
-        """
-        after = nodes_by_dtype(model), bytes_by_dtype(model)
+    def report(self, model: Model) -> PrecisionReport:
+        """What the precision costs and gains by this model, which came of the lowered one; measured if that is wanted."""
         (nodes, constants), stayed = self._before, self._stayed
+        after = nodes_by_dtype(model), bytes_by_dtype(model)
         report = PrecisionReport(self.options.kind, (nodes, after[0]), (constants, after[1]), stayed=stayed)
+        report.notes += self._notes
         if constants == after[1]:
-            hint = "; with 'Conv' in Precision(operators=...) convolutions are quantized too" * (
-                self.options.kind == "int8-dynamic"
+            hint = "; with 'Conv' in Precision(operators=...) convolutions are quantized too"
+            report.notes.append(
+                "nothing became smaller: the model has no weights that this precision is about"
+                + hint * (self.options.kind == "int8-dynamic")
             )
-            report.notes.append(f"nothing became smaller: the model has no weights that this precision is about{hint}")
         if self.options.kind == "bf16" and UNDEFINED in stayed and model.opsets.get("", 0) < _BFLOAT16_CONVOLUTIONS:
             report.notes.append(
                 f"opset={_BFLOAT16_CONVOLUTIONS} defines bfloat16 for more: convolutions, pools, resizing"
             )
         if self.options.measure:
-            if freeze_inputs or input_shapes:
-                from graphopt.pipeline import optimize
-
-                original = optimize(original, 0, freeze_inputs=freeze_inputs, input_shapes=input_shapes)
-            measure(report, original, model, self.options.inputs)
+            measure(report, self._samples, model)
         return report
+
+    @cached_property
+    def _samples(self) -> Samples:
+        original = self._original
+        if self._changes:
+            from graphopt.pipeline import optimize
+
+            original = optimize(original, 0, **self._changes)
+        return sampled(original, self.options.inputs)
+
+    def _large(self, model: Model) -> frozenset[str]:
+        """Values that come near float16's largest number."""
+        if not self._samples.runs:
+            return frozenset()
+        try:
+            found = peaks(model, self._samples)
+        except Exception as e:
+            self._notes.append(f"not calibrated: {short(e)}")
+            return frozenset()
+        return frozenset(name for name, peak in found.items() if not peak < _NEAR)
 
     def _need(self, model: Model, opset: int) -> None:
         if model.opsets.get("", opset) < opset:

@@ -14,13 +14,19 @@ from onnx import TensorProto, ValueInfoProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from graphopt.ir import Graph, Model, Node, Tensor, Value
-from graphopt.precision.staying import FLOAT, FLOAT16, fitted, slots, staying, variables
+from graphopt.precision.staying import FLOAT, FLOAT16, Staying, fitted, slots, staying, variables
 from graphopt.shapes import infer_model
 
 _SUFFIX = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
 
 
-def convert(model: Model, dtype: int, keep: Sequence[str] = (), interface: bool = False) -> Counter[str]:
+def convert(
+    model: Model,
+    dtype: int,
+    keep: Sequence[str] = (),
+    interface: bool = False,
+    large: frozenset[str] = frozenset(),
+) -> Counter[str]:
     """Let a model compute in `dtype` instead of float32, in place.
 
     Args:
@@ -28,13 +34,14 @@ def convert(model: Model, dtype: int, keep: Sequence[str] = (), interface: bool 
         dtype: FLOAT16 or BFLOAT16.
         keep: operators and names of nodes that stay in float32.
         interface: inputs and outputs get the dtype too.
+        large: names of values that are near float16's largest number, or past it.
 
     Returns:
         Why nodes that have floats stayed in float32, and how many for each reason.
     """
     infer_model(model)
     model.resolve_shadowing()
-    conversion = _Conversion(model, dtype, keep, interface)
+    conversion = _Conversion(model, dtype, staying(model, dtype, keep, large), interface)
     conversion.run()
     return Counter(
         why for node, why in conversion.stays.reasons.items() if node.graph is not None and why not in _NOT_FLOATS
@@ -47,11 +54,11 @@ _NOT_FLOATS = ("no float32", "holds graphs")
 class _Conversion:
     """The state of one conversion: which forms of each float32 value there are."""
 
-    def __init__(self, model: Model, dtype: int, keep: Sequence[str], interface: bool) -> None:
+    def __init__(self, model: Model, dtype: int, stays: Staying, interface: bool) -> None:
         self.model = model
         self.dtype = dtype
         self.interface = interface
-        self.stays = staying(model, dtype, keep)
+        self.stays = stays
         self.half: dict[tuple[Value, str], Value] = {}
         self.full: dict[Value, Value] = {}
         self.converted: set[Value] = set()  # values that have the dtype now, under their own names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,16 +9,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from onnx.helper import tensor_dtype_to_np_dtype
 
-from graphopt import compare as comparing
-from graphopt.compare import compare, is_floating, layout
-from graphopt.errors import GraphoptError
-from graphopt.exec.executors import DEFAULTS, Executor, ModelFile, installed, model_file
+from graphopt.compare import is_floating, layout
+from graphopt.exec.executors import ModelFile, model_file
 from graphopt.ir import Model, dtype_name
-from graphopt.trials import Trials, short
-
-#: Draws of random inputs, and seconds for the float model's runs.
-_SEEDS, _SECONDS = 3, 20.0
+from graphopt.precision.samples import Samples, executors
+from graphopt.trials import short
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class PrecisionReport:
     Attributes:
         kind: the precision that was asked for.
         errors: one for each output; empty where nothing was measured.
-        executor: who ran both models.
+        executor: who ran the model; the float model was run by ONNX Runtime where that is installed.
         runs: on how many inputs.
         nodes: nodes by the dtype of their first output, before and after.
         constants: bytes of constants by dtype, before and after.
@@ -159,59 +155,42 @@ def bytes_by_dtype(model: Model) -> dict[str, int]:
     return dict(found)
 
 
-def measure(report: PrecisionReport, original: Any, candidate: Model, inputs: Any = None) -> None:
-    """Run both models on the same inputs and fill in the errors.
+def measure(report: PrecisionReport, samples: Samples, candidate: Model) -> None:
+    """Run a model on the inputs that the float model was run on, and fill in the errors.
 
-    Args:
-        report: what is filled in.
-        original: the float model, in any form.
-        candidate: the other, of the same interface, or the same with other floats.
-        inputs: feeds; None: random ones, as `graphopt.verify` finds them.
-
-    Raises:
-        ArgumentError: the inputs do not fit the model.
+    It need not run where the float model did: these differ by rounding of float32, which is less than what is looked for.
     """
-    with contextlib.ExitStack() as stack:
-        a, b = (stack.enter_context(model_file(m)) for m in (original, candidate))
-        feeds = list(comparing.given(inputs, a.proto))
-        whys = []
-        for name in sorted((n for n in installed() if n in DEFAULTS), key=lambda n: n != "onnxruntime"):
+    report.notes += samples.notes
+    if not samples.runs:
+        return
+    with model_file(candidate) as file:
+        for name in executors():
             try:
-                session = b.on(name)
-                errors, runs = _errors(a, session, name, feeds, b)
+                report.errors = _errors(samples, file, name)
             except Exception as e:
-                whys.append(f"{name}: {short(e)}")
+                report.notes.append(f"not measured on {name}, which does not run it: {short(e)}")
                 continue
-            report.errors, report.executor, report.runs = errors, name, runs
-            report.notes += [f"not measured on {why}" for why in whys]
+            report.executor, report.runs = name, len(samples.runs)
             return
-        report.notes += [f"not measured on {why}" for why in whys]
 
 
-def _errors(
-    a: ModelFile, session: Executor, name: str, feeds: list[dict[str, Any]], b: ModelFile
-) -> tuple[list[OutputError], int]:
-    trials = Trials(a, b, _SEEDS, 1, _SECONDS, feeds, compare, 0.0)
-    trials.run_original([name])
-    if name not in trials.originals:
-        raise GraphoptError(trials.notes[-1])
-    original = trials.originals[name]
-    dtypes = {i.name: i.type.tensor_type.elem_type for i in b.proto.graph.input}
+def _errors(samples: Samples, file: ModelFile, name: str) -> list[OutputError]:
+    session = file.on(name)
+    dtypes = {i.name: i.type.tensor_type.elem_type for i in file.proto.graph.input}
     found: dict[str, OutputError] = {}
-    for case in original.cases:
-        got = session.run({n: _as(value, dtypes[n]) for n, value in case.feeds.items()})
-        for output, want in case.outputs.items():
+    for feeds, outputs in samples.runs:
+        with np.errstate(all="ignore"):
+            got = session.run({n: _as(value, dtypes[n]) for n, value in feeds.items()})
+        for output, want in outputs.items():
             error = output_error(output, want, got[output])
             found[output] = found[output].worse(error) if output in found else error
-    for output in original.unstable:
+    for output in samples.unstable:
         found[output] = OutputError(output, detail="differs from run to run of the float model")
-    return list(found.values()), len(original.cases)
+    return list(found.values())
 
 
 def _as(value: Any, dtype: int) -> Any:
     """A feed in the dtype that the model declares now."""
-    from onnx.helper import tensor_dtype_to_np_dtype
-
     if isinstance(value, np.ndarray) and dtype and is_floating(value):
         return value.astype(tensor_dtype_to_np_dtype(dtype))
     return value

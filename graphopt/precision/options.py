@@ -36,8 +36,9 @@ class Precision:
             3 bfloat16, 4 int8: on CPUs several times as fast, with the activations rounded to 8 bits.
         operators: int8-dynamic: what is quantized. On CPUs Conv becomes slower by it.
         reduce_range: int8-dynamic: 7 bits for weights, for x86 CPUs without VNNI, whose 8-bit products saturate.
+        calibrate: fp16: run the float model first, and keep what comes near float16's largest number in float32.
         measure: run both models and report how far they lie apart.
-        inputs: feeds to measure with instead of random ones, one dict or several.
+        inputs: feeds to calibrate and measure with instead of random ones, one dict or several.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Precision:
     accuracy: int = 0
     operators: Sequence[str] = ("MatMul", "Gemm", "Gather", "LSTM", "Attention")
     reduce_range: bool = False
+    calibrate: bool = True
     measure: bool = True
     inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
 

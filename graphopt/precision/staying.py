@@ -1,8 +1,9 @@
 """Which nodes stay in float32 where the rest becomes float16 or bfloat16, and why.
 
-A conversion goes wrong in four ways, and each has its part here: an operator is not defined for the dtype, or its
-definition adds up what does not fit (`STAYING`); a number of the model does not fit (`Numbers`); numbers that are counted
-with, positions and sizes, lose their last digits (`counting`); squares overflow before they are averaged (`averages_of_squares`).
+A conversion goes wrong in five ways, and each has its part here: an operator is not defined for the dtype, or adds up what
+does not fit (`STAYING`); a constant does not fit (`_unfit`); numbers that are counted with, positions and sizes, lose their
+last digits (`counting`); squares overflow before they are averaged (`averages_of_squares`); a value is too large on inputs
+that were tried (`large`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _POSITIONS = "positions and sizes need the digits"
 _QUANTIZED = "quantized already: scales stay exact"
 _ORDER = "rounding would change the order of what is nearly equal"
 _TABLES = "computes a table of numbers once"
+OVERFLOW = "its values were near float16's largest number"
 UNDEFINED = "not defined for this dtype at the model's opset"
 #: Operators that are not converted. Those that float16 and bfloat16 are not defined for need not be listed.
 STAYING = {
@@ -97,8 +99,11 @@ class Staying:
             self.reasons.setdefault(node, reason)
 
 
-def staying(model: Model, dtype: int, keep: Iterable[str] = ()) -> Staying:
-    """Decide for every node of a model whose dtypes have been inferred."""
+def staying(model: Model, dtype: int, keep: Iterable[str] = (), large: frozenset[str] = frozenset()) -> Staying:
+    """Decide for every node of a model whose dtypes have been inferred.
+
+    `large`: names of values that were seen to be near float16's largest number, or past it.
+    """
     found = Staying()
     kept, narrow = frozenset(keep), dtype == FLOAT16
     nodes = [n for g in model.graph.subgraphs() for n in g]
@@ -110,6 +115,7 @@ def staying(model: Model, dtype: int, keep: Iterable[str] = ()) -> Staying:
             found.reasons[node] = why
     found.add(counting(nodes, whole, found.masks), _POSITIONS)
     if narrow:
+        found.add(_around(nodes, large), OVERFLOW)
         found.add(averages_of_squares(nodes), "squares pass float16's largest number before they are averaged")
     return found
 
@@ -312,7 +318,14 @@ def _follow(v: Value, found: set[Node]) -> None:
         stack += [(i, far + 1) for i in floats]
 
 
-# ------------------------------------------------------------------------------------------------------------- squares
+# -------------------------------------------------------------------------------------------------------------- ranges
+def _around(nodes: Iterable[Node], large: frozenset[str]) -> set[Node]:
+    """What gives or reads one of these values."""
+    if not large:
+        return set()
+    return {n for n in nodes if any(v is not None and v.name in large for v in (*n.inputs, *n.outputs))}
+
+
 def averages_of_squares(nodes: Iterable[Node]) -> set[Node]:
     """A square, its mean or sum, and what makes a norm of that, up to the division."""
     found: set[Node] = set()
