@@ -15,6 +15,7 @@ from graphopt.compare import interface_differences
 from graphopt.errors import ArgumentError, OpsetError
 from graphopt.precision import Precision
 from graphopt.precision.halves import convert
+from graphopt.precision.samples import Samples, peaks
 from graphopt.testing import models
 from tests.ir import invariants
 from tests.ir.building import ops, run, with_constants
@@ -296,6 +297,35 @@ def test_optimize() -> None:
     assert error.output == "y" and 0 < error.relative < 2e-3 and error.cosine > 0.999
     assert "precision fp16" in str(fast.report)
     assert fast.report.to_dict()["precision"]["errors"][0]["output"] == "y"
+
+
+def test_what_overflows_on_sample_inputs_stays() -> None:
+    """Nothing in the file tells that a product is large; a run does."""
+    m = with_constants(
+        "g (float[2, 4] x) => (float[2, 3] y) { a = MatMul(x, w) b = Mul(a, a) c = Relu(b) d = Div(c, b2) y = Neg(d) }",
+        w=500 * np.ones((4, 3), np.float32), b2=np.float32(1e4),
+    )  # fmt: skip
+    x = np.ones((2, 4), np.float32)
+    report = graphopt.optimize(m, 0, precision=Precision("fp16", inputs={"x": x})).report
+    assert report is not None and report.precision is not None
+    assert report.precision.stayed == {"its values were near float16's largest number": 3}  # Mul, Relu, Div
+    assert report.precision.errors[0].relative < 1e-3
+    lost = graphopt.optimize(m, 0, precision=Precision("fp16", inputs={"x": x}, calibrate=False)).report
+    assert lost is not None and lost.precision is not None
+    assert not lost.precision.errors[0].relative < 1e-3
+
+
+def test_peaks() -> None:
+    m = graphopt.load(
+        with_constants(
+            "g (float[N] x, int64[N] k) => (float[N] y, int64[N] z) { a = Mul(x, two) y = Neg(a) z = Add(k, k) }",
+            two=np.float32(2),
+        )
+    )
+    feeds = [{"x": np.float32([1, -3]), "k": np.int64([1, 2])}, {"x": np.float32([]), "k": np.int64([])}]
+    for executor in ("reference", "onnxruntime"):
+        found = peaks(m, Samples(executor, [(f, {}) for f in feeds]))
+        assert found == {"a": 6, "y": 6, "x": 3}
 
 
 def test_arguments() -> None:
