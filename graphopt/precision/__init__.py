@@ -84,7 +84,7 @@ class Lowering:
                 f"opset={_BFLOAT16_CONVOLUTIONS} defines bfloat16 for more: convolutions, pools, resizing"
             )
         if self.options.measure:
-            measure(report, self._samples, model)
+            measure(report, self._samples, model, self.options.on)
         return report
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from graphopt.compare import is_floating, layout
-from graphopt.exec.executors import ModelFile, model_file
+from graphopt.exec.executors import ModelFile, known, model_file
 from graphopt.ir import Model, dtype_name
 from graphopt.precision.samples import Samples, executors
 from graphopt.trials import short
@@ -155,8 +155,10 @@ def bytes_by_dtype(model: Model) -> dict[str, int]:
     return dict(found)
 
 
-def measure(report: PrecisionReport, samples: Samples, candidate: Model) -> None:
+def measure(report: PrecisionReport, samples: Samples, candidate: Model, on: str | None = None) -> None:
     """Run a model on the inputs that the float model was run on, and fill in the errors.
+
+    `on`: the executor; None: the first that runs it.
 
     It need not run where the float model did: these differ by rounding of float32, which is less than what is looked for.
     """
@@ -164,7 +166,7 @@ def measure(report: PrecisionReport, samples: Samples, candidate: Model) -> None
     if not samples.runs:
         return
     with model_file(candidate) as file:
-        for name in executors():
+        for name in executors() if on is None else known([on]):
             try:
                 report.errors = _errors(samples, file, name)
             except Exception as e:

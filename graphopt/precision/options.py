@@ -38,6 +38,9 @@ class Precision:
         reduce_range: int8-dynamic: 7 bits for weights, for x86 CPUs without VNNI, whose 8-bit products saturate.
         calibrate: fp16: run the float model first, and keep what comes near float16's largest number in float32.
         measure: run both models and report how far they lie apart.
+        on: who runs the model that is measured: an executor's name; None: ONNX Runtime where it is installed and has the
+            kernels, else the reference. ONNX Runtime's CPU kernels compute float16 in float32 from one operator to the next where
+            they can; "reference" rounds after each operator as a GPU does, and takes longer.
         inputs: feeds to calibrate and measure with instead of random ones, one dict or several.
     """
 
@@ -51,6 +54,7 @@ class Precision:
     reduce_range: bool = False
     calibrate: bool = True
     measure: bool = True
+    on: str | None = None
     inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:

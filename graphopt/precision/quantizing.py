@@ -21,7 +21,7 @@ from onnx import ModelProto, TensorProto
 
 from graphopt.compare import nodes_of
 from graphopt.errors import GraphoptError, MissingDependencyError
-from graphopt.ir import Model, load
+from graphopt.ir import Model, Node, load
 from graphopt.precision.options import Precision
 
 #: The first opset with DynamicQuantizeLinear.
@@ -45,12 +45,14 @@ def int8_dynamic(model: Model, options: Precision) -> Model:
     tool = _tool("onnxruntime.quantization", options.kind)
     _list_constants(model)
     excluded = _name_nodes(model, options)
-    # A product that the model adds up in Gemm is one with a bias for the tool; Transpose follows what is quantized.
     operators = [o.rpartition("::")[2] for o in options.operators if o != "Gemm"]
-    if "Gemm" in options.operators and "MatMul" not in operators:
+    if (
+        "Gemm" in options.operators and "MatMul" not in operators
+    ):  # the tool makes products of these and then knows no Gemm
+        excluded += [n.name for n in model.nodes() if n.op == "MatMul"]
         operators.append("MatMul")
-    if "Gemm" not in options.operators:
-        excluded += [n.name for n in model.nodes() if n.op == "Gemm" and n.name not in excluded]
+    elif "Gemm" not in options.operators:
+        excluded += [f"{n.name}_MatMul" for n in model.nodes() if n.op == "Gemm"]
     with tempfile.TemporaryDirectory(prefix="graphopt-") as folder, _quiet():
         source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
         model.save(source)
@@ -92,8 +94,7 @@ def int4_weights(model: Model, options: Precision) -> Model:
         proto = onnx.load(source)
     with _quiet():
         try:
-            if not any(n.op == "Gemm" and n.name in excluded for n in model.nodes()):
-                wrapper.ONNXModel(proto).replace_gemm_with_matmul()
+            wrapper.ONNXModel(proto).replace_gemm_with_matmul()
             quantizer = tool.MatMulNBitsQuantizer(
                 proto,
                 bits=4,
@@ -153,17 +154,24 @@ def _list_constants(model: Model) -> None:
                 graph.remove(node)
 
 
+def _of_other_floats(node: Node) -> bool:
+    """Whether a node computes in a float that DynamicQuantizeLinear does not take."""
+    return any(v is not None and v.dtype in _OTHER_FLOATS for v in node.inputs)
+
+
 def _name_nodes(model: Model, options: Precision) -> list[str]:
     """Give nodes that the tools look at names of their own, by which they can be left out; the names of those to be."""
-    kept, seen, excluded = frozenset(options.keep), set(), []
+    kept, int8 = frozenset(options.keep), options.kind == "int8-dynamic"
+    seen: set[str] = set()
+    excluded: list[str] = []
     for node in model.nodes():
         if node.op in _READ_BY_TOOLS:
-            asked = node.op in kept or (node.name and node.name in kept)
+            asked = node.op in kept or (node.name and node.name in kept) or (int8 and _of_other_floats(node))
             if not node.name or node.name in seen:
                 node.name = model.fresh_name(node.name or node.op_type)
                 node.touch()
             if asked:
-                excluded.append(node.name)
+                excluded += [node.name, f"{node.name}_MatMul"]  # the second: as tools call the product in a Gemm
         seen.add(node.name)
     return excluded
 

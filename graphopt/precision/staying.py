@@ -166,6 +166,8 @@ def _own_reason(model: Model, node: Node, dtype: int, kept: frozenset[str], whol
     if not free:
         return UNDEFINED
     if dtype == FLOAT16:
+        if _turns_batches(node):
+            return "ONNX Runtime crashes on it on CPUs"
         epsilon = node.attributes.get("epsilon")
         wide = (
             node.attributes.get("stash_type", schema.attributes["stash_type"].default)
@@ -181,6 +183,18 @@ def _own_reason(model: Model, node: Node, dtype: int, kept: frozenset[str], whol
         ]
         return next((why for v in numbers if (why := _unfit(node, v, whole, masks))), "")
     return ""
+
+
+def _turns_batches(node: Node) -> bool:
+    """Whether a MatMul reads the first axis from further back by this node, which ONNX Runtime 1.24 to 1.32 fuse with it.
+
+    In float16 the fusion leaves a node without an operator, and a session's making ends in a crash
+    (https://github.com/microsoft/onnxruntime/issues/28392).
+    """
+    if node.op != "Transpose" or not any(user.op == "MatMul" for user in node.output.uses):
+        return False
+    perm = node.attributes.get("perm", [])
+    return len(perm) >= 3 and list(perm[:-2]) == list(range(1, len(perm) - 1))
 
 
 def _is_function(model: Model, node: Node) -> bool:

@@ -81,6 +81,29 @@ def test_gemm_is_a_product_too() -> None:
         assert worst(out) < 0.2
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_gemm_kept_on_request(kind: str) -> None:
+    text = "g (float[N, 64] x) => (float[N, 32] y) { a = Gemm(x, w, c) y = MatMul(a, v) }"
+    found = Counter(ops(lowered(with_constants(text, w=W, c=B, v=V), kind, keep=["Gemm"])))
+    assert found["Gemm"] == 1
+    assert found["MatMulInteger"] + found["MatMulNBits"] == 1
+
+
+def test_operators_by_name() -> None:
+    text = "g (float[N, 64] x) => (float[N, 32] y) { a = Gemm(x, w, c) y = MatMul(a, v) }"
+    model = with_constants(text, w=W, c=B, v=V)
+    for operator in ("Gemm", "MatMul"):
+        found = Counter(ops(lowered(model, "int8-dynamic", 0, operators=(operator,))))
+        assert (found["MatMulInteger"], found["MatMul"]) == (1, 1)
+
+
+def test_products_of_other_floats_stay() -> None:
+    """What rounds floats to bytes as the model runs takes float32 only."""
+    text = "g (float16[N, 64] x, float[N, 64] z) => (float16[N, 48] y, float[N, 48] q) { y = MatMul(x, h) q = MatMul(z, w) }"
+    found = Counter(ops(lowered(with_constants(text, w=W, h=W.astype(np.float16)), "int8-dynamic")))
+    assert found["MatMul"] == 1 and found["MatMulInteger"] == 1
+
+
 def test_weights_in_constant_nodes() -> None:
     model = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["": 17]> g (float[2, 2] x) => (float[2, 2] y) {
