@@ -35,7 +35,8 @@ from graphopt.rewrite.compile import compile_rule
 from graphopt.shapes import decide_branches, infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
 
 if TYPE_CHECKING:
-    from graphopt.precision import Lowering, Precision
+    from graphopt.precision import Precision
+    from graphopt.precision.lowering import Lowering
 
 LEVELS = {
     0: "load and save",
@@ -177,7 +178,7 @@ def optimize(
 def _lowering(
     model: Any, precision: str | Precision, verify: bool, freeze_inputs: bool, input_shapes: Mapping[str, Any] | None
 ) -> Lowering:
-    from graphopt.precision import Lowering
+    from graphopt.precision.lowering import Lowering
 
     if verify:
         raise ArgumentError(

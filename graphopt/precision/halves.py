@@ -17,7 +17,7 @@ from graphopt.ir import Graph, Model, Node, Tensor, Value
 from graphopt.precision.staying import FLOAT, FLOAT16, Staying, fitted, slots, staying, variables
 from graphopt.shapes import infer_model
 
-_SUFFIX = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+_SUFFIX: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
 
 
 def convert(

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from graphopt import compare as comparing
-from graphopt.compare import compare
+from graphopt.compare import compare, given
 from graphopt.exec.executors import DEFAULTS, installed, model_file
 from graphopt.ir import Model, Node, Tensor, Value, load
 from graphopt.shapes import infer_model
@@ -54,7 +53,7 @@ def sampled(original: Any, inputs: Any = None) -> Samples:
     """
     samples = Samples()
     with model_file(original) as file:
-        feeds = list(comparing.given(inputs, file.proto))
+        feeds: list[Mapping[str, Any]] = list(given(inputs, file.proto))
         for name in executors():
             trials = Trials(file, file, _SEEDS, 1, _SECONDS, feeds, compare, 0.0)
             trials.run_original([name])
@@ -99,8 +98,8 @@ def _probe(model: Model) -> list[str]:
     values = [v for n in graph for v in n.outputs if v is not None and v.dtype == TensorProto.FLOAT and v.const is None]
     if not values:
         return []
-    flat = graph.add_initializer(model.fresh_name("graphopt_flat"), Tensor(array=np.int64([-1])))
-    zero = graph.add_initializer(model.fresh_name("graphopt_zero"), Tensor(array=np.float32([0])))
+    flat = graph.add_initializer(model.fresh_name("graphopt_flat"), Tensor(array=np.array([-1], np.int64)))
+    zero = graph.add_initializer(model.fresh_name("graphopt_zero"), Tensor(array=np.array([0], np.float32)))
 
     def call(op: str, inputs: Iterable[Value], **attributes: Any) -> Value:
         node = Node(op, list(inputs), attributes=attributes)
