@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from graphopt.errors import GraphoptError
     from graphopt.ir import Model, load
     from graphopt.pipeline import optimize
+    from graphopt.precision import Precision
     from graphopt.report import Report
     from graphopt.rewrite import function, rule
     from graphopt.shapes.annotate import infer_shapes
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 #: Public names and where they live; imported when first asked for, so that `import graphopt` costs next to nothing.
 _EXPORTS = {
     "GraphoptError": "graphopt.errors",
+    "Precision": "graphopt.precision",
     "Report": "graphopt.report",
     "Model": "graphopt.ir",
     "bisect": "graphopt.bisection",
@@ -68,6 +70,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "GraphoptError",
     "Model",
+    "Precision",
     "Report",
     "bisect",
     "function",

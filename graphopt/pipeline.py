@@ -6,8 +6,9 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError, OpsetError
@@ -35,6 +36,10 @@ from graphopt.rewrite.compile import compile_rule
 from graphopt.selection import Selection, names_in, phases_of
 from graphopt.shapes import decide_branches, infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
 from graphopt.targets import Kernels, Target, target_of
+
+if TYPE_CHECKING:
+    from graphopt.precision import Precision
+    from graphopt.precision.lowering import Lowering
 
 LEVELS = {
     0: "load and save",
@@ -78,6 +83,7 @@ def optimize(
     fold_allowance: int = DEFAULT_ALLOWANCE,
     steps: int | None = None,
     verify: bool = False,
+    precision: str | Precision | None = None,
 ) -> Model:
     """Optimise a model. What is passed in is never changed.
 
@@ -100,6 +106,9 @@ def optimize(
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
+        precision: "fp16", "bf16", "int8-dynamic" or "int4-weights" (`graphopt.Precision` for more choices): convert what the
+            level made of the model, and apply the level's rules to that once more. Values change by that;
+            `.report.precision` says how far, measured.
 
     Returns:
         The optimised model; `.report` says what was done.
@@ -110,7 +119,7 @@ def optimize(
         OpsetError: a node cannot be written at `opset`.
         RewriteLoopError, RuleError: a rule from `rules` is wrong.
         VerificationError: `verify` was asked for and the outputs differ.
-        MissingDependencyError: what knows the target's kernels is not installed.
+        MissingDependencyError: what knows the target's kernels, or converts to a precision, is not installed.
     """
     runtime = target_of(target)
     if level is None:
@@ -126,11 +135,22 @@ def optimize(
     selection = Selection(None if only is None else names_in(only, rules, "only"), names_in(without, rules, "without"))
     versions = {} if opset is None else targets_of(opset)
     kernels = runtime.kernels() if level > 0 else None
+    own = tuple(r for r in rules if selection.takes(r))
+    lowering = None if precision is None else _lowering(model, precision, verify, freeze_inputs, input_shapes)
     with paused_gc():
         m = load(model)
         started = time.perf_counter()
         ledger = Ledger(limit=steps)
         notes: list[str] = []
+        for r in own:
+            compile_rule(r)
+        work = _Work(
+            selection,
+            phases_of(level, selection, own, runtime.phases if level > 2 else ()) if level > 0 else [],
+            ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None,
+            kernels,
+            ledger,
+        )
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
         higher = {d: v for d, v in versions.items() if v >= m.opsets.get(d, 0)}
@@ -147,28 +167,25 @@ def optimize(
                 _prepare_inputs(m, freeze_inputs, input_shapes, [])
         if level > 0 and any(n.op == GRADIENT for n in m.nodes()):
             notes.append("the model differentiates a part of itself (Gradient), which names its values: left as it is")
-        elif level > 0 and steps != 0:
-            own = tuple(r for r in rules if selection.takes(r))
-            for r in own:
-                compile_rule(r)
-            phases = phases_of(level, selection, own, runtime.phases if level > 2 else ())
-            folding = ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None
+        elif level > 0 and not ledger.full:
             facts = infer_model(m)
             if input_shapes and facts.refused:
                 refuse_pins(facts, infer_model(load(model)))
             if kernels is not None:
                 _write_out_missing(m, runtime, kernels, notes)
-            with contextlib.suppress(LimitReached):
-                _run(m, phases, selection, folding, kernels, ledger)
-            if _convert(m, lower, notes) and not (steps is not None and len(ledger.steps) >= steps):
-                infer_model(m)
-                with contextlib.suppress(LimitReached):
-                    _run(m, phases, selection, folding, kernels, ledger)
+            work.run(m)
+            if _convert(m, lower, notes):
+                work.run_again(m)
             lower = {}
         _convert(m, lower, notes)
+        if lowering is not None:
+            m = lowering.lower(m)
+            work.run_again(m)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
+    if lowering is not None:
+        m.report.precision = lowering.report(m)
     if verify:
         _verify(model, m, bool(freeze_inputs or input_shapes))
     return m
@@ -177,6 +194,18 @@ def optimize(
 def default_level(target: str) -> int:
     """The level where none is asked for: 3 has more than 2 only for a certain target."""
     return 2 if target == "onnx" else 3
+
+
+def _lowering(
+    model: Any, precision: str | Precision, verify: bool, freeze_inputs: bool, input_shapes: Mapping[str, Any] | None
+) -> Lowering:
+    from graphopt.precision.lowering import Lowering
+
+    if verify:
+        raise ArgumentError(
+            "verify=True asks for equal outputs, and precision= changes them; .report.precision says by how much"
+        )
+    return Lowering(precision, model, freeze_inputs=freeze_inputs, input_shapes=input_shapes)
 
 
 def _convert(m: Model, targets: dict[str, int], notes: list[str]) -> bool:
@@ -234,14 +263,30 @@ def _write_out_missing(m: Model, target: Target, kernels: Kernels, notes: list[s
         notes.append(f"{target.name} has no kernel for {', '.join(f'{n} {op}' for op, n in left.items())}")
 
 
-def _run(
-    m: Model,
-    phases: Sequence[RuleSet],
-    selection: Selection,
-    folding: ConstantFolding | None,
-    kernels: Kernels | None,
-    ledger: Ledger,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Rules and passes in order, with what all rounds over a model share. Nothing is done at level 0, which has no phases."""
+
+    selection: Selection
+    phases: list[RuleSet]
+    folding: ConstantFolding | None
+    kernels: Kernels | None
+    ledger: Ledger
+
+    def run_again(self, m: Model) -> None:
+        """Another round over a model that was changed from outside, unless enough steps have been done."""
+        if self.phases and not self.ledger.full:
+            infer_model(m)
+            self.run(m)
+
+    def run(self, m: Model) -> None:
+        """One round over an inferred model."""
+        with contextlib.suppress(LimitReached):
+            _run(m, self)
+
+
+def _run(m: Model, work: _Work) -> None:
+    selection, folding, ledger = work.selection, work.folding, work.ledger
     handlers = _handlers(selection, folding)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
@@ -249,14 +294,14 @@ def _run(
         merge_duplicate_initializers(m, ledger)
     if "common_subexpressions" in selection:
         merge_common_subexpressions(m, ledger)
-    refuses = None if kernels is None else partial(kernels.refuses, m)
+    refuses = None if work.kernels is None else partial(work.kernels.refuses, m)
     rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node), refuses=refuses)
-    for rules in phases:
+    for rules in work.phases:
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0
         folded = folding is not None and fold_regions(folding, rewriter) > 0
         changed = changed or folded
-        if not changed and rules is not phases[0]:
+        if not changed and rules is not work.phases[0]:
             continue
         if changed and "duplicate_initializers" in selection:
             merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)

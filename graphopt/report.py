@@ -6,10 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphopt.ir import Model
 from graphopt.rewrite import Ledger, Step
+
+if TYPE_CHECKING:
+    from graphopt.precision import PrecisionReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Report:
         before, after: the models in numbers.
         ledger: every step in order, refusals with their reasons, warnings.
         seconds: what it took, loading apart.
+        notes: what the user should know, beside the ledger's warnings.
+        precision: what another precision costs and gains, None where none was asked for.
     """
 
     level: int
@@ -55,6 +60,7 @@ class Report:
     ledger: Ledger
     seconds: float
     notes: list[str] = field(default_factory=list)
+    precision: PrecisionReport | None = None
 
     @property
     def steps(self) -> list[Step]:
@@ -132,6 +138,7 @@ class Report:
             ],
             "refusals": [{"rule": r, "reason": why, "count": n, "first": at} for r, why, n, at in self.refusals()],
             "warnings": self.warnings,
+            **({} if self.precision is None else {"precision": self.precision.to_dict()}),
         }
 
     def to_json(self, indent: int | None = 1) -> str:
@@ -142,6 +149,7 @@ class Report:
         lines = [f"level {self.level}: {self.nodes_before} -> {self.nodes_after} nodes, {size}, {self.seconds:.3f} s"]
         lines += [f"  {n:5d} x {name:36s} {-saved:+5d} nodes" for name, n, saved, _ in self.by_rule()]
         lines += [f"  note: {w}" for w in self.warnings]
+        lines += [] if self.precision is None else self.precision.lines()
         return "\n".join(lines)
 
 

@@ -43,6 +43,15 @@ External = Annotated[
         show_default=False,
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="fp16, bf16, int8-dynamic or int4-weights: convert the model, and report how far its outputs move by that.",
+        show_default=False,
+    ),
+]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Compare with MODEL first; nothing is written if the outputs differ.")
 ]
@@ -62,6 +71,7 @@ def optimize(
     input_shape: options.InputShapes = None,
     freeze_inputs: options.FreezeInputs = False,
     opset: options.Opset = None,
+    precision: Precision = None,
     external_data: External = None,
     verify: Verify = False,
     report: Format = ReportFormat.text,
@@ -76,7 +86,9 @@ def optimize(
     import graphopt
 
     with err(quiet).working(f"optimizing {model}"):
-        result = graphopt.optimize(str(model), level, **arguments)
+        result = graphopt.optimize(
+            str(model), level, verify=verify and precision is not None, precision=precision, **arguments
+        )
     assert result.report is not None
     check_data(result, file)
     verification = _verified(model, result, arguments, quiet) if verify else None

@@ -221,6 +221,10 @@ def show_report(screen: Screen, report: Report) -> None:
     screen.line(f"time       {report.seconds:.2f} s")
     for warning in report.warnings:
         screen.line(f"note: {warning}", "yellow")
+    if report.precision is not None:
+        screen.line()
+        for line in report.precision.lines():
+            screen.line(line)
 
 
 _VERDICTS = {

@@ -9,6 +9,7 @@ from graphopt.ir.schema import (
     COMMUTATIVE_OPS,
     IRRELEVANT_ATTRIBUTES,
     OpSchema,
+    Param,
     as_input,
     input_of,
     newest_schema,
@@ -17,6 +18,6 @@ from graphopt.ir.schema import (
 from graphopt.ir.tensor import Tensor, dtype_name
 
 __all__ = [
-    "COMMUTATIVE_OPS", "IRRELEVANT_ATTRIBUTES", "Dim", "Function", "Graph", "Model", "Node", "OpSchema", "Reference", "Shape",
-    "Tensor", "Value", "as_input", "dtype_name", "input_of", "load", "newest_schema", "op_key", "op_schema",
+    "COMMUTATIVE_OPS", "IRRELEVANT_ATTRIBUTES", "Dim", "Function", "Graph", "Model", "Node", "OpSchema", "Param", "Reference",
+    "Shape", "Tensor", "Value", "as_input", "dtype_name", "input_of", "load", "newest_schema", "op_key", "op_schema",
 ]  # fmt: skip

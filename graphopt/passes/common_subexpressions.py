@@ -14,6 +14,8 @@ from graphopt.rewrite.rewriter import record
 #: Bytes of a constant that is compared by what it holds.
 _SMALL = 64
 _STRING = 8
+#: Not merged: runtimes fuse a DequantizeLinear into the operator that reads it, which they do not where others do too.
+_APART = frozenset({"Constant", "DequantizeLinear"})
 
 
 def merge_common_subexpressions(model: Model, ledger: Ledger, rewriter: Rewriter | None = None) -> int:
@@ -37,7 +39,7 @@ def _merge(model: Model, graph: Graph, ledger: Ledger, rewriter: Rewriter | None
         if node.subgraphs or known is False:
             continue
         if known is None:
-            known = deterministic[node.op] = node.op != "Constant" and is_deterministic(model, node)
+            known = deterministic[node.op] = node.op not in _APART and is_deterministic(model, node)
             if not known:
                 continue
         key: Hashable

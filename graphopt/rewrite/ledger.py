@@ -68,6 +68,11 @@ class Ledger:
     declined_at: dict[tuple[str, str], str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def full(self) -> bool:
+        """No more steps may be taken."""
+        return self.limit is not None and len(self.steps) >= self.limit
+
     def record(self, step: Step) -> None:
         """Note a step that was taken.
 
@@ -75,7 +80,7 @@ class Ledger:
             LimitReached: it was the last that may be.
         """
         self.steps.append(step)
-        if self.limit is not None and len(self.steps) >= self.limit:
+        if self.full:
             raise LimitReached
 
     def decline(self, rule: str, reason: str, location: str) -> None:
