@@ -1,33 +1,26 @@
 """Pointwise convolutions around Resize: what is multiplied before it is made larger is multiplied less often.
 
-To enlarge an image by repetition or interpolation is to average over places with weights that sum to 1, and a pointwise convolution
-mixes the channels of one place: they swap places, bias included.
+To enlarge an image by repetition or interpolation is to average over places with weights that sum to 1, and a pointwise
+convolution mixes the channels of one place: they swap places, bias included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from graphopt.ir import Shape
 from graphopt.patterns._shapes import leaf, made_by
-from graphopt.patterns._windows import refuses_weights, unpadded
+from graphopt.patterns._windows import pointwise, refuses_weights
 from graphopt.rewrite import Attrs, Const, Maybe, Tensor, op, rule
-from graphopt.rewrite.terms import Constant
-from graphopt.shapes import same_dims, same_shape
+from graphopt.shapes import same_shape
 
 #: How Resize finds its weights. Cubic ones amplify rounding, regions have values from outside.
 _MODES = ("nearest", "linear")
 #: Times as many places in the larger image, at least, for a convolution to be taken apart.
 _TIMES = 2
-
-
-def _pointwise(w: Constant, attrs: Mapping[str, Any]) -> bool:
-    """Whether a convolution mixes the channels of each place by itself."""
-    steps = [*w.shape[2:], *(attrs.get("strides") or ())]
-    return all(d == 1 for d in steps) and unpadded(attrs, w.shape[2:]) and attrs["group"] == 1
 
 
 def _places(shape: Shape | None) -> int | None:
@@ -50,7 +43,7 @@ def convolution_of_resize(
     """A pointwise convolution of an image that was made larger is done before."""
     y = op.Resize(x, roi, scales, sizes, **r)
     yield op.Conv(y, w, b, **a)
-    if not _pointwise(w, a):
+    if not pointwise(w, a):
         return "the convolution is not pointwise"
     if r["mode"] not in _MODES or r["coordinate_transformation_mode"] == "tf_crop_and_resize":
         return "not an average of places"
@@ -69,7 +62,7 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
     """Where some of the channels of a pointwise convolution were made larger, these are convolved by themselves, and added."""
     y = op.Concat(*xs, axis=1)
     yield op.Conv(y, w, b, **a)
-    if not _pointwise(w, a):
+    if not pointwise(w, a):
         return "the convolution is not pointwise"
     if why := refuses_weights(y, w):
         return why
@@ -82,7 +75,7 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
     if not any(apart):
         return "nothing was made larger, or would have more channels then"
     kernel = np.asarray(w)
-    parts = [kernel[:, s:e] for s, e in zip(starts, starts[1:], strict=False)]
+    parts = [kernel[:, s:e] for s, e in pairwise(starts)]
     rest = [i for i, alone in enumerate(apart) if not alone]
     alone = [i for i in range(len(xs)) if apart[i]]
     if rest:

@@ -89,6 +89,21 @@ def reshape_transpose_reshape(x, first, p: Perm, last, y: Maybe[Int], z: Maybe[I
 
 
 @rule(exact=True)
+def transpose_reshape_transpose_reshape(x, first, p: Perm, last, q: Perm, y: Maybe[Int], z: Maybe[Int]):
+    """Rows that become an image, channels first, and rows again are what they were."""
+    pixels = op.Reshape(x, first, allowzero=y)
+    rows = op.Reshape(op.Transpose(pixels, perm=p), last, allowzero=z)
+    yield op.Transpose(rows, perm=q)
+    if p != [0, 3, 1, 2] or q != [0, 2, 1] or x.rank != 3 or pixels.shape is None:
+        return "not rows, or not an image, channels first"
+    batch, places, channels = x.shape
+    kept = same_shape((pixels.shape[0], pixels.shape[3]), (batch, channels))
+    if not kept or not same_shape(rows.shape, (batch, channels, places)):
+        return "not known to have as many channels, or as many places"
+    yield x
+
+
+@rule(exact=True)
 def transpose_clip_transpose(x, low: Maybe[Tensor], high: Maybe[Tensor], p: Perm, q: Perm, attrs: Attrs):
     """Transpositions on both sides of a Clip are one."""
     yield op.Transpose(op.Clip(op.Transpose(x, perm=p), low, high, **attrs), perm=q)
