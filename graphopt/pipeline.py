@@ -17,6 +17,7 @@ from graphopt.passes import (
     PASSES,
     WRITTEN_ANEW,
     ConstantFolding,
+    batch_scan,
     fold_regions,
     inline_constant_if,
     merge_common_subexpressions,
@@ -183,7 +184,7 @@ def _run(
     m: Model, level: int, selection: _Selection, own: tuple[Rule, ...], fold_allowance: int, ledger: Ledger
 ) -> None:
     folding = ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None
-    handlers = _handlers(selection, folding)
+    handlers = _handlers(level, selection, folding)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
     if "duplicate_initializers" in selection:
@@ -223,7 +224,7 @@ def _run(
         remove_dead_code(m, ledger)
 
 
-def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handlers:
+def _handlers(level: int, selection: _Selection, folding: ConstantFolding | None) -> Handlers:
     handlers = Handlers()
     if folding is not None:
         handlers.constant.append(folding.constant_inputs)
@@ -232,6 +233,8 @@ def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handler
         handlers.by_op["If"] = [inline_constant_if]
     if "constant_loop" in selection:
         handlers.by_op["Loop"] = [unroll_constant_loop]
+    if "batched_scan" in selection and level > 1:  # kernels may sum another layout in another order
+        handlers.by_op["Scan"] = [batch_scan]
     return handlers
 
 
