@@ -14,7 +14,7 @@ from graphopt.patterns._weights import per_column
 from graphopt.patterns._windows import finite, refuses_weights, wide
 from graphopt.rewrite import Axis, Const, Int, op, rule
 from graphopt.rewrite.terms import Constant
-from graphopt.shapes import same_dims, same_shape
+from graphopt.shapes import same_shape
 
 _INDICES = (TensorProto.INT64, TensorProto.INT32)
 #: Constants of more elements are not looked at.
@@ -22,13 +22,13 @@ _LARGEST = 1 << 16
 
 
 @rule(since=12)
-def product_of_one_hot(x, places, t: Int, w: Const["K N"]):
+def product_of_one_hot(x: "... 1", places, t: Int, w: Const["K N"]):
     """What is 1 at one place and 0 at all others, times a table, is the row of that place; zeros, where there is none."""
     marks = op.Cast(op.Equal(x, places), to=t)
     yield marks @ w
     n = w.shape[0]
-    if not x.shape or x.dtype not in _INDICES or not same_dims(x.shape[-1], 1):
-        return "not integers that have a last dim for their marks"
+    if x.dtype not in _INDICES:
+        return "not integers"
     if not _in_a_row(places):
         return "not compared with places in a row"
     if not same_shape(marks.shape, (*x.shape[:-1], n)):
