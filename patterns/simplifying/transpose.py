@@ -15,8 +15,8 @@ from graphopt.shapes import same_shape
 #: Operators that may swap places with a transposition. Of those that are exact, where an element stands cannot change a
 #: bit. The others round, and kernels round the last elements of a row differently from those that fill a vector register;
 #: or they pick one of 0.0 and -0.0 by the order of the operands, which a pattern forgets (Max and Min).
-_EXACT_UNARY = "Abs Cast Ceil Floor Neg Not Relu Round Sign".split()
-_ROUNDING_UNARY = (
+EXACT_UNARY = "Abs Cast Ceil Floor Neg Not Relu Round Sign".split()
+ROUNDING_UNARY = (
     "Cos Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log Mish Reciprocal Selu Sigmoid Sin Softplus Softsign Sqrt Tanh"
 ).split()
 _EXACT_BINARY = "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Mul Or Sub".split()
@@ -238,7 +238,7 @@ def _named(body: Any, name: str, doc: str, exact: bool) -> Rule:
 
 
 def _family() -> list[Rule]:
-    rules = [_unary(n, n in _EXACT_UNARY) for n in _EXACT_UNARY + _ROUNDING_UNARY]
+    rules = [_unary(n, n in EXACT_UNARY) for n in EXACT_UNARY + ROUNDING_UNARY]
     rules += [_binary(n, n in _EXACT_BINARY) for n in _EXACT_BINARY + _OTHER_BINARY]
     rules += [_binary_constant(n, n in _EXACT_BINARY) for n in _WITH_CONSTANT]
     rules += [_constant_binary(n, n in _EXACT_BINARY) for n in _CONSTANT_FIRST]
