@@ -47,7 +47,7 @@ def convolution_of_product_rows(
         return "a constant shape cannot say where the dims of unknown size go"
     product = x @ w_w2
     if c is not None or b is not None:
-        product = product + (np.zeros(m) + shift) @ mix + (0 if b is None else wide(b))
+        product = product + ((np.zeros(m) + shift) @ mix + (0 if b is None else wide(b)))
     yield op.Reshape(op.Transpose(product, perm=p), shape)
 
 
