@@ -19,8 +19,6 @@ from graphopt.shapes import same_shape
 
 #: How Resize finds its weights. Cubic ones amplify rounding, regions have values from outside.
 _MODES = ("nearest", "linear")
-#: Times as many places in the larger image, at least, for a convolution to be taken apart.
-_TIMES = 2
 
 
 def _places(shape: Shape | None) -> int | None:
@@ -33,7 +31,7 @@ def _enlarges(x: Any, y: Any) -> bool:
     few, many = _places(x.shape), _places(y.shape)
     if few is None or many is None or len(x.shape) < 3 or len(x.shape) != len(y.shape):
         return False
-    return 0 < few * _TIMES <= many and same_shape(x.shape[:2], y.shape[:2])
+    return 0 < few < many and same_shape(x.shape[:2], y.shape[:2])
 
 
 @rule(since=11)
@@ -71,9 +69,14 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
         return "the numbers of channels are not known"
     starts = np.cumsum([0, *sizes])
     outputs = w.shape[0]
-    apart = [x.uses == 1 and outputs <= d and _resized(x, y.value) for x, d in zip(xs, sizes, strict=True)]
+    before = [_made_of(x, y.value) if x.uses == 1 and outputs <= d else None for x, d in zip(xs, sizes, strict=True)]
+    apart = [n is not None for n in before]
     if not any(apart):
         return "nothing was made larger, or would have more channels then"
+    many = _places(y.shape) or 0
+    left = sum(d * (many if n is None else n) for d, n in zip(sizes, before, strict=True))
+    if 2 * left >= many * starts[-1]:
+        return "half of the products would be left"
     kernel = np.asarray(w)
     parts = [kernel[:, s:e] for s, e in pairwise(starts)]
     rest = [i for i, alone in enumerate(apart) if not alone]
@@ -88,10 +91,12 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
     yield total
 
 
-def _resized(x: Any, y: Any) -> bool:
-    """Whether a tensor was made larger by a Resize that a pointwise convolution may pass."""
+def _made_of(x: Any, y: Any) -> int | None:
+    """How many places an image had before a Resize that a pointwise convolution may pass made it larger."""
     node = made_by(x, "Resize", y)
     if node is None or (image := node.inputs[0]) is None:
-        return False
+        return None
     mode, place = (node.attributes.get(k) for k in ("mode", "coordinate_transformation_mode"))
-    return (mode or "nearest") in _MODES and place != "tf_crop_and_resize" and _enlarges(leaf(image), x)
+    if (mode or "nearest") not in _MODES or place == "tf_crop_and_resize" or not _enlarges(leaf(image), x):
+        return None
+    return _places(image.shape)

@@ -189,13 +189,16 @@ def positions(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) ->
 
 
 def enlarged(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
-    """An image of which some dims were doubled."""
-    even = [k for k in range(2, len(shape)) if shape[k] % 2 == 0]
-    doubled = even if b.choices.integer(0, 2) else [b.choices.one(even)]
-    x = source(dtype, tuple(d // 2 if k in doubled else d for k, d in enumerate(shape)))
+    """An image of which some dims were made larger, as a rule all of them."""
+    able = [k for k in range(2, len(shape)) if shape[k] > 1]
+    larger = able if b.choices.integer(0, 3) else [b.choices.one(able)]
+    factors = [1] * len(shape)
+    for k in larger:
+        factors[k] = 2 if shape[k] % 2 == 0 and b.choices.integer(0, 1) else shape[k]
+    x = source(dtype, tuple(d // f for d, f in zip(shape, factors, strict=True)))
     place = b.choices.one(["asymmetric", "half_pixel", "pytorch_half_pixel"])
     attributes = {"mode": b.choices.one(["nearest", "linear", "linear"]), "coordinate_transformation_mode": place}
-    scales = np.array([1.0 + (k in doubled) for k in range(len(shape))], np.float32)
+    scales = np.array(factors, np.float32)
     if b.model.opsets[""] < 13:  # what is not used is there, and empty
         return b.node("Resize", [x, b.constant(np.zeros(0, np.float32)), b.constant(scales)], attributes)[0]
     if b.choices.integer(0, 1):
@@ -241,7 +244,7 @@ def _is_counted(dtype: int, shape: tuple[int, ...]) -> bool:
 
 
 def _is_image(dtype: int, shape: tuple[int, ...]) -> bool:
-    return dtype in _FLOATING and len(shape) in (3, 4, 5) and 0 not in shape and any(d % 2 == 0 for d in shape[2:])
+    return dtype in _FLOATING and len(shape) in (3, 4, 5) and 0 not in shape and any(d > 1 for d in shape[2:])
 
 
 def _has_dims(dtype: int, shape: tuple[int, ...]) -> bool:

@@ -36,6 +36,7 @@ class Site(ABC):
         channels: operands with one element per channel are welcome.
         batches: leading dims of matrices had best be the same.
         blocks: rows and columns of an image are taken apart, or put together.
+        pointwise: a convolution had best look at one place at a time.
         rows: the pixels of an image are the rows of a matrix.
         pairs: neighbours along the last axis are taken apart, or put together.
         operators: those that somebody asks for around this node.
@@ -45,7 +46,7 @@ class Site(ABC):
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = rows = pairs = tame = False
+    channels = batches = blocks = pointwise = rows = pairs = tame = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
