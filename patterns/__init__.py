@@ -1,6 +1,7 @@
 """The rules and nothing else. Each is an equation; the folder says in which phase it runs, the file which operators it is about.
 
 raising: restore operators from what exporters write out. simplifying: algebra on the canonical form. lowering: what runs best.
+onnxruntime_cpu: forms that ONNX Runtime has the fastest kernels for, where it is the target.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from importlib import resources
 from graphopt.rewrite import Rule
 
 PHASES = ("raising", "simplifying", "lowering")
+#: Rules for one target only, after the others.
+TARGET_PHASES = ("onnxruntime_cpu",)
 
 
 @cache
@@ -40,4 +43,4 @@ def proofs() -> dict[str, dict[str, str]]:
 
 def all_rules() -> dict[str, Rule]:
     """Every rule of the package by name."""
-    return {r.name: r for phase in PHASES for r in rules_of(phase)}
+    return {r.name: r for phase in (*PHASES, *TARGET_PHASES) for r in rules_of(phase)}

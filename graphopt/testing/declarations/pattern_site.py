@@ -56,8 +56,9 @@ class PatternSite(Site):
         self.channels = left.hints.channels
         self.batches = left.hints.batches
         self.rows = {(0, 3, 1, 2), (0, 2, 1)} <= set(left.hints.lists)
+        self.whole = any("whole blocks of 16" in w for w in left.hints.words)
         self.pointwise = any("not pointwise" in w for w in left.hints.words)
-        self.blocks = any("blocks" in w.lower() for w in left.hints.words)
+        self.blocks = not self.whole and any("blocks" in w.lower() for w in left.hints.words)
         self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)
         if known is not None and known.plan is not None and any(isinstance(a, (Call, Output)) for a in expanded):

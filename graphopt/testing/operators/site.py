@@ -35,6 +35,7 @@ class Site(ABC):
         flat: one of so many shapes has dims of 1 in particular.
         channels: operands with one element per channel are welcome.
         batches: leading dims of matrices had best be the same.
+        whole: channels had best come in blocks of 16.
         blocks: rows and columns of an image are taken apart, or put together.
         pointwise: a convolution had best look at one place at a time.
         rows: the pixels of an image are the rows of a matrix.
@@ -46,7 +47,7 @@ class Site(ABC):
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pointwise = rows = pairs = tame = False
+    channels = batches = blocks = pointwise = rows = whole = pairs = tame = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
@@ -211,6 +212,8 @@ class Site(ABC):
                 d = 1
             left //= d
             dims.append(d)
+        if self.whole and len(dims) == 4 and not self.choices.chance(6):
+            dims[1] = 16
         if dims and empty and self.choices.chance(self.empty):
             dims[self.choices.integer(0, len(dims) - 1)] = 0
         return tuple(dims)
