@@ -31,7 +31,7 @@ def _enlarges(x: Any, y: Any) -> bool:
     few, many = _places(x.shape), _places(y.shape)
     if few is None or many is None or len(x.shape) < 3 or len(x.shape) != len(y.shape):
         return False
-    return 0 < few < many and same_shape(x.shape[:2], y.shape[:2])
+    return 0 < few < many and bool(same_shape(x.shape[:2], y.shape[:2]))
 
 
 @rule(since=11)
@@ -69,12 +69,12 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
         return "the numbers of channels are not known"
     starts = np.cumsum([0, *sizes])
     outputs = w.shape[0]
-    before = [_made_of(x, y.value) if x.uses == 1 and outputs <= d else None for x, d in zip(xs, sizes, strict=True)]
+    before = [_made_of(x, y.value, outputs) if x.uses == 1 else None for x, d in zip(xs, sizes, strict=True)]
     apart = [n is not None for n in before]
     if not any(apart):
         return "nothing was made larger, or would have more channels then"
     many = _places(y.shape) or 0
-    left = sum(d * (many if n is None else n) for d, n in zip(sizes, before, strict=True))
+    left = sum(int(d or 0) * (many if n is None else n) for d, n in zip(sizes, before, strict=True))
     if 2 * left >= many * starts[-1]:
         return "half of the products would be left"
     kernel = np.asarray(w)
@@ -91,12 +91,15 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
     yield total
 
 
-def _made_of(x: Any, y: Any) -> int | None:
-    """How many places an image had before a Resize that a pointwise convolution may pass made it larger."""
+def _made_of(x: Any, y: Any, outputs: int) -> int | None:
+    """How many places an image had before a Resize that a convolution to `outputs` channels may pass made it larger."""
     node = made_by(x, "Resize", y)
     if node is None or (image := node.inputs[0]) is None:
         return None
     mode, place = (node.attributes.get(k) for k in ("mode", "coordinate_transformation_mode"))
     if (mode or "nearest") not in _MODES or place == "tf_crop_and_resize" or not _enlarges(leaf(image), x):
+        return None
+    by_size = len(node.inputs) > 3 and node.inputs[3] is not None and "axes" not in node.attributes
+    if outputs > x.shape[1] or (by_size and outputs != x.shape[1]):
         return None
     return _places(image.shape)
