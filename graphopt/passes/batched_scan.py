@@ -24,7 +24,7 @@ _LARGEST = 1 << 14
 _AXES_ARE_INPUT = 13
 _ELEMENTWISE = frozenset(
     (
-        "Abs Add And Cast Ceil Clip Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Min Mul Neg"
+        "Abs Add And Cast Ceil Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Min Mul Neg"
         " Not Or Pow Reciprocal Relu Round Sigmoid Sign Sqrt Sub Sum Tanh Where Xor"
     ).split()
 )
@@ -112,6 +112,8 @@ class _Writer:
         for inner in self.body.inputs[self.states :]:
             self.batched.add(inner)
             self._check(self.stands_for[inner])
+        if len({(self.stands_for[v].shape or (None,))[0] for v in self.body.inputs[self.states :]}) != 1:
+            raise _Declined  # of other lengths: an error, which a length of 1 would not be here
         for out, into in zip(self.body.outputs[: self.states], self.body.inputs, strict=False):
             if _itself(out) is not into:
                 raise _Declined

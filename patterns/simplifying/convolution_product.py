@@ -40,7 +40,7 @@ def convolution_of_product_rows(
     w_w2 = wide(w) @ mix
     if not survives(w_w2, (1,), w.onnx_dtype):
         return "the weights would become too small for their dtype"
-    shape = s if n == m else None
+    shape, how = (s, r) if n == m else (None, {})
     if shape is None and conv.shape is not None:
         shape = target_of((channels.shape[0], n, channels.shape[2]), conv.shape)
     if shape is None:
@@ -48,7 +48,7 @@ def convolution_of_product_rows(
     product = x @ w_w2
     if c is not None or b is not None:
         product = product + ((np.zeros(m) + shift) @ mix + (0 if b is None else wide(b)))
-    yield op.Reshape(op.Transpose(product, perm=p), shape)
+    yield op.Reshape(op.Transpose(product, perm=p), shape, **how)
 
 
 @rule(since=13)

@@ -99,5 +99,22 @@ def test_too_many_rounds() -> None:
     assert ops(optimize(model, only="batched_scan")) == ["Scan", "Neg"]
 
 
+def test_other_lengths() -> None:
+    """That of 1 would be broadcast, where Scan fails."""
+    text = """g (float[3,4] x, float[1,4] c) => (float[3,4] y) {
+        z = Scan<num_scan_inputs=2, body = b (float[4] p, float[4] q) => (float[4] r) { r = Add(p, q) }>(x, c) y = Neg(z)
+    }"""
+    assert ops(optimize(parse(text, check=False), only="batched_scan")) == ["Scan", "Neg"]
+
+
+def test_two_scanned_inputs() -> None:
+    text = """g (float[3,4] x, float[3,4] c) => (float[3,4] y) {
+        z = Scan<num_scan_inputs=2, body = b (float[4] p, float[4] q) => (float[4] r) { r = Mul(p, q) }>(x, c) y = Neg(z)
+    }"""
+    m = optimize(parse(text, check=False), only="batched_scan")
+    assert ops(m) == ["Mul", "Neg"]
+    np.testing.assert_allclose(run(m, x=ROWS, c=ROWS)[0], -ROWS * ROWS)
+
+
 def test_not_on_level_1() -> None:
     assert ops(batch(scan(), level=1)) == ["Scan", "Neg"]
