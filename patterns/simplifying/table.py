@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from graphopt.patterns._elementwise import FLOATS
+from graphopt.patterns._elementwise import chosen
 from graphopt.patterns._positions import positions
 from graphopt.patterns._weights import per_column
 from graphopt.patterns._windows import finite, refuses_weights, wide
-from graphopt.rewrite import Axis, Const, Int, op, rule
+from graphopt.rewrite import Attrs, Axis, Const, Int, Ints, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 from graphopt.shapes import same_shape
 
@@ -22,22 +22,23 @@ _LARGEST = 1 << 16
 
 
 @rule(since=12)
-def product_of_one_hot(x: "... 1", places, t: Int, w: Const["K N"]):
+def product_of_one_hot(x, axes: Ints, shape, r: Attrs, places, t: Int, w: Const["K N"]):
     """What is 1 at one place and 0 at all others, times a table, is the row of that place; zeros, where there is none."""
-    marks = op.Cast(op.Equal(x, places), to=t)
+    column = any_of(op.Unsqueeze(x, axes=axes), op.Reshape(x, shape, **r))
+    marks = op.Cast(op.Equal(column, places), to=t)
     yield marks @ w
     n = w.shape[0]
-    if x.dtype not in _INDICES:
-        return "not integers"
+    if x.shape is None or x.dtype not in _INDICES or not same_shape(chosen(column).shape, (*x.shape, 1)):
+        return "not integers that get a last dim of their own"
     if not _in_a_row(places):
         return "not compared with places in a row"
-    if not same_shape(marks.shape, (*x.shape[:-1], n)):
+    if not same_shape(marks.shape, (*x.shape, n)):
         return "as many places as rows are not known, or others for other indices"
-    if w.onnx_dtype not in FLOATS or not w.size or not finite(w):
+    if not w.size or np.asarray(w).dtype.kind != "f" or not finite(w):
         return "no rows of floats, or infinities, which times 0 would be NaN"
     # behind the rows stands one of zeros, which is the last for -1 too
     rows = np.concatenate([np.asarray(w), np.zeros((1, w.shape[1]))])
-    yield op.Gather(_as(rows, w), op.Clip(op.Squeeze(x, axes=[x.rank - 1]), min=-1, max=n), axis=0)
+    yield op.Gather(_as(rows, w), op.Clip(x, min=-1, max=n), axis=0)
 
 
 def _in_a_row(places: Any) -> bool:

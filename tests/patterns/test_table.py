@@ -12,14 +12,15 @@ TABLE, FIVE = floats("w", 4, 3), floats("w", 5, 3)
 
 def marks(
     equal: str = "e = Equal(u, p)",
-    ids: str = "int64[N,2,1] u",
+    ids: str = "int64[N,2] i",
+    column: str = "u = Unsqueeze(i, last)",
     constants: str = f"{TABLE}, int64[4] p = {{0,1,2,3}}",
     to: int = 1,
     out: str = "float[A,B,C]",
     **o: object,
 ) -> Case:
     """Marks among four places, times a table."""
-    text = f"g ({ids}) => ({out} y) <{constants}> {{ {equal} m = Cast<to={to}>(e) y = MatMul(m, w) }}"
+    text = f"g ({ids}) => ({out} y) <{constants}, int64[1] last = {{-1}}, int64[3] tall = {{0,2,1}}> {{ {column} {equal} m = Cast<to={to}>(e) y = MatMul(m, w) }}"
     return Case(text, **o)  # type: ignore[arg-type]
 
 
@@ -29,9 +30,10 @@ def rows(body: str, constants: str, ids: str = "int64[N,2] i", out: str = "float
 
 FIRES = {
     "product_of_one_hot": [
-        marks(nodes=3),
-        marks("e = Equal(p, u)", nodes=3),
-        marks(ids="int32[N,2,1] u", constants=f"{TABLE}, int32[1,1,4] p = {{0,1,2,3}}", nodes=3),
+        marks(nodes=2),
+        marks("e = Equal(p, u)", nodes=2),
+        marks(column="u = Reshape(i, tall)", nodes=2),
+        marks(ids="int32[N,2] i", constants=f"{TABLE}, int32[1,1,4] p = {{0,1,2,3}}", nodes=2),
         marks("r = Range(a, b, c) e = Equal(u, r)", constants=f"{TABLE}, int64 a = {{0}}, int64 b = {{4}}, int64 c = {{1}}"),
     ],
     "gather_plus_shift": [
@@ -45,13 +47,14 @@ REFUSES = {
         marks(constants=f"{TABLE}, int64[4] p = {{0,1,3,2}}", reason="in a row"),
         marks(constants=f"{TABLE}, int64[4] p = {{1,2,3,4}}", reason="in a row"),
         marks(constants=f"{floats('w', 1, 3)}, int64[1,1] p = {{1}}", reason="in a row"),
-        marks("e = Equal(u, p)", "float[N,2,1] u", f"{TABLE}, float[4] p = {{0,1,2,3}}", reason="not integers"),
+        marks(ids="float[N,2] i", constants=f"{TABLE}, float[4] p = {{0,1,2,3}}", reason="not integers that"),
         marks(constants="float[4,1] w = {1,2,inf,3}, int64[4] p = {0,1,2,3}", reason="infinities"),
         marks(
             to=7, out="int64[A,B,C]", constants="int64[4,1] w = {1,2,4,3}, int64[4] p = {0,1,2,3}", reason="no rows of floats"
         ),
-        marks("e = Equal(u, q)", "int64[2,2,1] u", f"{TABLE}, int64[2,1,4] q = {{0,1,2,3,0,1,2,3}}", reason="in a row"),
-        marks(opset=11, reason="opset 12"),
+        marks("e = Equal(u, q)", "int64[2,2] i", constants=f"{TABLE}, int64[2,1,4] q = {{0,1,2,3,0,1,2,3}}", reason="in a row"),
+        marks(column="u = Reshape(i, row)", ids="int64[2,2] i",
+              constants=f"{TABLE}, int64[4] p = {{0,1,2,3}}, int64[3] row = {{4,1,1}}", reason="of their own"),
     ],
     "gather_plus_shift": [
         rows("r = Gather(w, i) y = Add(r, c)", f"{TABLE}, {floats('c', 2, 3)}", reason="shift per column"),
