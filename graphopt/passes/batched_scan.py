@@ -46,7 +46,13 @@ def batch_scan(node: Node, rewriter: Rewriter) -> bool:
         results = writer.write()
     except (_Declined, ValueError):
         return False
-    for v in writer.constants:
+    parent = node.graph
+    assert parent is not None
+    constants = [*body.initializers, *writer.constants]
+    body.initializers = {}
+    for v in constants:
+        v.rename(rewriter.model.fresh_name(v.name))
+        v.graph = parent
         rewriter.add_constant(v, node)
     for n in writer.nodes:
         rewriter.insert(n, node)
@@ -57,12 +63,11 @@ def batch_scan(node: Node, rewriter: Rewriter) -> bool:
     rewriter.erase_if_dead(node, gone, {node})
     for n in reversed(writer.nodes):
         rewriter.erase_if_dead(n)
-    for v in writer.constants:
+    for v in constants:
         rewriter.drop_if_unused(v)
     after = (*(record(n) for n in writer.nodes if n.graph is not None), *rewriter.take_copies())
     seconds = time.perf_counter() - started
-    name = node.graph.name if node.graph is not None else body.name
-    rewriter.ledger.record(Step("batched_scan", "", name, tuple(gone), after, seconds * 1e6))
+    rewriter.ledger.record(Step("batched_scan", "", parent.name, tuple(gone), after, seconds * 1e6))
     return True
 
 
@@ -99,7 +104,11 @@ class _Writer:
             raise _Declined
         if len(node.inputs) != len(body.inputs) or len(node.outputs) != len(body.outputs) or None in node.inputs:
             raise _Declined
-        if any(v.type is not None for v in (*body.inputs, *body.outputs)) or body.initializers:
+        if any(v.type is not None for v in (*body.inputs, *body.outputs)):
+            raise _Declined
+        if any(v in body.initializers for v in body.inputs) or (
+            body.source is not None and body.source.sparse_initializer
+        ):
             raise _Declined
         if not all(is_pure(model, n) and is_deterministic(model, n) for n in body):
             raise _Declined

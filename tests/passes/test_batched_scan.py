@@ -56,6 +56,15 @@ def test_distances(opset: int) -> None:
     assert step.rule == "batched_scan"
 
 
+def test_constants_of_the_body() -> None:
+    """Axes are an input there from opset 18 on."""
+    text = """g (float[N,4] x, float[3,4] c) => (float[3,N] y) {
+        last, z = Scan<num_scan_inputs=1, body = b (float[N,4] a, float[4] r) => (float[N,4] d, float[N] s)
+            <int64[1] k = {1}> { d = Identity(a) t = Sub(a, r) s = ReduceSumSquare<keepdims=0>(t, k) }>(x, c) y = Neg(z)
+    }"""
+    assert ops(batch(parse(text, opset=18, check=False))) == ["Unsqueeze", "Sub", "ReduceSumSquare", "Neg"]
+
+
 @pytest.mark.parametrize(
     "nodes",
     [
