@@ -17,6 +17,7 @@ from graphopt.ir import Model, load, newest_schema, op_schema
 from graphopt.passes import (
     WRITTEN_ANEW,
     ConstantFolding,
+    batch_scan,
     fold_regions,
     inline_constant_if,
     merge_common_subexpressions,
@@ -146,6 +147,7 @@ def optimize(
             compile_rule(r)
         work = _Work(
             selection,
+            level == 1,
             phases_of(level, selection, own, runtime.phases if level > 2 else ()) if level > 0 else [],
             ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None,
             kernels,
@@ -268,6 +270,7 @@ class _Work:
     """Rules and passes in order, with what all rounds over a model share. Nothing is done at level 0, which has no phases."""
 
     selection: Selection
+    exact: bool
     phases: list[RuleSet]
     folding: ConstantFolding | None
     kernels: Kernels | None
@@ -287,7 +290,7 @@ class _Work:
 
 def _run(m: Model, work: _Work) -> None:
     selection, folding, ledger = work.selection, work.folding, work.ledger
-    handlers = _handlers(selection, folding)
+    handlers = _handlers(selection, folding, work.exact)
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
     if "duplicate_initializers" in selection:
@@ -325,7 +328,7 @@ def _run(m: Model, work: _Work) -> None:
         remove_dead_code(m, ledger)
 
 
-def _handlers(selection: Selection, folding: ConstantFolding | None) -> Handlers:
+def _handlers(selection: Selection, folding: ConstantFolding | None, exact: bool) -> Handlers:
     handlers = Handlers()
     if folding is not None:
         handlers.constant.append(folding.constant_inputs)
@@ -339,6 +342,8 @@ def _handlers(selection: Selection, folding: ConstantFolding | None) -> Handlers
     if "loop_invariants" in selection:
         for operator in ("Loop", "Scan"):
             handlers.by_op.setdefault(operator, []).append(simplify_loop)
+    if "batched_scan" in selection and not exact:  # kernels may sum another layout in another order
+        handlers.by_op.setdefault("Scan", []).append(batch_scan)
     return handlers
 
 

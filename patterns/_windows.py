@@ -148,6 +148,12 @@ def unpadded(attrs: Mapping[str, Any], kernel: Sequence[int]) -> bool:
     return not any(attrs.get("pads") or ())
 
 
+def pointwise(w: Constant, attrs: Mapping[str, Any]) -> bool:
+    """Whether a convolution mixes the channels of each place by itself."""
+    steps = [*w.shape[2:], *(attrs.get("strides") or ())]
+    return all(d == 1 for d in steps) and unpadded(attrs, w.shape[2:]) and attrs["group"] == 1
+
+
 def added_pads(pads: list[int], axes: list[int] | None, rank: int, attrs: Mapping[str, Any]) -> list[int] | str:
     """The pads of an operator with windows after it has taken over those of a Pad in front; why not, where it cannot."""
     if attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):

@@ -1,5 +1,6 @@
 """Passes that are not equations: folding, dead code, common subexpressions, duplicate initializers, known If and Loop, shapes."""
 
+from graphopt.passes.batched_scan import batch_scan
 from graphopt.passes.common_subexpressions import merge_common_subexpressions
 from graphopt.passes.constant_folding import ConstantFolding
 from graphopt.passes.constant_if import inline_constant_if
@@ -13,6 +14,7 @@ from graphopt.passes.shape_computation import simplify_shape_computation
 
 #: Every pass by the name under which `only=` and `without=` know it, and what it does.
 PASSES = {
+    "batched_scan": "a Scan that carries nothing from round to round computes all rounds at once",
     "common_subexpressions": "nodes that compute the same from the same inputs become one",
     "constant_folding": "what depends on constants alone is computed now, and shapes that are known",
     "constant_if": "an If whose condition is known becomes its branch",
@@ -25,7 +27,7 @@ PASSES = {
 }
 
 __all__ = [
-    "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions",
-    "merge_duplicate_initializers", "remove_dead_code", "simplify_if", "simplify_loop", "simplify_shape_computation",
-    "unroll_constant_loop",
+    "PASSES", "WRITTEN_ANEW", "ConstantFolding", "batch_scan", "fold_regions", "inline_constant_if",
+    "merge_common_subexpressions", "merge_duplicate_initializers", "remove_dead_code", "simplify_if", "simplify_loop",
+    "simplify_shape_computation", "unroll_constant_loop",
 ]  # fmt: skip

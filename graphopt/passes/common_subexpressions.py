@@ -16,6 +16,8 @@ _SMALL = 64
 _STRING = 8
 #: Not merged: runtimes fuse a DequantizeLinear into the operator that reads it, which they do not where others do too.
 _APART = frozenset({"Constant", "DequantizeLinear"})
+#: Operators of two operands that give the same bits in either order; Max and Min pick one of 0.0 and -0.0 by it.
+_COMMUTATIVE = frozenset("Add And BitwiseAnd BitwiseOr BitwiseXor Equal Mul Or Xor".split())
 
 
 def merge_common_subexpressions(model: Model, ledger: Ledger, rewriter: Rewriter | None = None) -> int:
@@ -43,13 +45,15 @@ def _merge(model: Model, graph: Graph, ledger: Ledger, rewriter: Rewriter | None
             if not known:
                 continue
         key: Hashable
+        read = map(operand_key, node.inputs)
+        operands: Hashable = frozenset(read) if node.op in _COMMUTATIVE and len(node.inputs) == 2 else tuple(read)
         if node._attributes is None and node._proto is not None and not node._proto.attribute:
-            key = (node.op, len(node.outputs), *map(operand_key, node.inputs))
+            key = (node.op, len(node.outputs), operands)
         else:
             attributes = attributes_key(node)
             if attributes is None:
                 continue
-            key = (node.op, len(node.outputs), *map(operand_key, node.inputs), attributes)
+            key = (node.op, len(node.outputs), operands, attributes)
         first = seen.setdefault(key, node)
         if first is not node and _take_over(first, node, ledger, rewriter):
             merged += 1

@@ -12,6 +12,17 @@ from graphopt.shapes import same_shape
 
 #: Dtypes in which runtimes have a kernel for marks by integers.
 _MARKS = (TensorProto.INT64, TensorProto.FLOAT)
+#: Of which a product with 0 or 1 is 0 or the number itself, whatever it is.
+_INTEGERS = frozenset((TensorProto.INT64, TensorProto.INT32))
+
+
+@rule(exact=True, since=9)
+def where_of_masks(m, x, y, t: Int, u: Int):
+    """Integers times a mask, and others times the mask's contrary, added: one or the other where the mask says so."""
+    yield x * op.Cast(m, to=t) + y * op.Cast(op.Not(m), to=u)
+    if m.dtype != TensorProto.BOOL or x.dtype not in _INTEGERS:
+        return "not integers, or not a mask"
+    yield op.Where(m, x, y)
 
 
 @rule(exact=True)

@@ -15,8 +15,8 @@ from graphopt.shapes import same_shape
 #: Operators that may swap places with a transposition. Of those that are exact, where an element stands cannot change a
 #: bit. The others round, and kernels round the last elements of a row differently from those that fill a vector register;
 #: or they pick one of 0.0 and -0.0 by the order of the operands, which a pattern forgets (Max and Min).
-_EXACT_UNARY = "Abs Cast Ceil Floor Neg Not Relu Round Sign".split()
-_ROUNDING_UNARY = (
+EXACT_UNARY = "Abs Cast Ceil Floor Neg Not Relu Round Sign".split()
+ROUNDING_UNARY = (
     "Cos Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log Mish Reciprocal Selu Sigmoid Sin Softplus Softsign Sqrt Tanh"
 ).split()
 _EXACT_BINARY = "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Mul Or Sub".split()
@@ -86,6 +86,21 @@ def reshape_transpose_reshape(x, first, p: Perm, last, y: Maybe[Int], z: Maybe[I
     if not same_shape(inner.shape[1:], (m, n)) or not same_shape(result.shape, (*lead, n, m)):
         return "the dims are not those of x"
     yield op.Transpose(x, perm=[*range(len(lead)), len(lead) + 1, len(lead)])
+
+
+@rule(exact=True)
+def transpose_reshape_transpose_reshape(x, first, p: Perm, last, q: Perm, y: Maybe[Int], z: Maybe[Int]):
+    """Rows that become an image, channels first, and rows again are what they were."""
+    pixels = op.Reshape(x, first, allowzero=y)
+    rows = op.Reshape(op.Transpose(pixels, perm=p), last, allowzero=z)
+    yield op.Transpose(rows, perm=q)
+    if p != [0, 3, 1, 2] or q != [0, 2, 1] or x.rank != 3 or pixels.shape is None:
+        return "not rows, or not an image, channels first"
+    batch, places, channels = x.shape
+    kept = same_shape((pixels.shape[0], pixels.shape[3]), (batch, channels))
+    if not kept or not same_shape(rows.shape, (batch, channels, places)):
+        return "not known to have as many channels, or as many places"
+    yield x
 
 
 @rule(exact=True)
@@ -223,7 +238,7 @@ def _named(body: Any, name: str, doc: str, exact: bool) -> Rule:
 
 
 def _family() -> list[Rule]:
-    rules = [_unary(n, n in _EXACT_UNARY) for n in _EXACT_UNARY + _ROUNDING_UNARY]
+    rules = [_unary(n, n in EXACT_UNARY) for n in EXACT_UNARY + ROUNDING_UNARY]
     rules += [_binary(n, n in _EXACT_BINARY) for n in _EXACT_BINARY + _OTHER_BINARY]
     rules += [_binary_constant(n, n in _EXACT_BINARY) for n in _WITH_CONSTANT]
     rules += [_constant_binary(n, n in _EXACT_BINARY) for n in _CONSTANT_FIRST]

@@ -255,3 +255,9 @@ def test_the_step_says_what_remains() -> None:
     merge_common_subexpressions(m, ledger)
     assert ledger.steps[0].note == "the same as a"
     assert ledger.steps[0].location == "b"
+
+
+def test_operands_in_either_order() -> None:
+    model = parse(text("a = Mul(x, z) b = Mul(z, x) c = Max(x, z) d = Max(z, x) y = Sum(a, b, c, d)"))
+    m, merged = merge(model, {"x": X, "z": -X})
+    assert merged == 1 and ops(m) == ["Mul", "Max", "Max", "Sum"]

@@ -62,4 +62,26 @@ def test_refuses(case: Case) -> None:
 
 
 def test_every_rule_is_tried() -> None:
-    assert {r.name for r in rules_of("raising") if r.family == "selection"} == {"one_hot"}
+    assert {r.name for r in rules_of("raising") if r.family == "selection"} == {"one_hot", "where_of_masks"}
+
+
+MASKS = "n = Not(m) a = Cast<to=6>(m) b = Cast<to=6>(n) c = Mul(a, x) d = Mul(z, b)"
+CHOICE = "g (bool[N,1] m, int32[N,3] x, int32[3] z) => (int32[N,3] y)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{CHOICE} {{ {MASKS} y = Add(c, d) }}",
+        f"{CHOICE} {{ {MASKS} y = Add(d, c) }}",
+        f"{CHOICE.replace('int32', 'int64')} {{ {MASKS.replace('to=6', 'to=7')} y = Add(d, c) }}",
+    ],
+)
+def test_where_of_masks(text: str) -> None:
+    check_fires("where_of_masks", Case(text, nodes=1))
+
+
+def test_no_where_of_floats() -> None:
+    """0 times infinity is no number."""
+    text = f"{CHOICE.replace('int32', 'float')} {{ {MASKS.replace('to=6', 'to=1')} y = Add(c, d) }}"
+    check_refuses("where_of_masks", Case(text, reason="not integers"))

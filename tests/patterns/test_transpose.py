@@ -70,6 +70,10 @@ FIRES = [
         a = Transpose<perm=[1,0,2]>(x) y = Reshape(a, s) }""", nodes=1)),
     ("reshape_transpose_reshape", Case("""g (float[4,8] x) => (float[A,B] y) <int64[3] i = {-1,4,8}, int64[2] o = {8,4}> {
         a = Reshape(x, i) b = Transpose<perm=[0,2,1]>(a) y = Reshape(b, o) }""", nodes=1)),
+    ("transpose_reshape_transpose_reshape", Case("""g (float[N,6,4] x) => (float[A,B,C] y)
+        <int64[4] i = {0,2,3,4}, int64[3] o = {0,4,-1}> {
+        a = Reshape(x, i) b = Transpose<perm=[0,3,1,2]>(a) c = Reshape(b, o) d = Transpose<perm=[0,2,1]>(c)
+        y = Relu(d) }""", nodes=1)),
     ("transpose_clip_transpose", Case("""g (float[2,3,N] x) => (float[A,B,C] y) <float l = {-1.0}, float h = {0.5}> {
         a = Transpose<perm=[2,0,1]>(x) b = Clip(a, l, h) y = Transpose<perm=[1,2,0]>(b) }""", nodes=1)),
     ("transpose_clip_transpose", Case("""g (float[2,3,N] x) => (float[A,B,C] y) {
@@ -159,6 +163,14 @@ REFUSES = [
     ("reshape_transpose_reshape", Case("""g (float[24] z, int64[K] r) => (float[A,B] y)
         <int64[3] i = {-1,4,3}, int64[2] o = {6,4}> {
         x = Reshape(z, r) a = Reshape(x, i) b = Transpose<perm=[0,2,1]>(a) y = Reshape(b, o) }""", reason="behind one")),
+    ("transpose_reshape_transpose_reshape", Case("""g (float[2,6,4] x) => (float[A,B,C] y)
+        <int64[4] i = {0,2,3,4}, int64[3] o = {0,8,-1}> {
+        a = Reshape(x, i) b = Transpose<perm=[0,3,1,2]>(a) c = Reshape(b, o) y = Transpose<perm=[0,2,1]>(c) }""",
+        reason="as many channels")),
+    ("transpose_reshape_transpose_reshape", Case("""g (float[2,6,4] x) => (float[A,B,C] y)
+        <int64[4] i = {0,2,3,4}, int64[3] o = {0,3,-1}> {
+        a = Reshape(x, i) b = Transpose<perm=[0,2,1,3]>(a) c = Reshape(b, o) y = Transpose<perm=[0,2,1]>(c) }""",
+        reason="not an image")),
     ("transpose_of_ones", Case("""g (float[2,3] x) => (float[2,3] y) { y = Transpose<perm=[0,1]>(x) }""",
         reason="may be larger than 1")),
     ("squeeze_transpose", Case("""g (float[N,1,3] x) => (float[A,B] y) <int64[1] axes = {1}> {

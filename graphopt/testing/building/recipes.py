@@ -39,6 +39,8 @@ def derived(
     if wanted >= _WITH_WEIGHTS:
         fitting += [(ops, make) for ops, fits, make in _PRODUCTS if fits(dtype, shape)]
         fitting = [f for f in fitting if f[0] <= _WITH_WEIGHTS] or fitting
+    if "Resize" in wanted and _is_image(dtype, shape) and not builder.choices.chance(4):
+        fitting = [(frozenset({"Resize"}), enlarged)]
     preferred = [make for ops, make in fitting if ops & wanted]
     options = preferred if preferred and not builder.choices.chance(3) else [make for _, make in fitting]
     if not options:
@@ -189,6 +191,24 @@ def positions(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) ->
     return counted(b, shape, b.choices.integer(0, len(shape) - 1))
 
 
+def enlarged(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    """An image of which some dims were made larger, as a rule all of them."""
+    able = [k for k in range(2, len(shape)) if shape[k] > 1]
+    larger = able if b.choices.integer(0, 3) else [b.choices.one(able)]
+    factors = [1] * len(shape)
+    for k in larger:
+        factors[k] = 2 if shape[k] % 2 == 0 and b.choices.integer(0, 1) else shape[k]
+    x = source(dtype, tuple(d // f for d, f in zip(shape, factors, strict=True)))
+    place = b.choices.one(["asymmetric", "half_pixel", "pytorch_half_pixel"])
+    attributes = {"mode": b.choices.one(["nearest", "linear", "linear"]), "coordinate_transformation_mode": place}
+    scales = np.array(factors, np.float32)
+    if b.model.opsets[""] < 13:  # what is not used is there, and empty
+        return b.node("Resize", [x, b.constant(np.zeros(0, np.float32)), b.constant(scales)], attributes)[0]
+    if b.choices.integer(0, 1):
+        return b.node("Resize", [x, None, b.constant(scales)], attributes)[0]
+    return b.node("Resize", [x, None, None, b.constant(np.array(shape, np.int64))], attributes)[0]
+
+
 def assembled(b: Builder, numbers: np.ndarray, beside: Value | None = None) -> Value:
     """A vector of integers put together as exporters do it: sizes of tensors where there are such, and constants.
 
@@ -257,6 +277,10 @@ def _any(dtype: int, shape: tuple[int, ...]) -> bool:
 
 def _is_counted(dtype: int, shape: tuple[int, ...]) -> bool:
     return dtype == TensorProto.INT64 and len(shape) > 0
+
+
+def _is_image(dtype: int, shape: tuple[int, ...]) -> bool:
+    return dtype in _FLOATING and len(shape) in (3, 4, 5) and 0 not in shape and any(d > 1 for d in shape[2:])
 
 
 def _has_dims(dtype: int, shape: tuple[int, ...]) -> bool:

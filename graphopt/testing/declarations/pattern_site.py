@@ -56,7 +56,10 @@ class PatternSite(Site):
         self.channels = left.hints.channels
         self.batches = left.hints.batches
         self.large = left.hints.large
-        self.blocks = any("blocks" in w.lower() for w in left.hints.words)
+        self.rows = {(0, 3, 1, 2), (0, 2, 1)} <= set(left.hints.lists)
+        self.whole = any("whole blocks of 16" in w for w in left.hints.words)
+        self.pointwise = any("not pointwise" in w for w in left.hints.words)
+        self.blocks = not self.whole and any("blocks" in w.lower() for w in left.hints.words)
         self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)
         if known is not None and known.plan is not None and any(isinstance(a, (Call, Output)) for a in expanded):
@@ -152,7 +155,8 @@ class PatternSite(Site):
         if isinstance(a, Var):
             return self.left.tensor(a, dtype, shape, style, array, self.inputs.get(0))
         if isinstance(a, tuple):
-            if array is None and self.choices.chance(2 if self.operators else 6):
+            often = 1 if "Resize" in self.operators and len(shape) > 2 else 2 if self.operators else 6
+            if array is None and self.choices.chance(often):
                 found = recipes.derived(self.builder, self.left.source, dtype, shape, self.operators)
                 if found is not None:
                     return found

@@ -78,6 +78,8 @@ def reshape(s: Site) -> None:
             return list(s.wanted)
         if s.blocks and len(x) in (4, 6) and not s.choices.chance(6):
             return cut_into_blocks(s, x)
+        if s.rows and len(x) in (3, 4) and not s.choices.chance(6):
+            return _rows_of_image(s, x)
         if s.pairs and x and not s.choices.chance(6):
             return put_together(s, x, not zeros)
         back = [
@@ -122,6 +124,14 @@ def reshape(s: Site) -> None:
         return written
 
     s.parameter("shape", options)
+
+
+def _rows_of_image(s: Site, x: Shape) -> list[int]:
+    """Rows as the pixels of an image, channels last; or an image, channels first, as one row for each channel."""
+    if len(x) == 4:
+        return [*x[:2], x[2] * x[3]]
+    height = s.choices.one([k for k in range(1, x[1] + 1) if x[1] % k == 0] or [1])
+    return [x[0], height, x[1] // height, x[2]]
 
 
 def _grouped(s: Site, x: Shape) -> list[int]:

@@ -38,7 +38,10 @@ class Site(ABC):
         flat: one of so many shapes has dims of 1 in particular.
         channels: operands with one element per channel are welcome.
         batches: leading dims of matrices had best be the same.
+        whole: channels had best come in blocks of 16.
         blocks: rows and columns of an image are taken apart, or put together.
+        pointwise: a convolution had best look at one place at a time.
+        rows: the pixels of an image are the rows of a matrix.
         pairs: neighbours along the last axis are taken apart, or put together.
         large: few elements are not worth a rewrite.
         operators: those that somebody asks for around this node.
@@ -48,7 +51,7 @@ class Site(ABC):
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pairs = large = tame = False
+    channels = batches = blocks = pointwise = rows = whole = pairs = large = tame = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
@@ -217,6 +220,8 @@ class Site(ABC):
             k = self.choices.integer(0, len(dims) - 1)
             dims[k] = _MANY // max(math.prod(dims) // max(dims[k], 1), 1) + 1
             return tuple(dims)
+        if self.whole and len(dims) == 4 and not self.choices.chance(6):
+            dims[1] = 16
         if dims and empty and self.choices.chance(self.empty):
             dims[self.choices.integer(0, len(dims) - 1)] = 0
         return tuple(dims)

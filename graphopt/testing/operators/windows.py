@@ -68,8 +68,11 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
             "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
         )
         alike = s.builder.alike if group == 1 else None
-        kernel = (1,) * (len(x) - 2) if s.choices.chance(2 if alike else 3) else _kernel(s, x)
+        pointwise = s.choices.chance(2 if alike else 3) or (s.pointwise and not s.choices.chance(6))
+        kernel = (1,) * (len(x) - 2) if pointwise else _kernel(s, x)
         outputs = 0 if s.choices.chance(24) else alike or group * s.choices.integer(1, 4)
+        if s.whole and not s.choices.chance(6):
+            outputs = group * s.choices.one([32, 48])
         w = (outputs, channels // group, *kernel)
         s.operand(weights, w, array=with_gaps(s, weights, w, 1))
         w = s.shape(weights)

@@ -1,0 +1,232 @@
+"""Writes a Scan whose rounds do not depend on each other as one computation on all slices at once.
+
+What is left of a Scan when nothing is carried from round to round is a loop over elementwise operators and reductions, as
+converters of scikit-learn write the distances of each row to all others. With the scanned axis in front, these do the same
+to all rounds.
+"""
+
+from __future__ import annotations
+
+import time
+from math import prod
+
+import numpy as np
+
+from graphopt.ir import Graph, Model, Node, Tensor, Value
+from graphopt.passes.purity import is_deterministic, is_pure
+from graphopt.rewrite import NodeRecord, Rewriter, Step
+from graphopt.rewrite.matching import params
+from graphopt.rewrite.rewriter import record
+from graphopt.shapes import infer_node
+
+#: Elements that a value may have for all rounds together, dims of unknown size apart: all of them are there at a time.
+_LARGEST = 1 << 14
+_AXES_ARE_INPUT = 13
+_ELEMENTWISE = frozenset(
+    (
+        "Abs Add And Cast Ceil Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Min Mul Neg"
+        " Not Or Pow Reciprocal Relu Round Sigmoid Sign Sqrt Sub Sum Tanh Where Xor"
+    ).split()
+)
+_REDUCE = frozenset(f"Reduce{name}" for name in "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split())
+
+
+class _Declined(Exception):
+    """The Scan is none of these."""
+
+
+def batch_scan(node: Node, rewriter: Rewriter) -> bool:
+    """A handler for the driver: a Scan that carries nothing from round to round becomes the nodes of its body, once."""
+    body = node.attributes.get("body") if node.op == "Scan" and node.graph is not None else None
+    if not isinstance(body, Graph) or body.opsets.get("", 0) < 9:
+        return False
+    started = time.perf_counter()
+    try:
+        writer = _Writer(rewriter.model, node, body)
+        results = writer.write()
+    except (_Declined, ValueError):
+        return False
+    parent = node.graph
+    assert parent is not None
+    constants = [*body.initializers, *writer.constants]
+    body.initializers = {}
+    for v in constants:
+        v.rename(rewriter.model.fresh_name(v.name))
+        v.graph = parent
+        rewriter.add_constant(v, node)
+    for n in writer.nodes:
+        rewriter.insert(n, node)
+    for old, new in zip(node.outputs, results, strict=True):
+        if old is not None and old.used:
+            rewriter.replace(old, new, node)
+    gone: list[NodeRecord] = []
+    rewriter.erase_if_dead(node, gone, {node})
+    for n in reversed(writer.nodes):
+        rewriter.erase_if_dead(n)
+    for v in constants:
+        rewriter.drop_if_unused(v)
+    after = (*(record(n) for n in writer.nodes if n.graph is not None), *rewriter.take_copies())
+    seconds = time.perf_counter() - started
+    rewriter.ledger.record(Step("batched_scan", "", parent.name, tuple(gone), after, seconds * 1e6))
+    return True
+
+
+def _itself(v: Value | None) -> Value | None:
+    """What a value is a copy of."""
+    while v is not None and v.node is not None and v.node.op == "Identity":
+        v = v.node.inputs[0]
+    return v
+
+
+class _Writer:
+    """The nodes that a Scan becomes, not yet in the graph.
+
+    Attributes:
+        nodes: in order.
+        constants: what has to be put in beside them.
+    """
+
+    def __init__(self, model: Model, node: Node, body: Graph) -> None:
+        self.model, self.node, self.body = model, node, body
+        self.nodes: list[Node] = []
+        self.constants: list[Value] = []
+        #: What a value of the body is in the graph; those of `batched` have one more dim there, the first, for the rounds.
+        self.stands_for: dict[Value, Value] = {}
+        self.batched: set[Value] = set()
+        scanned = node.attributes.get("num_scan_inputs")
+        self.states = len(body.inputs) - scanned if isinstance(scanned, int) else -1
+        others = [
+            node.attributes.get(f"scan_{side}_{what}")
+            for side in ("input", "output")
+            for what in ("axes", "directions")
+        ]
+        if self.states < 0 or any(isinstance(o, list) and any(o) for o in others):
+            raise _Declined
+        if len(node.inputs) != len(body.inputs) or len(node.outputs) != len(body.outputs) or None in node.inputs:
+            raise _Declined
+        if any(v.type is not None for v in (*body.inputs, *body.outputs)):
+            raise _Declined
+        if any(v in body.initializers for v in body.inputs) or (
+            body.source is not None and body.source.sparse_initializer
+        ):
+            raise _Declined
+        if not all(is_pure(model, n) and is_deterministic(model, n) for n in body):
+            raise _Declined
+
+    def write(self) -> list[Value]:
+        """Write everything; what stands for each output of the Scan."""
+        for inner, outer in zip(self.body.inputs, self.node.inputs, strict=True):
+            assert outer is not None
+            self.stands_for[inner] = outer
+        for inner in self.body.inputs[self.states :]:
+            self.batched.add(inner)
+            self._check(self.stands_for[inner])
+        if len({(self.stands_for[v].shape or (None,))[0] for v in self.body.inputs[self.states :]}) != 1:
+            raise _Declined  # of other lengths: an error, which a length of 1 would not be here
+        for out, into in zip(self.body.outputs[: self.states], self.body.inputs, strict=False):
+            if _itself(out) is not into:
+                raise _Declined
+        for n in self.body:
+            self._copy(n)
+        if not self.batched.issuperset(self.body.outputs[self.states :]):
+            raise _Declined
+        return [self.stands_for[v] for v in self.body.outputs]
+
+    def _check(self, v: Value) -> None:
+        """A value for all rounds together is of known rank and not too large."""
+        if (
+            v.shape is None
+            or not isinstance(v.shape[0], int)
+            or prod(d for d in v.shape if isinstance(d, int)) > _LARGEST
+        ):
+            raise _Declined
+
+    def _copy(self, n: Node) -> None:
+        """A node of the body, for all rounds at once where it is another one in each."""
+        together = any(v in self.batched for v in n.inputs)
+        inputs = [None if v is None else self.stands_for.get(v, v) for v in n.inputs]
+        attributes = dict(n.attributes)
+        if together and n.op in _ELEMENTWISE:
+            inputs = self._aligned(n)
+        elif together and n.op in _REDUCE:
+            inputs, attributes = self._reduced(n, inputs)
+        elif together or any(isinstance(a, Graph) for a in attributes.values()):
+            raise _Declined
+        copy = self._node(n.op_type, inputs, attributes, n.domain)
+        copy.inherit(n)
+        for v in n.outputs:
+            if v is None:
+                copy.outputs.append(None)
+                continue
+            self.stands_for[v] = self._output(copy, v.name)
+            self.stands_for[v].const = v.const if n.op == "Constant" else None
+            if together:
+                self.batched.add(v)
+        infer_node(self.model, copy)
+        for v in n.outputs if together else ():
+            if v is not None:
+                self._check(self.stands_for[v])
+
+    def _aligned(self, n: Node) -> list[Value | None]:
+        """Operands that broadcast as those of one round do, and along the rounds."""
+        ranks = {v: self._rank(v) for v in n.inputs if v is not None}
+        most = max(ranks.values())
+        inputs: list[Value | None] = []
+        for v in n.inputs:
+            new = None if v is None else self.stands_for.get(v, v)
+            if v is not None and new is not None and v in self.batched and ranks[v] < most:
+                new = self._with_ones(new, list(range(1, 1 + most - ranks[v])))
+            inputs.append(new)
+        return inputs
+
+    def _rank(self, v: Value) -> int:
+        """The rank of a value in one round."""
+        shape = self.stands_for.get(v, v).shape
+        if shape is None:
+            raise _Declined
+        return len(shape) - (v in self.batched)
+
+    def _reduced(self, n: Node, inputs: list[Value | None]) -> tuple[list[Value | None], dict[str, object]]:
+        """Operands and attributes of a reduction over the same dims, of which there is one more in front."""
+        named = params(n, 1, ("axes",), True)
+        x = n.inputs[0]
+        if named is None or x is None or x not in self.batched or n.attributes.get("noop_with_empty_axes"):
+            raise _Declined
+        rank = self._rank(x)
+        given = named[0] if named[0] else range(rank)
+        if not isinstance(given, (list, range)) or not rank:
+            raise _Declined
+        axes = [a + 1 if a >= 0 else a for a in given]
+        if "axes" in n.attributes or (len(n.inputs) < 2 and not self._axes_are_input(n)):
+            return inputs[:1], {**n.attributes, "axes": axes}
+        return [inputs[0], self._constant("axes", np.array(axes, np.int64))], dict(n.attributes)
+
+    def _axes_are_input(self, n: Node) -> bool:
+        return self.body.opsets.get("", 0) >= (_AXES_ARE_INPUT if n.op == "ReduceSum" else 18)
+
+    def _with_ones(self, v: Value, axes: list[int]) -> Value:
+        if self.body.opsets.get("", 0) < _AXES_ARE_INPUT:
+            node = self._node("Unsqueeze", [v], {"axes": axes})
+        else:
+            node = self._node("Unsqueeze", [v, self._constant("axes", np.array(axes, np.int64))], {})
+        out = self._output(node, "Unsqueeze")
+        infer_node(self.model, node)
+        return out
+
+    def _node(self, op_type: str, inputs: list[Value | None], attributes: dict[str, object], domain: str = "") -> Node:
+        name = self.model.fresh_name(f"{self.node.name or 'Scan'}_{op_type}")
+        node = Node(op_type, inputs, domain=domain, name=name, attributes=attributes)
+        node.graph = self.node.graph
+        self.nodes.append(node)
+        return node
+
+    def _output(self, node: Node, name: str) -> Value:
+        return node.new_output(self.model.fresh_name(f"{self.node.name or 'Scan'}_{name}"))
+
+    def _constant(self, name: str, array: np.ndarray) -> Value:
+        assert self.node.graph is not None
+        v = Value(self.model.fresh_name(name), self.node.graph)
+        v.const = Tensor(array=array)
+        v.dtype, v.shape = v.const.dtype, v.const.dims
+        self.constants.append(v)
+        return v
