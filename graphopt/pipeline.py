@@ -26,6 +26,7 @@ from graphopt.passes import (
     unroll_constant_loop,
 )
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
+from graphopt.passes.layout import LAYOUTS, change_interface, change_layout
 from graphopt.passes.opset import convert_opset, targets_of
 from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
@@ -82,6 +83,8 @@ def optimize(
     freeze_inputs: bool = False,
     input_shapes: Mapping[str, int | Sequence[int | None]] | None = None,
     opset: int | Mapping[str, int] | None = None,
+    layout: str | None = None,
+    io_layout: str | Mapping[str, str] | None = None,
     fold_allowance: int = DEFAULT_ALLOWANCE,
     steps: int | None = None,
     verify: bool = False,
@@ -100,6 +103,11 @@ def optimize(
             own. To a higher one it is raised first, so that rules may use what is new there. To a lower one it is led
             when it has been simplified, since parameters have to be known then that many exporters compute; what
             operators that do not exist there are written out as is simplified once more.
+        layout: 'NHWC' writes convolutions and what is around them with channels last, as some executors prefer it (model-local
+            functions with bodies of ONNX's own operators); 'NCHW' brings what lies between Transposes to channels first.
+            None: as it is.
+        io_layout: changes inputs and outputs themselves: {"image": "NHWC"} brings the second dim of one to the end, 'NCHW' the
+            last one to the second place. One of these alone: for all that have four dims. `input_shapes` are those before.
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
@@ -122,6 +130,10 @@ def optimize(
         raise ArgumentError(f"fold_allowance must be a number of bytes, 0 or more, not {fold_allowance!r}")
     if steps is not None and (not isinstance(steps, int) or steps < 0):
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
+    if layout is not None and layout not in LAYOUTS:
+        raise ArgumentError(
+            f"layout {layout!r} does not exist; the layouts are {', '.join(f'{k} ({v})' for k, v in LAYOUTS.items())}"
+        )
     selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
     targets = {} if opset is None else targets_of(opset)
     with paused_gc():
@@ -131,6 +143,8 @@ def optimize(
         notes: list[str] = []
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
+        if io_layout:
+            notes.append(f"other layouts: {', '.join(change_interface(m, io_layout)) or 'nothing has four dims'}")
         higher = {d: v for d, v in targets.items() if v >= m.opsets.get(d, 0)}
         lower = {d: v for d, v in targets.items() if d not in higher}
         _convert(m, higher, notes)
@@ -149,11 +163,14 @@ def optimize(
                     _run(m, level, selection, own, fold_allowance, ledger)
             lower = {}
         _convert(m, lower, notes)
+        if layout is not None and not (steps is not None and len(ledger.steps) >= steps):
+            with contextlib.suppress(LimitReached):
+                _lay(m, layout, selection, ledger)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
     if verify:
-        _verify(model, m, bool(freeze_inputs or input_shapes))
+        _verify(model, m, bool(freeze_inputs or input_shapes or io_layout))
     return m
 
 
@@ -223,6 +240,16 @@ def _run(
         remove_dead_code(m, ledger)
 
 
+def _lay(m: Model, layout: str, selection: _Selection, ledger: Ledger) -> None:
+    """Write the model for a layout; exact rules take away what that leaves."""
+    infer_model(m)
+    rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node))
+    if change_layout(m, layout, rewriter):
+        folding = ConstantFolding(0, exact=True) if "constant_folding" in selection else None
+        Driver(rewriter, _phases(1, selection, ())[0], _handlers(selection, folding)).resume()
+        remove_dead_code(m, ledger)
+
+
 def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handlers:
     handlers = Handlers()
     if folding is not None:
@@ -279,7 +306,7 @@ def _verify(original: Any, m: Model, changed_interface: bool) -> None:
 
     if changed_interface:
         raise ArgumentError(
-            "verify=True compares models with one interface, and freeze_inputs and input_shapes change it; call graphopt.verify"
+            "verify=True compares models with one interface, and freeze_inputs, input_shapes and io_layout change it; call graphopt.verify"
         )
     result = verify(original, m)
     if result.verdict in ("different", "interface differs", "failed"):

@@ -1,0 +1,66 @@
+"""Layouts of images: channels behind the other dims instead of in front, for executors that prefer that.
+
+`change_layout` writes the inside of a model for another layout, `change_interface` its inputs and outputs.
+"""
+
+from __future__ import annotations
+
+from graphopt.errors import ArgumentError
+from graphopt.ir import Graph, Model
+from graphopt.passes.layout.interface import change_interface
+from graphopt.passes.layout.operators.images import HEAVY
+from graphopt.passes.layout.permutations import to_first, to_last
+from graphopt.passes.layout.regions import Spread, choose, perm_of
+from graphopt.passes.layout.writing import Writer
+from graphopt.rewrite import Rewriter
+from graphopt.shapes import facts_of
+
+#: Every layout by its name, and what it is.
+LAYOUTS = {
+    "NHWC": "channels last: convolutions and what is around them, in forms of their own (model-local functions)",
+    "NCHW": "channels first: convolutions stay as they are, what lies between Transposes comes to them",
+}
+
+
+def change_layout(model: Model, layout: str, rewriter: Rewriter) -> int:
+    """Write a model for a layout; how many nodes are written otherwise.
+
+    Shapes must have been inferred. No region is changed that would end with more transpositions, those counted that its
+    convolutions would need.
+
+    Raises:
+        ArgumentError: there is no such layout.
+    """
+    if layout not in LAYOUTS:
+        raise ArgumentError(f"layout {layout!r} does not exist; there are {', '.join(LAYOUTS)}")
+    model.resolve_shadowing()
+    return sum(_change(model, graph, layout, rewriter) for graph in list(model.graph.subgraphs()))
+
+
+def _change(model: Model, graph: Graph, layout: str, rewriter: Rewriter) -> int:
+    facts = facts_of(model)
+    if graph in facts.unrunnable:
+        return 0
+    spread = Spread(model, graph, facts.left_alone)
+    for node in graph:
+        x = node.inputs[0] if node.inputs else None
+        if layout == "NHWC":
+            if node.op in HEAVY and x is not None and x.shape is not None and len(x.shape) > 2:
+                spread.lay(x, to_last(len(x.shape)))
+                spread.lay(node.outputs[0], to_last(len(x.shape)))
+        elif node.op == "Transpose" and (perm := perm_of(node)) is not None and len(perm) > 2:
+            if perm == to_first(len(perm)):
+                spread.lay(x, perm)
+            elif perm == to_last(len(perm)):
+                spread.lay(node.outputs[0], to_first(len(perm)))
+    if not spread.perms:
+        return 0
+    regions = choose(spread)
+    if not regions.forms and not regions.turned:
+        return 0
+    count = len(regions.forms)
+    Writer(rewriter, graph, regions, layout.lower()).write(f"{count} nodes written for {layout}")
+    return count + len(regions.turned)
+
+
+__all__ = ["LAYOUTS", "change_interface", "change_layout"]
