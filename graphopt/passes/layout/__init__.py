@@ -55,6 +55,7 @@ def _change(model: Model, graph: Graph, layout: str, rewriter: Rewriter) -> int:
                 spread.lay(node.outputs[0], to_first(len(perm)))
     if not spread.perms:
         return 0
+    spread.run()
     regions = choose(spread)
     if not regions.forms and not regions.turned:
         return 0

@@ -7,6 +7,7 @@ already may go. A minimum cut finds the choices that cost least.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,9 +16,9 @@ from graphopt.passes.layout.cut import NO, Choices
 from graphopt.passes.layout.form import Form, form_of
 from graphopt.passes.layout.permutations import Perm, inverse, is_identity, moves_nothing, reordered, then
 
-#: The costs of a Transpose, of one that moves nothing but dims of 1, and of an operator that prefers the other layout but does
-#: not get it.
-TRANSPOSE, RESHAPE, HEAVY = 8, 1, 8
+#: The costs of a Transpose; of one at an input or output, which `change_interface` can take away; of one that moves nothing but
+#: dims of 1; and of an operator that prefers the other layout but does not get it.
+TRANSPOSE, INTERFACE, RESHAPE, HEAVY = 16, 15, 1, 16
 #: They read whatever is at hand.
 AGNOSTIC = frozenset({"Shape", "Size"})
 
@@ -38,7 +39,7 @@ class Regions:
 
 
 class Spread:
-    """Spreads layouts over a graph."""
+    """Spreads layouts over a graph: `lay` says where to begin, `run` does it."""
 
     def __init__(self, model: Model, graph: Graph, left_alone: frozenset[Node]) -> None:
         self.model = model
@@ -46,18 +47,21 @@ class Spread:
         self.left_alone = left_alone
         self.perms: dict[Value, Perm] = {}
         self.forms: dict[Node, Form] = {}
-        self._todo: list[Value] = []
+        self._todo: deque[Value] = deque()
 
     def lay(self, v: Value | None, perm: Perm) -> None:
-        """Let a value have this layout, where it has none, and all that can follow."""
+        """Let a value have this layout, where it has none."""
         if v is None or v.graph is not self.graph or v.const is not None or v in self.perms or is_identity(perm):
             return
         if v.shape is None or len(v.shape) != len(perm):
             return
         self.perms[v] = perm
         self._todo.append(v)
+
+    def run(self) -> None:
+        """Let all that can follow have such layouts, too, what is near first."""
         while self._todo:
-            self._follow(self._todo.pop())
+            self._follow(self._todo.popleft())
 
     def _follow(self, v: Value) -> None:
         perm = self.perms[v]
@@ -116,7 +120,8 @@ def choose(spread: Spread) -> Regions:
             choices.prefer(choice, -HEAVY)
     for v, perm in spread.perms.items():
         maker = _maker(v, nodes, sides, spread)
-        cost = RESHAPE if moves_nothing(v.shape, perm) else TRANSPOSE
+        outside = v.graph.owner is None and (v.node is None or v.exits > 0)
+        cost = RESHAPE if moves_nothing(v.shape, perm) else INTERFACE if outside else TRANSPOSE
         choices.agree(maker, _readers(v, nodes, sides, spread), cost)
     taken = choices.best()
     return Regions(

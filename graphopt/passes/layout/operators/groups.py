@@ -1,4 +1,4 @@
-"""Reshape and its kin: axes that are merged or split stay side by side in any layout that does not part them."""
+"""Reshape, Squeeze and Unsqueeze: axes that are merged or split stay side by side in any layout that does not part them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from graphopt.ir import Dim, Node, Shape, Value
-from graphopt.passes.layout.form import Form, Site, Weights, lays
+from graphopt.passes.layout.form import Form, Reordered, Site, Weights, lays
 from graphopt.passes.layout.permutations import Perm, is_identity, reordered
 from graphopt.patterns._shapes import target_of
-from graphopt.shapes import same_dims
+from graphopt.shapes import known_elements, same_dims
 
 #: Axes of a tensor, and the axes of another that hold the same elements in the same order.
 Group = tuple[list[int], list[int]]
@@ -26,7 +26,7 @@ def _back(site: Site, perm: Perm) -> Perm | None:
     return _through(groups, perm)
 
 
-@lays("Reshape", "Flatten", "Squeeze", "Unsqueeze", back=_back)
+@lays("Reshape", "Flatten", back=_back)
 def regrouped(site: Site, perm: Perm) -> Form | None:
     """A Reshape of the axes in their new order, where those that become one, or come from one, stay side by side."""
     x, y = site.shape(0), site.result
@@ -46,11 +46,86 @@ def regrouped(site: Site, perm: Perm) -> Form | None:
     if result is None:
         return None
     target = target_of(reordered(x, perm), reordered(y, result))
-    if target is None:
+    if target is not None:
+        attributes = dict.fromkeys(site.node.attributes)
+        shape: np.ndarray | Reordered = np.array(target, np.int64)
+        return Form({0: perm}, {0: result}, attributes, {1: shape}, ("", "Reshape"), weights=weights)
+    if site.node.op != "Reshape" or weights or (shape := _same_numbers(site, perm, result)) is None:
         return None
-    attributes = dict.fromkeys(site.node.attributes)
-    shape = {1: np.array(target, np.int64)}
-    return Form({0: perm}, {0: result}, attributes, shape, ("", "Reshape"), weights=weights)
+    return Form({0: perm}, {0: result}, inputs={1: shape})
+
+
+def _same_numbers(site: Site, perm: Perm, result: Perm) -> np.ndarray | Reordered | None:
+    """The shape that the node asks for with its elements in another order; what copies a dim must keep its place."""
+    v = site.input(1)
+    if v is None or v.shape != (len(result),):
+        return None
+    known = known_elements(v)
+    for k, axis in enumerate(result):
+        number = None if known is None else known[axis]
+        copies = not isinstance(number, int) or number == 0
+        if copies and not site.attribute("allowzero", 0) and not (k == axis < len(perm) and perm[k] == k):
+            return None
+    return Reordered(result) if v.const is None else v.const.numpy()[list(result)]
+
+
+def _axes(site: Site, rank: int) -> list[int] | None:
+    """The axes that a Squeeze takes away, or an Unsqueeze puts in."""
+    axes = site.numbers("axes")
+    x, y = site.shape(0), site.result
+    if axes is None and "axes" not in site.node.attributes and site.parameter("axes") is None and x is not None:
+        axes = [k for k, d in enumerate(x) if d == 1] if y is not None and len(y) == len(x) - x.count(1) else None
+    if axes is None or not all(-rank <= a < rank for a in axes):
+        return None
+    return sorted({a % rank for a in axes})
+
+
+def _without(perm: Perm, axes: list[int]) -> Perm:
+    """A permutation of the axes that are left."""
+    left = [a for a in range(len(perm)) if a not in axes]
+    return tuple([left.index(a) for a in perm if a not in axes])
+
+
+def _with(perm: Perm, axes: list[int]) -> Perm:
+    """A permutation of the axes that were there and of new ones, each behind the axis that it is behind now."""
+    rank = len(perm) + len(axes)
+    old = [a for a in range(rank) if a not in axes]
+    order = [old[a] for a in perm]
+    for a in axes:
+        order.insert(order.index(a - 1) + 1 if a else 0, a)
+    return tuple(order)
+
+
+def _squeezed_back(site: Site, perm: Perm) -> Perm | None:
+    x = site.shape(0)
+    axes = None if x is None else _axes(site, len(x))
+    return None if axes is None else _with(perm, axes)
+
+
+@lays("Squeeze", back=_squeezed_back)
+def squeeze(site: Site, perm: Perm) -> Form | None:
+    """The same axes, where they are now."""
+    axes = _axes(site, len(perm))
+    if axes is None or site.result is None or len(site.result) != len(perm) - len(axes):
+        return None
+    numbers = site.with_numbers("axes", sorted(perm.index(a) for a in axes))
+    return Form({0: perm}, {0: _without(perm, axes)}, *numbers)
+
+
+def _unsqueezed_back(site: Site, perm: Perm) -> Perm | None:
+    axes = _axes(site, len(perm))
+    return None if axes is None else _without(perm, axes)
+
+
+@lays("Unsqueeze", back=_unsqueezed_back)
+def unsqueeze(site: Site, perm: Perm) -> Form | None:
+    """New axes where they are wanted, otherwise where they are now."""
+    if site.result is None or (axes := _axes(site, len(site.result))) is None:
+        return None
+    if len(perm) + len(axes) != len(site.result):
+        return None
+    result = site.wanted or _with(perm, axes)
+    return Form({0: perm}, {0: result}, *site.with_numbers("axes", sorted(result.index(a) for a in axes)))
 
 
 def grouped(x: Shape, y: Shape) -> list[Group] | None:
