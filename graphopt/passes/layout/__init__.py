@@ -8,7 +8,7 @@ from __future__ import annotations
 from graphopt.errors import ArgumentError
 from graphopt.ir import Graph, Model
 from graphopt.passes.layout.interface import change_interface
-from graphopt.passes.layout.operators.images import HEAVY
+from graphopt.passes.layout.operators.images import HEAVY, is_pointwise
 from graphopt.passes.layout.permutations import to_first, to_last
 from graphopt.passes.layout.regions import Spread, choose, perm_of
 from graphopt.passes.layout.writing import Writer
@@ -42,26 +42,40 @@ def _change(model: Model, graph: Graph, layout: str, rewriter: Rewriter) -> int:
     if graph in facts.unrunnable:
         return 0
     spread = Spread(model, graph, facts.left_alone)
-    for node in graph:
-        x = node.inputs[0] if node.inputs else None
-        if layout == "NHWC":
-            if node.op in HEAVY and x is not None and x.shape is not None and len(x.shape) > 2:
-                spread.lay(x, to_last(len(x.shape)))
-                spread.lay(node.outputs[0], to_last(len(x.shape)))
-        elif node.op == "Transpose" and (perm := perm_of(node)) is not None and len(perm) > 2:
-            if perm == to_first(len(perm)):
-                spread.lay(x, perm)
-            elif perm == to_last(len(perm)):
-                spread.lay(node.outputs[0], to_first(len(perm)))
+    begin = _from_convolutions if layout == "NHWC" else _from_transposes
+    begin(spread)
     if not spread.perms:
         return 0
-    spread.run()
     regions = choose(spread)
     if not regions.forms and not regions.turned:
         return 0
     count = len(regions.forms)
     Writer(rewriter, graph, regions, layout.lower()).write(f"{count} nodes written for {layout}")
     return count + len(regions.turned)
+
+
+def _from_convolutions(spread: Spread) -> None:
+    """Channels go last around convolutions; those of single pixels take what comes, as they can do with more."""
+    heavy = [n for n in spread.graph if n.op in HEAVY and n.inputs[0] is not None and n.inputs[0].shape is not None]
+    for pointwise in (False, True):
+        for node in heavy:
+            x = node.inputs[0]
+            if x is not None and x.shape is not None and len(x.shape) > 2 and is_pointwise(node) is pointwise:
+                spread.lay(x, to_last(len(x.shape)))
+                spread.lay(node.outputs[0], to_last(len(x.shape)))
+        spread.run()
+        spread.cross()
+
+
+def _from_transposes(spread: Spread) -> None:
+    """Channels go first between Transposes that bring them there, and back."""
+    for node in spread.graph:
+        perm = perm_of(node) if node.op == "Transpose" else None
+        if perm is not None and len(perm) > 2 and perm == to_first(len(perm)):
+            spread.lay(node.inputs[0], perm)
+        elif perm is not None and len(perm) > 2 and perm == to_last(len(perm)):
+            spread.lay(node.outputs[0], to_first(len(perm)))
+    spread.run()
 
 
 __all__ = ["LAYOUTS", "change_interface", "change_layout"]

@@ -63,6 +63,16 @@ class Spread:
         while self._todo:
             self._follow(self._todo.popleft())
 
+    def cross(self) -> None:
+        """Let what a Transpose gives be laid as what it reads is, if that has the channels last."""
+        for node in _transposes(self):
+            x, y, perm = node.inputs[0], node.output, perm_of(node)
+            if x in self.perms and perm is not None:
+                laid = then(inverse(perm), self.perms[x])
+                if laid[0] == 0 and laid[-1] == 1:
+                    self.lay(y, laid)
+        self.run()
+
     def _follow(self, v: Value) -> None:
         perm = self.perms[v]
         maker = v.node

@@ -87,12 +87,12 @@ def _without(perm: Perm, axes: list[int]) -> Perm:
 
 
 def _with(perm: Perm, axes: list[int]) -> Perm:
-    """A permutation of the axes that were there and of new ones, each behind the axis that it is behind now."""
+    """A permutation of the axes that were there and of new ones."""
     rank = len(perm) + len(axes)
     old = [a for a in range(rank) if a not in axes]
     order = [old[a] for a in perm]
     for a in axes:
-        order.insert(order.index(a - 1) + 1 if a else 0, a)
+        order.insert(math.ceil(_place_of_new(a, order.index(a - 1) if a else -1, len(order))), a)
     return tuple(order)
 
 
@@ -185,9 +185,14 @@ def _through(groups: list[Group], perm: Perm) -> Perm | None:
             last = places[-1]
             keyed.append((places[0], others))
         else:
-            keyed.append((last + 0.5, others))  # what is new stays behind what it stood behind
+            keyed.append((_place_of_new(others[0], last, len(perm)), others))
     keyed.sort(key=lambda entry: entry[0])
     return tuple([a for _, others in keyed for a in others])
+
+
+def _place_of_new(axis: int, front: float, count: int) -> float:
+    """Where a new axis goes: to the end if it is that of channels, otherwise behind what is in front of it, but not the channels."""
+    return count if axis == 1 else front + 0.5 if front < count - 1 else 0.5
 
 
 def _flattened(site: Site, x: Shape, y: Shape, perm: Perm) -> tuple[Weights, ...] | None:
