@@ -47,6 +47,36 @@ def on_accelerator(x: Any, w: Any, strides: Sequence[int], dilations: Sequence[i
     return jax.lax.conv_general_dilated(x, w, strides, pads, rhs_dilation=dilations, feature_group_count=group)
 
 
+def channels_last(
+    xp: Backend, x: Any, w: Any, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int, fast: bool
+) -> Any:
+    """`Backend.convolve_channels_last`, without a bias. `fast`: by form, as `on_cpu` does."""
+    n = x.ndim - 2
+    move = windows(x.shape[1:-1], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair])
+    if fast and math.prod(move.kernel) == 1 and group == 1:
+        x = _padded_last(xp, x, move.cover)
+        x = x[(slice(None), *next(move.offsets()))]
+        y = jnp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[0], -1).T)
+        return y.reshape(*x.shape[:-1], w.shape[0])
+    if fast and w.shape[1] == 1 and w.shape[0] == group:
+        x, taps = _padded_last(xp, x, move.cover), w.reshape(group, -1)
+        shifted = [x[(slice(None), *at)] * taps[:, i] for i, at in enumerate(move.offsets())]
+        return sum(shifted[1:], start=shifted[0])
+    letters = "ABDEFGHJ"[:n]
+    return jax.lax.conv_general_dilated(
+        x, w.transpose(*range(2, n + 2), 1, 0), strides, pads, rhs_dilation=dilations, feature_group_count=group,
+        dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+    )  # fmt: skip
+
+
+def _padded_last(xp: Backend, x: Any, pads: Pads) -> Any:
+    """An image with its channels last, padded; what negative pads take away is cut off."""
+    if not any(map(any, pads)):
+        return x
+    inside = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape[1:-1], pads, strict=True))
+    return xp.pad(x[(slice(None), *inside)], ((0, 0), *((max(a, 0), max(b, 0)) for a, b in pads), (0, 0)))
+
+
 def _channels_last(x: Any, w: Any, strides: Sequence[int], dilations: Sequence[int], pads: Pads, group: int) -> Any:
     """XLA's convolution between transpositions, which it moves to where they cost least."""
     n = x.ndim - 2

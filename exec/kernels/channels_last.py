@@ -74,14 +74,11 @@ def conv(
     dilations: Sequence[int] | None = None, group: int = 1, kernel_shape: Sequence[int] | None = None,
     pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
-    """Pixels are rows of channels: a kernel of one element is one product with the weights, without a copy."""
+    """Pixels are rows of channels: on NumPy a kernel of one element is one product with the weights, without a copy."""
     rank = x.ndim
-    if group > 1 or math.prod(w.shape[2:]) > 1:
-        return _CONV(
-            xp, x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape, pads=pads,
-            strides=strides,
-        )  # fmt: skip
     move = kernel_windows(xp.transpose(x, to_first(rank)), w, group, kernel_shape, strides, dilations, pads, auto_pad)
+    if xp.traces or group > 1 or math.prod(move.kernel) > 1:
+        return xp.convolve_channels_last(x, w, move.strides, move.dilations, move.pads, group, b)
     if any(before or after for before, after in move.cover):
         x = xp.pad(x, ((0, 0), *((max(a, 0), max(b, 0)) for a, b in move.cover), (0, 0)))
     x = x[(slice(None), *next(iter(move.offsets())))]
@@ -91,8 +88,11 @@ def conv(
     return y.reshape(*x.shape[:-1], w.shape[0])
 
 
-_CONV = _between_transposes(convolution.conv)
+#: As those of the standard's operators: these compute in float32 what is narrower, and the first ones are products.
+_PRODUCTS = frozenset({"Conv", "ConvTranspose"})
+_WIDE = frozenset(OPERATORS) - {"BatchNormalization", "ConvInteger", "DepthToSpace", "QLinearConv", "SpaceToDepth"}
 
 for _op, _standard in OPERATORS.items():
     _function = conv if _op == "Conv" else _between_transposes(_standard)
-    kernel(*(f"{_op}{n}d" for n in dims_of(_op)), domain=DOMAIN, wide=True)(_function)
+    _names = [f"{_op}{n}d" for n in dims_of(_op)]
+    kernel(*_names, domain=DOMAIN, wide=_op in _WIDE, products=_op in _PRODUCTS)(_function)

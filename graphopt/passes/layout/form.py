@@ -107,10 +107,12 @@ class Site:
         """Every output that is there, laid out like this."""
         return {i: perm for i, v in enumerate(self.node.outputs) if v is not None}
 
-    def with_numbers(self, name: str, numbers: list[int]) -> tuple[dict[str, Any], dict[int, np.ndarray | Reordered]]:
+    def with_numbers(
+        self, name: str, numbers: list[int], dtype: Any = np.int64
+    ) -> tuple[dict[str, Any], dict[int, np.ndarray | Reordered]]:
         """Attributes and inputs that say these numbers for a parameter."""
         i = self.place(name)
-        return ({name: numbers}, {}) if i is None else ({}, {i: np.array(numbers, np.int64)})
+        return ({name: numbers}, {}) if i is None else ({}, {i: np.array(numbers, dtype)})
 
     def in_order(self, name: str, order: tuple[int, ...]) -> tuple[dict[str, Any], dict[int, np.ndarray | Reordered]] | None:
         """The same for a vector that has an element for each axis, which go into another order; None: it has not."""

@@ -33,7 +33,7 @@ class Writer:
         self.hint = hint
         self.laid: dict[Value, Value] = {}
         self.made: list[Node] = []
-        self.replaced: dict[Node, None] = {}
+        self.replaced: dict[Node, Value | None] = {}  # with what stands for the output of a Transpose
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
 
     def write(self, note: str) -> None:
@@ -46,10 +46,7 @@ class Writer:
                 self._transpose(node, *sides)
             elif node.op in AGNOSTIC and node.inputs[0] in self.laid:
                 self._shape(node)
-        gone: list[NodeRecord] = []
-        for node in reversed(list(self.replaced)):
-            self._restore(node)
-            self.rewriter.erase_if_dead(node, gone, {node})
+        gone = self._remove()
         after = tuple(record(n) for n in self.made if n.graph is not None)
         taken = (time.perf_counter() - started) * 1e6
         self.rewriter.ledger.record(Step("layout", "", self.graph.name, tuple(gone), after, taken, note))
@@ -171,10 +168,7 @@ class Writer:
             source = self._put(self._build("Transpose", [source], {"perm": list(perm)}, node), node).output
         if gives:
             self.laid[node.output] = source
-            self.replaced[node] = None
-        elif source is not x and self.rewriter.can_replace(node.output, source, node):
-            self.rewriter.replace(node.output, source, node)
-            self.replaced[node] = None
+        self.replaced[node] = None if gives else source
 
     def _shape(self, node: Node) -> None:
         """The dims of a value are those of what is laid, in another order; their product is the same."""
@@ -202,6 +196,27 @@ class Writer:
         new.outputs[i] = v
         v.node, v.index = new, i
         new.touch()
+
+    def _remove(self) -> list[NodeRecord]:
+        """Take out the old nodes, the last first; they, and what nobody reads then."""
+        gone: list[NodeRecord] = []
+        read: dict[Value, None] = {}
+        for node, source in reversed(list(self.replaced.items())):
+            if source is not None and node.output.used:
+                self.rewriter.replace(node.output, source, node)
+            self._restore(node)
+            gone.append(record(node))
+            read |= dict.fromkeys(v for v in node.inputs if v is not None)
+            self.graph.remove(node)
+            self.rewriter.pending.pop(node, None)
+        for v in read:
+            if v.used:
+                continue
+            if v.node is not None and v.node.graph is not None:
+                self.rewriter.erase_if_dead(v.node, gone)
+            elif v.node is None and v.const is not None:
+                self.rewriter.drop_if_unused(v)
+        return gone
 
     def _restore(self, node: Node) -> None:
         """Make what is still read as it was from what is laid."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from graphopt.passes.layout.form import Form, Reordered, Site, lays
 from graphopt.passes.layout.permutations import Perm, moved
@@ -141,7 +142,9 @@ def cut(site: Site, perm: Perm) -> Form | None:
         axes = list(range(count))
     if not all(_in_range(a, perm) for a in axes):
         return None
-    return Form({0: perm}, {0: perm}, *site.with_numbers("axes", [moved(a, perm) for a in axes]))
+    like = site.input(1) if starts is None else None  # all its parameters have one dtype
+    dtype = np.int32 if like is not None and like.dtype == TensorProto.INT32 else np.int64
+    return Form({0: perm}, {0: perm}, *site.with_numbers("axes", [moved(a, perm) for a in axes], dtype))
 
 
 @lays("Resize", since=10)
