@@ -26,7 +26,6 @@ from graphopt.passes import (
     unroll_constant_loop,
 )
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
-from graphopt.passes.layout import LAYOUTS, change_interface, change_layout
 from graphopt.passes.opset import convert_opset, targets_of
 from graphopt.passes.purity import is_pure
 from graphopt.patterns import PHASES, all_rules, rules_of
@@ -130,10 +129,10 @@ def optimize(
         raise ArgumentError(f"fold_allowance must be a number of bytes, 0 or more, not {fold_allowance!r}")
     if steps is not None and (not isinstance(steps, int) or steps < 0):
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
-    if layout is not None and layout not in LAYOUTS:
-        raise ArgumentError(
-            f"layout {layout!r} does not exist; the layouts are {', '.join(f'{k} ({v})' for k, v in LAYOUTS.items())}"
-        )
+    if layout is not None or io_layout:
+        from graphopt.passes import layout as layouts  # few ask for it
+
+        layouts.check(layout)
     selection = _Selection(None if only is None else _names(only, rules, "only"), _names(without, rules, "without"))
     targets = {} if opset is None else targets_of(opset)
     with paused_gc():
@@ -144,7 +143,8 @@ def optimize(
         before = Summary.of(m)
         _prepare_inputs(m, freeze_inputs, input_shapes, notes)
         if io_layout:
-            notes.append(f"other layouts: {', '.join(change_interface(m, io_layout)) or 'nothing has four dims'}")
+            changed = layouts.change_interface(m, io_layout)
+            notes.append(f"other layouts: {', '.join(changed) or 'none, since nothing has four dims'}")
         higher = {d: v for d, v in targets.items() if v >= m.opsets.get(d, 0)}
         lower = {d: v for d, v in targets.items() if d not in higher}
         _convert(m, higher, notes)
@@ -163,7 +163,7 @@ def optimize(
                     _run(m, level, selection, own, fold_allowance, ledger)
             lower = {}
         _convert(m, lower, notes)
-        if layout is not None and not (steps is not None and len(ledger.steps) >= steps):
+        if layout is not None and "layout" in selection and not (steps is not None and len(ledger.steps) >= steps):
             with contextlib.suppress(LimitReached):
                 _lay(m, layout, selection, ledger)
         if m.facts is not None:
@@ -242,12 +242,14 @@ def _run(
 
 def _lay(m: Model, layout: str, selection: _Selection, ledger: Ledger) -> None:
     """Write the model for a layout; exact rules take away what that leaves."""
+    from graphopt.passes.layout import change_layout
+
     infer_model(m)
     rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node))
     if change_layout(m, layout, rewriter):
-        folding = ConstantFolding(0, exact=True) if "constant_folding" in selection else None
-        Driver(rewriter, _phases(1, selection, ())[0], _handlers(selection, folding)).resume()
-        remove_dead_code(m, ledger)
+        Driver(rewriter, _phases(1, selection, ())[0]).resume()
+        if "dead_code" in selection:
+            remove_dead_code(m, ledger)
 
 
 def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handlers:

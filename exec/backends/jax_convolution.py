@@ -56,10 +56,10 @@ def channels_last(
     if fast and math.prod(move.kernel) == 1 and group == 1:
         x = _padded_last(xp, x, move.cover)
         x = x[(slice(None), *next(move.offsets()))]
-        y = jnp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[0], -1).T)
+        y = jnp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[:2]).T)
         return y.reshape(*x.shape[:-1], w.shape[0])
     if fast and w.shape[1] == 1 and w.shape[0] == group:
-        x, taps = _padded_last(xp, x, move.cover), w.reshape(group, -1)
+        x, taps = _padded_last(xp, x, move.cover), w.reshape(group, math.prod(move.kernel))
         shifted = [x[(slice(None), *at)] * taps[:, i] for i, at in enumerate(move.offsets())]
         return sum(shifted[1:], start=shifted[0])
     letters = "ABDEFGHJ"[:n]

@@ -82,7 +82,7 @@ def conv(
     if any(before or after for before, after in move.cover):
         x = xp.pad(x, ((0, 0), *((max(a, 0), max(b, 0)) for a, b in move.cover), (0, 0)))
     x = x[(slice(None), *next(iter(move.offsets())))]
-    y = xp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[0], -1).T)
+    y = xp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[:2]).T)
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], w.shape[0])

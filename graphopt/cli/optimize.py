@@ -61,6 +61,8 @@ def optimize(
     input_shape: options.InputShapes = None,
     freeze_inputs: options.FreezeInputs = False,
     opset: options.Opset = None,
+    layout: options.Layout = None,
+    io_layout: options.IoLayout = None,
     external_data: External = None,
     verify: Verify = False,
     report: Format = ReportFormat.text,
@@ -70,6 +72,7 @@ def optimize(
     target = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     check_target(model, target)
     arguments = options.optimization(without, only, input_shape, freeze_inputs, opset)
+    arguments |= {"layout": layout, "io_layout": options.io_layout(io_layout)}
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
     import graphopt
@@ -176,9 +179,8 @@ def _verified(path: Path, result: Model, arguments: dict[str, Any], quiet: bool)
     import graphopt
 
     original: Any = str(path)
-    if arguments["input_shapes"] or arguments["freeze_inputs"]:
-        original = graphopt.optimize(
-            original, 0, input_shapes=arguments["input_shapes"], freeze_inputs=arguments["freeze_inputs"]
-        )
+    interface = {name: arguments[name] for name in ("input_shapes", "freeze_inputs", "io_layout")}
+    if any(interface.values()):
+        original = graphopt.optimize(original, 0, **interface)
     with err(quiet).working("comparing the outputs"):
         return graphopt.verify(original, result)

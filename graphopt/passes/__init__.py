@@ -17,6 +17,7 @@ PASSES = {
     "constant_loop": "a Loop that runs a small, known number of times becomes that many copies of its body",
     "dead_code": "nodes, initializers and functions that nothing reads are removed",
     "duplicate_initializers": "constants that are equal in every bit become one",
+    "layout": "channels go last, or first, where that is asked for (layout=) and takes few transpositions",
     "shape_computation": "shapes that the graph computes are computed from as little as possible, each once",
 }
 

@@ -17,9 +17,16 @@ from graphopt.shapes import facts_of
 
 #: Every layout by its name, and what it is.
 LAYOUTS = {
-    "NHWC": "channels last: convolutions and what is around them, in forms of their own (model-local functions)",
-    "NCHW": "channels first: convolutions stay as they are, what lies between Transposes comes to them",
+    "NHWC": "channels last, in convolutions and around them",
+    "NCHW": "channels first, also between Transposes that bring them last",
 }
+
+
+def check(layout: str | None) -> None:
+    """Raise ArgumentError where there is no such layout."""
+    if layout is not None and layout not in LAYOUTS:
+        known = ", ".join(f"{name} ({what})" for name, what in LAYOUTS.items())
+        raise ArgumentError(f"layout {layout!r} does not exist; the layouts are {known}")
 
 
 def change_layout(model: Model, layout: str, rewriter: Rewriter) -> int:
@@ -31,8 +38,7 @@ def change_layout(model: Model, layout: str, rewriter: Rewriter) -> int:
     Raises:
         ArgumentError: there is no such layout.
     """
-    if layout not in LAYOUTS:
-        raise ArgumentError(f"layout {layout!r} does not exist; there are {', '.join(LAYOUTS)}")
+    check(layout)
     model.resolve_shadowing()
     return sum(_change(model, graph, layout, rewriter) for graph in list(model.graph.subgraphs()))
 
@@ -78,4 +84,4 @@ def _from_transposes(spread: Spread) -> None:
     spread.run()
 
 
-__all__ = ["LAYOUTS", "change_interface", "change_layout"]
+__all__ = ["LAYOUTS", "change_interface", "change_layout", "check"]

@@ -10,6 +10,7 @@ from onnx import ValueInfoProto
 from graphopt.errors import ArgumentError
 from graphopt.ir import Model, Node, Tensor, Value
 from graphopt.passes.layout.permutations import Perm, inverse, reordered, to_first, to_last
+from graphopt.shapes.types import TypeInfo, type_info
 
 _TO = {"NHWC": to_last, "NCHW": to_first}
 #: The rank of pictures, of which a layout without a name means all.
@@ -35,7 +36,7 @@ def change_interface(model: Model, io_layout: str | Mapping[str, str]) -> list[s
     ends = {v.name: v for v in (*graph.inputs, *graph.outputs)}
     if isinstance(io_layout, str):
         _permutation("all", io_layout, _PICTURES)
-        wanted = {n: io_layout for n, v in ends.items() if v.type is None and v.rank == _PICTURES}
+        wanted = {n: io_layout for n, v in ends.items() if len(_declared(model, v).shape or ()) == _PICTURES}
     else:
         wanted = dict(io_layout)
     perms: dict[str, Perm] = {}
@@ -59,16 +60,24 @@ def _permutation(name: str, layout: str, rank: int) -> Perm:
 
 def _checked(model: Model, v: Value, layout: str) -> Perm:
     perm = _permutation(v.name, layout, 3)
-    if v.type is not None:
+    declared = _declared(model, v)
+    if declared.type is not None:
         raise ArgumentError(f"io_layout: '{v.name}' is no tensor, it has no layout")
-    rank = v.rank
-    if rank is None:
+    if declared.shape is None:
         raise ArgumentError(f"io_layout: nothing is known of the number of dims of '{v.name}'")
+    rank = len(declared.shape)
     if rank < len(perm):
         raise ArgumentError(f"io_layout: '{v.name}' has {rank} dims, and a layout is of three or more")
     if v in model.graph.inputs and v.exits:
         raise ArgumentError(f"io_layout: '{v.name}' is an input and an output at once")
     return _permutation(v.name, layout, rank)
+
+
+def _declared(model: Model, v: Value) -> TypeInfo:
+    """The type of an input as it is now, of an output as it is declared."""
+    if v in model.graph.inputs:
+        return TypeInfo(v.dtype, v.shape, v.type)
+    return type_info(model.graph.output_infos[model.graph.outputs.index(v)].type)
 
 
 def _change_input(model: Model, v: Value, perm: Perm) -> None:
@@ -80,8 +89,6 @@ def _change_input(model: Model, v: Value, perm: Perm) -> None:
             for i, read in enumerate(user.inputs):
                 if read is v:
                     user.set_input(i, inside)
-    if graph.first is None or inside.node is None:
-        raise AssertionError("an input that is changed has a Transpose")
     if v in graph.initializers:
         default = np.ascontiguousarray(np.transpose(graph.initializers[v].numpy(), perm))
         graph.initializers[v] = Tensor(array=default)

@@ -30,7 +30,7 @@ def unary(site: Site, perm: Perm) -> Form | None:
 
 @lays(*BROADCAST)
 def broadcasting(site: Site, perm: Perm) -> Form | None:
-    """Constants with the dims that they are broadcast with; other operands have all dims, or none."""
+    """Constants with the dims that they are broadcast with; other operands have all dims, or one element."""
     rank = len(perm)
     if site.result is None or len(site.result) != rank:
         return None
@@ -46,7 +46,7 @@ def broadcasting(site: Site, perm: Perm) -> Form | None:
                 inputs[i] = _laid(v.const, perm)
         elif len(v.shape) == rank:
             reads[i] = perm
-        elif v.shape:
+        elif any(d != 1 for d in v.shape):
             return None
     return Form(reads, {0: perm}, inputs=inputs)
 
