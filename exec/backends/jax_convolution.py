@@ -15,6 +15,9 @@ import jax.numpy as jnp
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.windows import Pads, padded, windows
 
+#: Up to so many places a convolution is a sum of products, one for each element of the kernel (channels last: 0.7 of XLA's time
+#: for 512 channels of 7x7, the same for 256 of 14x14; 1.4 for 64 of 56x56).
+_SMALL_IMAGE = 256
 #: Images up to this number are multiplied one after the other.
 _FEW = 8
 
@@ -53,15 +56,16 @@ def channels_last(
     """`Backend.convolve_channels_last`, without a bias. `fast`: by form, as `on_cpu` does."""
     n = x.ndim - 2
     move = windows(x.shape[1:-1], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair])
-    if fast and math.prod(move.kernel) == 1 and group == 1:
-        x = _padded_last(xp, x, move.cover)
-        x = x[(slice(None), *next(move.offsets()))]
-        y = jnp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[:2]).T)
-        return y.reshape(*x.shape[:-1], w.shape[0])
-    if fast and w.shape[1] == 1 and w.shape[0] == group:
-        x, taps = _padded_last(xp, x, move.cover), w.reshape(group, math.prod(move.kernel))
-        shifted = [x[(slice(None), *at)] * taps[:, i] for i, at in enumerate(move.offsets())]
-        return sum(shifted[1:], start=shifted[0])
+    depthwise = w.shape[1] == 1 and w.shape[0] == group
+    few = group == 1 and (math.prod(move.kernel) == 1 or math.prod(move.places) <= _SMALL_IMAGE)
+    if fast and (depthwise or few):
+        image, taps = _padded_last(xp, x, move.cover), w.reshape(*w.shape[:2], math.prod(move.kernel))
+        seen = [image[(slice(None), *at)] for at in move.offsets()]
+        if depthwise:
+            shifted = [part * taps[:, 0, i] for i, part in enumerate(seen)]
+        else:
+            shifted = [jnp.matmul(part.reshape(-1, w.shape[1]), taps[..., i].T) for i, part in enumerate(seen)]
+        return sum(shifted[1:], start=shifted[0]).reshape(x.shape[0], *move.places, w.shape[0])
     letters = "ABDEFGHJ"[:n]
     return jax.lax.conv_general_dilated(
         x, w.transpose(*range(2, n + 2), 1, 0), strides, pads, rhs_dilation=dilations, feature_group_count=group,
