@@ -41,7 +41,8 @@ class Sides:
 
         first = graphopt.optimize(self._entry["path"])
         last = graphopt.optimize(self._entry["path"], layout="NHWC")
-        self._sessions = [InferenceSession(m, providers=["jax"]) for m in (first, last)]
+        path, layouts = self._entry["path"], ("NCHW", "NHWC")
+        self._sessions = [InferenceSession(path, providers=[("jax", {"layout": layout})]) for layout in layouts]
         one, other = (s.run(None, self._feeds) for s in self._sessions)
         forms = sum(n.domain == "graphopt.channels_last" for n in last.graph)
         left = sum(n.op in ("Conv", "ConvTranspose") for n in last.graph)

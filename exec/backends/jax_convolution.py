@@ -55,7 +55,9 @@ def channels_last(
 ) -> Any:
     """`Backend.convolve_channels_last`, without a bias. `fast`: by form, as `on_cpu` does."""
     n = x.ndim - 2
-    move = windows(x.shape[1:-1], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair])
+    move = windows(
+        x.shape[1:-1], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair]
+    )
     depthwise = w.shape[1] == 1 and w.shape[0] == group
     few = group == 1 and (math.prod(move.kernel) == 1 or math.prod(move.places) <= _SMALL_IMAGE)
     if fast and (depthwise or few):

@@ -212,7 +212,9 @@ def test_opsets(opset: int) -> None:
 
 
 def test_one_dim() -> None:
-    proto = model("a = Conv(x, w3) d = MaxPool <kernel_shape = [2]> (a) e = Conv(d, w3) y = Conv(e, w3)", "float[1, 4, 20] x")
+    proto = model(
+        "a = Conv(x, w3) d = MaxPool <kernel_shape = [2]> (a) e = Conv(d, w3) y = Conv(e, w3)", "float[1, 4, 20] x"
+    )
     assert ops(laid(proto)) == ["Transpose", "Conv1d", "MaxPool1d", "Conv1d", "Conv1d", "Transpose"]
 
 
@@ -246,7 +248,9 @@ def test_dynamic() -> None:
     assert "Resize" in ops(m) and ops(m).count("Transpose") == 1
     x = RNG.normal(size=(2, 4, 5, 7)).astype(np.float32)
     want = create("reference", proto.SerializeToString()).run({"x": x})["y"]
-    np.testing.assert_allclose(create("reference", m.SerializeToString()).run({"x": x})["y"], want, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        create("reference", m.SerializeToString()).run({"x": x})["y"], want, rtol=1e-5, atol=1e-5
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- regions
@@ -260,7 +264,10 @@ def test_never_more_than_it_saves() -> None:
 
 def test_read_twice() -> None:
     """What is read as it was, too, is transposed once, and outputs keep their names."""
-    proto = model("a = Conv(x, w) c = Conv(a, w) e = Conv <pads = [1, 1, 1, 1]> (c, w) y = Relu(c) z = Conv(e, w1)", outputs="y, c, z")
+    proto = model(
+        "a = Conv(x, w) c = Conv(a, w) e = Conv <pads = [1, 1, 1, 1]> (c, w) y = Relu(c) z = Conv(e, w1)",
+        outputs="y, c, z",
+    )
     m = laid(proto)
     assert [v.name for v in m.graph.outputs] == ["y", "c", "z"]
     assert "Conv" not in ops(m)
@@ -421,7 +428,9 @@ def test_cheapest_choices() -> None:
                 choices.pair(*pairs[-1])
 
         def cost_of(taken: dict[int, bool], preferences=preferences, own=own, groups=groups, pairs=pairs) -> int:
-            total = sum(p if p > 0 and taken[c] else -p if p < 0 and not taken[c] else 0 for c, p in zip(own, preferences))
+            total = sum(
+                p if p > 0 and taken[c] else -p if p < 0 and not taken[c] else 0 for c, p in zip(own, preferences)
+            )
             total += sum(cost for maker, readers, cost in groups if any(taken[r] != taken[maker] for r in readers))
             return total + sum(costs[taken[a]][taken[b]] for a, b, costs in pairs)
 

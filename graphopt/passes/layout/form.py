@@ -114,7 +114,9 @@ class Site:
         i = self.place(name)
         return ({name: numbers}, {}) if i is None else ({}, {i: np.array(numbers, dtype)})
 
-    def in_order(self, name: str, order: tuple[int, ...]) -> tuple[dict[str, Any], dict[int, np.ndarray | Reordered]] | None:
+    def in_order(
+        self, name: str, order: tuple[int, ...]
+    ) -> tuple[dict[str, Any], dict[int, np.ndarray | Reordered]] | None:
         """The same for a vector that has an element for each axis, which go into another order; None: it has not."""
         i = self.place(name)
         if i is None:

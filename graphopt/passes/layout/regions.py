@@ -91,7 +91,9 @@ class Spread:
 
     def _take(self, node: Node, form: Form) -> None:
         """Let a node have a form, where all that it reads and gives can be laid as it says."""
-        laid = [(node.inputs[i], p) for i, p in form.reads.items()] + [(node.outputs[i], p) for i, p in form.gives.items()]
+        laid = [(node.inputs[i], p) for i, p in form.reads.items()] + [
+            (node.outputs[i], p) for i, p in form.gives.items()
+        ]
         for v, p in laid:
             if v is None or v.shape is None or len(v.shape) != len(p) or self.perms.get(v, p) != p:
                 return
