@@ -308,7 +308,8 @@ def _verify(original: Any, m: Model, changed_interface: bool) -> None:
 
     if changed_interface:
         raise ArgumentError(
-            "verify=True compares models with one interface, and freeze_inputs, input_shapes and io_layout change it; call graphopt.verify"
+            "verify=True compares models with one interface, and freeze_inputs, input_shapes and io_layout change it; "
+            "call graphopt.verify"
         )
     result = verify(original, m)
     if result.verdict in ("different", "interface differs", "failed"):

@@ -68,8 +68,8 @@ Layout = Annotated[
     typer.Option(
         "--layout",
         metavar="NHWC|NCHW",
-        help="NHWC: convolutions and what is around them with channels last. NCHW: what lies between Transposes comes to channels "
-        "first. Default: as it is.",
+        help="NHWC: convolutions and what is around them with channels last. NCHW: channels first, also between Transposes. "
+        "Default: as it is.",
         show_default=False,
     ),
 ]
@@ -79,8 +79,8 @@ IoLayout = Annotated[
     typer.Option(
         "--io-layout",
         metavar="X=NHWC",
-        help="Change an input or output itself: its second dim goes to the end (NCHW: the last to the second place). A layout alone is "
-        "for all that have four dims. Repeat it for more.",
+        help="Change an input or output itself: its second dim goes to the end (NCHW: the last to the second place). "
+        "A layout alone is for all that have four dims. Repeat it for more.",
         show_default=False,
     ),
 ]

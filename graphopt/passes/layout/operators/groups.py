@@ -191,7 +191,7 @@ def _through(groups: list[Group], perm: Perm) -> Perm | None:
 
 
 def _place_of_new(axis: int, front: float, count: int) -> float:
-    """Where a new axis goes: to the end if it is that of channels, otherwise behind what is in front of it, but not the channels."""
+    """Where a new axis goes: to the end if it is that of channels, otherwise behind what was in front, but not the channels."""
     return count if axis == 1 else front + 0.5 if front < count - 1 else 0.5
 
 
