@@ -47,7 +47,7 @@ def _change(model: Model, graph: Graph, layout: str, rewriter: Rewriter) -> int:
     facts = facts_of(model)
     if graph in facts.unrunnable:
         return 0
-    spread = Spread(model, graph, facts.left_alone)
+    spread = Spread(model, graph, facts.left_alone, functions=layout == "NHWC")
     begin = _from_convolutions if layout == "NHWC" else _from_transposes
     begin(spread)
     if not spread.perms:

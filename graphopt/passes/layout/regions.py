@@ -39,12 +39,18 @@ class Regions:
 
 
 class Spread:
-    """Spreads layouts over a graph: `lay` says where to begin, `run` does it."""
+    """Spreads layouts over a graph: `lay` says where to begin, `run` does it.
 
-    def __init__(self, model: Model, graph: Graph, left_alone: frozenset[Node]) -> None:
+    Args:
+        left_alone: nodes that must stay as they are.
+        functions: nodes may become calls of functions, the channels-last forms.
+    """
+
+    def __init__(self, model: Model, graph: Graph, left_alone: frozenset[Node], functions: bool = True) -> None:
         self.model = model
         self.graph = graph
         self.left_alone = left_alone
+        self.functions = functions
         self.perms: dict[Value, Perm] = {}
         self.forms: dict[Node, Form] = {}
         self._todo: deque[Value] = deque()
@@ -91,6 +97,8 @@ class Spread:
 
     def _take(self, node: Node, form: Form) -> None:
         """Let a node have a form, where all that it reads and gives can be laid as it says."""
+        if form.op is not None and form.op[0] and not self.functions:
+            return
         laid = [(node.inputs[i], p) for i, p in form.reads.items()] + [
             (node.outputs[i], p) for i, p in form.gives.items()
         ]

@@ -48,11 +48,11 @@ def regrouped(site: Site, perm: Perm) -> Form | None:
     target = target_of(reordered(x, perm), reordered(y, result))
     if target is not None:
         attributes = dict.fromkeys(site.node.attributes)
-        shape: np.ndarray | Reordered = np.array(target, np.int64)
+        shape = np.array(target, np.int64)
         return Form({0: perm}, {0: result}, attributes, {1: shape}, ("", "Reshape"), weights=weights)
-    if site.node.op != "Reshape" or weights or (shape := _same_numbers(site, perm, result)) is None:
+    if site.node.op != "Reshape" or weights or (same := _same_numbers(site, perm, result)) is None:
         return None
-    return Form({0: perm}, {0: result}, inputs={1: shape})
+    return Form({0: perm}, {0: result}, inputs={1: same})
 
 
 def _same_numbers(site: Site, perm: Perm, result: Perm) -> np.ndarray | Reordered | None:
