@@ -63,12 +63,14 @@ class Provider:
         options: of the first.
         prepare: makes a program of a model.
         specializes: a program of its own for each set of shapes is worth its while.
+        layout: the layout that it runs fastest in, given its options; None: the model's own.
     """
 
     names: tuple[str, ...]
     options: dict[str, Any]
     prepare: Callable[[Model, dict[str, Any], Context], Program]
     specializes: bool
+    layout: Callable[[Mapping[str, Any]], str | None] = lambda options: None
 
 
 def available_providers() -> list[str]:
@@ -107,7 +109,7 @@ def choose(providers: Sequence[Any] | None, options: Sequence[Mapping[str, Any]]
     if first == JAX_PROVIDER:
         if importlib.util.find_spec("jax") is None:
             raise MissingDependencyError("JaxExecutionProvider needs jax: pip install graphopt[jax]")
-        return Provider((first,), own, _jax, True)
+        return Provider((first,), own, _jax, True, _jax_layout)
     if importlib.util.find_spec("onnxruntime") is None:
         raise MissingDependencyError(
             f"'{first}' is a provider of ONNX Runtime, which is not installed: pip install graphopt[ort]; "
@@ -160,12 +162,12 @@ def _reference(model: Model, options: dict[str, Any], context: Context) -> Progr
 def _jax(model: Model, options: dict[str, Any], context: Context) -> Program:
     """Options: device ('cpu', 'cuda', 'gpu', 'tpu'), device_id, cache_dir (where compiled programs are kept between
     processes), precision of matrix products ('highest', the default, 'tensorfloat32', 'bfloat16'), embed (constants are
-    compiled in: '1' or '0')."""
+    compiled in: '1' or '0'), layout ('NHWC', the default on the CPU, or 'NCHW')."""
     from graphopt.exec.backends import jax_program
     from graphopt.exec.backends.devices import find
 
     hold_memory()
-    _only(options, JAX_PROVIDER, ("device", "device_id", "cache_dir", "precision", "embed"))
+    _only(options, JAX_PROVIDER, ("device", "device_id", "cache_dir", "precision", "embed", "layout"))
     device = find(options["device"], int(options.get("device_id", 0))) if "device" in options else None
     jax_program.configure(options.get("cache_dir"))
     embed = None if "embed" not in options else str(options["embed"]) not in ("0", "False")
@@ -175,6 +177,15 @@ def _jax(model: Model, options: dict[str, Any], context: Context) -> Program:
         steps, device, embed, context.options.log_severity_level, precision, context.record
     )
     return _PlanProgram(model, steps, program.run)
+
+
+def _jax_layout(options: Mapping[str, Any]) -> str | None:
+    """What is asked for; else channels last on the CPU (`python -m benchmarks.layout`)."""
+    if "layout" in options:
+        return str(options["layout"])
+    import jax
+
+    return "NHWC" if str(options.get("device") or jax.default_backend()) == "cpu" else None
 
 
 def _onnxruntime(model: Model, options: dict[str, Any], context: Context) -> Program:

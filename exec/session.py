@@ -75,7 +75,8 @@ class InferenceSession:
         self._metadata = ModelMetadata.of(original)
         self._level = options.graph_optimization_level.level
         _replace_initializers(original, options.initializers)
-        model = _optimized(original, self._level, options.free_dimensions)
+        self._layout = self._provider.layout(self._provider.options) if self._level else None
+        model = _optimized(original, self._level, options.free_dimensions, self._layout)
         if options.optimized_model_filepath:
             model.save(Path(options.optimized_model_filepath))
         nodes = f"{original.node_count()} nodes, {model.node_count()} after level {self._level}"
@@ -108,7 +109,8 @@ class InferenceSession:
         began = time.perf_counter()
         needed = {a.name for a in self._signature.inputs}
         try:
-            model = _optimized(self._model, self._level, {n: s for n, s in shapes.items() if n in needed})
+            pinned = {n: s for n, s in shapes.items() if n in needed}
+            model = _optimized(self._model, self._level, pinned, self._layout)
             program = self._provider.prepare(model, self._provider.options, self._context)
         except GraphoptError as e:  # whether it runs with these shapes, running will tell
             self._log(1, f"not specialised to {dict(shapes)}: {e}")
@@ -226,12 +228,12 @@ class InferenceSession:
 _SPECIALIZE = "graphopt.specialize"
 
 
-def _optimized(model: Model, level: int, dims: Mapping[str, Any]) -> Model:
+def _optimized(model: Model, level: int, dims: Mapping[str, Any], layout: str | None) -> Model:
     from graphopt.pipeline import optimize  # which itself folds constants on these kernels
 
     if not level and not dims:
         return model
-    return optimize(model, level=level, input_shapes=dict(dims) if dims else None)
+    return optimize(model, level=level, input_shapes=dict(dims) if dims else None, layout=layout)
 
 
 def _replace_initializers(model: Model, values: Mapping[str, Any]) -> None:

@@ -114,7 +114,7 @@ def bisect(
         VerificationError: no comparison could have told a difference.
         GraphoptError: the outputs differ before any rewrite: reading the model and writing it again changes them.
     """
-    if unsuited := {"freeze_inputs", "input_shapes", "verify", "steps"} & options.keys():
+    if unsuited := {"freeze_inputs", "input_shapes", "io_layout", "verify", "steps"} & options.keys():
         raise ArgumentError(f"bisect compares models with one interface: '{min(unsuited)}' makes no sense here")
 
     def compared(candidate: Model) -> Verification:

@@ -1,41 +1,25 @@
-"""`optimize`: levels, and the one place where passes are put in order."""
+"""`optimize`: what is done to a model, in which order; `rounds.py` has the rules and passes of one round."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError, OpsetError
 from graphopt.exec.kernels.registry import kernel_for
 from graphopt.ir import Model, load, newest_schema, op_schema
-from graphopt.passes import (
-    WRITTEN_ANEW,
-    ConstantFolding,
-    batch_scan,
-    fold_regions,
-    inline_constant_if,
-    merge_common_subexpressions,
-    merge_duplicate_initializers,
-    remove_dead_code,
-    simplify_if,
-    simplify_loop,
-    simplify_shape_computation,
-    unroll_constant_loop,
-)
+from graphopt.passes import ConstantFolding
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
 from graphopt.passes.opset import convert_opset, targets_of, write_out
-from graphopt.passes.purity import is_pure
 from graphopt.report import Report, Summary
-from graphopt.rewrite import Driver, Handlers, Ledger, LimitReached, Rewriter, Rule, RuleSet
+from graphopt.rewrite import Ledger, Rule
 from graphopt.rewrite.compile import compile_rule
+from graphopt.rounds import Rounds
 from graphopt.selection import Selection, names_in, phases_of
-from graphopt.shapes import decide_branches, infer_model, operators_on_elements, pin_inputs, refuse_pins, settle
+from graphopt.shapes import infer_model, operators_on_elements, pin_inputs, refuse_pins
 from graphopt.targets import Kernels, Target, target_of
 
 if TYPE_CHECKING:
@@ -50,8 +34,8 @@ LEVELS = {
 }
 
 
-#: How often it is looked for branches that a model must take.
-_ROUNDS = 8
+#: From this IR version on an initializer need not be an input, and callers may override one that is.
+_OVERRIDABLE_IR = 4
 #: The operator that depends on what lies around it: on how its inputs lead to another value of the graph.
 GRADIENT = "ai.onnx.preview.training::Gradient"
 
@@ -81,6 +65,8 @@ def optimize(
     freeze_inputs: bool = False,
     input_shapes: Mapping[str, int | Sequence[int | None]] | None = None,
     opset: int | Mapping[str, int] | None = None,
+    layout: str | None = None,
+    io_layout: str | Mapping[str, str] | None = None,
     fold_allowance: int = DEFAULT_ALLOWANCE,
     steps: int | None = None,
     verify: bool = False,
@@ -104,6 +90,11 @@ def optimize(
             rules may use what is new there. To a lower one it is led when it has been simplified, since parameters have
             to be known then that many exporters compute; what operators that do not exist there are written out as is
             simplified once more.
+        layout: 'NHWC' writes convolutions and what is around them with channels last, as some executors prefer it (model-local
+            functions with bodies of ONNX's own operators); 'NCHW' brings what lies between Transposes to channels first.
+            None: as it is.
+        io_layout: changes inputs and outputs themselves: {"image": "NHWC"} brings the second dim of one to the end, 'NCHW' the
+            last one to the second place. One of these alone: for all that have four dims. `input_shapes` are those before.
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
@@ -138,6 +129,10 @@ def optimize(
     kernels = runtime.kernels() if level > 0 else None
     own = tuple(r for r in rules if selection.takes(r))
     lowering = None if precision is None else _lowering(model, precision, verify, freeze_inputs, input_shapes)
+    if layout is not None:
+        from graphopt.passes.layout import check  # few ask for it
+
+        check(layout)
     with paused_gc():
         m = load(model)
         started = time.perf_counter()
@@ -145,7 +140,7 @@ def optimize(
         notes: list[str] = []
         for r in own:
             compile_rule(r)
-        work = _Work(
+        rounds = Rounds(
             selection,
             level == 1,
             phases_of(level, selection, own, runtime.phases if level > 2 else ()) if level > 0 else [],
@@ -154,7 +149,7 @@ def optimize(
             ledger,
         )
         before = Summary.of(m)
-        _prepare_inputs(m, freeze_inputs, input_shapes, notes)
+        _prepare_interface(m, freeze_inputs, input_shapes, io_layout, notes)
         higher = {d: v for d, v in versions.items() if v >= m.opsets.get(d, 0)}
         lower = {d: v for d, v in versions.items() if d not in higher}
         _convert(m, higher, notes)
@@ -166,7 +161,7 @@ def optimize(
             except OpsetError as e:
                 notes.append(f"the model stays at its opset: {e}")
                 m = load(model)
-                _prepare_inputs(m, freeze_inputs, input_shapes, [])
+                _prepare_interface(m, freeze_inputs, input_shapes, io_layout, [])
         if level > 0 and any(n.op == GRADIENT for n in m.nodes()):
             notes.append("the model differentiates a part of itself (Gradient), which names its values: left as it is")
         elif level > 0 and not ledger.full:
@@ -175,21 +170,23 @@ def optimize(
                 refuse_pins(facts, infer_model(load(model)))
             if kernels is not None:
                 _write_out_missing(m, runtime, kernels, notes)
-            work.run(m)
+            rounds.run(m)
             if _convert(m, lower, notes):
-                work.run_again(m)
+                rounds.run_again(m)
             lower = {}
         _convert(m, lower, notes)
         if lowering is not None:
             m = lowering.lower(m)
-            work.run_again(m)
+            rounds.run_again(m)
+        if layout is not None and "layout" in selection and not ledger.full:
+            rounds.lay(m, layout)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
     if lowering is not None:
         m.report.precision = lowering.report(m)
     if verify:
-        _verify(model, m, bool(freeze_inputs or input_shapes))
+        _verify(model, m, bool(freeze_inputs or input_shapes or io_layout))
     return m
 
 
@@ -218,7 +215,13 @@ def _convert(m: Model, targets: dict[str, int], notes: list[str]) -> bool:
     return done is not None
 
 
-def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, Any] | None, notes: list[str]) -> None:
+def _prepare_interface(
+    m: Model,
+    freeze_inputs: bool,
+    input_shapes: Mapping[str, Any] | None,
+    io_layout: str | Mapping[str, str] | None,
+    notes: list[str],
+) -> None:
     if freeze_inputs:
         frozen = m.freeze_inputs()
         if frozen:
@@ -230,15 +233,23 @@ def _prepare_inputs(m: Model, freeze_inputs: bool, input_shapes: Mapping[str, An
         )
     if input_shapes:
         pin_inputs(m, input_shapes)
+    if io_layout:
+        from graphopt.passes.layout import change_interface  # few ask for it
+
+        changed = change_interface(m, io_layout)
+        notes.append(f"other layouts: {', '.join(changed) or 'none, since nothing has four dims'}")
 
 
 def _preferred(m: Model, target: Target, kernels: Kernels) -> dict[str, int]:
     """The opset that a target prefers, where that is higher than the model's and no node loses its kernel there.
 
-    A model that declares another rank for an output than it has stays: newer operators' inference finds that out.
+    A model that declares another rank for an output than it has stays: newer operators' inference finds that out. So does one
+    whose initializers are all inputs, as IR version 3 wants it: at a later version they count as overridable.
     """
     own = m.opsets.get("", 0)
     if target.opset is None or not 0 < own < target.opset:
+        return {}
+    if m.ir_version < _OVERRIDABLE_IR and any(v in m.graph.initializers for v in m.graph.inputs):
         return {}
     infer_model(m)
     for declared, v in zip(m.source.graph.output, m.graph.outputs, strict=True):
@@ -265,94 +276,13 @@ def _write_out_missing(m: Model, target: Target, kernels: Kernels, notes: list[s
         notes.append(f"{target.name} has no kernel for {', '.join(f'{n} {op}' for op, n in left.items())}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Rules and passes in order, with what all rounds over a model share. Nothing is done at level 0, which has no phases."""
-
-    selection: Selection
-    exact: bool
-    phases: list[RuleSet]
-    folding: ConstantFolding | None
-    kernels: Kernels | None
-    ledger: Ledger
-
-    def run_again(self, m: Model) -> None:
-        """Another round over a model that was changed from outside, unless enough steps have been done."""
-        if self.phases and not self.ledger.full:
-            infer_model(m)
-            self.run(m)
-
-    def run(self, m: Model) -> None:
-        """One round over an inferred model."""
-        with contextlib.suppress(LimitReached):
-            _run(m, self)
-
-
-def _run(m: Model, work: _Work) -> None:
-    selection, folding, ledger = work.selection, work.folding, work.ledger
-    handlers = _handlers(selection, folding, work.exact)
-    if "dead_code" in selection:
-        remove_dead_code(m, ledger)
-    if "duplicate_initializers" in selection:
-        merge_duplicate_initializers(m, ledger)
-    if "common_subexpressions" in selection:
-        merge_common_subexpressions(m, ledger)
-    refuses = None if work.kernels is None else partial(work.kernels.refuses, m)
-    rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node), refuses=refuses)
-    for rules in work.phases:
-        driver = Driver(rewriter, rules, handlers)
-        changed = driver.run() > 0
-        folded = folding is not None and fold_regions(folding, rewriter) > 0
-        changed = changed or folded
-        if not changed and rules is not work.phases[0]:
-            continue
-        if changed and "duplicate_initializers" in selection:
-            merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
-        merged = (
-            changed and "common_subexpressions" in selection and merge_common_subexpressions(m, ledger, rewriter) > 0
-        )
-        shorter = "shape_computation" in selection and simplify_shape_computation(m, rewriter) > 0
-        if shorter and "common_subexpressions" in selection:  # what reads the same shape now
-            merge_common_subexpressions(m, ledger, rewriter)
-        if settle(m):
-            rewriter.tried.clear()
-            driver.run()
-        elif merged or shorter or folded:
-            driver.resume()
-        for _ in range(_ROUNDS):
-            if "constant_if" not in selection or not decide_branches(m):
-                break
-            rewriter.tried.clear()
-            driver.run()
-    if "dead_code" in selection and ledger.steps:
-        remove_dead_code(m, ledger)
-
-
-def _handlers(selection: Selection, folding: ConstantFolding | None, exact: bool) -> Handlers:
-    handlers = Handlers()
-    if folding is not None:
-        handlers.constant.append(folding.constant_inputs)
-        handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
-    if "constant_if" in selection:
-        handlers.by_op["If"] = [inline_constant_if]
-    if "if_branches" in selection:
-        handlers.by_op.setdefault("If", []).append(simplify_if)
-    if "constant_loop" in selection:
-        handlers.by_op["Loop"] = [unroll_constant_loop]
-    if "loop_invariants" in selection:
-        for operator in ("Loop", "Scan"):
-            handlers.by_op.setdefault(operator, []).append(simplify_loop)
-    if "batched_scan" in selection and not exact:  # kernels may sum another layout in another order
-        handlers.by_op.setdefault("Scan", []).append(batch_scan)
-    return handlers
-
-
 def _verify(original: Any, m: Model, changed_interface: bool) -> None:
     from graphopt.verification import verify
 
     if changed_interface:
         raise ArgumentError(
-            "verify=True compares models with one interface, and freeze_inputs and input_shapes change it; call graphopt.verify"
+            "verify=True compares models with one interface, and freeze_inputs, input_shapes and io_layout change it; "
+            "call graphopt.verify"
         )
     result = verify(original, m)
     if result.verdict in ("different", "interface differs", "failed"):

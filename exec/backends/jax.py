@@ -23,7 +23,7 @@ try:
 except ImportError as e:
     raise MissingDependencyError("jax is not installed: pip install graphopt[jax]") from e
 
-from graphopt.exec.backends.jax_convolution import on_accelerator, on_cpu  # it imports jax too
+from graphopt.exec.backends.jax_convolution import channels_last, on_accelerator, on_cpu  # it imports jax too
 
 jax.config.update("jax_cpu_enable_async_dispatch", False)  # on the CPU a thread of its own costs more than it hides
 jax.config.update("jax_enable_x64", True)  # otherwise int64 and float64 silently become 32 bits wide
@@ -128,6 +128,21 @@ class JaxBackend(Backend):
         else:
             y = on_accelerator(x, w, strides, dilations, tuple(pads), group)
         return (y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))).astype(given)
+
+    def convolve_channels_last(
+        self,
+        x: Any,
+        w: Any,
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        pads: Sequence[tuple[int, int]],
+        group: int,
+        bias: Any = None,
+    ) -> Any:
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return super().convolve_channels_last(x, w, strides, dilations, pads, group, bias)
+        y = channels_last(self, x, w, strides, dilations, tuple(pads), group, self.platform == "cpu")
+        return (y if bias is None else y + bias).astype(x.dtype)
 
     def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
         return pooling.gathered(self, combine, x, windows, nothing)

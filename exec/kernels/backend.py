@@ -136,6 +136,21 @@ class Backend(ABC):
             bias: a number for each output, which is added.
         """
 
+    def convolve_channels_last(
+        self,
+        x: Any,
+        w: Any,
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        pads: Sequence[tuple[int, int]],
+        group: int,
+        bias: Any = None,
+    ) -> Any:
+        """The same of [N, D..., C], which gives [N, D..., M]; the weights are as for `convolve`."""
+        first, last = (0, x.ndim - 1, *range(1, x.ndim - 1)), (0, *range(2, x.ndim), 1)
+        y = self.convolve(self.transpose(x, first), w, strides, dilations, pads, group, bias)
+        return self.transpose(y, last)
+
     @abstractmethod
     def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
         """What a function for which order does not matter makes of the elements in windows; a new array.

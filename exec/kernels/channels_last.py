@@ -12,10 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from graphopt.exec.kernels import convolution, image, normalization, pooling, quantized_linear
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.convolution import kernel_windows
 from graphopt.exec.kernels.registry import Array, kernel
+from graphopt.exec.kernels.windows import padded_last
 
 DOMAIN = "graphopt.channels_last"
 #: Operators that have such a form, with the kernel of the standard's newest version.
@@ -74,25 +77,35 @@ def conv(
     dilations: Sequence[int] | None = None, group: int = 1, kernel_shape: Sequence[int] | None = None,
     pads: Sequence[int] | None = None, strides: Sequence[int] | None = None,
 ) -> Array:  # fmt: skip
-    """Pixels are rows of channels: a kernel of one element is one product with the weights, without a copy."""
+    """Pixels are rows of channels: on NumPy a kernel of one element is one product with the weights, without a copy."""
     rank = x.ndim
-    if group > 1 or math.prod(w.shape[2:]) > 1:
-        return _CONV(
-            xp, x, w, b, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape, pads=pads,
-            strides=strides,
-        )  # fmt: skip
     move = kernel_windows(xp.transpose(x, to_first(rank)), w, group, kernel_shape, strides, dilations, pads, auto_pad)
-    if any(before or after for before, after in move.cover):
-        x = xp.pad(x, ((0, 0), *((max(a, 0), max(b, 0)) for a, b in move.cover), (0, 0)))
-    x = x[(slice(None), *next(iter(move.offsets())))]
-    y = xp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[0], -1).T)
+    if xp.traces or group > 1 or math.prod(move.kernel) > 1:
+        return xp.convolve_channels_last(x, w, move.strides, move.dilations, move.pads, group, b)
+    x = padded_last(xp, x, move.cover)[(slice(None), *next(move.offsets()))]
+    y = xp.matmul(x.reshape(-1, x.shape[-1]), w.reshape(w.shape[:2]).T)
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], w.shape[0])
 
 
-_CONV = _between_transposes(convolution.conv)
+def global_average_pool(xp: Backend, x: Array) -> Array:
+    """Under a tracer a product with ones: XLA, which may compute a sum once for each reader, computes products once."""
+    count = math.prod(x.shape[1:-1])
+    if not xp.traces or not count:
+        return _GLOBAL_AVERAGE_POOL(xp, x)
+    y = xp.matmul(np.ones((1, count), x.dtype), x.reshape(x.shape[0], count, x.shape[-1])) / xp.number(count, x)
+    return y.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+
+
+_GLOBAL_AVERAGE_POOL = _between_transposes(pooling.global_average_pool)
+#: Forms with a kernel of their own.
+_OWN: dict[str, Callable[..., Any]] = {"Conv": conv, "GlobalAveragePool": global_average_pool}
+#: As those of the standard's operators: these compute in float32 what is narrower, and the first ones are products.
+_PRODUCTS = frozenset({"Conv", "ConvTranspose"})
+_WIDE = frozenset(OPERATORS) - {"BatchNormalization", "ConvInteger", "DepthToSpace", "QLinearConv", "SpaceToDepth"}
 
 for _op, _standard in OPERATORS.items():
-    _function = conv if _op == "Conv" else _between_transposes(_standard)
-    kernel(*(f"{_op}{n}d" for n in dims_of(_op)), domain=DOMAIN, wide=True)(_function)
+    _function = _OWN.get(_op) or _between_transposes(_standard)
+    _names = [f"{_op}{n}d" for n in dims_of(_op)]
+    kernel(*_names, domain=DOMAIN, wide=_op in _WIDE, products=_op in _PRODUCTS)(_function)

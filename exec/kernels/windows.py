@@ -162,3 +162,15 @@ def cropped(x: Array, pads: Pads) -> Array:
         return x
     kept = [slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape[2:], pads, strict=True)]
     return x[(..., *kept)]
+
+
+def padded_last(xp: Any, x: Array, pads: Pads) -> Array:
+    """`padded` of an image with its channels last."""
+    x, pads = cropped_last(x, pads)
+    return xp.pad(x, ((0, 0), *pads, (0, 0))) if any(map(any, pads)) else x
+
+
+def cropped_last(x: Array, pads: Pads) -> tuple[Array, Pads]:
+    """An image with its channels last, less the elements that negative pads take away, and the pads that are left."""
+    inside = tuple([slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape[1:-1], pads, strict=True)])
+    return x[(slice(None), *inside)], tuple([(max(a, 0), max(b, 0)) for a, b in pads])

@@ -72,6 +72,8 @@ def optimize(
     freeze_inputs: options.FreezeInputs = False,
     opset: options.Opset = None,
     precision: Precision = None,
+    layout: options.Layout = None,
+    io_layout: options.IoLayout = None,
     external_data: External = None,
     verify: Verify = False,
     report: Format = ReportFormat.text,
@@ -81,6 +83,7 @@ def optimize(
     file = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     check_target(model, file)
     arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
+    arguments |= {"layout": layout, "io_layout": options.io_layout(io_layout)}
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
     import graphopt
@@ -189,9 +192,8 @@ def _verified(path: Path, result: Model, arguments: dict[str, Any], quiet: bool)
     import graphopt
 
     original: Any = str(path)
-    if arguments["input_shapes"] or arguments["freeze_inputs"]:
-        original = graphopt.optimize(
-            original, 0, input_shapes=arguments["input_shapes"], freeze_inputs=arguments["freeze_inputs"]
-        )
+    interface = {name: arguments[name] for name in ("input_shapes", "freeze_inputs", "io_layout")}
+    if any(interface.values()):
+        original = graphopt.optimize(original, 0, **interface)
     with err(quiet).working("comparing the outputs"):
         return graphopt.verify(original, result)

@@ -75,6 +75,28 @@ Opset = Annotated[
     ),
 ]
 
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        metavar="NHWC|NCHW",
+        help="NHWC: convolutions and what is around them with channels last. NCHW: channels first, also between Transposes. "
+        "Default: as it is.",
+        show_default=False,
+    ),
+]
+
+IoLayout = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--io-layout",
+        metavar="X=NHWC",
+        help="Change an input or output itself: its second dim goes to the end (NCHW: the last to the second place). "
+        "A layout alone is for all that have four dims. Repeat it for more.",
+        show_default=False,
+    ),
+]
+
 On = Annotated[
     list[str] | None,
     typer.Option(
@@ -155,6 +177,25 @@ def opset(values: Sequence[str] | None) -> dict[str, int] | None:
             raise ArgumentError(f"--opset: {f'{domain.strip()!r} is' if domain else 'a number is'} given twice")
         versions[domain.strip()] = int(number)
     return versions or None
+
+
+def io_layout(values: Sequence[str] | None) -> str | dict[str, str] | None:
+    """What `graphopt.optimize` takes, from texts as image=NHWC, or one as NHWC.
+
+    Raises:
+        ArgumentError: two are about one name, or one without a name is not alone.
+    """
+    layouts: dict[str, str] = {}
+    for value in values or ():
+        name, equals, layout = value.rpartition("=")
+        if not equals and len(values or ()) == 1:
+            return value.strip()
+        if not equals or not name.strip():
+            raise ArgumentError(f"--io-layout '{value}': write an input or output and its layout, as image=NHWC")
+        if name.strip() in layouts:
+            raise ArgumentError(f"--io-layout: '{name.strip()}' is given twice")
+        layouts[name.strip()] = layout.strip()
+    return layouts or None
 
 
 def optimization(

@@ -23,6 +23,7 @@ PASSES = {
     "duplicate_initializers": "constants that are equal in every bit become one",
     "if_branches": "what both branches of an If compute, or give, is taken out of it; a choice between small values is a Where",
     "loop_invariants": "what is the same in each round of a Loop or Scan is taken out of it",
+    "layout": "channels go last, or first, where that is asked for (layout=) and takes few transpositions",
     "shape_computation": "shapes that the graph computes are computed from as little as possible, each once",
 }
 

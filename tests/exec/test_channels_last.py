@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from graphopt.errors import ArgumentError
+from graphopt.exec import InferenceSession, SessionOptions
 from graphopt.exec.channels_last import function
 from graphopt.exec.executors import create, installed
 from graphopt.exec.kernels.channels_last import DOMAIN, OPERATORS, dims_of
@@ -128,3 +130,47 @@ def test_convolution_of_single_pixels(pads: list[int]) -> None:
 def test_no_such_form() -> None:
     with pytest.raises(ArgumentError, match="Relu on 2 spatial dims has no channels-last form"):
         function("Relu", 2)
+
+
+@pytest.mark.skipif("jax" not in EXECUTORS, reason="JAX is not installed")
+@pytest.mark.parametrize(
+    ("options", "forms"), [({"device": "cpu"}, 2), ({"layout": "NHWC"}, 2), ({"layout": "NCHW"}, 0)]
+)
+def test_sessions_on_jax(options: dict[str, str], forms: int, tmp_path: Path) -> None:
+    """On the CPU a session writes convolutions with channels last, unless it is told not to."""
+    text = """<ir_version: 8, opset_import: ["": 18]>
+        g (float[N, 2, 6, 6] x) => (float[N, 2, 1, 1] y) { a = Conv(x, w) b = Conv(a, w) y = ReduceMax <keepdims = 1> (b, axes) }"""
+    model = onnx.parser.parse_model(text)
+    w = np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32)
+    model.graph.initializer.extend([numpy_helper.from_array(w, "w"), numpy_helper.from_array(np.array([2, 3]), "axes")])
+    session_options = SessionOptions()
+    session_options.optimized_model_filepath = str(tmp_path / "o.onnx")
+    session = InferenceSession(model, session_options, providers=[("jax", options)])
+    ops = [n.op_type for n in onnx.load(tmp_path / "o.onnx").graph.node]
+    assert ops.count("Conv2d") == forms and ops.count("Conv") == 2 - forms
+    x = np.random.default_rng(1).normal(size=(3, 2, 6, 6)).astype(np.float32)
+    want = create("reference", model.SerializeToString()).run({"x": x})["y"]
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("size", [5, 40])
+@pytest.mark.parametrize(("group", "kernel", "attributes"), [
+    (1, 1, {}), (1, 1, {"strides": [2, 2]}), (1, 3, {"pads": [1, 0, 2, 1]}), (1, 3, {"strides": [2, 1], "dilations": [1, 2]}),
+    (1, 3, {"pads": [-1, 0, 1, 0]}), (1, 1, {"pads": [-1, 0, 1, 0]}), (4, 3, {"pads": [-1, 0, 1, -1]}), (4, 3, {"pads": [1, 1, 1, 1]}), (4, 3, {"strides": [2, 2], "auto_pad": "SAME_UPPER"}), (2, 3, {}),
+])  # fmt: skip
+def test_convolutions(executor: str, size: int, group: int, kernel: int, attributes: dict[str, Any]) -> None:
+    """Each way to compute one, on images on either side of where it is chosen."""
+    if any(p < 0 for p in attributes.get("pads", ())) and executor == "onnxruntime":
+        pytest.skip("ONNX Runtime takes no negative pads")
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(2, 4, size, size)).astype(np.float32)
+    w = rng.normal(size=(8, 4 // group, kernel, kernel)).astype(np.float32)
+    b = rng.normal(size=8).astype(np.float32)
+    inputs = {"X": x, "W": w, "B": b}
+    plain = helper.make_node("Conv", list(inputs), ["y"], group=group, **attributes)
+    form = helper.make_node("Conv2d", list(inputs), ["y"], domain=DOMAIN, group=group, **attributes)
+    want = create("reference", one_node(plain, inputs, [])).run(inputs)["y"]
+    last = {**inputs, "X": np.ascontiguousarray(x.transpose(0, 2, 3, 1))}
+    got = create(executor, one_node(form, last, [function("Conv", 2)])).run(last)["y"]
+    np.testing.assert_allclose(got.transpose(0, 3, 1, 2), want, rtol=1e-4, atol=1e-4)

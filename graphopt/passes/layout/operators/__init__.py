@@ -1,0 +1,1 @@
+"""How operators are written for other layouts, a family a file."""
