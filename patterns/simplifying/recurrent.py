@@ -1,18 +1,19 @@
-"""Recurrent networks: what they are given and would take for granted.
+"""Recurrent networks: what they are given and would take for granted, and sequences in pieces.
 
-Not exact: zeros times weights that are no numbers are no numbers.
+Not exact: zeros times weights that are no numbers are no numbers, and products of longer sequences round elsewhere.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import Tensor as Weights
 from graphopt.ir import Value
 from graphopt.patterns._elementwise import filled
-from graphopt.rewrite import Attrs, Maybe, Rule, Tensor, op, rule
+from graphopt.rewrite import Attrs, Const, Maybe, Rule, Tensor, op, rule
 from graphopt.rewrite.terms import Constant
 
 #: Operators that give nothing but elements of their first input.
@@ -78,3 +79,76 @@ def lstm_from_zero(
     if state is h and cell is c:
         return "state and cell are not known to be zeros, or are left out"
     yield op.LSTM(x, w, r, b, lengths, state, cell, p, outputs=3, **attrs)
+
+
+# --------------------------------------------------------------------------------------------------- sequences in pieces
+def _joined(first: Any, second: Any, x: Tensor, z: Tensor, one: dict[str, Any], other: dict[str, Any]) -> Any:
+    """How many steps each of two operators takes, the second of which starts where the first ends; why they stay apart.
+
+    A short one waits for what follows it, so that pieces grow evenly and none is copied more often than they double.
+    """
+    if one != other or one["direction"] != "forward" or one.get("layout"):
+        return "not the same operator, or not forward"
+    n, m = (x.shape or (None,))[0], (z.shape or (None,))[0]
+    if not isinstance(n, int) or not isinstance(m, int) or not n or not m:
+        return "the number of steps is not known"
+    goes_on = _goes_on(second)
+    if n > m and goes_on:
+        return "what follows is joined first"
+    return n, m, goes_on or not (_read(first[0]) or first[1].value.exits or len(first[1].value.uses) > 1 or _read(second[0]))
+
+
+def _read(output: Any) -> bool:
+    return output.value is not None and output.value.used
+
+
+def _goes_on(outputs: Any) -> bool:
+    """Whether the last state is where an operator of the same kind and weights starts."""
+    node = outputs[1].value.node
+    return any(u.op == node.op and u.inputs[5:6] == [outputs[1].value] and u.inputs[1:3] == node.inputs[1:3] for u in outputs[1].value.uses)
+
+
+def _pieces(y: Any, last: Any, n: int, m: int, whole: bool) -> tuple[Any, Any, Any, Any]:
+    """All states of the first part and its last one, all of the second and its last one."""
+    states = op.Squeeze(y, axes=[1])
+    parts = [op.Unsqueeze(op.Slice(states, starts=[a], ends=[b], axes=[0]), axes=[1]) for a, b in ((0, n), (n, n + m))]
+    ends = [op.Unsqueeze(op.Gather(states, np.array(k), axis=0), axes=[0]) for k in (n - 1, n + m - 1)]
+    return parts[0], ends[0], parts[1], last if whole else ends[1]
+
+
+@rule
+def lstm_then_lstm(
+    x: "_ _ _", z: "_ _ _", w: Const, r: Const, b: Maybe[Const], h: Maybe[Tensor], c: Maybe[Tensor], one: Attrs, other: Attrs
+):
+    """An LSTM that starts from the last state and cell of another with the same weights goes on with its sequence."""
+    first = op.LSTM(x, w, r, b, None, h, c, **one, outputs=3)
+    second = op.LSTM(z, w, r, b, None, first[1], first[2], **other, outputs=3)
+    yield *first[:2], *second
+    if first[2].value.exits or len(first[2].value.uses) > 1:
+        return "the cell in between is read"
+    found = _joined(first, second, x, z, one, other)
+    if isinstance(found, str):
+        return found
+    y, last, cell = op.LSTM(op.Concat(x, z, axis=0), w, r, b, None, h, c, **one, outputs=3)
+    yield *_pieces(y, last, *found), cell
+
+
+def _then(name: str) -> Rule:
+    operator = getattr(op, name)
+
+    def body(x: "_ _ _", z: "_ _ _", w: Const, r: Const, b: Maybe[Const], h: Maybe[Tensor], one: Attrs, other: Attrs):
+        first = operator(x, w, r, b, None, h, **one, outputs=2)
+        second = operator(z, w, r, b, None, first[1], **other, outputs=2)
+        yield *first, *second
+        found = _joined(first, second, x, z, one, other)
+        if isinstance(found, str):
+            return found
+        y, last = operator(op.Concat(x, z, axis=0), w, r, b, None, h, **one, outputs=2)
+        yield _pieces(y, last, *found)
+
+    body.__name__ = body.__qualname__ = f"{name.lower()}_then_{name.lower()}"
+    body.__doc__ = f"A {name} that starts from the last state of another with the same weights goes on with its sequence."
+    return rule(body)
+
+
+gru_then_gru, rnn_then_rnn = _then("GRU"), _then("RNN")
