@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from graphopt.ir import Node, Value
 from graphopt.patterns._elementwise import FLOATS
+from graphopt.patterns._recurrent import is_zero
 from graphopt.rewrite import Axis, Const, Dim, Filled, Int, Ints, Maybe, Rule, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives, Call, Constant
 from graphopt.shapes import same_dims, same_shape
@@ -113,11 +114,16 @@ def _weights(
         order: where each gate of ONNX lies in the weights.
         biases: that of what comes in, and one of the state by itself.
     """
-    found = [_known(_blocks(np.asarray(m) if t else np.asarray(m).T, order), _input(before, 1 + i))
+    found = [_known(_blocks(_rows(m, t), order), _input(before, 1 + i))
              for i, (m, t) in enumerate(((w, tw), (r, tr)))]  # fmt: skip
     rows = [np.zeros(_columns(w, tw), np.float32) if b is None else b for b in (*biases, *(None,) * (2 - len(biases)))]
     none = all(b is None for b in biases)
     return [*found, None if none else _known([b for row in rows for b in _blocks(row, order)], _input(before, 3))]
+
+
+def _rows(w: Const, transposed: int | None) -> np.ndarray:
+    """Weights with a row for each column of the product."""
+    return np.asarray(w) if transposed else np.asarray(w).T
 
 
 def _blocks(m: np.ndarray, order: Sequence[int]) -> list[np.ndarray]:
@@ -137,6 +143,13 @@ def _known(blocks: list[np.ndarray], like: Value | None) -> Any:
 
 def _input(node: Node | None, i: int) -> Value | None:
     return node.inputs[i] if node is not None and i < len(node.inputs) else None
+
+
+def _beside(h: Tensor | None, new: Value, operator: str) -> Node | None:
+    """The operator of the step before, or else that of the step behind."""
+    before = _maker(h, operator)
+    behind = (n for u in new.uses if u.op == "Unsqueeze" for n in u.output.uses if n.op == operator)
+    return before if before is not None else next((n for n in behind if n.inputs[0] is not new), None)
 
 
 def _maker(state: Tensor | None, operator: str) -> Node | None:
@@ -193,8 +206,7 @@ def _refuses(gates: int, x: Tensor, hidden: Any, w: Const, transposed: int | Non
 
 def _initial(h: Tensor | None) -> Any:
     """A state as an operator takes it; none where it is zeros."""
-    zeros = h is None or (h.value.const is not None and h.value.const.fill == 0)
-    return None if zeros else op.Unsqueeze(h, axes=[0])
+    return None if h is None or is_zero(h.value) else op.Unsqueeze(h, axes=[0])
 
 
 def _of_state(product: Node | None, rows: int, hidden: int) -> tuple[Any, int | None]:
@@ -241,19 +253,29 @@ def lstm_step(
         return reason
     if axis != 1 or not same_shape(f.value.shape, h.shape) or not same_shape(cell.shape, h.shape):
         return "not four gates of the size of the state"
-    before = _maker(c, "LSTM")
-    if _points_at(x, r, w, state.value, before) > _points_at(h, w, r, state.value, before):
+    beside = _beside(c, state.value, "LSTM")
+    if _is_state(x, c, state.value, w, r, tr, beside) and not _is_state(h, c, state.value, r, w, tw, beside):
         return "the other tensor is the state"
     if isinstance(bias := _bias(4 * H, b), str):
         return bias
-    weights = _weights(_IFGO, w, tw, r, tr, before, bias)
+    weights = _weights(_IFGO, w, tw, r, tr, beside, bias)
     yield _lstm(x, _initial(h), _initial(c), weights, H)
 
 
-def _points_at(h: Tensor, w: Const, r: Const, new: Value, before: Node | None) -> bool:
-    """Whether this is the state: it comes with the cell, or the new one meets the same weights in the next step."""
+def _is_state(
+    h: Tensor, c: Tensor | None, new: Value, r: Const, w: Const, tw: int, beside: Node | None
+) -> bool:
+    """Whether something tells a state from what comes in: it is zeros, or made with the cell; or its weights come up in
+    the steps beside this one."""
+    made = h.value.node
     product = _next(new, w.value)
-    return (before is not None and _maker(h, "LSTM") is before) or (product is not None and product.inputs[1] is r.value)
+    return (
+        is_zero(h.value)
+        or (_maker(h, "LSTM") is not None and _maker(h, "LSTM") is _maker(c, "LSTM"))
+        or (c is not None and any(v is not None and v.node is not None and v.node.op == "Tanh" and v.node.inputs[0] is c.value for v in (made.inputs if made is not None else ())))
+        or (product is not None and product.inputs[1] is r.value)
+        or (beside is not None and isinstance(_known(_blocks(_rows(w, tw), _IFGO), beside.inputs[1]), Constant))
+    )
 
 
 def _lstm(x: Tensor, h: Any, c: Any, weights: list[Any], hidden: int) -> tuple[Call, Call]:
@@ -291,7 +313,7 @@ def lstm_first_step(
         return "the weights of the state are not known"
     if isinstance(bias := _bias(n, b), str):
         return bias
-    yield _lstm(x, None, None, _weights(_IFGO, w, tw, r, tr, None, bias), n // 4)
+    yield _lstm(x, None, None, _weights(_IFGO, w, tw, r, tr, _beside(None, state.value, "LSTM"), bias), n // 4)
 
 
 # ------------------------------------------------------------------------------------------------------------------ GRU
@@ -312,6 +334,7 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         r: Const["_ _"],
         b: Maybe[Const],
         c: Maybe[Const],
+        zeros: Filled[0],
         tw: Maybe[Int],
         tr: Maybe[Int],
         axis: Axis,
@@ -324,16 +347,19 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         i = op.Split(ours, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
         k = op.Split(own, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
         update, reset = (op.Sigmoid(i[n] + k[n]) for n in order[:2])
-        state = new(h, update, op.Tanh(i[2] + reset * k[2]))
+        state = new(any_of(h, zeros), update, op.Tanh(i[2] + reset * k[2]))
         yield state
         if reason := _refuses(3, x, H, w, tw) or _refuses(3, h, H, r, tr):
             return reason
+        if zeros is not None and not is_zero(h.value):
+            return "a state, and zeros in its place"
         if axis != 1 or not same_shape(i[0].value.shape, h.shape) or not same_shape(i[1].value.shape, h.shape):
             return "not three gates of the size of the state"
         biases = [_bias(3 * H, b), _bias(3 * H, c)]
         if wrong := [a for a in biases if isinstance(a, str)]:
             return wrong[0]
-        yield _gru(x, _initial(h), _weights(order, w, tw, r, tr, _maker(h, "GRU"), *biases), H)
+        weights = _weights(order, w, tw, r, tr, _beside(h, state.value, "GRU"), *biases)
+        yield _gru(x, _initial(h), weights, H)
 
     body.__name__ = body.__qualname__ = name
     body.__doc__ = doc
@@ -394,7 +420,7 @@ def _rnn(xs: Sequence[Tensor], h: Tensor, states: Sequence[Call], hidden: Any, w
         return "one step would be left" if len(xs) == 2 else "not the last steps"
     if isinstance(bias := _bias(hidden, b), str):
         return bias
-    weights = _weights((0,), w, tw, r, tr, _maker(h, "RNN"), bias)
+    weights = _weights((0,), w, tw, r, tr, _beside(h, states[-1].value, "RNN"), bias)
     x = op.Concat(*(op.Unsqueeze(x, axes=[0]) for x in xs), axis=0)
     y, last = op.RNN(x, *weights, None, _initial(h), hidden_size=hidden, outputs=2)
     every = op.Squeeze(y, axes=[1])

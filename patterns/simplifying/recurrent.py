@@ -8,39 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
-from graphopt.ir import Tensor as Weights
-from graphopt.ir import Value
-from graphopt.patterns._elementwise import filled
+from graphopt.patterns._recurrent import is_zero
 from graphopt.rewrite import Attrs, Const, Maybe, Rule, Tensor, op, rule
-from graphopt.rewrite.terms import Constant
-
-#: Operators that give nothing but elements of their first input.
-_MOVING = frozenset("Cast Expand Flatten Gather Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split())
-_FARTHEST = 8
-
 
 def _state(v: Any) -> Any:
     """An initial state, or nothing where it is zeros: that is what a network starts from by itself."""
-    return None if v is not None and _is_zero(v.value) else v
-
-
-def _is_zero(v: Value | None) -> bool:
-    """Whether all elements are zeros that somebody spread out, moved, or wrote down."""
-    for _ in range(_FARTHEST):
-        if v is None or v.const is not None:
-            break
-        node = v.node
-        if node is None or node.domain:
-            return False
-        if node.op == "ConstantOfShape":
-            value = node.attributes.get("value")
-            return value is None or (isinstance(value, Weights) and value.item() == 0)
-        if node.op not in _MOVING:
-            return False
-        v = node.inputs[0]
-    return v is not None and v.const is not None and v.dtype != TensorProto.STRING and filled(Constant(v), 0)
+    return None if v is not None and is_zero(v.value) else v
 
 
 def _without_zero_state(name: str, outputs: int, doc: str) -> Rule:
@@ -109,11 +83,11 @@ def _goes_on(outputs: Any) -> bool:
 
 
 def _pieces(y: Any, last: Any, n: int, m: int, whole: bool) -> tuple[Any, Any, Any, Any]:
-    """All states of the first part and its last one, all of the second and its last one."""
+    """All states of the second part and its last one, and the same of the first."""
     states = op.Squeeze(y, axes=[1])
     parts = [op.Unsqueeze(op.Slice(states, starts=[a], ends=[b], axes=[0]), axes=[1]) for a, b in ((0, n), (n, n + m))]
     ends = [op.Unsqueeze(op.Gather(states, np.array(k), axis=0), axes=[0]) for k in (n - 1, n + m - 1)]
-    return parts[0], ends[0], parts[1], last if whole else ends[1]
+    return parts[1], last if whole else ends[1], parts[0], ends[0]
 
 
 @rule
@@ -123,14 +97,15 @@ def lstm_then_lstm(
     """An LSTM that starts from the last state and cell of another with the same weights goes on with its sequence."""
     first = op.LSTM(x, w, r, b, None, h, c, **one, outputs=3)
     second = op.LSTM(z, w, r, b, None, first[1], first[2], **other, outputs=3)
-    yield *first[:2], *second
+    yield *second, *first[:2]
     if first[2].value.exits or len(first[2].value.uses) > 1:
         return "the cell in between is read"
     found = _joined(first, second, x, z, one, other)
     if isinstance(found, str):
         return found
     y, last, cell = op.LSTM(op.Concat(x, z, axis=0), w, r, b, None, h, c, **one, outputs=3)
-    yield *_pieces(y, last, *found), cell
+    later, end, earlier, middle = _pieces(y, last, *found)
+    yield later, end, cell, earlier, middle
 
 
 def _then(name: str) -> Rule:
@@ -139,7 +114,7 @@ def _then(name: str) -> Rule:
     def body(x: "_ _ _", z: "_ _ _", w: Const, r: Const, b: Maybe[Const], h: Maybe[Tensor], one: Attrs, other: Attrs):
         first = operator(x, w, r, b, None, h, **one, outputs=2)
         second = operator(z, w, r, b, None, first[1], **other, outputs=2)
-        yield *first, *second
+        yield *second, *first
         found = _joined(first, second, x, z, one, other)
         if isinstance(found, str):
             return found
