@@ -7,6 +7,7 @@ sequence of one; the simplifying rules of this name join them. ONNX Runtime has 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,15 @@ def _bias(n: int, *parts: Const | None) -> np.ndarray | str | None:
     return sum(rows[1:], rows[0]) if rows else None
 
 
+def _shared(bias: Any, w: Const) -> Any:
+    """A bias that stands beside these weights already, as that of the step before."""
+    for user in islice(reversed(w.value.uses), 2):
+        b = user.inputs[2] if user.op == "Gemm" and len(user.inputs) > 2 else None
+        if bias is not None and b is not None and b.const is not None and np.array_equal(b.const.numpy(), bias):
+            return Constant(b)
+    return bias
+
+
 def _columns(w: Const, transposed: int | None) -> int:
     return int(w.shape[0 if transposed else 1])
 
@@ -63,7 +73,7 @@ def sum_of_gemms(
         return "not floats, or one is broadcast"
     if isinstance(bias := _bias(n, b, c), str):
         return bias
-    yield op.Gemm(y, v, op.Gemm(x, w, bias, transB=s), transB=t)
+    yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w), transB=s), transB=t)
 
 
 @rule
@@ -76,7 +86,7 @@ def sum_of_products(x: "B _", w: Const["_ _"], y: "B _", v: Const["_ _"], b: Con
         return "not floats, or one is broadcast"
     if isinstance(bias := _bias(n, b), str):
         return bias
-    yield op.Gemm(y, v, op.Gemm(x, w, bias))
+    yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w)))
 
 
 @rule
@@ -90,7 +100,7 @@ def sum_of_products_plus_bias(
         return "not floats, or one is broadcast"
     if isinstance(bias := _bias(n, b, c), str):
         return bias
-    yield op.Gemm(y, v, op.Gemm(x, w, bias, transB=s), transB=t)
+    yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w), transB=s), transB=t)
 
 
 @rule
@@ -101,7 +111,7 @@ def gemm_plus_rows(x: "B _", w: Const["_ _"], b: Maybe[Const], c: Const["_ _"], 
         return "not floats, or the product is broadcast"
     if (bias := _bias(_columns(w, s), b, c)) is None or isinstance(bias, str):
         return bias or "no bias"
-    yield op.Gemm(x, w, bias, transB=s)
+    yield op.Gemm(x, w, _shared(bias, w), transB=s)
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers

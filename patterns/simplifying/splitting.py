@@ -15,13 +15,17 @@ from graphopt.patterns._shapes import (
     leaf,
     made_by,
     parts_of,
+    piece_of,
     refuses_text,
     size_of,
     slices_of,
 )
-from graphopt.rewrite import Axis, Int, Ints, Maybe, Rule, any_of, op, rule
+from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.matching import params
-from graphopt.shapes import same_dims
+from graphopt.shapes import same_dims, same_shape
+
+#: Indices are read from constants of at most so many elements.
+_LARGEST = 4096
 
 
 @rule(exact=True)
@@ -121,6 +125,103 @@ def squeeze_of_split(x, axes: Ints):
     if why := refuses_text(x):
         return why
     yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=axis)
+
+
+@rule(exact=True, always=True)
+def gather_of_split(x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], indices: Const):
+    """Elements of one of two parts are elements of the whole."""
+    parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=2)
+    yield op.Gather(any_of(*parts), indices, axis=axis)
+    k = 0 if parts[0].value is not None else 1
+    sizes = parts_of(parts[k].value.node)
+    if sizes is None or indices.size > _LARGEST:
+        return "the sizes are not known"
+    if why := refuses_text(x):
+        return why
+    i = np.asarray(indices, np.int64)
+    yield op.Gather(x, np.where(i < 0, i + sizes[1][k], i) + sum(sizes[1][:k]), axis=axis)
+
+
+@rule(exact=True, always=True)
+def slice_of_split(
+    x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints]
+):
+    """A slice of one of two parts is a slice of the whole."""
+    parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=2)
+    yield op.Slice(any_of(*parts), starts=s, ends=e, axes=a, steps=t)
+    k = 0 if parts[0].value is not None else 1
+    sizes, piece = parts_of(parts[k].value.node), piece_of(parts[k].value, s, e, a, t)
+    if sizes is None or piece is None or piece[0] != axis:
+        return "not some elements in a row, or the sizes are not known"
+    before = sum(sizes[1][:k])
+    yield op.Slice(x, starts=[before + piece[1]], ends=[before + piece[2]], axes=[axis])
+
+
+@rule(exact=True, always=True)
+def concat_of_elements(*xs, axis: Axis):
+    """Elements that are taken one by one and put together again are those elements of the whole."""
+    y = op.Concat(*xs, axis=axis)
+    yield y
+    found = [_elements(x.value, axis, y.value) for x in xs]
+    taken = [f for f in found if f is not None]
+    if len(taken) != len(xs) or any(f[:2] != taken[0][:2] for f in taken):
+        return "not elements of one tensor"
+    if why := refuses_text(xs[0]):
+        return why
+    whole, along = taken[0][:2]
+    i = [k for f in taken for k in f[2]]
+    if i == list(range(size_of(whole, along))):
+        part: Any = leaf(whole)
+    elif i == list(range(i[0], i[0] + len(i))):
+        part = op.Slice(leaf(whole), starts=[i[0]], ends=[i[-1] + 1], axes=[along])
+    else:
+        part = op.Gather(leaf(whole), np.array(i), axis=along)
+    yield part if along == axis else op.Transpose(part, perm=_brought(whole.rank or 0, along, axis))
+
+
+def _elements(v: Value, axis: int, y: Value) -> tuple[Value, int, list[int]] | None:
+    """What a part of a Concat holds along its axis: elements of which tensor, along which axis of that, and which."""
+    node, view, perm = v.node, False, None
+    if node is not None and node.op == "Transpose":
+        perm, node = node.attributes.get("perm"), node.inputs[0].node if node.inputs[0] is not None else None
+    elif node is not None and node.op in ("Reshape", "Unsqueeze", "Squeeze"):
+        view, node = True, node.inputs[0].node if node.inputs[0] is not None else None
+    if node is None or node.op not in ("Gather", "Slice") or node.graph is not y.graph:
+        return None
+    x = node.inputs[0]
+    if x is None or x.shape is None:
+        return None
+    cut = _taken(node, x)
+    size = size_of(x, cut[0]) if cut is not None else None
+    if cut is None or not isinstance(size, int) or not all(0 <= k < size for k in cut[1]):
+        return None
+    along, indices = cut
+    if perm is not None:
+        return (x, along, indices) if perm == _brought(len(x.shape), along, axis) else None
+    if len(indices) > 1 or not view:
+        return (x, along, indices) if along == axis and not view and node.output.rank == x.rank else None
+    rest = [*x.shape[:along], *x.shape[along + 1 :]]
+    return (x, along, indices) if same_shape(v.shape, (*rest[:axis], 1, *rest[axis:])) else None
+
+
+def _taken(node: Node, x: Value) -> tuple[int, list[int]] | None:
+    """Along which axis a Gather or Slice takes elements, and which: counted from the front where the size is known."""
+    if node.op == "Slice":
+        named = params(node, 1, ("starts", "ends", "axes", "steps"), False)
+        piece = None if named is None else piece_of(x, named[0], named[1], named[2], named[3])
+        return None if piece is None else (piece[0], list(range(piece[1], piece[2])))
+    indices, axis = node.inputs[1], _axis(node, x.rank)
+    if indices is None or indices.const is None or axis is None or indices.const.size > _LARGEST or len(indices.const.dims) > 1:
+        return None
+    n = size_of(x, axis)
+    return (axis, [k + n if k < 0 and isinstance(n, int) else k for k in indices.const.numpy().reshape(-1).tolist()])
+
+
+def _brought(rank: int, axis: int, to: int) -> list[int]:
+    """The permutation that brings an axis to another place."""
+    perm = [k for k in range(rank) if k != axis]
+    perm.insert(to, axis)
+    return perm
 
 
 def _axis(node: Node, rank: int | None) -> int | None:
