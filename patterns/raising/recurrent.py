@@ -6,7 +6,7 @@ sequence of one; the simplifying rules of this name join them. ONNX Runtime has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -115,20 +115,21 @@ def gemm_plus_rows(x: "B _", w: Const["_ _"], b: Maybe[Const], c: Const["_ _"], 
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
-def _weights(
-    order: Sequence[int], w: Const, tw: int | None, r: Any, tr: int | None, before: Node | None, *biases: np.ndarray | None
-) -> list[Any]:
-    """Weights and biases as operators have them: those of the step before where they are the same.
+def _weights(order: Sequence[int], beside: Node | None, *weights: tuple[Const, int | None]) -> list[Any]:
+    """Weights and whether they are transposed, as operators have them: those of a step beside this one where they are the same.
 
     Args:
         order: where each gate of ONNX lies in the weights.
-        biases: that of what comes in, and one of the state by itself.
     """
-    found = [_known(_blocks(_rows(m, t), order), _input(before, 1 + i))
-             for i, (m, t) in enumerate(((w, tw), (r, tr)))]  # fmt: skip
-    rows = [np.zeros(_columns(w, tw), np.float32) if b is None else b for b in (*biases, *(None,) * (2 - len(biases)))]
-    none = all(b is None for b in biases)
-    return [*found, None if none else _known([b for row in rows for b in _blocks(row, order)], _input(before, 3))]
+    return [_known(_blocks(_rows(w, t), order), _input(beside, 1 + i)) for i, (w, t) in enumerate(weights)]
+
+
+def _biases(order: Sequence[int], beside: Node | None, rows: int, *biases: np.ndarray | None) -> Any:
+    """The same of biases: that of what comes in, and one of the state by itself; None where there is none."""
+    if all(b is None for b in biases):
+        return None
+    both = [np.zeros(rows, np.float32) if b is None else b for b in (*biases, None)[:2]]
+    return _known([block for b in both for block in _blocks(b, order)], _input(beside, 3))
 
 
 def _rows(w: Const, transposed: int | None) -> np.ndarray:
@@ -158,8 +159,8 @@ def _input(node: Node | None, i: int) -> Value | None:
 def _beside(h: Tensor | None, new: Value, operator: str) -> Node | None:
     """The operator of the step before, or else that of the step behind."""
     before = _maker(h, operator)
-    behind = (n for u in new.uses if u.op == "Unsqueeze" for n in u.output.uses if n.op == operator)
-    return before if before is not None else next((n for n in behind if n.inputs[0] is not new), None)
+    behind = (n for u in new.uses if u.op == "Unsqueeze" for n in u.output.uses if n.op == operator and n.inputs[5:6] == [u.output])
+    return before if before is not None else next(behind, None)
 
 
 def _maker(state: Tensor | None, operator: str) -> Node | None:
@@ -219,14 +220,16 @@ def _initial(h: Tensor | None) -> Any:
     return None if h is None or is_zero(h.value) else op.Unsqueeze(h, axes=[0])
 
 
-def _of_state(product: Node | None, rows: int, hidden: int) -> tuple[Any, int | None]:
-    """The weights of the state in a step that follows, and whether they are transposed; zeros where there is none."""
-    r = None if product is None else product.inputs[1]
-    if product is None or r is None or r.const is None or product.attributes.get("transA"):
-        return (np.zeros((rows, hidden), np.float32), 1) if rows * hidden <= _ZEROS else (None, None)
-    transposed = product.attributes.get("transB", 0)
+def _of_state(product: Node | None, beside: Node | None, order: Sequence[int], rows: int, hidden: int) -> Any:
+    """The weights of the state as the step that follows has them, zeros where there is none; None where they do not fit."""
+    r = _input(beside, 2) if beside is not None else _input(product, 1)
+    if r is None or r.const is None:
+        return np.zeros((1, rows, hidden), np.float32) if rows * hidden <= _ZEROS else None
+    if beside is not None:
+        return Constant(r) if r.const.dims == (1, rows, hidden) else None
+    transposed = product is not None and product.attributes.get("transB", 0)
     fits = r.const.dims == ((rows, hidden) if transposed else (hidden, rows))
-    return (Constant(r), transposed) if fits else (None, None)
+    return _known(_blocks(_rows(Constant(r), transposed), order), None) if fits else None
 
 
 # ----------------------------------------------------------------------------------------------------------------- LSTM
@@ -268,7 +271,7 @@ def lstm_step(
         return "the other tensor is the state"
     if isinstance(bias := _bias(4 * H, b), str):
         return bias
-    weights = _weights(_IFGO, w, tw, r, tr, beside, bias)
+    weights = [*_weights(_IFGO, beside, (w, tw), (r, tr)), _biases(_IFGO, beside, 4 * H, bias)]
     yield _lstm(x, _initial(h), _initial(c), weights, H)
 
 
@@ -318,12 +321,12 @@ def lstm_first_step(
         return reason
     if axis != 1 or i.value.shape[1] != n // 4 or not same_shape(i.value.shape, state.shape):
         return "not four gates of one size"
-    r, tr = _of_state(_next(state.value, w.value), n, n // 4)
-    if r is None:
-        return "the weights of the state are not known"
     if isinstance(bias := _bias(n, b), str):
         return bias
-    yield _lstm(x, None, None, _weights(_IFGO, w, tw, r, tr, _beside(None, state.value, "LSTM"), bias), n // 4)
+    beside = _beside(None, state.value, "LSTM")
+    if (r := _of_state(_next(state.value, w.value), beside, _IFGO, n, n // 4)) is None:
+        return "the weights of the state are not known"
+    yield _lstm(x, None, None, [*_weights(_IFGO, beside, (w, tw)), r, _biases(_IFGO, beside, n, bias)], n // 4)
 
 
 # ------------------------------------------------------------------------------------------------------------------ GRU
@@ -368,7 +371,8 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         biases = [_bias(3 * H, b), _bias(3 * H, c)]
         if wrong := [a for a in biases if isinstance(a, str)]:
             return wrong[0]
-        weights = _weights(order, w, tw, r, tr, _beside(h, state.value, "GRU"), *biases)
+        beside = _beside(h, state.value, "GRU")
+        weights = [*_weights(order, beside, (w, tw), (r, tr)), _biases(order, beside, 3 * H, *biases)]
         yield _gru(x, _initial(h), weights, H)
 
     body.__name__ = body.__qualname__ = name
@@ -398,9 +402,17 @@ def _rnn_step(x: Any, h: Any, w: Any, r: Any, b: Any, tw: Any, tr: Any) -> Call:
 def _step_before(h: Tensor, weights: set[Value]) -> bool:
     """Whether a state is made by a step with these weights that is no operator yet."""
     tanh = h.value.node
-    outer = _product(_input(tanh, 0)) if tanh is not None and tanh.op == "Tanh" else None
-    inner = _product(_input(outer, 2))
-    return outer is not None and inner is not None and {outer.inputs[1], inner.inputs[1]} == weights
+    return tanh is not None and tanh.op == "Tanh" and weights <= set(_summed(tanh.inputs[0]))
+
+
+def _summed(v: Value | None, depth: int = 3) -> Iterator[Value]:
+    """The weights of the products of which a value is the sum."""
+    node = None if v is None else v.node
+    if node is not None and node.op in _PRODUCTS:
+        yield from (w for w in node.inputs[1:2] if w is not None)
+    if node is not None and depth and node.op in ("Add", "Gemm"):
+        for part in node.inputs if node.op == "Add" else node.inputs[2:]:
+            yield from _summed(part, depth - 1)
 
 
 def _step_after(state: Value | None, w: Const, r: Const) -> Value | None:
@@ -430,7 +442,8 @@ def _rnn(xs: Sequence[Tensor], h: Tensor, states: Sequence[Call], hidden: Any, w
         return "one step would be left" if len(xs) == 2 else "not the last steps"
     if isinstance(bias := _bias(hidden, b), str):
         return bias
-    weights = _weights((0,), w, tw, r, tr, _beside(h, states[-1].value, "RNN"), bias)
+    beside = _beside(h, states[-1].value, "RNN")
+    weights = [*_weights((0,), beside, (w, tw), (r, tr)), _biases((0,), beside, hidden, bias)]
     x = op.Concat(*(op.Unsqueeze(x, axes=[0]) for x in xs), axis=0)
     y, last = op.RNN(x, *weights, None, _initial(h), hidden_size=hidden, outputs=2)
     every = op.Squeeze(y, axes=[1])

@@ -46,7 +46,7 @@ def slice_to_own_size(x, starts, ends, axes: Maybe[Const], steps: Maybe[Const]):
     yield x
 
 
-@rule(exact=True)
+@rule(exact=True, always=True)
 def slice_slice(
     x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]
 ):
@@ -182,7 +182,7 @@ def squeeze_gather(x, index: Const, axis: Axis, axes: Maybe[Ints]):
     yield op.Gather(x, np.asarray(index).reshape(()), axis=axis)
 
 
-@rule(exact=True)
+@rule(exact=True, always=True)
 def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: Const, axis: Axis):
     """Elements of a slice are elements of the whole."""
     inner = op.Slice(x, starts=s, ends=e, axes=a, steps=t)
