@@ -11,6 +11,7 @@ import numpy as np
 
 from graphopt.patterns._recurrent import is_zero
 from graphopt.rewrite import Attrs, Const, Maybe, Rule, Tensor, op, rule
+from graphopt.shapes import same_dims
 
 def _state(v: Any) -> Any:
     """An initial state, or nothing where it is zeros: that is what a network starts from by itself."""
@@ -63,9 +64,11 @@ def _joined(first: Any, second: Any, x: Tensor, z: Tensor, one: dict[str, Any], 
     """
     if one != other or one["direction"] != "forward" or one.get("layout"):
         return "not the same operator, or not forward"
-    n, m = (x.shape or (None,))[0], (z.shape or (None,))[0]
+    (n, batch, _), (m, other_batch, _) = x.shape, z.shape
     if not isinstance(n, int) or not isinstance(m, int) or not n or not m:
         return "the number of steps is not known"
+    if not same_dims(batch, other_batch):
+        return "not known to be sequences of one batch"
     goes_on = _goes_on(second)
     if n > m and goes_on:
         return "what follows is joined first"

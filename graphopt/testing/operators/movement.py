@@ -111,7 +111,16 @@ def concat(s: Site) -> None:
     s.note("sizes", [d[axis] for d in shapes if d is not None and len(d) == len(base)])
 
 
-@operands("Split", carries=(0,))
+def _of_parts(s: Site) -> dict[int, Shape]:
+    """What is split into parts of a wanted shape is as long as all of them, mostly along the last axis."""
+    if s.wanted is None or not s.wanted or s.choices.chance(8):
+        return {}
+    s.note("axis", len(s.wanted) - 1)
+    s.note("sizes", [s.wanted[-1]] * s.outputs)
+    return {0: (*s.wanted[:-1], s.outputs * s.wanted[-1])}
+
+
+@operands("Split", carries=(0,), plan=_of_parts)
 def split(s: Site) -> None:
     x = s.shape(0)
     n = s.outputs
