@@ -13,7 +13,6 @@ _MOVING = frozenset("Cast Expand Flatten Gather Identity Reshape Slice Split Squ
 _FARTHEST = 8
 
 
-
 def is_zero(v: Value | None) -> bool:
     """Whether all elements are zeros that somebody spread out, moved, or wrote down."""
     for _ in range(_FARTHEST):

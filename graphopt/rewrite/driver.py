@@ -234,7 +234,9 @@ class Driver:
             for u in v.uses
             if (n := _in_graph(u, graph)) is not None and n not in producers and n not in dead
         ]
-        anchor = max((n for n in producers if n.position <= min(users, default=n.position)), default=None, key=_position)
+        anchor = max(
+            (n for n in producers if n.position <= min(users, default=n.position)), default=None, key=_position
+        )
         late = None if anchor is None else _later(ready, anchor, producers)
         if anchor is not None and late is not None:
             for n in late:

@@ -159,7 +159,13 @@ def _input(node: Node | None, i: int) -> Value | None:
 def _beside(h: Tensor | None, new: Value, operator: str) -> Node | None:
     """The operator of the step before, or else that of the step behind."""
     before = _maker(h, operator)
-    behind = (n for u in new.uses if u.op == "Unsqueeze" for n in u.output.uses if n.op == operator and n.inputs[5:6] == [u.output])
+    behind = (
+        n
+        for u in new.uses
+        if u.op == "Unsqueeze"
+        for n in u.output.uses
+        if n.op == operator and n.inputs[5:6] == [u.output]
+    )
     return before if before is not None else next(behind, None)
 
 
@@ -275,9 +281,7 @@ def lstm_step(
     yield _lstm(x, _initial(h), _initial(c), weights, H)
 
 
-def _is_state(
-    h: Tensor, c: Tensor | None, new: Value, r: Const, w: Const, tw: int, beside: Node | None
-) -> bool:
+def _is_state(h: Tensor, c: Tensor | None, new: Value, r: Const, w: Const, tw: int, beside: Node | None) -> bool:
     """Whether something tells a state from what comes in: it is zeros, or made with the cell; or its weights come up in
     the steps beside this one."""
     made = h.value.node
@@ -285,7 +289,13 @@ def _is_state(
     return (
         is_zero(h.value)
         or (_maker(h, "LSTM") is not None and _maker(h, "LSTM") is _maker(c, "LSTM"))
-        or (c is not None and any(v is not None and v.node is not None and v.node.op == "Tanh" and v.node.inputs[0] is c.value for v in (made.inputs if made is not None else ())))
+        or (
+            c is not None
+            and any(
+                v is not None and v.node is not None and v.node.op == "Tanh" and v.node.inputs[0] is c.value
+                for v in (made.inputs if made is not None else ())
+            )
+        )
         or (product is not None and product.inputs[1] is r.value)
         or (beside is not None and isinstance(_known(_blocks(_rows(w, tw), _IFGO), beside.inputs[1]), Constant))
     )
@@ -333,9 +343,7 @@ def lstm_first_step(
 def _gru(x: Tensor, h: Any, weights: list[Any], hidden: int) -> Call:
     """One step: the new state."""
     w, r, b = weights
-    _, state = op.GRU(
-        op.Unsqueeze(x, axes=[0]), w, r, b, None, h, hidden_size=hidden, linear_before_reset=1, outputs=2
-    )
+    _, state = op.GRU(op.Unsqueeze(x, axes=[0]), w, r, b, None, h, hidden_size=hidden, linear_before_reset=1, outputs=2)
     return op.Squeeze(state, axes=[0])
 
 
@@ -429,7 +437,17 @@ def _step_after(state: Value | None, w: Const, r: Const) -> Value | None:
     return None
 
 
-def _rnn(xs: Sequence[Tensor], h: Tensor, states: Sequence[Call], hidden: Any, w: Const, tw: int, r: Const, tr: int, b: Const | None) -> Any:
+def _rnn(
+    xs: Sequence[Tensor],
+    h: Tensor,
+    states: Sequence[Call],
+    hidden: Any,
+    w: Const,
+    tw: int,
+    r: Const,
+    tr: int,
+    b: Const | None,
+) -> Any:
     """All steps in one operator, the last state first; why not where it is refused."""
     if reason := _refuses(1, xs[0], hidden, w, tw) or _refuses(1, h, hidden, r, tr):
         return reason

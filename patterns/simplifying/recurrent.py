@@ -13,6 +13,7 @@ from graphopt.patterns._recurrent import is_zero
 from graphopt.rewrite import Attrs, Const, Maybe, Rule, Tensor, op, rule
 from graphopt.shapes import same_dims
 
+
 def _state(v: Any) -> Any:
     """An initial state, or nothing where it is zeros: that is what a network starts from by itself."""
     return None if v is not None and is_zero(v.value) else v
@@ -72,7 +73,11 @@ def _joined(first: Any, second: Any, x: Tensor, z: Tensor, one: dict[str, Any], 
     goes_on = _goes_on(second)
     if n > m and goes_on:
         return "what follows is joined first"
-    return n, m, goes_on or not (_read(first[0]) or first[1].value.exits or len(first[1].value.uses) > 1 or _read(second[0]))
+    return (
+        n,
+        m,
+        goes_on or not (_read(first[0]) or first[1].value.exits or len(first[1].value.uses) > 1 or _read(second[0])),
+    )
 
 
 def _read(output: Any) -> bool:
@@ -82,7 +87,10 @@ def _read(output: Any) -> bool:
 def _goes_on(outputs: Any) -> bool:
     """Whether the last state is where an operator of the same kind and weights starts."""
     node = outputs[1].value.node
-    return any(u.op == node.op and u.inputs[5:6] == [outputs[1].value] and u.inputs[1:3] == node.inputs[1:3] for u in outputs[1].value.uses)
+    return any(
+        u.op == node.op and u.inputs[5:6] == [outputs[1].value] and u.inputs[1:3] == node.inputs[1:3]
+        for u in outputs[1].value.uses
+    )
 
 
 def _pieces(y: Any, last: Any, n: int, m: int, whole: bool) -> tuple[Any, Any, Any, Any]:
@@ -95,7 +103,15 @@ def _pieces(y: Any, last: Any, n: int, m: int, whole: bool) -> tuple[Any, Any, A
 
 @rule
 def lstm_then_lstm(
-    x: "_ _ _", z: "_ _ _", w: Const, r: Const, b: Maybe[Const], h: Maybe[Tensor], c: Maybe[Tensor], one: Attrs, other: Attrs
+    x: "_ _ _",
+    z: "_ _ _",
+    w: Const,
+    r: Const,
+    b: Maybe[Const],
+    h: Maybe[Tensor],
+    c: Maybe[Tensor],
+    one: Attrs,
+    other: Attrs,
 ):
     """An LSTM that starts from the last state and cell of another with the same weights goes on with its sequence."""
     first = op.LSTM(x, w, r, b, None, h, c, **one, outputs=3)
@@ -125,7 +141,9 @@ def _then(name: str) -> Rule:
         yield _pieces(y, last, *found)
 
     body.__name__ = body.__qualname__ = f"{name.lower()}_then_{name.lower()}"
-    body.__doc__ = f"A {name} that starts from the last state of another with the same weights goes on with its sequence."
+    body.__doc__ = (
+        f"A {name} that starts from the last state of another with the same weights goes on with its sequence."
+    )
     return rule(body)
 
 

@@ -211,7 +211,13 @@ def _taken(node: Node, x: Value) -> tuple[int, list[int]] | None:
         piece = None if named is None else piece_of(x, named[0], named[1], named[2], named[3])
         return None if piece is None else (piece[0], list(range(piece[1], piece[2])))
     indices, axis = node.inputs[1], _axis(node, x.rank)
-    if indices is None or indices.const is None or axis is None or indices.const.size > _LARGEST or len(indices.const.dims) > 1:
+    if (
+        indices is None
+        or indices.const is None
+        or axis is None
+        or indices.const.size > _LARGEST
+        or len(indices.const.dims) > 1
+    ):
         return None
     n = size_of(x, axis)
     return (axis, [k + n if k < 0 and isinstance(n, int) else k for k in indices.const.numpy().reshape(-1).tolist()])
