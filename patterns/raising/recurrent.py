@@ -156,7 +156,7 @@ def _input(node: Node | None, i: int) -> Value | None:
     return node.inputs[i] if node is not None and i < len(node.inputs) else None
 
 
-def _beside(h: Tensor | None, new: Value, operator: str) -> Node | None:
+def _beside(h: Tensor | None, new: Value | None, operator: str) -> Node | None:
     """The operator of the step before, or else that of the step behind."""
     before = _maker(h, operator)
     behind = (
@@ -363,10 +363,10 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         num_outputs: Maybe[Int],
         H: Dim,
     ):
-        ours = any_of(op.Gemm(x, w, b, transB=tw), x @ w, x @ w + b)
-        own = any_of(op.Gemm(h, r, c, transB=tr), h @ r, h @ r + c)
-        i = op.Split(ours, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
-        k = op.Split(own, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
+        given = any_of(op.Gemm(x, w, b, transB=tw), x @ w, x @ w + b)
+        kept = any_of(op.Gemm(h, r, c, transB=tr), h @ r, h @ r + c)
+        i = op.Split(given, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
+        k = op.Split(kept, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
         update, reset = (op.Sigmoid(i[n] + k[n]) for n in order[:2])
         state = new(any_of(h, zeros), update, op.Tanh(i[2] + reset * k[2]))
         yield state
@@ -376,11 +376,10 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
             return "a state, and zeros in its place"
         if axis != 1 or not same_shape(i[0].value.shape, h.shape) or not same_shape(i[1].value.shape, h.shape):
             return "not three gates of the size of the state"
-        biases = [_bias(3 * H, b), _bias(3 * H, c)]
-        if wrong := [a for a in biases if isinstance(a, str)]:
-            return wrong[0]
+        if isinstance(ours := _bias(3 * H, b), str) or isinstance(own := _bias(3 * H, c), str):
+            return "a bias that is none per column"
         beside = _beside(h, state.value, "GRU")
-        weights = [*_weights(order, beside, (w, tw), (r, tr)), _biases(order, beside, 3 * H, *biases)]
+        weights = [*_weights(order, beside, (w, tw), (r, tr)), _biases(order, beside, 3 * H, ours, own)]
         yield _gru(x, _initial(h), weights, H)
 
     body.__name__ = body.__qualname__ = name

@@ -181,46 +181,46 @@ def concat_of_elements(*xs, axis: Axis):
 
 def _elements(v: Value, axis: int, y: Value) -> tuple[Value, int, list[int]] | None:
     """What a part of a Concat holds along its axis: elements of which tensor, along which axis of that, and which."""
-    node, view, perm = v.node, False, None
-    if node is not None and node.op == "Transpose":
-        perm, node = node.attributes.get("perm"), node.inputs[0].node if node.inputs[0] is not None else None
-    elif node is not None and node.op in ("Reshape", "Unsqueeze", "Squeeze"):
-        view, node = True, node.inputs[0].node if node.inputs[0] is not None else None
-    if node is None or node.op not in ("Gather", "Slice") or node.graph is not y.graph:
+    part, view, perm = v, False, None
+    node = v.node
+    if node is not None and node.op in ("Reshape", "Squeeze", "Transpose", "Unsqueeze") and node.inputs[0] is not None:
+        part, view = node.inputs[0], node.op != "Transpose"
+        perm = node.attributes.get("perm") if not view else None
+    if (found := _taken(part, y)) is None:
         return None
-    x = node.inputs[0]
-    if x is None or x.shape is None:
-        return None
-    cut = _taken(node, x)
-    size = size_of(x, cut[0]) if cut is not None else None
-    if cut is None or not isinstance(size, int) or not all(0 <= k < size for k in cut[1]):
-        return None
-    along, indices = cut
+    x, along, indices = found
     if perm is not None:
-        return (x, along, indices) if perm == _brought(len(x.shape), along, axis) else None
-    if len(indices) > 1 or not view:
-        return (x, along, indices) if along == axis and not view and node.output.rank == x.rank else None
-    rest = [*x.shape[:along], *x.shape[along + 1 :]]
-    return (x, along, indices) if same_shape(v.shape, (*rest[:axis], 1, *rest[axis:])) else None
+        return found if part.rank == x.rank and perm == _brought(x.rank or 0, along, axis) else None
+    if not view:
+        return found if along == axis and part.rank == x.rank else None
+    rest = [d for k, d in enumerate(x.shape or ()) if k != along]
+    return found if len(indices) == 1 and same_shape(v.shape, (*rest[:axis], 1, *rest[axis:])) else None
 
 
-def _taken(node: Node, x: Value) -> tuple[int, list[int]] | None:
-    """Along which axis a Gather or Slice takes elements, and which: counted from the front where the size is known."""
-    if node.op == "Slice":
-        named = params(node, 1, ("starts", "ends", "axes", "steps"), False)
-        piece = None if named is None else piece_of(x, named[0], named[1], named[2], named[3])
-        return None if piece is None else (piece[0], list(range(piece[1], piece[2])))
-    indices, axis = node.inputs[1], _axis(node, x.rank)
-    if (
-        indices is None
-        or indices.const is None
-        or axis is None
-        or indices.const.size > _LARGEST
-        or len(indices.const.dims) > 1
-    ):
+def _taken(v: Value, y: Value) -> tuple[Value, int, list[int]] | None:
+    """Of which tensor a Gather, Slice or Split takes elements, along which axis, and which, counted from the front."""
+    node = v.node
+    x = node.inputs[0] if node is not None and node.graph is y.graph and node.inputs else None
+    if node is None or x is None or x.rank is None:
         return None
-    n = size_of(x, axis)
-    return (axis, [k + n if k < 0 and isinstance(n, int) else k for k in indices.const.numpy().reshape(-1).tolist()])
+    axis, indices = -1, []
+    if node.op == "Split" and (sizes := parts_of(node)) is not None:
+        axis, before = sizes[0], sum(sizes[1][: node.outputs.index(v)])
+        indices = list(range(before, before + sizes[1][node.outputs.index(v)]))
+    elif node.op == "Slice" and (named := params(node, 1, ("starts", "ends", "axes", "steps"), False)) is not None:
+        piece = piece_of(x, named[0], named[1], named[2], named[3])
+        axis, indices = (-1, []) if piece is None else (piece[0], list(range(*piece[1:])))
+    elif node.op == "Gather" and node.inputs[1] is not None and (i := node.inputs[1].const) is not None:
+        short = i.size <= _LARGEST and len(i.dims) < 2
+        axis, indices = _axis(node, x.rank) or 0, i.numpy().reshape(-1).tolist() if short else []
+    size = size_of(x, axis) if axis >= 0 else None
+    if not isinstance(size, int) or not indices or not all(-size <= k < size for k in indices):
+        return None
+    indices = [k % size for k in indices]
+    outer = _taken(x, y) if x.node is not None and x.node.op == "Split" else None
+    if outer is not None and outer[1] == axis:
+        return outer[0], axis, [outer[2][k] for k in indices]
+    return x, axis, indices
 
 
 def _brought(rank: int, axis: int, to: int) -> list[int]:
