@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphopt.ir import Node
 from graphopt.patterns._recurrent import is_zero
 from graphopt.rewrite import Attrs, Const, Maybe, Rule, Tensor, op, rule
 from graphopt.shapes import same_dims
@@ -61,7 +62,7 @@ def lstm_from_zero(
 def _joined(first: Any, second: Any, x: Tensor, z: Tensor, one: dict[str, Any], other: dict[str, Any]) -> Any:
     """How many steps each of two operators takes, the second of which starts where the first ends; why they stay apart.
 
-    A short one waits for what follows it, so that pieces grow evenly and none is copied more often than they double.
+    The shorter of two waits for a neighbour nearer to its length: pieces grow evenly, and none is copied for each step.
     """
     if one != other or one["direction"] != "forward" or one.get("layout"):
         return "not the same operator, or not forward"
@@ -70,9 +71,12 @@ def _joined(first: Any, second: Any, x: Tensor, z: Tensor, one: dict[str, Any], 
         return "the number of steps is not known"
     if not same_dims(batch, other_batch):
         return "not known to be sequences of one batch"
-    goes_on = _goes_on(second)
-    if n > m and goes_on:
-        return "what follows is joined first"
+    following = _following(second)
+    later = None if following is None else _steps(following)
+    earlier = _steps(first[1].value.node.inputs[5].node) if _continues(first[1].value.node) else None
+    if (n > m and later is not None and later < n) or (n < m and earlier is not None and earlier <= m):
+        return "a shorter neighbour is joined first"
+    goes_on = following is not None
     return (
         n,
         m,
@@ -84,13 +88,23 @@ def _read(output: Any) -> bool:
     return output.value is not None and output.value.used
 
 
-def _goes_on(outputs: Any) -> bool:
-    """Whether the last state is where an operator of the same kind and weights starts."""
-    node = outputs[1].value.node
-    return any(
-        u.op == node.op and u.inputs[5:6] == [outputs[1].value] and u.inputs[1:3] == node.inputs[1:3]
-        for u in outputs[1].value.uses
-    )
+def _following(outputs: Any) -> Node | None:
+    """The operator of the same kind and weights that starts from the last state."""
+    state = outputs[1].value
+    return next((u for u in state.uses if u.op == state.node.op and u.inputs[5:6] == [state] and _continues(u)), None)
+
+
+def _continues(node: Node) -> bool:
+    """Whether an operator starts where another one with the same weights ends."""
+    state = node.inputs[5] if len(node.inputs) > 5 else None
+    before = None if state is None else state.node
+    return before is not None and before.op == node.op and before.inputs[1:3] == node.inputs[1:3]
+
+
+def _steps(node: Node) -> int:
+    x = node.inputs[0]
+    n = x.shape[0] if x is not None and x.shape else None
+    return n if isinstance(n, int) else 0
 
 
 def _pieces(y: Any, last: Any, n: int, m: int, whole: bool) -> tuple[Any, Any, Any, Any]:
