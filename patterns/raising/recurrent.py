@@ -159,14 +159,10 @@ def _input(node: Node | None, i: int) -> Value | None:
 def _beside(h: Tensor | None, new: Value | None, operator: str) -> Node | None:
     """The operator of the step before, or else that of the step behind."""
     before = _maker(h, operator)
-    behind = (
-        n
-        for u in new.uses
-        if u.op == "Unsqueeze"
-        for n in u.output.uses
-        if n.op == operator and n.inputs[5:6] == [u.output]
-    )
-    return before if before is not None else next(behind, None)
+    if before is not None or new is None:
+        return before
+    taken = [u.output for u in new.uses if u.op == "Unsqueeze"]
+    return next((n for v in taken for n in v.uses if n.op == operator and n.inputs[5:6] == [v]), None)
 
 
 def _maker(state: Tensor | None, operator: str) -> Node | None:
