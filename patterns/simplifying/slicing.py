@@ -46,7 +46,7 @@ def slice_to_own_size(x, starts, ends, axes: Maybe[Const], steps: Maybe[Const]):
     yield x
 
 
-@rule(exact=True, always=True)
+@rule(exact=True)
 def slice_slice(
     x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Maybe[Ints]
 ):
