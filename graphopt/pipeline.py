@@ -22,6 +22,8 @@ from graphopt.passes import (
     merge_common_subexpressions,
     merge_duplicate_initializers,
     remove_dead_code,
+    simplify_if,
+    simplify_loop,
     simplify_shape_computation,
     unroll_constant_loop,
 )
@@ -232,26 +234,31 @@ def _handlers(selection: _Selection, folding: ConstantFolding | None) -> Handler
         handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
     if "constant_if" in selection:
         handlers.by_op["If"] = [inline_constant_if]
+    if "if_branches" in selection:
+        handlers.by_op.setdefault("If", []).append(simplify_if)
     if "constant_loop" in selection:
         handlers.by_op["Loop"] = [unroll_constant_loop]
+    if "loop_invariants" in selection:
+        for operator in ("Loop", "Scan"):
+            handlers.by_op.setdefault(operator, []).append(simplify_loop)
     return handlers
 
 
 def _phases(level: int, selection: _Selection, own: tuple[Rule, ...]) -> list[RuleSet]:
-    """The rule sets of a level in order. Exact rules take part in every phase."""
+    """The rule sets of a level in order. Exact rules take part in every phase, and what raises in the one that simplifies: an
+    operator may come to light only when what is written around its parts is gone.
+    """
     exact = [r for phase in PHASES for r in rules_of(phase) if r.exact and _selected(r, selection)]
     if level == 1:
         return [RuleSet([*(r for r in own if r.exact), *exact])]
-    out = []
-    for phase in PHASES:
-        rounded = [r for r in rules_of(phase) if not r.exact and _selected(r, selection)]
-        if phase == PHASES[0]:
-            out.append(RuleSet([*own, *exact, *rounded]))
-        elif phase == PHASES[-1]:
-            out.append(RuleSet([*rounded, *exact, *own]))
-        else:
-            out.append(RuleSet([*exact, *rounded]))
-    return out
+    raising, simplifying, lowering = (
+        [r for r in rules_of(phase) if not r.exact and _selected(r, selection)] for phase in PHASES
+    )
+    return [
+        RuleSet([*own, *exact, *raising]),
+        RuleSet([*exact, *simplifying, *raising]),
+        RuleSet([*lowering, *exact, *own]),
+    ]
 
 
 def _selected(r: Rule, selection: _Selection) -> bool:
