@@ -77,11 +77,16 @@ class Builder:
 
     def build(self, offer: Any) -> Replacement:
         offers = offer if isinstance(offer, tuple) else (offer,)
+        others: dict[Any, Any] = {}
+        if isinstance(offers[-1], dict):
+            *offers, others = offers
         if len(offers) != len(self.places):
             where = f"rule '{self.rule.name}' ({self.rule.where})"
             raise RuleError(f"{where}: the pattern has {len(self.places)} outputs, the replacement {len(offers)}")
         facts = facts_of(self.model)
-        for old, term in zip(self.places, offers, strict=True):
+        beside = [self.value(v) for v in others]
+        self.out.roots += beside
+        for old, term in zip([*self.places, *beside], [*offers, *others.values()], strict=True):
             if term is None:
                 raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): None cannot stand in a replacement")
             if old is None:

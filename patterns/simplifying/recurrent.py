@@ -5,13 +5,16 @@ Not exact: zeros times weights that are no numbers are no numbers, and products 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from graphopt.ir import Node
+from graphopt.ir import Node, Value
 from graphopt.patterns._recurrent import is_zero
+from graphopt.patterns._shapes import leaf
 from graphopt.rewrite import Attrs, Const, Maybe, Rule, Tensor, op, rule
+from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims
 
 
@@ -59,60 +62,75 @@ def lstm_from_zero(
 
 
 # --------------------------------------------------------------------------------------------------- sequences in pieces
-def _joined(first: Any, second: Any, x: Tensor, z: Tensor, one: dict[str, Any], other: dict[str, Any]) -> Any:
-    """How many steps each of two operators takes, the second of which starts where the first ends; why they stay apart.
-
-    The shorter of two waits for a neighbour nearer to its length: pieces grow evenly, and none is copied for each step.
-    """
-    if one != other or one["direction"] != "forward" or one.get("layout"):
-        return "not the same operator, or not forward"
-    (n, batch, _), (m, other_batch, _) = x.shape, z.shape
-    if not isinstance(n, int) or not isinstance(m, int) or not n or not m:
-        return "the number of steps is not known"
-    if not same_dims(batch, other_batch):
-        return "not known to be sequences of one batch"
-    following = _following(second)
-    later = None if following is None else _steps(following)
-    earlier = _steps(first[1].value.node.inputs[5].node) if _continues(first[1].value.node) else None
-    if (n > m and later is not None and later < n) or (n < m and earlier is not None and earlier <= m):
-        return "a shorter neighbour is joined first"
-    goes_on = following is not None
-    return (
-        n,
-        m,
-        goes_on or not (_read(first[0]) or first[1].value.exits or len(first[1].value.uses) > 1 or _read(second[0])),
-    )
+def _goes_on_with(node: Node) -> Node | None:
+    """The operator with the same weights that starts where this one's sequence begins, where both can be one."""
+    inputs = _operands(node)
+    before = inputs[5].node if inputs[5] is not None else None
+    if before is None or before.op != node.op or before.graph is not node.graph:
+        return None
+    theirs = _operands(before)
+    states = before.outputs[1:]
+    if (
+        inputs[1:5] != theirs[1:5]
+        or inputs[5 : 5 + len(states)] != states
+        or (node.op == "LSTM" and (len(states) < 2 or inputs[7] is not theirs[7]))
+        or any(v is None or v.exits or len(v.uses) > 1 for v in states[1:])
+    ):
+        return None
+    if node.attributes != before.attributes and params(node, 8, (), True) != params(before, 8, (), True):
+        return None
+    x, z = theirs[0], inputs[0]
+    fits = _steps(before) and _steps(node) and x is not None and z is not None and same_dims(x.shape[1], z.shape[1])  # type: ignore[index]
+    return before if fits else None
 
 
-def _read(output: Any) -> bool:
-    return output.value is not None and output.value.used
-
-
-def _following(outputs: Any) -> Node | None:
-    """The operator of the same kind and weights that starts from the last state."""
-    state = outputs[1].value
-    return next((u for u in state.uses if u.op == state.node.op and u.inputs[5:6] == [state] and _continues(u)), None)
-
-
-def _continues(node: Node) -> bool:
-    """Whether an operator starts where another one with the same weights ends."""
-    state = node.inputs[5] if len(node.inputs) > 5 else None
-    before = None if state is None else state.node
-    return before is not None and before.op == node.op and before.inputs[1:3] == node.inputs[1:3]
+def _operands(node: Node) -> list[Value | None]:
+    return [*node.inputs, *[None] * (8 - len(node.inputs))]
 
 
 def _steps(node: Node) -> int:
+    """How long an operator's sequence is, 0 where that is not known."""
     x = node.inputs[0]
-    n = x.shape[0] if x is not None and x.shape else None
+    n = x.shape[0] if x is not None and x.rank == 3 and x.shape else None
     return n if isinstance(n, int) else 0
 
 
-def _pieces(y: Any, last: Any, n: int, m: int, whole: bool) -> tuple[Any, Any, Any, Any]:
-    """All states of the second part and its last one, and the same of the first."""
+def _sequence(outputs: Sequence[Any], attributes: dict[str, Any]) -> list[Node] | str:
+    """The operators that go on with each other's sequence, up to the last one with these outputs; why they stay apart."""
+    if attributes["direction"] != "forward" or attributes.get("layout"):
+        return "not forward, or batch first"
+    node = next(y.value.node for y in outputs if y.value is not None)
+    state = outputs[1].value
+    if state is not None and any(_goes_on_with(u) is node for u in state.uses if u.inputs[5:6] == [state]):
+        return "the end of the sequence comes first"
+    nodes = [node]
+    while (before := _goes_on_with(nodes[-1])) is not None:
+        nodes.append(before)
+    return nodes[::-1] if len(nodes) > 1 else "not the same operator, or the cell in between is read, or an unknown length"
+
+
+def _as_one(nodes: list[Node], attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """One operator for all: what stands for the outputs of the last, and for those of the others that are read."""
+    _, *weights = [None if v is None else leaf(v) for v in _operands(nodes[0])]
+    x = op.Concat(*(leaf(n.inputs[0]) for n in nodes), axis=0)
+    outputs = 3 if nodes[0].op == "LSTM" else 2
+    y, *last = getattr(op, nodes[0].op)(x, *weights[: 3 + outputs], outputs=outputs, **attributes)
     states = op.Squeeze(y, axes=[1])
-    parts = [op.Unsqueeze(op.Slice(states, starts=[a], ends=[b], axes=[0]), axes=[1]) for a, b in ((0, n), (n, n + m))]
-    ends = [op.Unsqueeze(op.Gather(states, np.array(k), axis=0), axes=[0]) for k in (n - 1, n + m - 1)]
-    return parts[1], last if whole else ends[1], parts[0], ends[0]
+    others: dict[Any, Any] = {}
+    end = 0
+    for n in nodes:
+        start, end = end, end + _steps(n)
+        every, state = n.outputs[0], n.outputs[1] if len(n.outputs) > 1 else None
+        if n is nodes[-1]:
+            break
+        if every is not None and every.used:
+            others[leaf(every)] = op.Unsqueeze(op.Slice(states, starts=[start], ends=[end], axes=[0]), axes=[1])
+        if state is not None and (state.exits or len(state.uses) > 1):
+            others[leaf(state)] = op.Gather(states, np.array([end - 1]), axis=0)
+    if others:
+        last[0] = op.Gather(states, np.array([end - 1]), axis=0)
+    later = op.Unsqueeze(op.Slice(states, starts=[start], ends=[end], axes=[0]), axes=[1])
+    return later, *last, others
 
 
 @rule
@@ -130,15 +148,11 @@ def lstm_then_lstm(
     """An LSTM that starts from the last state and cell of another with the same weights goes on with its sequence."""
     first = op.LSTM(x, w, r, b, None, h, c, **one, outputs=3)
     second = op.LSTM(z, w, r, b, None, first[1], first[2], **other, outputs=3)
-    yield *second, *first[:2]
-    if first[2].value.exits or len(first[2].value.uses) > 1:
-        return "the cell in between is read"
-    found = _joined(first, second, x, z, one, other)
-    if isinstance(found, str):
-        return found
-    y, last, cell = op.LSTM(op.Concat(x, z, axis=0), w, r, b, None, h, c, **one, outputs=3)
-    later, end, earlier, middle = _pieces(y, last, *found)
-    yield later, end, cell, earlier, middle
+    yield second
+    nodes = _sequence(list(second), other)
+    if isinstance(nodes, str):
+        return nodes
+    yield _as_one(nodes, other)
 
 
 def _then(name: str) -> Rule:
@@ -147,12 +161,11 @@ def _then(name: str) -> Rule:
     def body(x: "_ _ _", z: "_ _ _", w: Const, r: Const, b: Maybe[Const], h: Maybe[Tensor], one: Attrs, other: Attrs):
         first = operator(x, w, r, b, None, h, **one, outputs=2)
         second = operator(z, w, r, b, None, first[1], **other, outputs=2)
-        yield *second, *first
-        found = _joined(first, second, x, z, one, other)
-        if isinstance(found, str):
-            return found
-        y, last = operator(op.Concat(x, z, axis=0), w, r, b, None, h, **one, outputs=2)
-        yield _pieces(y, last, *found)
+        yield second
+        nodes = _sequence(list(second), other)
+        if isinstance(nodes, str):
+            return nodes
+        yield _as_one(nodes, other)
 
     body.__name__ = body.__qualname__ = f"{name.lower()}_then_{name.lower()}"
     body.__doc__ = (
@@ -161,4 +174,4 @@ def _then(name: str) -> Rule:
     return rule(body)
 
 
-gru_then_gru, rnn_then_rnn = _then("GRU"), _then("RNN")
+gru_then_gru = _then("GRU")

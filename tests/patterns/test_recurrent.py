@@ -99,7 +99,7 @@ def _pieces(
     )
 
 
-for _name, _gates, _more in (("LSTM", 4, ""), ("GRU", 3, ", linear_before_reset=1"), ("RNN", 1, "")):
+for _name, _gates, _more in (("LSTM", 4, ""), ("GRU", 3, ", linear_before_reset=1")):
     _rule = f"{_name.lower()}_then_{_name.lower()}"
     FIRES += [
         (_rule, _pieces(_name, _gates, (1, 1), "t", _more, nodes=2)),

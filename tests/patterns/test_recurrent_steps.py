@@ -1,4 +1,4 @@
-"""Rules of patterns/raising/recurrent.py, and whole networks that exporters unrolled."""
+"""Rules of patterns/raising/recurrent.py and gates.py, and whole networks that exporters unrolled."""
 
 from __future__ import annotations
 
@@ -52,8 +52,6 @@ def _step(body: str, weights: str, out: str = "float[2,4] state", dtype: str = "
 _LSTM = "z1 = Gemm<transB=1>(x, w, b) z = Gemm<transB=1>(h, r, z1)"
 _OF_LSTM, _OF_GRU = "w 16,3;r 16,4;b 16", "w 9,3;r 12,4"
 FIRES = [
-    ("sum_of_gemms", _step(_SUMS.replace("(h, r, c)", "(h, r, e)"), "w 8,3;r 8,4;b 8;e 1,8", "float[2,8] z", nodes=2)),
-    ("sum_of_gemms", _step(_SUMS.replace("(h, r, c)", "(h, r)"), "w 8,3;r 8,4;b 8", "float[2,8] z", nodes=2)),
     (
         "sum_of_products",
         _step("p = MatMul(x, w) q = MatMul(h, r) z = Add(p, q)", "w 3,8;r 4,8", "float[2,8] z", nodes=2),
@@ -94,51 +92,14 @@ FIRES = [
             nodes=4,
         ),
     ),
-    (
-        "rnn_two_steps",
-        _step(
-            "p = Gemm(x, w, b) q = Gemm(h, r, p) s = Tanh(q) p2 = Gemm(x, w, b) q2 = Gemm(s, r, p2) state = Tanh(q2)",
-            "w 3,4;r 4,4;b 4",
-        ),
-    ),
-    (
-        "rnn_two_steps",
-        _step(
-            "p = Gemm(x, w) q = Gemm(h, r, p) s = Tanh(q) p2 = Gemm(s, r) q2 = Gemm(x, w, p2) state = Tanh(q2)",
-            "w 3,4;r 4,4",
-            "float[2,4] state, float[2,4] s",
-            nodes=8,
-        ),
-    ),
-    (
-        "rnn_three_steps",
-        _step(
-            "p = Gemm(x, w) q = Gemm(h, r, p) s = Tanh(q) p2 = Gemm(x, w) q2 = Gemm(s, r, p2) t = Tanh(q2) "
-            "p3 = Gemm(x, w) q3 = Gemm(t, r, p3) state = Tanh(q3)",
-            "w 3,4;r 4,4",
-        ),
-    ),
 ]
 REFUSES = [
-    (
-        "sum_of_gemms",
-        _step(
-            _SUMS.replace("(h, r, c)", "(h, r, e)"), "b 2,8;w 8,3;r 8,4;e 8", "float[2,8] z", reason="none per column"
-        ),
-    ),
     ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}".replace("si = Sigmoid", "si = Tanh"), _OF_LSTM)),
     (
         "gru_step",
         _step(
             f"q = Gemm<transB=1>(x, w) k = Gemm<transB=1>(h, r) {_RZN} {_TOWARDS.replace('Sub(h, t)', 'Sub(c, t)')}",
             "w 12,3;r 12,4",
-        ),
-    ),
-    (
-        "rnn_two_steps",
-        _step(
-            "p = Gemm(x, w) q = Gemm(h, r, p) s = Tanh(q) p2 = Gemm(x, w) q2 = Gemm(s, v, p2) state = Tanh(q2)",
-            "w 3,4;r 4,4;v 4,4",
         ),
     ),
 ]
@@ -155,11 +116,11 @@ def test_refuses(rule: str, case: Case) -> None:
 
 
 def test_every_rule_is_tried() -> None:
-    assert {r.name for r in rules_of("raising") if r.family == "recurrent"} == {r for r, _ in FIRES}
+    assert {r.name for r in rules_of("raising") if r.family in ("recurrent", "gates")} == {r for r, _ in FIRES}
 
 
 # ------------------------------------------------------------------------------------------------------- whole networks
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_GATES = {"LSTM": 4, "GRU": 3}
 _HIDDEN = 4
 
 
@@ -192,8 +153,6 @@ class _Exporter:
         w, r, *biases = layer
         ours = self.node("Gemm", x, w, *biases[:1], transB=1)
         own = self.node("Gemm", h, r, *biases[1:], transB=1)
-        if self.kind == "RNN":
-            return self.node("Tanh", self.node("Add", ours, own)), c
         if self.kind == "LSTM":
             gates = self.node("Add", ours, own)
             i, f, g, o = self.node("Split", gates, self.constant([_HIDDEN] * 4), outputs=4, axis=1)
