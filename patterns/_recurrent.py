@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import Tensor, Value
+from graphopt.ir import Node, Tensor, Value
 from graphopt.patterns._elementwise import filled
 from graphopt.rewrite import Const
 from graphopt.rewrite.terms import Constant
+from graphopt.shapes import same_shape
 
 #: Operators that give nothing but elements of their first input.
 _MOVING = frozenset("Cast Expand Flatten Gather Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split())
 _FARTHEST = 8
+#: Constants of at most so many elements are compared.
+_SMALL = 1024
 
 
 def is_zero(v: Value | None) -> bool:
@@ -52,3 +57,88 @@ def bias_of(n: int, *parts: Const | None) -> np.ndarray | str | None:
 def columns(w: Const, transposed: int | None) -> int:
     """How many columns a product with these weights has."""
     return int(w.shape[0 if transposed else 1])
+
+
+class Step(NamedTuple):
+    """What comes into a step, the state and the cell before it (None: there is none, or it is zeros) and after it.
+
+    Attributes:
+        is_read: whether anybody reads the state but the step that follows.
+    """
+
+    x: Value
+    h: Value | None
+    c: Value | None
+    state: Value
+    cell: Value | None
+    is_read: bool = True
+
+
+def steps_until(last: Step) -> list[Step]:
+    """A step and those before it, in order: each gives its state (and cell) to the next, and is made of the same nodes."""
+    steps = [last]
+    while (before := _before(steps[-1])) is not None:
+        steps.append(before)
+    return steps[::-1]
+
+
+def _before(step: Step) -> Step | None:
+    """The step that gives its state to this one, where both are made of the same nodes and nobody else reads in between."""
+    if step.h is None or (step.c is None) is not (step.cell is None):
+        return None
+    found: dict[Value, Value | None] = {v: None for v in step[:3] if v is not None}
+    if not _is_like(step.state, step.h, found):
+        return None
+    x, h, c, state, cell = before = [None if v is None else found.get(v) for v in step[:5]]
+    if x is None or h is None or state is not step.h or cell is not step.c or (c is None) is not (cell is None):
+        return None
+    if not all(same_shape(a.shape, b.shape) for a, b in zip(step[:5], before, strict=True) if a and b):
+        return None
+    ends = step[:3]
+    ours = {v.node for v in found if v not in ends}
+    theirs = {v.node for k, v in found.items() if v is not None and k not in ends}
+    if cell is not None and (cell.exits or not all(u in theirs or u in ours for u in cell.uses)):
+        return None  # an operator shows no cell but the last
+    inner = (v for k, v in found.items() if v is not None and k not in ends and v is not state and v is not cell)
+    if not all(not v.exits and all(u in theirs for u in v.uses) for v in inner):
+        return None
+    is_read = state.exits > 0 or not all(u in ours for u in state.uses)
+    return Step(x, h, c, state, cell, is_read)
+
+
+def _is_like(v: Value, other: Value, found: dict[Value, Value | None]) -> bool:
+    """Whether two values are computed by the same operators from constants that are equal and from what `found` has.
+
+    found: by value what it corresponds to; None where that is not known yet, and may be anything. Filled.
+    """
+    if v in found and found[v] is None:
+        found[v] = other
+        return True
+    if v in found:
+        return found[v] is other
+    if v.const is not None:
+        return other is v or _is_same(v.const, other.const)
+    found[v] = other
+    node, twin = v.node, other.node
+    return (
+        node is not None
+        and twin is not None
+        and v.index == other.index
+        and node.graph is twin.graph
+        and node.op == twin.op
+        and not node.subgraphs
+        and len(node.inputs) == len(twin.inputs)
+        and len(node.outputs) == len(twin.outputs)
+        and node.attributes == twin.attributes
+        and all(
+            (a is None and b is None) or (a is not None and b is not None and _is_like(a, b, found))
+            for a, b in zip(node.inputs, twin.inputs, strict=True)
+        )
+    )
+
+
+def _is_same(one: Tensor, other: Tensor | None) -> bool:
+    """Whether two small constants are equal; large ones that are so are one value."""
+    if other is None or one.dtype != other.dtype or one.dims != other.dims or one.size > _SMALL:
+        return False
+    return bool(np.array_equal(one.numpy(), other.numpy()))

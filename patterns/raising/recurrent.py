@@ -1,7 +1,7 @@
 """LSTM and GRU that exporters unrolled: a group of nodes for each step.
 
-A step becomes an operator on a sequence of one, where the steps beside it do so too; the simplifying rules of this name
-join them. ONNX Runtime has kernels for single precision alone.
+The last step is recognised; those before it are made of the same nodes with the same weights. All become one operator, so
+that no step is changed by itself: as operators they are no faster. ONNX Runtime has kernels for single precision alone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import Node, Value
-from graphopt.patterns._recurrent import bias_of, columns, is_zero
+from graphopt.patterns._recurrent import Step, bias_of, columns, is_zero, steps_until
 from graphopt.patterns._shapes import leaf
 from graphopt.rewrite import Axis, Const, Dim, Filled, Int, Ints, Maybe, Rule, Tensor, any_of, op, rule
-from graphopt.rewrite.terms import Alternatives, Call, Constant
+from graphopt.rewrite.terms import Alternatives, Constant
 from graphopt.shapes import same_shape
 
 #: By how the gates lie in the weights, where each of those of ONNX is found: input, output, forget, cell; update, reset, hidden.
@@ -25,100 +25,57 @@ _RZN = (1, 0, 2)
 _ZRN = (0, 1, 2)
 #: Elements of weights of zeros that a rule may add to the model.
 _ZEROS = 1 << 16
-_PRODUCTS = ("Gemm", "MatMul")
 _ALONE = "one step by itself is no faster as an operator, unless its batch is 1"
+_LATER = "the last step comes first"
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
-def _weights(order: Sequence[int], beside: Node | None, *weights: tuple[Const, int | None]) -> list[Any]:
-    """Weights and whether they are transposed, as operators have them: those of a step beside this one where they are the same.
+def _weights(order: Sequence[int], beside: Node | None, i: int, *parts: np.ndarray) -> Any:
+    """Weights with a row for each column of the product, one below the other, as an operator has them as input `i`.
 
     Args:
         order: where each gate of ONNX lies in the weights.
+        beside: an operator that may have the same weights already.
     """
-    return [_known(_blocks(_rows(w, t), order), _input(beside, 1 + i)) for i, (w, t) in enumerate(weights)]
-
-
-def _biases(order: Sequence[int], beside: Node | None, rows: int, *biases: np.ndarray | None) -> Any:
-    """The same of biases: that of what comes in, and one of the state by itself; None where there is none."""
-    if all(b is None for b in biases):
-        return None
-    both = [np.zeros(rows, np.float32) if b is None else b for b in (*biases, None)[:2]]
-    return _known([block for b in both for block in _blocks(b, order)], _input(beside, 3))
+    gates = [np.split(p, len(order)) for p in parts]
+    made = np.concatenate([g[k] for g in gates for k in order])[None]
+    known = _input(beside, i)
+    if known is not None and known.const is not None and np.array_equal(known.const.numpy(), made):
+        return Constant(known)
+    return made
 
 
 def _rows(w: Const, transposed: int | None) -> np.ndarray:
-    """Weights with a row for each column of the product."""
     return np.asarray(w) if transposed else np.asarray(w).T
 
 
-def _blocks(m: np.ndarray, order: Sequence[int]) -> list[np.ndarray]:
-    parts = np.split(m, len(order))
-    return [parts[k] for k in order]
-
-
-def _known(blocks: list[np.ndarray], like: Value | None) -> Any:
-    """Blocks in a row, after an axis of directions; a constant that is the same, so that many steps share their weights."""
-    if like is not None and like.const is not None:
-        there = like.const.numpy()[0]
-        cuts = np.cumsum([len(b) for b in blocks])
-        if len(there) == cuts[-1] and all(map(np.array_equal, np.split(there, cuts[:-1]), blocks)):
-            return Constant(like)
-    return np.concatenate(blocks)[None]
+def _biases(order: Sequence[int], beside: Node | None, rows: int, *biases: np.ndarray | None) -> Any:
+    """The biases of what comes in, and of the state by itself; None where there is none."""
+    if all(b is None for b in biases):
+        return None
+    return _weights(order, beside, 3, *(np.zeros(rows, np.float32) if b is None else b for b in (*biases, None)[:2]))
 
 
 def _input(node: Node | None, i: int) -> Value | None:
     return node.inputs[i] if node is not None and i < len(node.inputs) else None
 
 
-def _beside(h: Tensor | None, new: Value | None, operator: str) -> Node | None:
-    """The operator of the step before, or else that of the step behind."""
-    before = _maker(h, operator)
-    if before is not None or new is None:
+def _beside(operator: str, h: Value | None, new: Value | None) -> Node | None:
+    """The operator that a state comes from, or else that the new state goes to."""
+    before = None if h is None else h.node
+    if before is not None and before.op == "Squeeze" and before.inputs[0] is not None:
+        before = before.inputs[0].node
+    if before is not None and before.op == operator:
         return before
-    taken = [u.output for u in new.uses if u.op == "Unsqueeze"]
+    taken = [] if new is None else [u.output for u in new.uses if u.op == "Unsqueeze"]
     return next((n for v in taken for n in v.uses if n.op == operator and n.inputs[5:6] == [v]), None)
 
 
-def _maker(state: Tensor | None, operator: str) -> Node | None:
-    """The operator that a state comes from."""
-    node = None if state is None else state.value.node
-    if node is not None and node.op == "Squeeze" and node.inputs[0] is not None:
-        node = node.inputs[0].node
-    return node if node is not None and node.op == operator else None
-
-
-def _next(state: Value, w: Value) -> Node | None:
-    """The product of a state with weights, in the step that follows: it is added to a product with `w`."""
-    for product in [u for u in state.uses if u.op in _PRODUCTS and u.inputs[0] is state]:
-        beside = [_input(product, 2)]
-        parts = [product.output]
-        for v in parts:
-            for user in v.uses:
-                if user.op == "Split" or (user.op == "Add" and _other(user) is v):
-                    parts += [o for o in user.outputs if o is not None]
-                elif user.op in ("Add", "Gemm"):
-                    beside += [*user.inputs, user.output]
-        found = [_product(v) for v in beside]
-        if any(p is not None and p is not product and p.inputs[1] is w for p in found):
-            return product
-    return None
-
-
-def _product(v: Value | None) -> Node | None:
-    """The product that a value is, but for a bias, or is a part of."""
-    node = None if v is None else v.node
-    for _ in range(2):
-        if node is not None and node.op in ("Split", "Add"):
-            v = node.inputs[0] if node.op == "Split" else _other(node)
-            node = None if v is None else v.node
-    return node if node is not None and node.op in _PRODUCTS else None
-
-
-def _other(add: Node) -> Value | None:
-    """What a constant is added to."""
-    a, b = add.inputs
-    return a if b is not None and b.const is not None else b if a is not None and a.const is not None else None
+def _goes_on(state: Value, r: Value | None) -> bool:
+    """Whether a step with these weights of a state (None: with any) follows."""
+    return any(
+        u.op in ("Gemm", "MatMul") and u.inputs[0] is state and (r is None or u.inputs[1] is r) for u in state.uses
+    )
 
 
 def _refuses(gates: int, x: Tensor, hidden: Any, w: Const, transposed: int | None) -> str | None:
@@ -132,56 +89,53 @@ def _refuses(gates: int, x: Tensor, hidden: Any, w: Const, transposed: int | Non
     return None
 
 
-def _initial(h: Tensor | None) -> Any:
-    """A state as an operator takes it; none where it is zeros."""
-    return None if h is None or is_zero(h.value) else _row(h)
-
-
-def _row(x: Tensor) -> Any:
-    """A sequence, or a layer, of one; what it was taken from where that is one."""
-    node = x.value.node
-    whole = node.inputs[0] if node is not None and node.op == "Squeeze" and node.graph is x.value.graph else None
-    if whole is not None and whole.shape and same_shape(whole.shape, (1, *(x.shape or ()))):
-        return leaf(whole)
-    return op.Unsqueeze(x, axes=[0])
-
-
-def _refuses_alone(x: Tensor, r: Value, same: bool, product: Node | None, *states: Tensor | None) -> str | None:
+def _refuses_alone(x: Tensor, steps: Sequence[Step], weights: Sequence[Any]) -> str | None:
     """Why a step is left as it is that no other one follows or precedes.
 
     Measured with ONNX Runtime on one thread: up to 1.08 of the time of an LSTM's nodes, 1.14 of a GRU's; less than theirs
-    where a state is one of several layers'.
-
-    Args:
-        r: the weights of the state.
-        same: whether the operator beside this step has the same weights.
-        product: that of the new state with weights, in the step that follows.
+    where its state is one of several layers', which have its elements in a row.
     """
-    followed = product is not None and _input(product, 1) is r
-    if same or followed or x.shape[0] == 1 or any(s is not None and _of_layers(s.value) for s in states):
-        return None
-    return _ALONE
+    shared = all(isinstance(w, Constant) for w in weights)  # with an operator beside this step
+    fits = len(steps) > 1 or shared or x.shape[0] == 1 or _of_layers(steps[0].h)
+    return None if fits else _ALONE
 
 
-def _of_layers(state: Value) -> bool:
-    """Whether a state is taken from those of several layers, which have its elements in a row."""
-    node = state.node
+def _of_layers(state: Value | None) -> bool:
+    node = None if state is None else state.node
     if node is None or node.op != "Gather" or node.attributes.get("axis", 0):
         return False
     i = node.inputs[1]
     return i is not None and i.const is not None and i.const.size == 1
 
 
-def _of_state(product: Node | None, beside: Node | None, order: Sequence[int], rows: int, hidden: int) -> Any:
-    """The weights of the state as the step that follows has them, zeros where there is none; None where they do not fit."""
-    r = _input(beside, 2) if beside is not None else _input(product, 1)
-    if r is None or r.const is None:
-        return np.zeros((1, rows, hidden), np.float32) if rows * hidden <= _ZEROS else None
-    if beside is not None:
-        return Constant(r) if r.const.dims == (1, rows, hidden) else None
-    transposed = product is not None and product.attributes.get("transB", 0)
-    fits = r.const.dims == ((rows, hidden) if transposed else (hidden, rows))
-    return _known(_blocks(_rows(Constant(r), transposed), order), None) if fits else None
+def _initial(h: Value | None) -> Any:
+    """A state as an operator takes it; none where it is zeros."""
+    return None if h is None or is_zero(h) else _row(h)
+
+
+def _row(x: Value) -> Any:
+    """A sequence, or a layer, of one; what it was taken from where that is one."""
+    node = x.node
+    whole = node.inputs[0] if node is not None and node.op == "Squeeze" and node.graph is x.graph else None
+    if whole is not None and whole.shape and same_shape(whole.shape, (1, *(x.shape or ()))):
+        return leaf(whole)
+    return op.Unsqueeze(leaf(x), axes=[0])
+
+
+def _operator(name: str, steps: Sequence[Step], weights: list[Any], **attributes: Any) -> tuple[Any, ...]:
+    """Steps as one operator: the last state (and cell), and by value the states before it that others read."""
+    w, r, b = weights
+    rows = [_row(s.x) for s in steps]
+    x = op.Concat(*rows, axis=0) if len(rows) > 1 else rows[0]
+    first = steps[0]
+    states = (_initial(first.h), _initial(first.c)) if name == "LSTM" else (_initial(first.h),)
+    y, *ends = getattr(op, name)(x, w, r, b, None, *states, outputs=len(states) + 1, **attributes)
+    last = [op.Squeeze(v, axes=[0]) for v in ends]
+    every = op.Squeeze(y, axes=[1])
+    between = {leaf(s.state): op.Gather(every, np.array(k), axis=0) for k, s in enumerate(steps[:-1]) if s.is_read}
+    if between:
+        last[0] = op.Gather(every, np.array(len(steps) - 1), axis=0)
+    return (*last, between) if between else tuple(last)
 
 
 # ----------------------------------------------------------------------------------------------------------------- LSTM
@@ -208,7 +162,7 @@ def lstm_step(
     num_outputs: Maybe[Int],
     H: Dim,
 ):
-    """A step of an LSTM with gates for input, forgetting, the cell and output."""
+    """The last step of an LSTM with gates for input, forgetting, the cell and output, and all steps before it."""
     gates = _gates(x, h, w, r, b, b2, tw, tr)
     i, f, g, o = op.Split(gates, axis=axis, split=split, num_outputs=num_outputs, outputs=4)
     cell = op.Sigmoid(f) * any_of(c, zeros) + op.Sigmoid(i) * op.Tanh(g)
@@ -218,48 +172,35 @@ def lstm_step(
         return reason
     if axis != 1 or not same_shape(f.value.shape, h.shape) or not same_shape(cell.shape, h.shape):
         return "not four gates of the size of the state"
-    beside = _beside(c, state.value, "LSTM")
-    if _is_state(x, c, state.value, w, r, tr, beside) and not _is_state(h, c, state.value, r, w, tw, beside):
+    if _goes_on(state.value, r.value) and len(cell.value.uses) <= 2 and not cell.value.exits:
+        return _LATER
+    last = Step(x.value, h.value, None if c is None else c.value, state.value, cell.value)
+    steps = steps_until(last)
+    if len(steps) == 1 and _is_other_state(last):
         return "the other tensor is the state"
     if isinstance(bias := bias_of(4 * H, b, b2), str):
         return bias
-    weights = [*_weights(_IFGO, beside, (w, tw), (r, tr)), _biases(_IFGO, beside, 4 * H, bias)]
-    follows = _next(state.value, w.value) if _only_steps_read(cell.value) else None
-    if reason := _refuses_alone(x, r.value, isinstance(weights[1], Constant), follows, h, c):
+    beside = _beside("LSTM", steps[0].c, state.value)
+    weights = [_weights(_IFGO, beside, k, _rows(v, t)) for k, v, t in ((1, w, tw), (2, r, tr))]
+    if reason := _refuses_alone(x, steps, weights):
         return reason
-    yield _lstm(x, _initial(h), _initial(c), weights, H)
+    yield _operator("LSTM", steps, [*weights, _biases(_IFGO, beside, 4 * H, bias)], hidden_size=H)
 
 
-def _only_steps_read(cell: Value) -> bool:
-    """Whether nobody reads a cell but its step and the one that follows; others are not joined."""
-    return not cell.exits and len(cell.uses) <= 2
-
-
-def _is_state(h: Tensor, c: Tensor | None, new: Value, r: Const, w: Const, tw: int, beside: Node | None) -> bool:
-    """Whether something tells a state from what comes in: it is zeros, or made with the cell; or its weights come up in
-    the steps beside this one."""
-    made = h.value.node
-    product = _next(new, w.value)
+def _is_other_state(step: Step) -> bool:
+    """Whether what comes in is the state: made with the cell, zeros, or with a step before it that what is taken for the
+    state does not have."""
     return (
-        is_zero(h.value)
-        or (_maker(h, "LSTM") is not None and _maker(h, "LSTM") is _maker(c, "LSTM"))
-        or (
-            c is not None
-            and any(
-                v is not None and v.node is not None and v.node.op == "Tanh" and v.node.inputs[0] is c.value
-                for v in (made.inputs if made is not None else ())
-            )
-        )
-        or (product is not None and product.inputs[1] is r.value)
-        or (beside is not None and isinstance(_known(_blocks(_rows(w, tw), _IFGO), beside.inputs[1]), Constant))
+        (is_zero(step.x) and not is_zero(step.h))
+        or (step.c is not None and _is_made_with(step.x, step.c) and not _is_made_with(step.h, step.c))
+        or len(steps_until(step._replace(x=step.h, h=step.x))) > 1
     )
 
 
-def _lstm(x: Tensor, h: Any, c: Any, weights: list[Any], hidden: int) -> tuple[Call, Call]:
-    """One step: the new state and cell."""
-    w, r, b = weights
-    _, state, cell = op.LSTM(_row(x), w, r, b, None, h, c, hidden_size=hidden, outputs=3)
-    return op.Squeeze(state, axes=[0]), op.Squeeze(cell, axes=[0])
+def _is_made_with(state: Value, cell: Value) -> bool:
+    made = state.node
+    makers = [] if made is None else [v.node for v in made.inputs if v is not None]
+    return any(n is not None and n.op == "Tanh" and n.inputs[0] is cell for n in makers)
 
 
 @rule(since=7)
@@ -273,38 +214,40 @@ def lstm_first_step(
     split: Maybe[Ints],
     num_outputs: Maybe[Int],
 ):
-    """The first step, in which the product of a state of zeros was folded away: the step that follows has its weights."""
+    """The first step, in which the product of a state of zeros was folded away: the operator that follows has its weights."""
     gates = op.Gemm(x, w, b, transB=tw)
     i, f, g, o = op.Split(gates, axis=axis, split=split, num_outputs=num_outputs, outputs=4)
     added = op.Sigmoid(i) * op.Tanh(g)
     cell = any_of(op.Sigmoid(f) * zeros + added, added)
-    shown = op.Tanh(cell)
-    state = shown * op.Sigmoid(o)
+    state = op.Tanh(cell) * op.Sigmoid(o)
     yield state, cell
     n = columns(w, tw)
     if reason := _refuses(4, x, n // 4, w, tw):
         return reason
     if axis != 1 or i.value.shape[1] != n // 4 or not same_shape(i.value.shape, state.shape):
         return "not four gates of one size"
+    beside = _beside("LSTM", None, state.value)
+    if beside is None and (x.shape[0] != 1 or _goes_on(state.value, None)):
+        return _ALONE
     if isinstance(bias := bias_of(n, b), str):
         return bias
-    beside = _beside(None, state.value, "LSTM")
-    follows = _next(state.value, w.value) if _only_steps_read(shown.value.node.inputs[0]) else None
-    if follows is None and beside is None and x.shape[0] != 1:
-        return _ALONE
-    if (r := _of_state(follows, beside, _IFGO, n, n // 4)) is None:
+    r = _of_state(beside, n, n // 4)
+    if r is None:
         return "the weights of the state are not known"
-    yield _lstm(x, None, None, [*_weights(_IFGO, beside, (w, tw)), r, _biases(_IFGO, beside, n, bias)], n // 4)
+    weights = [_weights(_IFGO, beside, 1, _rows(w, tw)), r, _biases(_IFGO, beside, n, bias)]
+    start = Step(x.value, None, None, state.value, None)
+    yield _operator("LSTM", [start], weights, hidden_size=n // 4)
+
+
+def _of_state(beside: Node | None, rows: int, hidden: int) -> Any:
+    """The weights of the state as the operator that follows has them, zeros without one; None where they do not fit."""
+    if beside is None:
+        return np.zeros((1, rows, hidden), np.float32) if rows * hidden <= _ZEROS else None
+    r = beside.inputs[2]
+    return Constant(r) if r is not None and r.const is not None and r.const.dims == (1, rows, hidden) else None
 
 
 # ------------------------------------------------------------------------------------------------------------------ GRU
-def _gru(x: Tensor, h: Any, weights: list[Any], hidden: int) -> Call:
-    """One step: the new state."""
-    w, r, b = weights
-    _, state = op.GRU(_row(x), w, r, b, None, h, hidden_size=hidden, linear_before_reset=1, outputs=2)
-    return op.Squeeze(state, axes=[0])
-
-
 def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]) -> Rule:
     def body(
         x: "B I",
@@ -334,13 +277,17 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
             return "a state, and zeros in its place"
         if axis != 1 or not same_shape(i[0].value.shape, h.shape) or not same_shape(i[1].value.shape, h.shape):
             return "not three gates of the size of the state"
+        if _goes_on(state.value, r.value):
+            return _LATER
+        steps = steps_until(Step(x.value, h.value, None, state.value, None))
         if isinstance(ours := bias_of(3 * H, b), str) or isinstance(own := bias_of(3 * H, c), str):
             return "a bias that is none per column"
-        beside = _beside(h, state.value, "GRU")
-        weights = [*_weights(order, beside, (w, tw), (r, tr)), _biases(order, beside, 3 * H, ours, own)]
-        if reason := _refuses_alone(x, r.value, isinstance(weights[1], Constant), _next(state.value, w.value), h):
+        beside = _beside("GRU", steps[0].h, state.value)
+        weights = [_weights(order, beside, k, _rows(v, t)) for k, v, t in ((1, w, tw), (2, r, tr))]
+        if reason := _refuses_alone(x, steps, weights):
             return reason
-        yield _gru(x, _initial(h), weights, H)
+        weights.append(_biases(order, beside, 3 * H, ours, own))
+        yield _operator("GRU", steps, weights, hidden_size=H, linear_before_reset=1)
 
     body.__name__ = body.__qualname__ = name
     body.__doc__ = doc
@@ -355,7 +302,7 @@ def _mixed(h: Any, update: Any, new: Any) -> Any:
     return update * h + (1 - update) * new
 
 
-gru_step = _gru_step("gru_step", "A step of a GRU with gates for reset, update and the new state.", _RZN, _towards)
+gru_step = _gru_step("gru_step", "The last step of a GRU with gates for reset, update and the new state, and all before it.", _RZN, _towards)
 gru_step_update_first = _gru_step(
-    "gru_step_update_first", "A step of a GRU with gates for update, reset and the new state.", _ZRN, _mixed
+    "gru_step_update_first", "The same with gates for update, reset and the new state.", _ZRN, _mixed
 )

@@ -104,7 +104,7 @@ for _name, _gates, _more in (("LSTM", 4, ""), ("GRU", 3, ", linear_before_reset=
     FIRES += [
         (_rule, _pieces(_name, _gates, (1, 1), "t", _more, nodes=2)),
         (_rule, _pieces(_name, _gates, (2, 3), "t", _more, nodes=2)),
-        (_rule, _pieces(_name, _gates, (2, 3), "p s q t", _more, nodes=11)),
+        (_rule, _pieces(_name, _gates, (2, 3), "p s q t", _more, nodes=9)),
         (_rule, _pieces(_name, _gates, (3, 1), "q", _more, nodes=5)),
     ]
     REFUSES += [

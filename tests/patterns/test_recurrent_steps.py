@@ -40,11 +40,11 @@ _TOWARDS = "m = Mul(s2, k2) n = Add(a2, m) t = Tanh(n) d = Sub(h, t) e = Mul(d, 
 _MIXED = "m = Mul(s3, k2) n = Add(a2, m) t = Tanh(n) e = Mul(s2, h) u = Sub(one, s2) v = Mul(u, t) state = Add(e, v)"
 
 
-def _step(body: str, weights: str, out: str = "float[2,4] state", dtype: str = "float", **options: Any) -> Case:
-    """A step from x [2, 3] and a state h [2, 4] with a cell d."""
+def _step(body: str, weights: str, out: str = "float[1,4] state", batch: int = 1, **options: Any) -> Case:
+    """A step from x [batch, 3] and a state h [batch, 4] with a cell c."""
     rest = "int64[4] four = {4, 4, 4, 4}, int64[3] three = {4, 4, 4}, float one = {1}, float zero = {0}"
     return Case(
-        f"g ({dtype}[2,3] x, {dtype}[2,4] h, {dtype}[2,4] c) => ({out}) <{_weights(weights)}, {rest}> {{ {body} }}",
+        f"g (float[{batch},3] x, float[{batch},4] h, float[{batch},4] c) => ({out}) <{_weights(weights)}, {rest}> {{ {body} }}",
         **options,
     )
 
@@ -54,20 +54,20 @@ _OF_LSTM, _OF_GRU = "w 16,3;r 16,4;b 16", "w 9,3;r 12,4"
 FIRES = [
     (
         "sum_of_products",
-        _step("p = MatMul(x, w) q = MatMul(h, r) z = Add(p, q)", "w 3,8;r 4,8", "float[2,8] z", nodes=2),
+        _step("p = MatMul(x, w) q = MatMul(h, r) z = Add(p, q)", "w 3,8;r 4,8", "float[1,8] z", nodes=2),
     ),
     (
         "sum_of_products",
         _step(
-            "p = MatMul(x, w) e = Add(p, b) q = MatMul(h, r) z = Add(e, q)", "w 3,8;r 4,8;b 8", "float[2,8] z", nodes=2
+            "p = MatMul(x, w) e = Add(p, b) q = MatMul(h, r) z = Add(e, q)", "w 3,8;r 4,8;b 8", "float[1,8] z", nodes=2
         ),
     ),
     (
         "sum_of_products_plus_bias",
-        _step("p = Gemm(x, w) q = Gemm(h, r, p) z = Add(q, b)", "w 3,8;r 4,8;b 8", "float[2,8] z", nodes=2),
+        _step("p = Gemm(x, w) q = Gemm(h, r, p) z = Add(q, b)", "w 3,8;r 4,8;b 8", "float[1,8] z", nodes=2),
     ),
-    ("gemm_plus_rows", _step("p = Gemm(x, w) z = Add(p, b)", "w 3,8;b 1,8", "float[2,8] z", nodes=1)),
-    ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}", _OF_LSTM, "float[2,4] state, float[2,4] cell", nodes=6)),
+    ("gemm_plus_rows", _step("p = Gemm(x, w) z = Add(p, b)", "w 3,8;b 1,8", "float[1,8] z", nodes=1)),
+    ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}", _OF_LSTM, "float[1,4] state, float[1,4] cell", nodes=6)),
     ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}", _OF_LSTM, nodes=5)),
     ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL.replace('sf, c', 'sf, zero')}", _OF_LSTM, nodes=4)),
     ("lstm_first_step", _step(f"z = Gemm<transB=1>(x, w, b) {_SPLIT4} {_FIRST}", "w 16,3;b 16", nodes=3)),
@@ -94,6 +94,7 @@ FIRES = [
     ),
 ]
 REFUSES = [
+    ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}", _OF_LSTM, "float[2,4] state", 2, reason="one step by itself")),
     ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}".replace("si = Sigmoid", "si = Tanh"), _OF_LSTM)),
     (
         "gru_step",
