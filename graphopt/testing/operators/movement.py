@@ -112,12 +112,15 @@ def concat(s: Site) -> None:
 
 
 def _of_parts(s: Site) -> dict[int, Shape]:
-    """What is split into parts of a wanted shape is as long as all of them, mostly along the last axis."""
-    if s.wanted is None or not s.wanted or s.choices.chance(8):
+    """What is split into parts of a wanted shape is as long as all of them, mostly along the last axis; into many, of one."""
+    part = s.wanted
+    if part is None and s.outputs > 3 and s.shape(0) is None:
+        part = (s.dim(), s.dim())
+    if not part or s.choices.chance(8):
         return {}
-    s.note("axis", len(s.wanted) - 1)
-    s.note("sizes", [s.wanted[-1]] * s.outputs)
-    return {0: (*s.wanted[:-1], s.outputs * s.wanted[-1])}
+    s.note("axis", len(part) - 1)
+    s.note("sizes", [part[-1]] * s.outputs)
+    return {0: (*part[:-1], s.outputs * part[-1])}
 
 
 @operands("Split", carries=(0,), plan=_of_parts)
