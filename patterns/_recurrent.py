@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from graphopt.ir import Node, Tensor, Value
 from graphopt.patterns._elementwise import filled
+from graphopt.patterns._shapes import parts_of
 from graphopt.rewrite import Const
 from graphopt.rewrite.terms import Constant
 from graphopt.shapes import same_shape
@@ -83,33 +84,39 @@ def steps_until(last: Step) -> list[Step]:
 
 
 def _before(step: Step) -> Step | None:
-    """The step that gives its state to this one, where both are made of the same nodes and nobody else reads in between."""
+    """The step that gives its state to this one, where both are made of the same nodes and nobody else reads in between.
+
+    The products of a state of zeros may have been folded to what they add.
+    """
     if step.h is None or (step.c is None) is not (step.cell is None):
         return None
     found: dict[Value, Value | None] = {v: None for v in step[:3] if v is not None}
-    if not _is_like(step.state, step.h, found):
+    if not _is_like(step.state, step.h, found, step.h):
         return None
     x, h, c, state, cell = before = [None if v is None else found.get(v) for v in step[:5]]
-    if x is None or h is None or state is not step.h or cell is not step.c or (c is None) is not (cell is None):
+    if x is None or state is not step.h or cell is not step.c or (c is None) is not (cell is None):
         return None
     if not all(same_shape(a.shape, b.shape) for a, b in zip(step[:5], before, strict=True) if a and b):
         return None
-    ends = step[:3]
-    ours = {v.node for v in found if v not in ends}
-    theirs = {v.node for k, v in found.items() if v is not None and k not in ends}
+    inner = {v: twin for v, twin in found.items() if v not in step[:3] and twin is not None}
+    if h is not None and not is_zero(h) and any(twin.const is not None for twin in inner.values()):
+        return None
+    ours, theirs = {v.node for v in inner}, {twin.node for twin in inner.values()}
     if cell is not None and (cell.exits or not all(u in theirs or u in ours for u in cell.uses)):
         return None  # an operator shows no cell but the last
-    inner = (v for k, v in found.items() if v is not None and k not in ends and v is not state and v is not cell)
-    if not all(not v.exits and all(u in theirs for u in v.uses) for v in inner):
+    hidden = (twin for twin in inner.values() if twin.const is None and twin is not state and twin is not cell)
+    if any(twin.exits or not all(u in theirs for u in twin.uses) for twin in hidden):
         return None
     is_read = state.exits > 0 or not all(u in ours for u in state.uses)
     return Step(x, h, c, state, cell, is_read)
 
 
-def _is_like(v: Value, other: Value, found: dict[Value, Value | None]) -> bool:
+def _is_like(v: Value, other: Value, found: dict[Value, Value | None], h: Value) -> bool:
     """Whether two values are computed by the same operators from constants that are equal and from what `found` has.
 
-    found: by value what it corresponds to; None where that is not known yet, and may be anything. Filled.
+    Args:
+        found: by value what it corresponds to; None where that is not known yet, and may be anything. Filled.
+        h: what may be zeros on the other side.
     """
     if v in found and found[v] is None:
         found[v] = other
@@ -120,6 +127,9 @@ def _is_like(v: Value, other: Value, found: dict[Value, Value | None]) -> bool:
         return other is v or _is_same(v.const, other.const)
     found[v] = other
     node, twin = v.node, other.node
+    if node is not None and other.const is not None:
+        row = _of_zeros(v, h, other, found)
+        return row is not None and np.array_equal(np.broadcast_to(row, other.const.dims), other.const.numpy())
     return (
         node is not None
         and twin is not None
@@ -131,10 +141,29 @@ def _is_like(v: Value, other: Value, found: dict[Value, Value | None]) -> bool:
         and len(node.outputs) == len(twin.outputs)
         and node.attributes == twin.attributes
         and all(
-            (a is None and b is None) or (a is not None and b is not None and _is_like(a, b, found))
+            (a is None and b is None) or (a is not None and b is not None and _is_like(a, b, found, h))
             for a, b in zip(node.inputs, twin.inputs, strict=True)
         )
     )
+
+
+def _of_zeros(v: Value, h: Value, folded: Value, found: dict[Value, Value | None]) -> np.ndarray | None:
+    """Each row of a product, or of a part of it, where the state `h` in it is zeros: its bias. `found` notes what is read."""
+    node = v.node
+    if node is None or folded.const is None or not folded.const.dims:
+        return None
+    found[v] = folded
+    if node.op in ("Gemm", "MatMul") and node.inputs[0] is h and not {*node.attributes} - {"transB"}:
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        if bias is None:
+            return np.zeros(1, np.float32)
+        return bias.const.numpy() if bias.const is not None and len(bias.const.dims) == 1 else None
+    if node.op != "Split" or (sizes := parts_of(node)) is None or (whole := node.inputs[0]) is None:
+        return None
+    row = _of_zeros(whole, h, folded, found)
+    start = sum(sizes[1][: v.index])
+    last = v.rank is not None and sizes[0] == v.rank - 1
+    return row if not last or row is None or row.size == 1 else row[start : start + sizes[1][v.index]]
 
 
 def _is_same(one: Tensor, other: Tensor | None) -> bool:

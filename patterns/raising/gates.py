@@ -11,7 +11,6 @@ from graphopt.patterns._elementwise import FLOATS
 from graphopt.patterns._recurrent import bias_of, columns
 from graphopt.rewrite import Const, Int, Maybe, any_of, op, rule
 from graphopt.rewrite.terms import Constant
-from graphopt.shapes import same_dims
 
 
 def _shared(bias: Any, w: Const) -> Any:
@@ -48,14 +47,3 @@ def sum_of_products_plus_bias(
     if isinstance(bias := bias_of(n, b, c), str):
         return bias
     yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w), transB=s), transB=t)
-
-
-@rule
-def gemm_plus_rows(x: "B _", w: Const["_ _"], b: Maybe[Const], c: Const["_ _"], s: Int):
-    """What is left of a product of zeros and the weights of a state: a constant with its bias in each row."""
-    yield op.Gemm(x, w, b, transB=s) + c
-    if x.dtype not in FLOATS or not (c.shape[0] == 1 or same_dims(c.shape[0], x.shape[0])):
-        return "not floats, or the product is broadcast"
-    if (bias := bias_of(columns(w, s), b, c)) is None or isinstance(bias, str):
-        return bias or "no bias"
-    yield op.Gemm(x, w, _shared(bias, w), transB=s)

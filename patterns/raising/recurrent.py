@@ -23,8 +23,6 @@ from graphopt.shapes import same_shape
 _IFGO = (0, 3, 1, 2)
 _RZN = (1, 0, 2)
 _ZRN = (0, 1, 2)
-#: Elements of weights of zeros that a rule may add to the model.
-_ZEROS = 1 << 16
 _ALONE = "one step by itself is no faster as an operator, unless its batch is 1"
 _LATER = "the last step comes first"
 
@@ -201,50 +199,6 @@ def _is_made_with(state: Value, cell: Value) -> bool:
     made = state.node
     makers = [] if made is None else [v.node for v in made.inputs if v is not None]
     return any(n is not None and n.op == "Tanh" and n.inputs[0] is cell for n in makers)
-
-
-@rule(since=7)
-def lstm_first_step(
-    x: "B I",
-    w: Const["_ _"],
-    b: Maybe[Const],
-    zeros: Filled[0],
-    tw: Int,
-    axis: Axis,
-    split: Maybe[Ints],
-    num_outputs: Maybe[Int],
-):
-    """The first step, in which the product of a state of zeros was folded away: the operator that follows has its weights."""
-    gates = op.Gemm(x, w, b, transB=tw)
-    i, f, g, o = op.Split(gates, axis=axis, split=split, num_outputs=num_outputs, outputs=4)
-    added = op.Sigmoid(i) * op.Tanh(g)
-    cell = any_of(op.Sigmoid(f) * zeros + added, added)
-    state = op.Tanh(cell) * op.Sigmoid(o)
-    yield state, cell
-    n = columns(w, tw)
-    if reason := _refuses(4, x, n // 4, w, tw):
-        return reason
-    if axis != 1 or i.value.shape[1] != n // 4 or not same_shape(i.value.shape, state.shape):
-        return "not four gates of one size"
-    beside = _beside("LSTM", None, state.value)
-    if beside is None and (x.shape[0] != 1 or _goes_on(state.value, None)):
-        return _ALONE
-    if isinstance(bias := bias_of(n, b), str):
-        return bias
-    r = _of_state(beside, n, n // 4)
-    if r is None:
-        return "the weights of the state are not known"
-    weights = [_weights(_IFGO, beside, 1, _rows(w, tw)), r, _biases(_IFGO, beside, n, bias)]
-    start = Step(x.value, None, None, state.value, None)
-    yield _operator("LSTM", [start], weights, hidden_size=n // 4)
-
-
-def _of_state(beside: Node | None, rows: int, hidden: int) -> Any:
-    """The weights of the state as the operator that follows has them, zeros without one; None where they do not fit."""
-    if beside is None:
-        return np.zeros((1, rows, hidden), np.float32) if rows * hidden <= _ZEROS else None
-    r = beside.inputs[2]
-    return Constant(r) if r is not None and r.const is not None and r.const.dims == (1, rows, hidden) else None
 
 
 # ------------------------------------------------------------------------------------------------------------------ GRU
