@@ -215,9 +215,7 @@ def _run(
             rewriter.tried.clear()
             driver.run()
         elif merged or shorter or folded:
-            done = driver.applied
-            if driver.resume() > done and "duplicate_initializers" in selection:
-                merge_duplicate_initializers(m, ledger, WRITTEN_ANEW)
+            driver.resume()
         for _ in range(_ROUNDS):
             if "constant_if" not in selection or not decide_branches(m):
                 break

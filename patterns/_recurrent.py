@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import Node, Tensor, Value
+from graphopt.ir import Tensor, Value
 from graphopt.patterns._elementwise import filled
 from graphopt.patterns._shapes import parts_of
 from graphopt.rewrite import Const
@@ -18,7 +18,7 @@ from graphopt.shapes import same_shape
 _MOVING = frozenset("Cast Expand Flatten Gather Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split())
 _FARTHEST = 8
 #: Constants of at most so many elements are compared.
-_SMALL = 1024
+_SMALL = 1 << 16
 
 
 def is_zero(v: Value | None) -> bool:
@@ -158,6 +158,11 @@ def _of_zeros(v: Value, h: Value, folded: Value, found: dict[Value, Value | None
         if bias is None:
             return np.zeros(1, np.float32)
         return bias.const.numpy() if bias.const is not None and len(bias.const.dims) == 1 else None
+    if node.op == "Add" and any(a is not None and a.const is not None for a in node.inputs):
+        bias, product = sorted(node.inputs, key=lambda a: a is None or a.const is None)
+        row = None if product is None else _of_zeros(product, h, folded, found)
+        own = None if bias is None or bias.const is None or len(bias.const.dims) != 1 else bias.const.numpy()
+        return None if row is None or own is None else row + own
     if node.op != "Split" or (sizes := parts_of(node)) is None or (whole := node.inputs[0]) is None:
         return None
     row = _of_zeros(whole, h, folded, found)

@@ -125,11 +125,6 @@ class Tensor:
                     self._fill = flat[0].item()
         return self._fill
 
-    @property
-    def is_new(self) -> bool:
-        """Whether it was computed, and is no part of a file."""
-        return self._proto is None
-
     def proto(self, name: str) -> TensorProto:
         """The message under this name: the original one where nothing but the name can differ."""
         if self._proto is None:

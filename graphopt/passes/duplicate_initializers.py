@@ -12,7 +12,7 @@ from graphopt.rewrite import Ledger, NodeRecord, Step
 
 #: Of larger constants only a few bytes are compared, until two of them look alike.
 _SMALL = 256
-#: What rules write anew is small: shapes, axes, sizes. If it is not, it is in memory already.
+#: What rules write anew is small: shapes, axes, sizes.
 WRITTEN_ANEW = 256
 
 
@@ -21,7 +21,7 @@ def merge_duplicate_initializers(model: Model, ledger: Ledger, largest: int | No
 
     Strings and graph outputs are left alone. Weights are read only where two have the same dtype and shape.
 
-    `largest`: of those from a file only what has at most so many bytes.
+    `largest`: only those of at most so many bytes.
     """
     merged = 0
     model.resolve_shadowing()
@@ -55,8 +55,10 @@ def _merge(graph: Graph, largest: int | None) -> list[NodeRecord]:
             groups.setdefault((v.const.dtype, v.const.dims), []).append(v)
     gone: list[NodeRecord] = []
     for values in groups.values():
-        if largest is not None:
-            values = [v for v in values if v.const is not None and (v.const.is_new or v.const.nbytes <= largest)]
+        if len(values) < 2 or (
+            largest is not None and values[0].const is not None and values[0].const.nbytes > largest
+        ):
+            continue
         seen: dict[Hashable, list[Value]] = {}
         for v in values:
             assert v.const is not None

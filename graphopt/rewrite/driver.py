@@ -27,7 +27,7 @@ _PATIENCE = 64
 #: Sweeps over a graph before the driver stops looking for more.
 _MAX_SWEEPS = 16
 #: Nodes that may be moved to the front for the sake of one rewrite.
-_MOVABLE = 1024
+_MOVABLE = 4096
 
 
 class RuleSet:

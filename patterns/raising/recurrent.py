@@ -69,11 +69,9 @@ def _beside(operator: str, h: Value | None, new: Value | None) -> Node | None:
     return next((n for v in taken for n in v.uses if n.op == operator and n.inputs[5:6] == [v]), None)
 
 
-def _goes_on(state: Value, r: Value | None) -> bool:
-    """Whether a step with these weights of a state (None: with any) follows."""
-    return any(
-        u.op in ("Gemm", "MatMul") and u.inputs[0] is state and (r is None or u.inputs[1] is r) for u in state.uses
-    )
+def _goes_on(state: Value, r: Value) -> bool:
+    """Whether a step follows that has these weights of the state."""
+    return any(u.op in ("Gemm", "MatMul") and u.inputs[:2] == [state, r] for u in state.uses)
 
 
 def _refuses(gates: int, x: Tensor, hidden: Any, w: Const, transposed: int | None) -> str | None:
@@ -179,19 +177,20 @@ def lstm_step(
     if isinstance(bias := bias_of(4 * H, b, b2), str):
         return bias
     beside = _beside("LSTM", steps[0].c, state.value)
-    weights = [_weights(_IFGO, beside, k, _rows(v, t)) for k, v, t in ((1, w, tw), (2, r, tr))]
+    weights = [_weights(_IFGO, beside, n, _rows(v, t)) for n, v, t in ((1, w, tw), (2, r, tr))]
     if reason := _refuses_alone(x, steps, weights):
         return reason
     yield _operator("LSTM", steps, [*weights, _biases(_IFGO, beside, 4 * H, bias)], hidden_size=H)
 
 
 def _is_other_state(step: Step) -> bool:
-    """Whether what comes in is the state: made with the cell, zeros, or with a step before it that what is taken for the
-    state does not have."""
+    """Whether what comes in is the state: it is zeros, or made with the cell, or a step before it gave it."""
+    x, h, c = step.x, step.h, step.c
+    assert h is not None
     return (
-        (is_zero(step.x) and not is_zero(step.h))
-        or (step.c is not None and _is_made_with(step.x, step.c) and not _is_made_with(step.h, step.c))
-        or len(steps_until(step._replace(x=step.h, h=step.x))) > 1
+        (is_zero(x) and not is_zero(h))
+        or (c is not None and _is_made_with(x, c) and not _is_made_with(h, c))
+        or len(steps_until(step._replace(x=h, h=x))) > 1
     )
 
 
@@ -237,7 +236,7 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         if isinstance(ours := bias_of(3 * H, b), str) or isinstance(own := bias_of(3 * H, c), str):
             return "a bias that is none per column"
         beside = _beside("GRU", steps[0].h, state.value)
-        weights = [_weights(order, beside, k, _rows(v, t)) for k, v, t in ((1, w, tw), (2, r, tr))]
+        weights = [_weights(order, beside, n, _rows(v, t)) for n, v, t in ((1, w, tw), (2, r, tr))]
         if reason := _refuses_alone(x, steps, weights):
             return reason
         weights.append(_biases(order, beside, 3 * H, ours, own))
@@ -256,7 +255,12 @@ def _mixed(h: Any, update: Any, new: Any) -> Any:
     return update * h + (1 - update) * new
 
 
-gru_step = _gru_step("gru_step", "The last step of a GRU with gates for reset, update and the new state, and all before it.", _RZN, _towards)
+gru_step = _gru_step(
+    "gru_step",
+    "The last step of a GRU with gates for reset, update and the new state, and all before it.",
+    _RZN,
+    _towards,
+)
 gru_step_update_first = _gru_step(
     "gru_step_update_first", "The same with gates for update, reset and the new state.", _ZRN, _mixed
 )

@@ -106,7 +106,9 @@ def _sequence(outputs: Sequence[Any], attributes: dict[str, Any]) -> list[Node] 
     nodes = [node]
     while (before := _goes_on_with(nodes[-1])) is not None:
         nodes.append(before)
-    return nodes[::-1] if len(nodes) > 1 else "not the same operator, or the cell in between is read, or an unknown length"
+    return (
+        nodes[::-1] if len(nodes) > 1 else "not the same operator, or the cell in between is read, or an unknown length"
+    )
 
 
 def _as_one(nodes: list[Node], attributes: dict[str, Any]) -> tuple[Any, ...]:

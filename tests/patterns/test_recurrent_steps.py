@@ -221,6 +221,87 @@ def test_one_step_does_not_grow(kind: str) -> None:
     _agree(original, result.proto, 1, 3)
 
 
+def _changed(original: ModelProto, change: Any) -> ModelProto:
+    model = ModelProto()
+    model.CopyFrom(original)
+    change(model.graph)
+    return model
+
+
+def _operators(model: ModelProto, kind: str) -> int:
+    return sum(n.op == kind for n in graphopt.optimize(model, level=2).graph)
+
+
+def _read(value: str, shape: list[Any]) -> Any:
+    """Let a value be an output of the model."""
+
+    def change(graph: onnx.GraphProto) -> None:
+        graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, shape))
+
+    return change
+
+
+@pytest.mark.parametrize("kind", list(_GATES))
+def test_one_step_of_many_rows_stays(kind: str) -> None:
+    assert not _operators(_Exporter(kind, True, 3).model(1, 1, "N", False, zeros=False), kind)
+
+
+@pytest.mark.parametrize("inner", ["Sigmoid", "Tanh", "Add", "Mul"])
+@pytest.mark.parametrize("kind", list(_GATES))
+def test_values_in_between_that_are_read(kind: str, inner: str) -> None:
+    """A gate or the cell of a step is an output too: what becomes an operator, if anything, leaves it there."""
+    exporter = _Exporter(kind, True, 4)
+    plain = exporter.model(5, 1, "N", True, zeros=False)
+    names = [n.output[0] for n in plain.graph.node if n.op_type == inner]
+    for name in (names[0], names[len(names) // 2], names[-1]):
+        width = (
+            4 * _HIDDEN
+            if kind == "LSTM" and any(n.op_type == "Split" and name in n.input for n in plain.graph.node)
+            else 4
+        )
+        original = _changed(plain, _read(name, ["N", width]))
+        _agree(original, graphopt.optimize(original, level=2).proto, 5, 4)
+
+
+@pytest.mark.parametrize("kind", list(_GATES))
+def test_a_network_that_feeds_itself(kind: str) -> None:
+    """What comes in is the state of the step before: there is no sequence before the network has run."""
+    plain = _Exporter(kind, True, 4).model(5, 1, "N", True, zeros=False)
+    states = list(plain.graph.node[-1].input)
+    of = {n.output[0]: n for n in plain.graph.node}
+    taken = [n.output[0] for n in plain.graph.node if n.op_type == "Gather" and n.input[0] == "x"]
+
+    def feed(graph: onnx.GraphProto) -> None:
+        for v, state in zip(taken[1:], states, strict=False):
+            for n in graph.node:
+                for i, name in enumerate(n.input):
+                    if name == v:
+                        n.input[i] = of[state].input[0]
+
+    original = _changed(plain, feed)
+    result = graphopt.optimize(original, level=2)
+    assert not any(n.op == kind for n in result.graph)
+    _agree(original, result.proto, 5, 4)
+
+
+@pytest.mark.parametrize("kind", list(_GATES))
+def test_steps_with_other_weights(kind: str) -> None:
+    """The third step has a weight of its own."""
+    exporter = _Exporter(kind, True, 4)
+    plain = exporter.model(7, 1, "N", True, zeros=False)
+    weights = next(n.input[1] for n in plain.graph.node if n.op_type == "Gemm")
+
+    def other(graph: onnx.GraphProto) -> None:
+        found = [n for n in graph.node if n.op_type == "Gemm" and n.input[1] == weights]
+        found[2].input[1] = "other"
+        w = next(numpy_helper.to_array(t) for t in graph.initializer if t.name == weights)
+        graph.initializer.append(numpy_helper.from_array(w + 1, "other"))
+
+    original = _changed(plain, other)
+    result = graphopt.optimize(original, level=2)
+    _agree(original, result.proto, 7, 4)
+
+
 def _agree(original: ModelProto, result: ModelProto, steps: int, inputs: int) -> None:
     onnx.checker.check_model(result, full_check=True)
     feeds = {"x": np.random.default_rng(0).normal(size=(2, steps, inputs)).astype(np.float32)}
