@@ -209,7 +209,6 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         r: Const["_ _"],
         b: Maybe[Const],
         c: Maybe[Const],
-        zeros: Filled[0],
         tw: Maybe[Int],
         tr: Maybe[Int],
         axis: Axis,
@@ -222,12 +221,10 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         i = op.Split(given, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
         k = op.Split(kept, axis=axis, split=split, num_outputs=num_outputs, outputs=3)
         update, reset = (op.Sigmoid(i[n] + k[n]) for n in order[:2])
-        state = new(any_of(h, zeros), update, op.Tanh(i[2] + reset * k[2]))
+        state = new(h, update, op.Tanh(i[2] + reset * k[2]))
         yield state
         if reason := _refuses(3, x, H, w, tw) or _refuses(3, h, H, r, tr):
             return reason
-        if zeros is not None and not is_zero(h.value):
-            return "a state, and zeros in its place"
         if axis != 1 or not same_shape(i[0].value.shape, h.shape) or not same_shape(i[1].value.shape, h.shape):
             return "not three gates of the size of the state"
         if _goes_on(state.value, r.value):
