@@ -162,10 +162,12 @@ def concat_of_elements(*xs, axis: Axis):
     """Elements that are taken one by one and put together again are those elements of the whole."""
     y = op.Concat(*xs, axis=axis)
     yield y
-    found = [_elements(x.value, axis, y.value) for x in xs]
-    taken = [f for f in found if f is not None]
-    if len(taken) != len(xs) or any(f[:2] != taken[0][:2] for f in taken):
-        return "not elements of one tensor"
+    taken: list[tuple[Value, int, list[int]]] = []
+    for x in xs:  # looked at again whenever one of them changes: the first that is no element decides
+        found = _elements(x.value, axis, y.value)
+        if found is None or found[:2] != (taken or [found])[0][:2]:
+            return "not elements of one tensor"
+        taken.append(found)
     if why := refuses_text(xs[0]):
         return why
     whole, along = taken[0][:2]
