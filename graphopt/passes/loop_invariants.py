@@ -60,7 +60,9 @@ def _drop_unchanged(node: Node, body: Graph, rewriter: Rewriter) -> bool:
     ]
     if not whole or len(given) == len(node.outputs):  # a node has to give something
         given = given[1:] if whole else []
-    if not given:
+    schema = rewriter.model.schema(node)
+    spare = 0 if schema is None else len(node.inputs) - schema.min_inputs  # before opset 11 a Loop carries something
+    if not (given := given[: max(spare, 0)]):
         return False
     gone = [record(node)]
     for k in reversed(given):

@@ -122,6 +122,13 @@ def test_what_is_carried_elsewhere() -> None:
     assert len(body(m).inputs) == 3
 
 
+def test_a_loop_before_opset_11_carries_something() -> None:
+    text = loop("w = Identity(v) q = Identity(v)", gives="float[N] w, float[N] q", outs="y, qs", ys="float[M,N] qs")
+    m = simplify(text, opset=9)
+    assert len(body(m).inputs) == 3
+    assert len(body(simplify(text, opset=11)).inputs) == 2
+
+
 def test_collected_values_stay() -> None:
     more, gives, ys = ", float[N] u", "float[N] w, float[N] u1, float[N] s", "float[N] y, float[N] t, float[K,N] q"
     m = simplify(loop("u1 = Identity(u) w = Mul(v, u) s = Neg(w)", more, "n, go, x, z", "y, t, q", gives, ys))
