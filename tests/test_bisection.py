@@ -331,7 +331,7 @@ def test_a_wrong_constant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_wrong_twins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes that differ in an attribute count as the same."""
-    monkeypatch.setattr(common_subexpressions, "_key", lambda node: ("all alike",))
+    monkeypatch.setattr(common_subexpressions, "attributes_key", lambda node: ("all alike",))
     text = "(float[n,3] x) => (float[n,3] y) { a = LeakyRelu<alpha = 0.1>(x) b = LeakyRelu<alpha = 0.9>(x) c = Sin(a) d = Cos(b) y = Mul(c, d) }"
     found = bisect(model(text), on=REFERENCE)
     assert found.step is not None and found.before is not None

@@ -110,6 +110,14 @@ class Graph:
         self._place_before(anchor, node)
         self.touch()
 
+    def move_before(self, anchor: Node, node: Node) -> None:
+        """Put a node of this graph further to the front, in front of another; its inputs must be there already."""
+        assert anchor.graph is self and node.graph is self and anchor is not node
+        self._unlink(node)
+        self._splice(node, anchor.prev, anchor)
+        self._place_before(anchor, node)
+        self.touch()
+
     def _place_before(self, anchor: Node, node: Node) -> None:
         """Give a node, just linked in front of another, a position between its neighbours'."""
         low = node.prev.position if node.prev is not None else anchor.position - 2 * GAP
@@ -164,6 +172,18 @@ class Graph:
     def remove(self, node: Node) -> None:
         """Take a node out. Nobody may read its outputs any more. What only its subgraphs read is released too."""
         assert node.graph is self and not any(v is not None and v.used for v in node.outputs), node
+        self._unlink(node)
+        for sub in [g for top in node.subgraphs for g in top.subgraphs()]:
+            for v in sub.outputs:
+                v.exits -= 1
+            for inner in list(sub):
+                _drop_inputs(inner)
+                inner.graph = None
+        _drop_inputs(node)
+        node.graph = None
+        self.touch()
+
+    def _unlink(self, node: Node) -> None:
         prev, after = node.prev, node.next
         if prev is None:
             self.first = after
@@ -175,15 +195,6 @@ class Graph:
             after.prev = prev
         self.size -= 1
         self.holders.pop(node, None)
-        for sub in [g for top in node.subgraphs for g in top.subgraphs()]:
-            for v in sub.outputs:
-                v.exits -= 1
-            for inner in list(sub):
-                _drop_inputs(inner)
-                inner.graph = None
-        _drop_inputs(node)
-        node.graph = None
-        self.touch()
 
     def set_output(self, i: int, value: Value) -> None:
         """Let output i of the graph be `value`. Its name must be the output's where the graph is the model's own."""

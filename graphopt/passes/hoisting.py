@@ -61,11 +61,12 @@ def copies_in_front(
     return new
 
 
-def stand_in(old: Node, new: Node, rewriter: Rewriter) -> None:
-    """Let what reads a node in a body read one outside; what the body gives out becomes a copy.
+def stand_in(old: Node, new: Node, rewriter: Rewriter) -> list[Node]:
+    """Let what reads a node in a body read one outside; what the body gives out becomes a copy. Gives these copies.
 
     What is known of the old values may hold in the body alone, so the new ones are not told.
     """
+    copies = []
     for v, w in zip(old.outputs, new.outputs, strict=True):
         if v is None or w is None:
             continue
@@ -77,6 +78,7 @@ def stand_in(old: Node, new: Node, rewriter: Rewriter) -> None:
             out = copy.new_output(rewriter.model.fresh_name(f"{copy.name}_output"))
             out.dtype, out.shape = v.dtype, v.shape
             old.graph.insert_before(old, copy)
+            copies.append(copy)
         for u in users:
             for i, x in enumerate(u.inputs):
                 if x is v:
@@ -85,6 +87,7 @@ def stand_in(old: Node, new: Node, rewriter: Rewriter) -> None:
         if v.exits:
             v.replace_uses(out)
             rewriter.look_again(copy)
+    return copies
 
 
 def constant_like(v: Value, parent: Graph) -> Value:

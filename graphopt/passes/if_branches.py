@@ -89,12 +89,13 @@ class _Change:
         if new is None:
             return False
         gone: list[NodeRecord] = []
+        copies: list[Node] = []
         for numbered in known:
             for n, k in reversed(numbered.items()):
                 if k in both:
-                    stand_in(n, new[k], self.rewriter)
+                    copies += stand_in(n, new[k], self.rewriter)
                     self.rewriter.erase_if_dead(n, gone, {n})
-        return self._done(gone, new.values(), "in front of the branches")
+        return self._done(gone, [*new.values(), *copies], "in front of the branches")
 
     def agree(self) -> bool:
         """An output for which both branches give the same value is that value, and one that nobody reads is none."""

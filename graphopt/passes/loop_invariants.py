@@ -65,6 +65,7 @@ def _drop_unchanged(node: Node, body: Graph, rewriter: Rewriter) -> bool:
     if not (given := given[: max(spare, 0)]):
         return False
     gone = [record(node)]
+    copies: list[Node] = []
     for k in reversed(given):
         v, initial, behind = body.inputs[inner + k], node.inputs[first + k], node.outputs[k]
         assert initial is not None
@@ -84,7 +85,7 @@ def _drop_unchanged(node: Node, body: Graph, rewriter: Rewriter) -> bool:
                     u.set_input(i, initial)
             rewriter.look_again(u)
         if exits:  # given out in another place, too
-            _copy_out(body, v, initial, rewriter)
+            copies += _copies_out(body, v, initial, rewriter)
         body.inputs.pop(inner + k)
         body.input_infos.pop(v, None)
         _without_input(node, first + k)
@@ -94,11 +95,12 @@ def _drop_unchanged(node: Node, body: Graph, rewriter: Rewriter) -> bool:
             o.index = k
     node.touch()
     body.touch()
-    return _done(node, rewriter, started, gone, [node], "carried on unchanged")
+    return _done(node, rewriter, started, gone, [node, *copies], "carried on unchanged")
 
 
-def _copy_out(body: Graph, v: Value, initial: Value, rewriter: Rewriter) -> None:
+def _copies_out(body: Graph, v: Value, initial: Value, rewriter: Rewriter) -> list[Node]:
     """Let a body give out copies of a value from outside where it gave an input of its own; each its own copy."""
+    copies = []
     for i, w in enumerate(body.outputs):
         if w is v:
             copy = Node("Identity", [initial], name=rewriter.model.fresh_name(f"{initial.name}_Identity"))
@@ -107,6 +109,8 @@ def _copy_out(body: Graph, v: Value, initial: Value, rewriter: Rewriter) -> None
             result.dtype, result.shape = v.dtype, v.shape
             body.append(copy)
             body.set_output(i, result)
+            copies.append(copy)
+    return copies
 
 
 def _without_input(node: Node, i: int) -> None:
@@ -132,10 +136,11 @@ def _hoist(node: Node, body: Graph, rewriter: Rewriter) -> bool:
     if new is None:
         return False
     gone: list[NodeRecord] = []
+    copies: list[Node] = []
     for n, k in reversed(numbers.items()):
-        stand_in(n, new[k], rewriter)
+        copies += stand_in(n, new[k], rewriter)
         rewriter.erase_if_dead(n, gone, {n})
-    return _done(node, rewriter, started, gone, new.values(), "the same in each round")
+    return _done(node, rewriter, started, gone, [*new.values(), *copies], "the same in each round")
 
 
 def _runs(node: Node) -> bool:

@@ -7,7 +7,7 @@ changed; a table by operator, and by the operators of its producers, keeps it fr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -26,6 +26,8 @@ from graphopt.shapes import facts_of
 _PATIENCE = 64
 #: Sweeps over a graph before the driver stops looking for more.
 _MAX_SWEEPS = 16
+#: Nodes that may be moved to the front for the sake of one rewrite.
+_MOVABLE = 4096
 
 
 class RuleSet:
@@ -197,8 +199,9 @@ class Driver:
             for old, new in zip(replacement.roots, replacement.results, strict=True):
                 if old.node is not None and not self.rewriter.can_replace(old, new, old.node):
                     raise Declined("an output of the graph must have a producer")
-            anchor = self._anchor(replacement, graph)
-            self._check_profit(rule, replacement, match)
+            dead = self._dying(replacement, match)
+            self._check_profit(rule, replacement, match, dead)
+            anchor = self._anchor(replacement, graph, dead)
         except Declined as d:
             self.ledger.decline(
                 rule.name, str(d), node.outputs[0].name if node.outputs and node.outputs[0] is not None else ""
@@ -213,8 +216,8 @@ class Driver:
         self._commit(rule, replacement, match, graph, anchor, started)
         return True
 
-    def _anchor(self, r: Replacement, graph: Graph) -> Node:
-        """The node in front of which the new nodes go."""
+    def _anchor(self, r: Replacement, graph: Graph, dead: Collection[Node]) -> Node:
+        """The node in front of which the new nodes go. What they read, and comes later, is moved there as well."""
         roots = [v.node for v in r.roots]
         first = roots[0]
         assert first is not None
@@ -222,33 +225,43 @@ class Driver:
             if any(v is not None and v.node is first for n in r.nodes for v in n.inputs):
                 raise Declined("the replacement reads what it replaces")
             return first
-        read = [v for n in r.nodes for v in n.inputs if v is not None] + r.results
-        ready = max(
-            (v.node.position for v in read if v.node is not None and v.node.graph is graph and v.node not in r.nodes),
-            default=None,
-        )
+        read = [v.node for n in r.nodes for v in n.inputs if v is not None] + [v.node for v in r.results]
+        ready = [n for n in read if n is not None and n.graph is graph and n not in r.nodes]
         producers = [n for n in roots if n is not None]
         users = [
-            n.position for v in r.roots for u in v.uses if (n := _in_graph(u, graph)) is not None and n not in producers
+            n.position
+            for v in r.roots
+            for u in v.uses
+            if (n := _in_graph(u, graph)) is not None and n not in producers and n not in dead
         ]
-        for anchor in sorted(producers, key=lambda n: n.position, reverse=True):
-            if (ready is None or ready < anchor.position) and anchor.position <= min(users, default=anchor.position):
-                return anchor
+        anchor = max(
+            (n for n in producers if n.position <= min(users, default=n.position)), default=None, key=_position
+        )
+        late = None if anchor is None else _later(ready, anchor, producers)
+        if anchor is not None and late is not None:
+            for n in late:
+                graph.move_before(anchor, n)
+                self.rewriter.pending[n] = None  # a sweep that is under way comes by no more
+            return anchor
         raise Declined(
             "the outputs are used in between, no place in the graph is behind all inputs and before all users"
         )
 
-    def _check_profit(self, rule: Rule, r: Replacement, match: Match) -> None:
-        """Inner values that are used elsewhere stay; then the rewrite must still save a node."""
-        _, nodes, between = match
-        roots = {v.node for v in r.roots if v.node is not None}
-        inner = {n for n in (*nodes, *between) if n is not None and n not in roots}
-        kept = {v.node for n in r.nodes for v in n.inputs if v is not None} | {v.node for v in r.results}
+    @staticmethod
+    def _dying(r: Replacement, match: Match) -> set[Node]:
+        """The matched nodes that nobody will read."""
+        roots, inner, kept = _involved(r, match)
         dead: set[Node] = set()
-        for n in sorted(roots | inner, key=lambda n: n.position, reverse=True):
+        for n in sorted(roots | inner, key=_position, reverse=True):
             gone = (v is None or v in r.roots or (not v.exits and all(u in dead for u in v.uses)) for v in n.outputs)
             if (n in roots or n not in kept) and all(gone):
                 dead.add(n)
+        return dead
+
+    @staticmethod
+    def _check_profit(rule: Rule, r: Replacement, match: Match, dead: set[Node]) -> None:
+        """Inner values that are used elsewhere stay; then the rewrite must still save a node."""
+        roots, inner, kept = _involved(r, match)
         if (inner - dead - kept or len(roots - dead)) and not rule.always and len(dead) <= len(r.nodes):
             raise Declined("an inner value is used elsewhere, so nothing would be saved")
 
@@ -284,7 +297,9 @@ class Driver:
         for name, old, result in names:
             if result.name != name and old.name == name and (old.node is None or old.node.graph is None):
                 result.rename(name)
-        after = (*(record(n) for n in r.nodes), *rewriter.take_copies())
+        for n in reversed(r.nodes):  # what stands for an output that nobody reads
+            rewriter.erase_if_dead(n, matched={n})
+        after = (*(record(n) for n in r.nodes if n.graph is not None), *rewriter.take_copies())
         step = Step(rule.name, rule.where, graph.name, tuple(gone), after, (time.perf_counter() - started) * 1e6)
         self.ledger.record(step)
         self.applied += 1
@@ -307,6 +322,32 @@ class Driver:
             raise RewriteLoopError(
                 f"{who} without end, at '{location}'; leave one out (without=...) or give it a guard that fails on its own result"
             )
+
+
+def _position(node: Node) -> int:
+    return node.position
+
+
+def _involved(r: Replacement, match: Match) -> tuple[set[Node], set[Node], set[Node | None]]:
+    """The nodes that give what is replaced, the other matched ones, and those that the replacement reads."""
+    roots = {v.node for v in r.roots if v.node is not None}
+    inner = {n for n in (*match[1], *match[2]) if n is not None and n not in roots}
+    return roots, inner, {v.node for n in r.nodes for v in n.inputs if v is not None} | {v.node for v in r.results}
+
+
+def _later(nodes: Iterable[Node], anchor: Node, producers: Collection[Node]) -> list[Node] | None:
+    """What comes after `anchor` of nodes and of what they are computed from, in order; None where it is much, or cannot move."""
+    found: set[Node] = set()
+    stack = list(nodes)
+    while stack:
+        n = stack.pop()
+        if n.position < anchor.position or n in found:
+            continue
+        if n in producers or n.subgraphs or len(found) == _MOVABLE:
+            return None
+        found.add(n)
+        stack += [v.node for v in n.inputs if v is not None and v.node is not None and v.node.graph is n.graph]
+    return sorted(found, key=_position)
 
 
 def _in_graph(node: Node, graph: Graph) -> Node | None:

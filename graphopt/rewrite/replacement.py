@@ -76,12 +76,18 @@ class Builder:
         self.hint = hint
 
     def build(self, offer: Any) -> Replacement:
+        """Build what a rule offers: a term for each output of the pattern, and maybe a dict of terms by other values."""
         offers = offer if isinstance(offer, tuple) else (offer,)
+        others: dict[Any, Any] = offers[-1] if isinstance(offers[-1], dict) else {}
+        if others is offers[-1]:
+            offers = offers[:-1]
         if len(offers) != len(self.places):
             where = f"rule '{self.rule.name}' ({self.rule.where})"
             raise RuleError(f"{where}: the pattern has {len(self.places)} outputs, the replacement {len(offers)}")
         facts = facts_of(self.model)
-        for old, term in zip(self.places, offers, strict=True):
+        beside = [self.value(v) for v in others]
+        self.out.roots += beside
+        for old, term in zip([*self.places, *beside], [*offers, *others.values()], strict=True):
             if term is None:
                 raise RuleError(f"rule '{self.rule.name}' ({self.rule.where}): None cannot stand in a replacement")
             if old is None:

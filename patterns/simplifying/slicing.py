@@ -199,7 +199,7 @@ def squeeze_gather(x, index: Const, axis: Axis, axes: Maybe[Ints]):
     yield op.Gather(x, np.asarray(index).reshape(()), axis=axis)
 
 
-@rule(exact=True)
+@rule(exact=True, always=True)
 def gather_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], indices: Const, axis: Axis):
     """Elements of a slice are elements of the whole."""
     inner = op.Slice(x, starts=s, ends=e, axes=a, steps=t)

@@ -15,13 +15,17 @@ from graphopt.patterns._shapes import (
     leaf,
     made_by,
     parts_of,
+    piece_of,
     refuses_text,
     size_of,
     slices_of,
 )
-from graphopt.rewrite import Axis, Int, Ints, Maybe, Rule, any_of, op, rule
+from graphopt.rewrite import Axis, Const, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.matching import params
-from graphopt.shapes import same_dims
+from graphopt.shapes import same_dims, same_shape
+
+#: Indices are read from constants of at most so many elements.
+_LARGEST = 4096
 
 
 @rule(exact=True)
@@ -121,6 +125,111 @@ def squeeze_of_split(x, axes: Ints):
     if why := refuses_text(x):
         return why
     yield op.Gather(leaf(split.inputs[0]), np.array(split.outputs.index(x.value)), axis=axis)
+
+
+@rule(exact=True, always=True)
+def gather_of_split(x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], indices: Const):
+    """Elements of one of two parts are elements of the whole."""
+    parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=2)
+    yield op.Gather(any_of(*parts), indices, axis=axis)
+    k = 0 if parts[0].value is not None else 1
+    sizes = parts_of(parts[k].value.node)
+    if sizes is None or indices.size > _LARGEST:
+        return "the sizes are not known"
+    if why := refuses_text(x):
+        return why
+    i = np.asarray(indices, np.int64)
+    yield op.Gather(x, np.where(i < 0, i + sizes[1][k], i) + sum(sizes[1][:k]), axis=axis)
+
+
+@rule(exact=True, always=True)
+def slice_of_split(
+    x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints]
+):
+    """A slice of one of two parts is a slice of the whole."""
+    parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=2)
+    yield op.Slice(any_of(*parts), starts=s, ends=e, axes=a, steps=t)
+    k = 0 if parts[0].value is not None else 1
+    sizes, piece = parts_of(parts[k].value.node), piece_of(parts[k].value, s, e, a, t)
+    if sizes is None or piece is None or piece[0] != axis:
+        return "not some elements in a row, or the sizes are not known"
+    before = sum(sizes[1][:k])
+    yield op.Slice(x, starts=[before + piece[1]], ends=[before + piece[2]], axes=[axis])
+
+
+@rule(exact=True, always=True)
+def concat_of_elements(*xs, axis: Axis):
+    """Elements that are taken one by one and put together again are those elements of the whole."""
+    y = op.Concat(*xs, axis=axis)
+    yield y
+    taken: list[tuple[Value, int, list[int]]] = []
+    for x in xs:  # looked at again whenever one of them changes: the first that is no element decides
+        found = _elements(x.value, axis, y.value)
+        if found is None or found[:2] != (taken or [found])[0][:2]:
+            return "not elements of one tensor"
+        taken.append(found)
+    if why := refuses_text(xs[0]):
+        return why
+    whole, along = taken[0][:2]
+    i = [k for f in taken for k in f[2]]
+    if i == list(range(size_of(whole, along))):
+        part: Any = leaf(whole)
+    elif i == list(range(i[0], i[0] + len(i))):
+        part = op.Slice(leaf(whole), starts=[i[0]], ends=[i[-1] + 1], axes=[along])
+    else:
+        part = op.Gather(leaf(whole), np.array(i), axis=along)
+    yield part if along == axis else op.Transpose(part, perm=_brought(whole.rank or 0, along, axis))
+
+
+def _elements(v: Value, axis: int, y: Value) -> tuple[Value, int, list[int]] | None:
+    """What a part of a Concat holds along its axis: elements of which tensor, along which axis of that, and which."""
+    part, view, perm = v, False, None
+    node = v.node
+    if node is not None and node.op in ("Reshape", "Squeeze", "Transpose", "Unsqueeze") and node.inputs[0] is not None:
+        part, view = node.inputs[0], node.op != "Transpose"
+        perm = node.attributes.get("perm") if not view else None
+    if (found := _taken(part, y)) is None:
+        return None
+    x, along, indices = found
+    if perm is not None:
+        return found if part.rank == x.rank and perm == _brought(x.rank or 0, along, axis) else None
+    if not view:
+        return found if along == axis and part.rank == x.rank else None
+    rest = [d for k, d in enumerate(x.shape or ()) if k != along]
+    return found if len(indices) == 1 and same_shape(v.shape, (*rest[:axis], 1, *rest[axis:])) else None
+
+
+def _taken(v: Value, y: Value) -> tuple[Value, int, list[int]] | None:
+    """Of which tensor a Gather, Slice or Split takes elements, along which axis, and which, counted from the front."""
+    node = v.node
+    x = node.inputs[0] if node is not None and node.graph is y.graph and node.inputs else None
+    if node is None or x is None or x.rank is None:
+        return None
+    axis, indices = -1, []
+    if node.op == "Split" and (sizes := parts_of(node)) is not None:
+        axis, before = sizes[0], sum(sizes[1][: node.outputs.index(v)])
+        indices = list(range(before, before + sizes[1][node.outputs.index(v)]))
+    elif node.op == "Slice" and (named := params(node, 1, ("starts", "ends", "axes", "steps"), False)) is not None:
+        piece = piece_of(x, named[0], named[1], named[2], named[3])
+        axis, indices = (-1, []) if piece is None else (piece[0], list(range(*piece[1:])))
+    elif node.op == "Gather" and node.inputs[1] is not None and (i := node.inputs[1].const) is not None:
+        short = i.size <= _LARGEST and len(i.dims) < 2
+        axis, indices = _axis(node, x.rank) or 0, i.numpy().reshape(-1).tolist() if short else []
+    size = size_of(x, axis) if axis >= 0 else None
+    if not isinstance(size, int) or not indices or not all(-size <= k < size for k in indices):
+        return None
+    indices = [k % size for k in indices]
+    outer = _taken(x, y) if x.node is not None and x.node.op == "Split" else None
+    if outer is not None and outer[1] == axis:
+        return outer[0], axis, [outer[2][k] for k in indices]
+    return x, axis, indices
+
+
+def _brought(rank: int, axis: int, to: int) -> list[int]:
+    """The permutation that brings an axis to another place."""
+    perm = [k for k in range(rank) if k != axis]
+    perm.insert(to, axis)
+    return perm
 
 
 def _axis(node: Node, rank: int | None) -> int | None:

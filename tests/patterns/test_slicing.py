@@ -100,6 +100,15 @@ FIRES = [
         p, q, r = Split<axis=-1>(x, s) y = Squeeze(p, a) z = Squeeze(r, last) }""", nodes=2)),
     ("squeeze_of_split", Case("""g (float[2,N] x) => (float[A] y, float[B] z) {
         p, q = Split(x) y = Squeeze<axes=[0]>(p) z = Squeeze<axes=[0]>(q) }""", opset=11, nodes=2)),
+    ("gather_of_split", Case("""g (float[N,5] x) => (float[A] y) <int64[2] s = {2,3}, int64 i = {-1}> {
+        p, q = Split<axis=1>(x, s) y = Gather<axis=1>(q, i) }""", nodes=1)),
+    ("slice_of_split", Case("""g (float[N,5] x) => (float[A,B] y) <int64[2] s = {2,3}, int64[1] b = {1}, int64[1] e = {3}> {
+        p, q = Split<axis=1>(x, s) y = Slice(q, b, e, b) }""", nodes=1)),
+    ("concat_of_elements", Case("""g (float[N,3,2] x) => (float[A,B,C] y) <int64 i = {0}, int64 j = {-2}, int64 k = {2}, int64[1] a = {0}> {
+        p = Gather<axis=1>(x, i) q = Gather<axis=1>(x, j) r = Gather<axis=1>(x, k)
+        u = Unsqueeze(p, a) v = Unsqueeze(q, a) w = Unsqueeze(r, a) y = Concat<axis=0>(u, v, w) }""", nodes=1)),
+    ("concat_of_elements", Case("""g (float[3,N] x) => (float[A,B] y) <int64[1] i = {2}, int64[2] j = {0,1}> {
+        p = Gather(x, i) q = Gather(x, j) y = Concat<axis=0>(p, q) }""", nodes=1)),
     ("gather_by_slice", Case("""g (float[N] x) => (float[A,B,C] y)
         <float[3,2] w = {1,2,3,4,5,6}, int64[1,3] i = {0,-1,1}, int64[1] s = {0}, int64[1] a = {1}> {
         e = Shape(x) p = Slice(i, s, e, a) y = Gather(w, p) }""", nodes=2)),
@@ -168,6 +177,8 @@ FIRES = [
 ]  # fmt: skip
 
 REFUSES = [
+    ("concat_of_elements", Case("""g (float[3,N] x, float[3,N] z) => (float[A,B] y) <int64[1] i = {2}, int64[2] j = {0,1}> {
+        p = Gather(x, i) q = Gather(z, j) y = Concat<axis=0>(p, q) }""", reason="not elements of one tensor")),
     ("squeeze_slice", Case("""g (string[2,4,3] x) => (string[A,B] y) <int64[1] s = {1}, int64[1] e = {2}, int64[1] a = {1}> {
         p = Slice(x, s, e, a) y = Squeeze(p, a) }""", reason="text")),
     ("squeeze_of_split", Case("""g (string[2,3,2] x) => (string[A,B] y) <int64[3] s = {1,1,1}, int64[1] a = {1}> {

@@ -14,6 +14,7 @@ from graphopt import load, optimize
 from graphopt.errors import RewriteLoopError, RuleError
 from graphopt.ir import Model
 from graphopt.rewrite import Const, Driver, Float, Ledger, Perm, Rewriter, Rule, RuleSet, any_of, domain, op, rule
+from graphopt.rewrite.terms import Leaf
 from graphopt.shapes import infer_model
 from tests.ir import invariants
 from tests.ir.building import constants, nodes, ops, parse, reasons, rewrite, run, same_bits, with_constants
@@ -284,6 +285,59 @@ def test_other_outputs_of_the_root_that_are_used() -> None:
     text = "g (float[4] x) => (float[2] y, float[2] z) { p, q = Split<axis=0>(x) y = Relu(p) z = Neg(q) }"
     _, ledger = rewrite(parse(text, opset=13), r)
     assert reasons(ledger) == ["an inner value is used elsewhere, so nothing would be saved"]
+
+
+@rule(exact=True)
+def relu_and_every_neg(x):
+    """Nonsense, but replaces as many values as there are."""
+    yield op.Relu(x)
+    others = [u.output for u in x.value.uses if u.op == "Neg"]
+    if not others:
+        return "no Neg"
+    y = op.Abs(x)
+    yield y, {Leaf(v): op.Sin(y) for v in others}
+
+
+def test_values_beside_the_pattern() -> None:
+    """What is replaced comes before and behind; what the new nodes are read by decides where they go."""
+    text = (
+        "g (float[2] x) => (float[2] y, float[2] z) "
+        "{ p = Neg(x) a = Exp(p) q = Neg(x) r = Relu(x) b = Add(a, r) y = Neg(b) z = Cos(q) }"
+    )
+    m, ledger = rewrite(parse(text), relu_and_every_neg)
+    assert sorted(ops(m)) == ["Abs", "Add", "Cos", "Exp", "Neg", "Sin", "Sin"]
+    assert ledger.steps[0].rule == "relu_and_every_neg"
+    _, z = run(m, x=np.float32([1, -2]))
+    np.testing.assert_allclose(z, np.cos(np.sin([1, 2])), rtol=1e-6)
+
+
+def test_values_beside_the_pattern_that_cannot_come_first() -> None:
+    """The pattern's input is computed from what is replaced."""
+
+    @rule
+    def r(x):
+        yield op.Relu(x)
+        if x.value.node is None:
+            return "an input"
+        yield op.Abs(x), {Leaf(x.value.node.inputs[0]): op.Sin(x)}
+
+    m, ledger = rewrite(parse("g (float[2] x) => (float[2] y) { p = Neg(x) q = Exp(p) y = Relu(q) }"), r)
+    assert ops(m) == ["Neg", "Exp", "Relu"] and not ledger.steps
+
+
+def test_what_comes_late_is_moved() -> None:
+    """The new node reads what is computed behind those that read what it replaces."""
+
+    @rule
+    def r(x, z):
+        yield op.Relu(x), op.Mul(x, z)
+        both = op.Add(x, z)
+        yield op.Abs(both), op.Sin(both)
+
+    text = "g (float[2] x) => (float[2] y, float[2] w) { p = Relu(x) y = Neg(p) a = Exp(x) b = Cos(a) w = Mul(x, b) }"
+    m, ledger = rewrite(parse(text), r)
+    assert [s.rule for s in ledger.steps] == ["r"]
+    assert sorted(ops(m)) == ["Abs", "Add", "Cos", "Exp", "Neg", "Sin"]
 
 
 def test_a_root_that_must_stay_keeps_its_names() -> None:

@@ -89,6 +89,10 @@ class PatternSite(Site):
                 if isinstance(left.bound.get(a.name), Value):
                     self.inputs[i] = left.bound[a.name]
 
+        for i, a in enumerate(expanded):  # what another operand needed, too
+            if isinstance(a, Var) and isinstance(left.bound.get(a.name), Value):
+                self.inputs.setdefault(i, left.bound[a.name])
+
     def _beside(self) -> Shape | None:
         """The shape of an operand that is there, where the operator is elementwise and others should fit."""
         known = operands_of(self.call.op)

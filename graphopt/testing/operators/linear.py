@@ -24,6 +24,9 @@ def with_gaps(s: Site, i: int, shape: Shape, axis: int) -> np.ndarray | None:
 @operands("MatMul", ranks={0: (1, 4), 1: (1, 4)}, carries=(0,))
 def matmul(s: Site) -> None:
     a, b = s.shape(0), s.shape(1)
+    if s.wanted is not None and len(s.wanted) == 2 and not s.choices.chance(8):
+        k = a[-1] if a else b[0] if b else s.dim()
+        a, b = a or (s.wanted[0], k), b or (k, s.wanted[1])
     if a is None and b is None:
         a = s.new_shape(0, 1)
     if a == () or b == ():
@@ -47,7 +50,12 @@ def matmul(s: Site) -> None:
     s.operand(1, b, array=with_gaps(s, 1, b, 0) if len(b) == 2 else None)
 
 
-@operands("Gemm", ranks={0: (2, 2), 1: (2, 2), 2: (0, 2)})
+def _as_bias(s: Site) -> dict[int, Shape]:
+    """What is added to a product had best be of its shape."""
+    return {} if s.wanted is None else {2: s.wanted}
+
+
+@operands("Gemm", ranks={0: (2, 2), 1: (2, 2), 2: (0, 2)}, plan=_as_bias)
 def gemm(s: Site) -> None:
     left = s.parameter("transA", lambda: s.choices.one([0, 1]), 0)
     right = s.parameter("transB", lambda: s.choices.one([0, 1]), 0)
@@ -59,6 +67,8 @@ def gemm(s: Site) -> None:
     else:
         m, k = s.dim(), s.dim() if b is None else b[1 if right else 0]
     n = s.dim() if b is None else b[0 if right else 1]
+    if s.wanted is not None and len(s.wanted) == 2:
+        m, n = m if a is not None else s.wanted[0], n if b is not None else s.wanted[1]
     s.operand(0, (k, m) if left else (m, k))
     w = (n, k) if right else (k, n)
     s.operand(1, w, array=with_gaps(s, 1, w, right))

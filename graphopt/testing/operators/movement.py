@@ -111,7 +111,19 @@ def concat(s: Site) -> None:
     s.note("sizes", [d[axis] for d in shapes if d is not None and len(d) == len(base)])
 
 
-@operands("Split", carries=(0,))
+def _of_parts(s: Site) -> dict[int, Shape]:
+    """What is split into parts of a wanted shape is as long as all of them, mostly along the last axis; into many, of one."""
+    part = s.wanted
+    if part is None and s.outputs > 3 and s.shape(0) is None:
+        part = (s.dim(), s.dim())
+    if not part or s.choices.chance(8):
+        return {}
+    s.note("axis", len(part) - 1)
+    s.note("sizes", [part[-1]] * s.outputs)
+    return {0: (*part[:-1], s.outputs * part[-1])}
+
+
+@operands("Split", carries=(0,), plan=_of_parts)
 def split(s: Site) -> None:
     x = s.shape(0)
     n = s.outputs

@@ -22,7 +22,12 @@ _FUNCTIONS = {
     "RNN", "GRU", "LSTM", ranks={0: (3, 3), 1: (3, 3), 2: (3, 3), 3: (2, 2), 4: (1, 1), 5: (3, 3), 6: (3, 3), 7: (2, 2)}
 )
 def recurrent(s: Site) -> None:
-    x: Shape = s.shape(0) or (s.choices.integer(1, 4), s.choices.integer(1, 3), s.choices.integer(1, 4))
+    weights, states = s.shape(1), s.shape(5)  # those of a step before this one
+    x: Shape = s.shape(0) or (
+        s.choices.integer(1, 4),
+        states[1] if states is not None and len(states) == 3 else s.choices.integer(1, 3),
+        weights[2] if weights is not None and len(weights) == 3 else s.choices.integer(1, 4),
+    )
     s.operand(0, x)
     if len(x) != 3:
         raise Invalid(f"{s.op_type} of {x}")
