@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from os import PathLike
 from typing import Any
 
 from graphopt._gc import paused_gc
@@ -76,6 +77,10 @@ def optimize(
     fold_allowance: int = DEFAULT_ALLOWANCE,
     steps: int | None = None,
     verify: bool = False,
+    tune: float | None = None,
+    tune_inputs: Mapping[str, Any] | None = None,
+    tune_cache: str | PathLike[str] | None = None,
+    tune_threads: int = 1,
 ) -> Model:
     """Optimise a model. What is passed in is never changed.
 
@@ -98,6 +103,11 @@ def optimize(
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
+        tune: seconds to measure candidates on the target's runtime, on this machine. The fastest is returned, which may be
+            the model as it was; `.report.tuning` says what was measured.
+        tune_inputs: what to measure with; None: inputs of usual sizes are made up.
+        tune_cache: a file that keeps what was learnt; where it knows the model's structure, nothing is measured.
+        tune_threads: of the sessions that are measured.
 
     Returns:
         The optimised model; `.report` says what was done.
@@ -123,6 +133,19 @@ def optimize(
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
     selection = Selection(None if only is None else names_in(only, rules, "only"), names_in(without, rules, "without"))
     versions = {} if opset is None else targets_of(opset)
+    if tune is not None:
+        if steps is not None or not level:
+            raise ArgumentError("tune goes with a level above 0, and not with steps")
+        from graphopt.tuning import tune as tuned
+
+        arguments = {
+            "target": target, "without": without, "only": only, "rules": rules, "freeze_inputs": freeze_inputs,
+            "input_shapes": input_shapes, "opset": opset, "fold_allowance": fold_allowance,
+        }  # fmt: skip
+        m = tuned(model, tune, level, arguments, inputs=tune_inputs, cache=tune_cache, threads=tune_threads)
+        if verify:
+            _verify(model, m, bool(freeze_inputs or input_shapes))
+        return m
     kernels = runtime.kernels() if level > 0 else None
     with paused_gc():
         m = load(model)

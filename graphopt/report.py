@@ -47,6 +47,7 @@ class Report:
         before, after: the models in numbers.
         ledger: every step in order, refusals with their reasons, warnings.
         seconds: what it took, loading apart.
+        tuning: what was measured to come to it (`graphopt.tuning.Tuning`), None where nothing was.
     """
 
     level: int
@@ -55,6 +56,7 @@ class Report:
     ledger: Ledger
     seconds: float
     notes: list[str] = field(default_factory=list)
+    tuning: Any = None
 
     @property
     def steps(self) -> list[Step]:
@@ -132,6 +134,7 @@ class Report:
             ],
             "refusals": [{"rule": r, "reason": why, "count": n, "first": at} for r, why, n, at in self.refusals()],
             "warnings": self.warnings,
+            "tuning": None if self.tuning is None else self.tuning.to_dict(),
         }
 
     def to_json(self, indent: int | None = 1) -> str:
@@ -142,6 +145,7 @@ class Report:
         lines = [f"level {self.level}: {self.nodes_before} -> {self.nodes_after} nodes, {size}, {self.seconds:.3f} s"]
         lines += [f"  {n:5d} x {name:36s} {-saved:+5d} nodes" for name, n, saved, _ in self.by_rule()]
         lines += [f"  note: {w}" for w in self.warnings]
+        lines += [] if self.tuning is None else self.tuning.lines()
         return "\n".join(lines)
 
 

@@ -9,18 +9,22 @@ from graphopt.passes.dead_code import remove_dead_code
 from graphopt.passes.duplicate_initializers import WRITTEN_ANEW, merge_duplicate_initializers
 from graphopt.passes.shape_computation import simplify_shape_computation
 
+#: No pass, but a decision that can be switched off like one: of several forms the cheapest, else the one with fewest nodes.
+COST = "cost"
+
 #: Every pass by the name under which `only=` and `without=` know it, and what it does.
 PASSES = {
     "common_subexpressions": "nodes that compute the same from the same inputs become one",
     "constant_folding": "what depends on constants alone is computed now, and shapes that are known",
     "constant_if": "an If whose condition is known becomes its branch",
     "constant_loop": "a Loop that runs a small, known number of times becomes that many copies of its body",
+    COST: "of the forms that a rule offers, the one that costs least on the target is taken, not the one with fewest nodes",
     "dead_code": "nodes, initializers and functions that nothing reads are removed",
     "duplicate_initializers": "constants that are equal in every bit become one",
     "shape_computation": "shapes that the graph computes are computed from as little as possible, each once",
 }
 
 __all__ = [
-    "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions",
+    "COST", "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions",
     "merge_duplicate_initializers", "remove_dead_code", "simplify_shape_computation", "unroll_constant_loop",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from graphopt.cost.machine import ONNXRUNTIME_CPU, Machine
 from graphopt.errors import ArgumentError
 from graphopt.targets import onnxruntime
 from graphopt.targets.kernels import Kernel, Kernels
@@ -22,6 +23,8 @@ class Target:
         read: gives its kernels; None: whatever the standard has counts as runnable.
         opset: the opset to write at where none is asked for and every node has a kernel there; None: the model's own.
         phases: rules that write operators of the runtime's own, by their folder in `graphopt.patterns`.
+        machine: what costs are computed with.
+        executor: what runs models of it here, by its name in `graphopt.exec.executors`; None: nothing to measure on.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Target:
     read: Callable[[], Kernels] | None = None
     opset: int | None = None
     phases: tuple[str, ...] = ()
+    machine: Machine = ONNXRUNTIME_CPU
+    executor: str | None = None
 
     def kernels(self) -> Kernels | None:
         """What it runs.
@@ -50,6 +55,7 @@ TARGETS = {
             lambda: onnxruntime.kernels_of(onnxruntime.CPU),
             opset=23,
             phases=("onnxruntime",),
+            executor="onnxruntime",
         ),
     )
 }

@@ -1,0 +1,112 @@
+"""The candidates of a search as sessions: opened when they take part, few at a time where models are big."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from graphopt.compare import compare, draws_numbers
+from graphopt.ir import Model
+from graphopt.report import Summary
+from graphopt.tuning.choice import Choice
+from graphopt.tuning.identity import structure_of
+from graphopt.tuning.race import Clock, race
+from graphopt.tuning.ratio import paired
+from graphopt.tuning.stand import Feeds, Session, Stand
+
+#: Bytes of weights in all sessions that are open together, and how many sessions are in any case.
+_MEMORY, _FEWEST, _MOST = 1 << 30, 2, 24
+#: What outputs may differ by from the untouched model's, relative to the largest.
+_TOLERANCE = 1e-2
+
+
+class Bench:
+    """Models by choice; what is measured is kept as ratios to the reference.
+
+    Attributes:
+        reference: the choice that the others are compared with.
+        ratios: of every candidate but the reference, round by round.
+        refused: why candidates cannot take part.
+    """
+
+    def __init__(self, stand: Stand, feeds: Feeds, clock: Clock, untouched: Choice, model: Model) -> None:
+        self.stand, self.feeds, self.clock = stand, feeds, clock
+        self.untouched = self.reference = untouched
+        self.models: dict[Choice, Model] = {untouched: model}
+        self.ratios: dict[Choice, list[float]] = {}
+        self.refused: dict[Choice, str] = {}
+        self._known = {structure_of(model): untouched}
+        self._sessions: dict[Choice, Session] = {}
+        self._expected: Mapping[str, Any] | None = None
+        self._open = max(_FEWEST, min(_MOST, _MEMORY // max(1, Summary.of(model).constant_bytes)))
+
+    def add(self, choice: Choice, model: Model) -> Choice:
+        """Let a model take part; the choice that led to the same model before, if one did."""
+        twin = self._known.setdefault(structure_of(model), choice)
+        if twin is choice:
+            self.models[choice] = model
+        return twin
+
+    def works(self, choice: Choice) -> bool:
+        """Whether the runtime takes the model, and it computes what the untouched one does."""
+        if choice in self.refused:
+            return False
+        try:
+            session = self._session(choice)
+            outputs = session(self.feeds)
+        except Exception as e:
+            self._sessions.pop(choice, None)
+            self.refused[choice] = f"the runtime refuses it: {' '.join(str(e).split())[:160]}"
+            return False
+        if self._expected is None:
+            random = draws_numbers(self.models[self.untouched].proto)
+            self._expected = {} if random else dict(outputs)
+        for name, want in self._expected.items():
+            c = compare(want, outputs.get(name), at_least=_TOLERANCE)
+            if not c.equal:
+                self.refused[choice] = f"output '{name}' differs: {c.detail or f'by {c.difference:.1e}'}"
+                self._sessions.pop(choice, None)
+                return False
+        return True
+
+    def measure(self, choices: Sequence[Choice], rounds: int, until: float) -> None:
+        """Let candidates and the reference take turns, in heats where not all can be open together."""
+        others = [c for c in choices if c != self.reference]
+        size = self._open - 1
+        heats = [others[i : i + size] for i in range(0, len(others), size)]
+        for done, heat in enumerate(heats):
+            share = self.clock() + (until - self.clock()) / (len(heats) - done)
+            ready = [c for c in heat if self.works(c)]
+            if not ready:
+                continue
+            times = self.race([self.reference, *ready], rounds, share)
+            for c in ready:
+                self.ratios.setdefault(c, []).extend(paired(times[c], times[self.reference]))
+
+    def race(
+        self,
+        choices: Sequence[Choice],
+        rounds: int,
+        until: float,
+        enough: Callable[[Mapping[Choice, Sequence[float]]], bool] = lambda times: False,
+    ) -> dict[Choice, list[float]]:
+        """Seconds of a run of each, round by round."""
+        self._close(choices)
+        runs = {c: self._runner(self._session(c)) for c in choices}
+        return race(runs, self.clock, self.stand.timer, rounds, until, enough)
+
+    def _runner(self, session: Session) -> Callable[[], object]:
+        return lambda: session(self.feeds)
+
+    def _session(self, choice: Choice) -> Session:
+        if choice not in self._sessions:
+            if len(self._sessions) >= self._open:
+                self._close([self.reference])
+            self._sessions[choice] = self.stand.open(self.models[choice])
+        return self._sessions[choice]
+
+    def _close(self, keep: Sequence[Choice]) -> None:
+        """Close the sessions of the others, where there would be too many."""
+        if len({*self._sessions, *keep}) > self._open:
+            for c in [c for c in self._sessions if c not in keep]:
+                del self._sessions[c]
