@@ -11,10 +11,12 @@ from os import PathLike
 from typing import Any
 
 from graphopt._gc import paused_gc
+from graphopt.cost import Machine, weigher
 from graphopt.errors import ArgumentError, GraphoptError, OpsetError
 from graphopt.exec.kernels.registry import kernel_for
 from graphopt.ir import Model, load, newest_schema, op_schema
 from graphopt.passes import (
+    COST,
     WRITTEN_ANEW,
     ConstantFolding,
     fold_regions,
@@ -172,17 +174,18 @@ def optimize(
                 compile_rule(r)
             phases = phases_of(level, selection, own, runtime.phases if level > 2 else ())
             folding = ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None
+            machine = runtime.machine if kernels is not None and COST in selection else None
             facts = infer_model(m)
             if input_shapes and facts.refused:
                 refuse_pins(facts, infer_model(load(model)))
             if kernels is not None:
                 _write_out_missing(m, runtime, kernels, notes)
             with contextlib.suppress(LimitReached):
-                _run(m, phases, selection, folding, kernels, ledger)
+                _run(m, phases, selection, folding, kernels, machine, ledger)
             if _convert(m, lower, notes) and not (steps is not None and len(ledger.steps) >= steps):
                 infer_model(m)
                 with contextlib.suppress(LimitReached):
-                    _run(m, phases, selection, folding, kernels, ledger)
+                    _run(m, phases, selection, folding, kernels, machine, ledger)
             lower = {}
         _convert(m, lower, notes)
         if m.facts is not None:
@@ -252,6 +255,7 @@ def _run(
     selection: Selection,
     folding: ConstantFolding | None,
     kernels: Kernels | None,
+    machine: Machine | None,
     ledger: Ledger,
 ) -> None:
     handlers = _handlers(selection, folding)
@@ -262,7 +266,7 @@ def _run(
     if "common_subexpressions" in selection:
         merge_common_subexpressions(m, ledger)
     refuses = None if kernels is None else partial(kernels.refuses, m)
-    rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node), refuses=refuses)
+    rewriter = Rewriter(m, ledger, lambda node: is_pure(m, node), refuses, machine and weigher(m, machine))
     for rules in phases:
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0

@@ -7,19 +7,19 @@ runtime fuses on its own is not known here, so a sum over a model says too much;
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graphopt.cost.machine import KINDS, ONNXRUNTIME_CPU, Machine
-from graphopt.cost.sizes import BATCH, LENGTH, PIXELS, Numbers, usual_sizes
+from graphopt.cost.sizes import BATCH, LENGTH, PIXELS, Numbers, elements_of, usual_sizes
 from graphopt.cost.work import Operands, Work, work_of
 from graphopt.ir import Graph, Model, Node
 from graphopt.ir.tensor import byte_size
 
 __all__ = [
     "BATCH", "KINDS", "LENGTH", "ONNXRUNTIME_CPU", "PIXELS", "Cost", "Machine", "ModelCost", "Numbers", "OperatorCost",
-    "Work", "cost_of", "cost_of_model", "cost_of_nodes", "usual_sizes",
+    "Work", "cost_of", "cost_of_model", "cost_of_nodes", "elements_of", "usual_sizes", "weigher",
 ]  # fmt: skip
 
 #: How often the body of a loop counts that nobody knows the number of turns of.
@@ -104,6 +104,12 @@ def cost_of_nodes(nodes: Iterable[Node], machine: Machine = ONNXRUNTIME_CPU, num
     """Seconds of some nodes together."""
     numbers = numbers or Numbers()
     return sum(cost_of(n, machine, numbers).seconds for n in nodes)
+
+
+def weigher(model: Model, machine: Machine) -> Callable[[Node], float]:
+    """What nodes of a model cost, for choosing between forms: sizes are remembered from one to the next."""
+    numbers = Numbers(usual_sizes(model))
+    return lambda node: cost_of(node, machine, numbers).seconds
 
 
 def cost_of_model(

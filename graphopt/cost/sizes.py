@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from graphopt.ir import Dim, Model, Value
@@ -21,6 +22,13 @@ def usual_sizes(model: Model) -> dict[str, int]:
             if isinstance(d, str):
                 sizes.setdefault(d, BATCH if axis == 0 else PIXELS if len(dims) >= 4 and axis >= 2 else LENGTH)
     return sizes
+
+
+def elements_of(dims: Sequence[Dim]) -> int:
+    """Elements of a tensor of which nothing but its dims is known: the first of several counts as a batch if it is symbolic."""
+    numbers = Numbers()
+    first = BATCH if len(dims) > 1 and not isinstance(dims[0], int) else None
+    return prod(first if i == 0 and first is not None else numbers.dim(d) for i, d in enumerate(dims))
 
 
 class Numbers:
