@@ -64,6 +64,9 @@ def optimize(
     opset: options.Opset = None,
     external_data: External = None,
     verify: Verify = False,
+    tune: options.Tune = None,
+    tune_cache: options.TuneCache = None,
+    tune_threads: options.TuneThreads = 1,
     report: Format = ReportFormat.text,
     quiet: Quiet = False,
 ) -> int:
@@ -71,12 +74,17 @@ def optimize(
     file = output if output is not None else model.with_name(f"{model.stem}.opt.onnx")
     check_target(model, file)
     arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
+    tuning: dict[str, Any] = {}
+    if tune is not None:
+        tuning = {"tune": tune, "tune_cache": tune_cache, "tune_threads": tune_threads}
+    elif tune_cache is not None:
+        raise ArgumentError("--tune-cache keeps what --tune SECONDS learns; give both, or neither")
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
     import graphopt
 
-    with err(quiet).working(f"optimizing {model}"):
-        result = graphopt.optimize(str(model), level, **arguments)
+    with err(quiet).working(f"{'tuning' if tuning else 'optimizing'} {model}"):
+        result = graphopt.optimize(str(model), level, **arguments, **tuning)
     assert result.report is not None
     check_data(result, file)
     verification = _verified(model, result, arguments, quiet) if verify else None

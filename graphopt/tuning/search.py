@@ -56,6 +56,7 @@ class _Search:
         self.seconds = seconds
         self.end = self.began + seconds
         self.notes: list[str] = []
+        self.left_out = 0
         self.building = 0.0  # seconds that the last one took to build
 
     def run(self, given: Feeds | None) -> tuple[Model, Tuning]:
@@ -80,6 +81,8 @@ class _Search:
         finalists = self._explore(bench)
         chosen, to_input, to_analytic, per_run = self._final(bench, finalists)
         measured = [Measured(c, r) for c in bench.ratios if (r := ratio_of(bench.ratios[c])) is not None]
+        if self.left_out:
+            self.notes.append(f"{self.left_out} candidates were not looked at for want of time")
         self.notes += [f"left out: {c}: {why}" for c, why in bench.refused.items() if c != self.base]
         result = Tuning(
             chosen, self.base, to_input, to_analytic, per_run, sorted(measured, key=lambda m: m.ratio.median),
@@ -97,40 +100,44 @@ class _Search:
         report = bench.models[self.base].report
         assert report is not None
         other_opset = bench.models[self.base].opsets.get("") != bench.models[UNTOUCHED].opsets.get("")
-        first = self._halve(bench, alternatives(self.base, report, other_opset), until)
+        first = self._try(bench, alternatives(self.base, report, other_opset), until)
         matter = [c for c in first if (r := ratio_of(bench.ratios[c])) is not None and abs(r.median - 1) > _EQUAL]
         families = [name for c in matter for name in c.without - self.base.without]
-        self._halve(bench, [c for family in families for c in finer(self.base, report, family)], until)
+        self._try(bench, [c for family in families for c in finer(self.base, report, family)], until)
         helpful = self._helpful(bench)
         if len(helpful) > 1:
             unions = [together(self.base, helpful[:n]) for n in (len(helpful), 2)]
-            self._halve(bench, list(dict.fromkeys(unions)), until)
+            self._try(bench, unions, until)
         return self._helpful(bench, any_kind=True)[:2]
 
     def _helpful(self, bench: Bench, any_kind: bool = False) -> list[Choice]:
         """Candidates that were faster so far, the fastest first; only those that can go together, unless `any_kind`."""
-        found = [(r.median, c) for c in bench.ratios if (r := ratio_of(bench.ratios[c])) is not None]
+        found = [(_expected(r), c) for c in bench.ratios if (r := ratio_of(bench.ratios[c])) is not None]
         found = [(m, c) for m, c in found if m < 1 - _EQUAL / 2 and c != UNTOUCHED]
         return [c for _, c in sorted(found, key=lambda t: t[0]) if any_kind or c.level == self.base.level]
 
-    def _halve(self, bench: Bench, candidates: Sequence[Choice], until: float) -> list[Choice]:
-        """Successive halving: the rounds double, and half of those go of which more would be worth knowing.
+    def _try(self, bench: Bench, candidates: Sequence[Choice], until: float) -> list[Choice]:
+        """Build and measure candidates, as many together as can be built in half of the time; those that were measured."""
+        todo = [c for c in dict.fromkeys(candidates) if c not in bench.models]
+        measured: list[Choice] = []
+        while todo and self.clock() + self.building < until:
+            half = self.clock() + (until - self.clock()) / 2
+            live: list[Choice] = []
+            while todo and (not live or self.clock() + self.building < half):
+                c = todo.pop(0)
+                if self._built(bench, c) is c and c not in bench.refused:
+                    live.append(c)
+            if live:
+                share = len(live) / (len(live) + len(todo))
+                self._halve(bench, live, self.clock() + (until - self.clock()) * share)
+                measured += [c for c in live if bench.ratios.get(c)]
+        if todo:
+            self.left_out += len(todo)
+        return measured
 
-        Returns those that were measured.
-        """
-        live: list[Choice] = []
-        out_of_time = 0
-        for c in candidates:
-            if c in bench.models:
-                continue
-            if self.clock() + self.building > self.began + (until - self.began) / 2:
-                out_of_time += 1
-                continue
-            if self._built(bench, c) is c and c not in bench.refused:
-                live.append(c)
-        if out_of_time:
-            self.notes.append(f"{out_of_time} candidates were not looked at for want of time")
-        taking_part, rounds = list(live), _FIRST
+    def _halve(self, bench: Bench, live: list[Choice], until: float) -> None:
+        """Successive halving: the rounds double, and half of those go of which more would be worth knowing."""
+        rounds = _FIRST
         while live and self.clock() < until:
             before = {c: len(bench.ratios.get(c, ())) for c in live}
             bench.measure(live, rounds, until)
@@ -142,7 +149,6 @@ class _Search:
             live = sorted(open_, key=lambda c: open_[c].median)
             live = live[: max(2, (len(live) + 1) // 2)]
             rounds *= 2
-        return [c for c in taking_part if bench.ratios.get(c)]
 
     def _built(self, bench: Bench, choice: Choice) -> Choice | None:
         """Build a candidate; the choice that had led to the same model, or itself. None where it cannot be built."""
@@ -191,6 +197,11 @@ class _Search:
         found = [(ratio_of(paired(t, times[analytic])), c) for c, t in times.items() if c not in (UNTOUCHED, analytic)]
         faster = [(r.median, c) for r, c in found if r is not None and r.faster]
         return min(faster, key=lambda pair: pair[0])[1] if faster else analytic
+
+
+def _expected(r: Ratio) -> float:
+    """The median, nearer to 1 the fewer rounds there were."""
+    return 1 + (r.median - 1) * r.rounds / (r.rounds + _FIRST)
 
 
 def _short(e: Exception) -> str:

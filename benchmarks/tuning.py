@@ -1,0 +1,94 @@
+"""What tuning wins: the untouched model, the analytic choice and the tuned one, measured side by side after tuning.
+
+    python -m benchmarks.tuning --models FOLDER --only ppocr4-det,bert-2l.ts,silero-vad --seconds 60
+
+Tunes each model for --seconds, then measures anew, with other inputs, the three models in turn (--rounds, an order that
+changes, one thread, pinned to one core). Times are those of the thread, so that other programs on the machine disturb
+less. Ratios are medians of paired rounds with the 95% interval of the sign test; below 1 is faster. Exit code 1 where
+a tuned model is slower than the analytic choice or the untouched model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.models import entries, make_input
+
+
+def measure(entry: dict[str, Any], seconds: float, rounds: int, cache: Path | None) -> dict[str, Any]:
+    """One model."""
+    import graphopt
+    from graphopt.exec.executors import create
+    from graphopt.tuning.race import race
+    from graphopt.tuning.ratio import paired, ratio_of
+
+    path = Path(entry["path"])
+    tuned_on, measured_on = ({s["name"]: make_input(s, seed) for s in entry["inputs"]} for seed in (0, 1))
+    tuned = graphopt.optimize(path, target="onnxruntime", tune=seconds, tune_inputs=tuned_on, tune_cache=cache)
+    analytic = graphopt.optimize(path, target="onnxruntime")
+    assert tuned.report is not None
+    models = {"untouched": path, "analytic": analytic.SerializeToString(), "tuned": tuned.SerializeToString()}
+    sessions = {name: create("onnxruntime", source, optimize=True) for name, source in models.items()}
+
+    def runner(name: str) -> Any:
+        return lambda: sessions[name].run(measured_on)
+
+    until = time.perf_counter() + seconds
+    times = race({name: runner(name) for name in sessions}, time.perf_counter, time.thread_time, rounds, until)
+    ratios = {
+        "tuned / untouched": ratio_of(paired(times["tuned"], times["untouched"])),
+        "tuned / analytic": ratio_of(paired(times["tuned"], times["analytic"])),
+        "analytic / untouched": ratio_of(paired(times["analytic"], times["untouched"])),
+    }
+    return {
+        "id": entry["id"],
+        "choice": str(tuned.report.tuning.choice),
+        "candidates": len(tuned.report.tuning.candidates),
+        "tuning_seconds": tuned.report.tuning.seconds,
+        "ms": {name: statistics.median(t) * 1e3 for name, t in times.items() if t},
+        "ratios": {name: None if r is None else r.to_dict() for name, r in ratios.items()},
+        "slower": any(r is not None and r.slower and r.median > 1.005 for r in list(ratios.values())[:2]),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True, help="a folder, a manifest.json, or one file")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="ids of models")
+    parser.add_argument("--seconds", type=float, default=60, help="of tuning a model (default: 60)")
+    parser.add_argument("--rounds", type=int, default=200, help="of measuring afterwards, at most (default: 200)")
+    parser.add_argument("--core", type=int, help="the core to stay on (default: the last one)")
+    parser.add_argument("--cache", type=Path, help="a tuning cache")
+    parser.add_argument("--json", help="write the figures to this file")
+    options = parser.parse_args(arguments)
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if options.core is None else options.core})
+    found = []
+    for entry in entries(options.models, options.only):
+        try:
+            row = measure(entry, options.seconds, options.rounds, options.cache)
+        except Exception as e:
+            print(f"left out: {entry['id']}: {harness.describe(e)}", flush=True)
+            continue
+        found.append(row)
+        print(f"{row['id']}: {row['choice']} ({row['candidates']} candidates, {row['tuning_seconds']:.0f} s)")
+        for name, r in row["ratios"].items():
+            if r is not None:
+                print(f"    {name:22s} {r['median']:.3f} ({r['low']:.3f} to {r['high']:.3f}, {r['rounds']} rounds)")
+        print(f"    {', '.join(f'{name} {ms:.3g} ms' for name, ms in row['ms'].items())}", flush=True)
+    harness.write_json(options.json, found)
+    return int(any(row["slower"] for row in found) or not found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
