@@ -2,10 +2,10 @@
 
     python -m benchmarks.tuning --models FOLDER --only ppocr4-det,bert-2l.ts,silero-vad --seconds 60
 
-Tunes each model for --seconds, then measures anew, with other inputs, the three models in turn (--rounds, an order that
-changes, one thread, pinned to one core). Times are those of the thread, so that other programs on the machine disturb
-less. Ratios are medians of paired rounds with the 95% interval of the sign test; below 1 is faster. Exit code 1 where
-a tuned model is slower than the analytic choice or the untouched model.
+Tunes each model for --seconds, then measures anew, with other inputs, the three models in turn (an order that changes, one
+thread, pinned to one core), opened anew every few rounds. Times are those of the thread, so that other programs on the
+machine disturb less. Ratios are medians over the openings with the 95% interval of the sign test; below 1 is faster. Exit
+code 1 where a tuned model is slower than the analytic choice or the untouched model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from benchmarks import harness
 from benchmarks.models import entries, make_input
 
 
-def measure(entry: dict[str, Any], seconds: float, rounds: int, cache: Path | None) -> dict[str, Any]:
+def measure(entry: dict[str, Any], seconds: float, openings: int, cache: Path | None) -> dict[str, Any]:
     """One model."""
     import graphopt
     from graphopt.exec.executors import create
-    from graphopt.tuning.race import race
+    from graphopt.tuning.race import reopened
     from graphopt.tuning.ratio import paired, ratio_of
 
     path = Path(entry["path"])
@@ -36,13 +36,16 @@ def measure(entry: dict[str, Any], seconds: float, rounds: int, cache: Path | No
     analytic = graphopt.optimize(path, target="onnxruntime")
     assert tuned.report is not None
     models = {"untouched": path, "analytic": analytic.SerializeToString(), "tuned": tuned.SerializeToString()}
-    sessions = {name: create("onnxruntime", source, optimize=True) for name, source in models.items()}
 
-    def runner(name: str) -> Any:
-        return lambda: sessions[name].run(measured_on)
+    def opener(name: str) -> Callable[[], Callable[[], object]]:
+        def opened() -> Callable[[], object]:
+            session = create("onnxruntime", models[name], optimize=True)
+            return lambda: session.run(measured_on)
+
+        return opened
 
     until = time.perf_counter() + seconds
-    times = race({name: runner(name) for name in sessions}, time.perf_counter, time.thread_time, rounds, until)
+    times = reopened({name: opener(name) for name in models}, time.perf_counter, time.thread_time, openings, until)
     ratios = {
         "tuned / untouched": ratio_of(paired(times["tuned"], times["untouched"])),
         "tuned / analytic": ratio_of(paired(times["tuned"], times["analytic"])),
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, required=True, help="a folder, a manifest.json, or one file")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="ids of models")
     parser.add_argument("--seconds", type=float, default=60, help="of tuning a model (default: 60)")
-    parser.add_argument("--rounds", type=int, default=200, help="of measuring afterwards, at most (default: 200)")
+    parser.add_argument("--openings", type=int, default=40, help="of sessions afterwards, at most (default: 40)")
     parser.add_argument("--core", type=int, help="the core to stay on (default: the last one)")
     parser.add_argument("--cache", type=Path, help="a tuning cache")
     parser.add_argument("--json", help="write the figures to this file")
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     for entry in entries(options.models, options.only):
         try:
-            row = measure(entry, options.seconds, options.rounds, options.cache)
+            row = measure(entry, options.seconds, options.openings, options.cache)
         except Exception as e:
             print(f"left out: {entry['id']}: {harness.describe(e)}", flush=True)
             continue
@@ -84,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{row['id']}: {row['choice']} ({row['candidates']} candidates, {row['tuning_seconds']:.0f} s)")
         for name, r in row["ratios"].items():
             if r is not None:
-                print(f"    {name:22s} {r['median']:.3f} ({r['low']:.3f} to {r['high']:.3f}, {r['rounds']} rounds)")
+                print(f"    {name:22s} {r['median']:.3f} ({r['low']:.3f} to {r['high']:.3f}, {r['rounds']} openings)")
         print(f"    {', '.join(f'{name} {ms:.3g} ms' for name, ms in row['ms'].items())}", flush=True)
     harness.write_json(options.json, found)
     return int(any(row["slower"] for row in found) or not found)

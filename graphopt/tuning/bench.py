@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from graphopt.compare import compare, draws_numbers
@@ -10,7 +11,7 @@ from graphopt.ir import Model
 from graphopt.report import Summary
 from graphopt.tuning.choice import Choice
 from graphopt.tuning.identity import structure_of
-from graphopt.tuning.race import Clock, race
+from graphopt.tuning.race import Clock, race, reopened
 from graphopt.tuning.ratio import paired
 from graphopt.tuning.stand import Feeds, Session, Stand
 
@@ -79,34 +80,29 @@ class Bench:
             ready = [c for c in heat if self.works(c)]
             if not ready:
                 continue
-            times = self.race([self.reference, *ready], rounds, share)
+            runs = {c: self._runner(self._session(c)) for c in (self.reference, *ready)}
+            times = race(runs, self.clock, self.stand.timer, rounds, share)
             for c in ready:
                 self.ratios.setdefault(c, []).extend(paired(times[c], times[self.reference]))
+            del runs
+            self._sessions.clear()  # the next rung opens them anew: see `reopened`
 
-    def race(
-        self,
-        choices: Sequence[Choice],
-        rounds: int,
-        until: float,
-        enough: Callable[[Mapping[Choice, Sequence[float]]], bool] = lambda times: False,
-    ) -> dict[Choice, list[float]]:
-        """Seconds of a run of each, round by round."""
-        self._close(choices)
-        runs = {c: self._runner(self._session(c)) for c in choices}
-        return race(runs, self.clock, self.stand.timer, rounds, until, enough)
+    def final(
+        self, choices: Sequence[Choice], openings: int, until: float,
+        enough: Callable[[Mapping[Choice, Sequence[float]]], bool],
+    ) -> dict[Choice, list[float]]:  # fmt: skip
+        """Seconds of a run of each, opened anew again and again."""
+        self._sessions.clear()
+        openers = {c: partial(self._opened, c) for c in choices}
+        return reopened(openers, self.clock, self.stand.timer, openings, until, enough)
+
+    def _opened(self, choice: Choice) -> Callable[[], object]:
+        return self._runner(self.stand.open(self.models[choice]))
 
     def _runner(self, session: Session) -> Callable[[], object]:
         return lambda: session(self.feeds)
 
     def _session(self, choice: Choice) -> Session:
         if choice not in self._sessions:
-            if len(self._sessions) >= self._open:
-                self._close([self.reference])
             self._sessions[choice] = self.stand.open(self.models[choice])
         return self._sessions[choice]
-
-    def _close(self, keep: Sequence[Choice]) -> None:
-        """Close the sessions of the others, where there would be too many."""
-        if len({*self._sessions, *keep}) > self._open:
-            for c in [c for c in self._sessions if c not in keep]:
-                del self._sessions[c]

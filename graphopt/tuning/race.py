@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
@@ -11,6 +12,8 @@ Clock = Callable[[], float]
 
 #: Seconds that are timed at once, at least: a shorter run is repeated.
 _LEAST = 0.001
+#: Rounds before candidates are opened anew.
+_MOST_ROUNDS = 12
 
 
 def race(
@@ -62,6 +65,47 @@ def race(
     finally:
         if enabled:
             gc.enable()
+    return times
+
+
+def reopened(
+    openers: Mapping[K, Callable[[], Callable[[], object]]],
+    clock: Clock,
+    timer: Clock,
+    openings: int,
+    until: float,
+    enough: Callable[[Mapping[K, Sequence[float]]], bool] = lambda times: False,
+) -> dict[K, list[float]]:
+    """Seconds of a run of each candidate, one number for each time that all were opened anew.
+
+    Where a session's weights come to lie in memory makes the same model faster or slower by a per cent for as long as the
+    session lives, which no number of rounds would tell.
+
+    Args:
+        openers: give what each candidate does.
+        clock, timer, until, enough: see `race`.
+        openings: how many at most.
+    """
+    names = list(openers)
+    times: dict[K, list[float]] = {name: [] for name in names}
+    rounds, lasted = 1, 0.0
+    for turn in range(openings):
+        began = clock()
+        if began + lasted > until:
+            break
+        runs = {name: openers[name]() for name in _order(names, turn)}
+        opened = clock()
+        found = race(runs, clock, timer, rounds, until)
+        del runs
+        if not found[names[0]]:
+            break
+        for name, seconds in found.items():
+            times[name].append(statistics.median(seconds))
+        lasted = clock() - began
+        if rounds == 1:  # as much time for running as for opening
+            rounds = max(1, min(_MOST_ROUNDS, round((opened - began) / max(clock() - opened, 1e-9))))
+        if enough(times):
+            break
     return times
 
 

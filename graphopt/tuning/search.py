@@ -22,8 +22,8 @@ from graphopt.tuning.stand import Feeds, Stand, sizes_of
 _FINAL, _INPUTS = 0.35, 0.2
 #: Rounds of the first rung, and how many a candidate gets in all.
 _FIRST, _LIMIT = 3, 96
-#: Rounds of the final before it may end early, and at most.
-_LEAST_FINAL, _MOST_FINAL = 15, 300
+#: Openings of the final before it may end early, and at most.
+_LEAST_FINAL, _MOST_FINAL = 9, 60
 #: Differences that are not looked for: half of a per cent is what a run can be told from another.
 _EQUAL = 0.005
 #: By how much the choice may seem slower than the untouched model, where the rounds cannot tell, before that is returned.
@@ -171,14 +171,14 @@ class _Search:
 
         def decided(times: Mapping[Choice, Sequence[float]]) -> bool:
             n = len(times[UNTOUCHED])
-            if n < _LEAST_FINAL or n % 5:
+            if n < _LEAST_FINAL:
                 return False
             pairs = [(c, analytic) for c in names if c not in (UNTOUCHED, analytic)]
             pairs.append((self._best(times, analytic), UNTOUCHED))
             found = (ratio_of(paired(times[a], times[b])) for a, b in pairs if a != b)
             return all(r is not None and r.settled(_EQUAL) for r in found)
 
-        times = bench.race(names, _MOST_FINAL, self.end, decided)
+        times = bench.final(names, _MOST_FINAL, self.end, decided)
         best = self._best(times, analytic)
         to_input = ratio_of(paired(times[best], times[UNTOUCHED])) if best != UNTOUCHED else None
         if not times[UNTOUCHED]:
