@@ -2,8 +2,8 @@
 
     python -m benchmarks.machine
 
-One thread, one operator at a time at sizes that real models have, all optimizations on; the best of interleaved rounds, since other programs only ever slow a run down.
-Prints a Machine to put into graphopt/cost/machine.py.
+One thread, one operator at a time at sizes that real models have, all optimizations on; the best of interleaved
+rounds, since other programs only ever slow a run down. Prints a Machine to put into graphopt/cost/machine.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CASES: dict[str, list[tuple[str, float, tuple[int, ...]]]] = {
     "move": [
         ("y = Transpose<perm=[0,2,1,3]>(x)", 64.0 * 3136, (1, 64, 56, 56)),
         ("y = Transpose<perm=[0,2,3,1]>(x)", 64.0 * 3136, (1, 64, 56, 56)),
-        ("y = Resize<mode=\"nearest\">(x, , scales)", 256.0 * 3136, (1, 64, 56, 56)),
+        ('y = Resize<mode="nearest">(x, , scales)', 256.0 * 3136, (1, 64, 56, 56)),
     ],
 }
 _WEIGHTS = {

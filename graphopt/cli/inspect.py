@@ -81,14 +81,23 @@ def describe_cost(path: str, shapes: Any, target: str) -> dict[str, Any]:
 
 def _show_cost(screen: Screen, data: dict[str, Any]) -> None:
     screen.line(data["file"], "bold")
-    screen.line(f"a run is estimated to take {data['seconds'] * 1e3:.3g} ms on one thread; what a runtime fuses is not known")
+    screen.line(
+        f"a run is estimated to take {data['seconds'] * 1e3:.3g} ms on one thread; what a runtime fuses is not known"
+    )
     if named := {name: n for name, n in data["sizes"].items() if not name.startswith("?")}:
         screen.line(f"sizes: {short([f'{name} = {n}' for name, n in named.items()])}")
     screen.line()
     rows = [
-        (o["operator"], o["nodes"], f"{o['flops'] / 1e6:,.1f}", size_text(int(o["bytes"])), f"{o['seconds'] * 1e6:,.1f}", f"{o['share']:.1%}")
+        (
+            o["operator"],
+            o["nodes"],
+            f"{o['flops'] / 1e6:,.1f}",
+            size_text(int(o["bytes"])),
+            f"{o['seconds'] * 1e6:,.1f}",
+            f"{o['share']:.1%}",
+        )
         for o in data["operators"]
-    ]  # fmt: skip
+    ]
     screen.table(("operator", "nodes", "million flops", "bytes moved", "microseconds", "share"), rows)
 
 

@@ -93,7 +93,9 @@ def cost_of(node: Node, machine: Machine = ONNXRUNTIME_CPU, numbers: Numbers | N
     work = work_of(Operands(node, inputs, outputs))
     moved = 0.0
     if work.kind != "view":
-        moved = sum(byte_size(v.dtype, d) for v, d in zip((v for v in node.outputs if v is not None), outputs) if v.dtype)
+        moved = sum(
+            byte_size(v.dtype, d) for v, d in zip((v for v in node.outputs if v is not None), outputs) if v.dtype
+        )
         for i, (v, dims) in enumerate(zip(node.inputs, inputs, strict=True)):
             if v is not None and v.dtype and not (i == 0 and node.op_type in _PARTIAL):
                 moved += byte_size(v.dtype, dims)
@@ -158,5 +160,3 @@ def _add(
         turns = _TURNS if node.op in ("Loop", "Scan") else 1
         for g in inner:
             _add(model, g, times * turns, machine, numbers, rows)
-
-

@@ -130,5 +130,3 @@ def _parts(
 
 def _names(names: Any) -> list[str]:
     return [n.strip() for n in names.split(",")] if isinstance(names, str) else list(names)
-
-

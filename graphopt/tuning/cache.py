@@ -90,7 +90,9 @@ class Cache:
                         lock.unlink()
                         continue
                 if time.monotonic() > until:
-                    raise SaveError(f"tune_cache: another process holds '{lock}'; remove it if none is running") from None
+                    raise SaveError(
+                        f"tune_cache: another process holds '{lock}'; remove it if none is running"
+                    ) from None
                 time.sleep(0.01)
         try:
             yield

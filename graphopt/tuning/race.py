@@ -38,7 +38,6 @@ def race(
     lasted: float | None = None
     repeats = 0
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         for turn in range(rounds):
@@ -46,7 +45,9 @@ def race(
                 break
             began = clock()
             if not repeats:
-                fastest = min(_timed(runs[name], timer, 1) for name in names)  # a first run of each, which does not count
+                fastest = min(
+                    _timed(runs[name], timer, 1) for name in names
+                )  # a first run of each, which does not count
                 repeats = max(1, min(1000, round(_LEAST / fastest))) if fastest > 0 else 1
                 lasted = repeats * (clock() - began)
                 if clock() + lasted > until:

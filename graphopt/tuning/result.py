@@ -75,9 +75,7 @@ class Tuning:
         Raises:
             KeyError, TypeError, ValueError: it did not.
         """
-        ratios = {
-            key: None if data[key] is None else Ratio.from_dict(data[key]) for key in ("to_input", "to_analytic")
-        }
+        ratios = {key: None if data[key] is None else Ratio.from_dict(data[key]) for key in ("to_input", "to_analytic")}
         return cls(
             Choice.from_dict(data["choice"]),
             Choice.from_dict(data["analytic"]),
@@ -101,7 +99,9 @@ class Tuning:
         how = "from the cache" if self.cached else f"in {self.seconds:.1f} s, {len(self.candidates)} candidates"
         lines = [f"tuned on {where}, {how}: {self.choice}"]
         if self.to_input is not None:
-            lines.append(f"  time over the untouched model's: {self.to_input}; {self.seconds_per_run * 1e3:.3g} ms a run")
+            lines.append(
+                f"  time over the untouched model's: {self.to_input}; {self.seconds_per_run * 1e3:.3g} ms a run"
+            )
         if self.to_analytic is not None:
             lines.append(f"  time over that of {self.analytic}: {self.to_analytic}")
         if sizes:

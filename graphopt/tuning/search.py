@@ -6,6 +6,7 @@ takes part in it.
 
 from __future__ import annotations
 
+import gc
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -78,6 +79,7 @@ class _Search:
             self.notes.append(f"{self.base}: {bench.refused.get(self.base, 'could not be built')}")
             analytic = UNTOUCHED
         bench.reference = analytic
+        gc.collect()  # once: it stays off while runs are timed
         finalists = self._explore(bench)
         chosen, to_input, to_analytic, per_run = self._final(bench, finalists)
         measured = [Measured(c, r) for c in bench.ratios if (r := ratio_of(bench.ratios[c])) is not None]
@@ -185,7 +187,9 @@ class _Search:
             self.notes.append("no time was left to compare with the untouched model: the analytic choice was taken")
             return analytic, None, None, 0.0
         if to_input is not None and (to_input.slower or to_input.median > _NOISE):
-            self.notes.append(f"{best} took {to_input.median:.3f} of the untouched model's time, which is returned instead")
+            self.notes.append(
+                f"{best} took {to_input.median:.3f} of the untouched model's time, which is returned instead"
+            )
             best = UNTOUCHED
             to_input = None
         to_analytic = None if best == analytic else ratio_of(paired(times[best], times[analytic]))

@@ -92,7 +92,9 @@ class RuntimeStand:
             found = sampling.search(inputs, refuses, 1, first=first, seconds=seconds)
             if found.plans:
                 return sampling.draw(found.inputs, found.plans[0], 0)
-        raise ArgumentError(f"tune found no inputs that the model takes; pass tune_inputs= (it said: {found.refusal[:200]})")
+        raise ArgumentError(
+            f"tune found no inputs that the model takes; pass tune_inputs= (it said: {found.refusal[:200]})"
+        )
 
 
 def usual_sizes(inputs: list[sampling.Input]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +29,7 @@ class Clock:
 def chain(nodes: int, opset: int = 18) -> Model:
     """A model with so many nodes."""
     names = ["x", *(f"v{i}" for i in range(nodes - 1)), "y"] if nodes else ["x", "y"]
-    ops = [helper.make_node("Neg", [a], [b]) for a, b in zip(names, names[1:])]
+    ops = [helper.make_node("Neg", [a], [b]) for a, b in pairwise(names)]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy")
     graph = helper.make_graph(ops, "chain", [x], [y])
     return load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))

@@ -18,7 +18,9 @@ def of(old: str = "", new: str = "") -> str:
     return structure_of(load(parser.parse_model(TEXT.replace(old, new) if old else TEXT)))
 
 
-@pytest.mark.parametrize(("old", "new"), [("1,2,3,4,", "9,2,3,4,"), ("b = Mul(a, k) c = Reshape(b, s)", "q = Mul(a, k) c = Reshape(q, s)")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("1,2,3,4,", "9,2,3,4,"), ("b = Mul(a, k) c = Reshape(b, s)", "q = Mul(a, k) c = Reshape(q, s)")]
+)
 def test_weights_and_names_do_not_count(old: str, new: str) -> None:
     assert of(old, new) == of()
 
