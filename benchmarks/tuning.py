@@ -69,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="ids of models")
     parser.add_argument("--seconds", type=float, default=60, help="of tuning a model (default: 60)")
     parser.add_argument("--openings", type=int, default=40, help="of sessions afterwards, at most (default: 40)")
-    parser.add_argument("--core", type=int, help="the core to stay on (default: the last one)")
+    parser.add_argument("--core", type=int, help="the core to stay on; -1: any (default: the last one)")
     parser.add_argument("--cache", type=Path, help="a tuning cache")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args(arguments)
-    if hasattr(os, "sched_setaffinity"):
+    if hasattr(os, "sched_setaffinity") and options.core != -1:
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if options.core is None else options.core})
     found = []

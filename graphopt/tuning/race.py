@@ -102,9 +102,11 @@ def reopened(
             break
         for name, seconds in found.items():
             times[name].append(statistics.median(seconds))
-        lasted = clock() - began
+        ran = clock() - opened
         if rounds == 1:  # as much time for running as for opening
-            rounds = max(1, min(_MOST_ROUNDS, round((opened - began) / max(clock() - opened, 1e-9))))
+            rounds = max(1, min(_MOST_ROUNDS, round((opened - began) / max(ran, 1e-9))))
+            ran *= rounds
+        lasted = opened - began + ran
         if enough(times):
             break
     return times
