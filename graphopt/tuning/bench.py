@@ -1,4 +1,4 @@
-"""The candidates of a search as sessions: opened when they take part, few at a time where models are big."""
+"""The candidates of a search: opened as sessions when they take part, few at a time where models are big."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from graphopt.ir import Model
 from graphopt.report import Summary
 from graphopt.tuning.choice import Choice
 from graphopt.tuning.identity import structure_of
-from graphopt.tuning.race import Clock, race, reopened
+from graphopt.tuning.race import Clock, reopened
 from graphopt.tuning.ratio import paired
-from graphopt.tuning.stand import Feeds, Session, Stand
+from graphopt.tuning.stand import Feeds, Stand
 
-#: Bytes of weights in all sessions that are open together, and how many sessions are in any case.
-_MEMORY, _FEWEST, _MOST = 1 << 30, 2, 24
+#: Bytes of weights in all sessions that are open together, and how many there are at most; two in any case.
+_MEMORY, _MOST = 1 << 30, 16
 #: What outputs may differ by from the untouched model's, relative to the largest.
 _TOLERANCE = 1e-2
 
@@ -26,7 +26,7 @@ class Bench:
 
     Attributes:
         reference: the choice that the others are compared with.
-        ratios: of every candidate but the reference, round by round.
+        ratios: of every candidate but the reference, one for each time that it was opened.
         refused: why candidates cannot take part.
     """
 
@@ -37,9 +37,10 @@ class Bench:
         self.ratios: dict[Choice, list[float]] = {}
         self.refused: dict[Choice, str] = {}
         self._known = {structure_of(model): untouched}
-        self._sessions: dict[Choice, Session] = {}
+        self._seen: set[Choice] = set()
         self._expected: Mapping[str, Any] | None = None
-        self._open = max(_FEWEST, min(_MOST, _MEMORY // max(1, Summary.of(model).constant_bytes)))
+        size = max(1, Summary.of(model).constant_bytes)
+        self._together = max(1, min(_MOST, _MEMORY // size) - 1)  # beside the reference
 
     def add(self, choice: Choice, model: Model) -> Choice:
         """Let a model take part; the choice that led to the same model before, if one did."""
@@ -50,13 +51,12 @@ class Bench:
 
     def works(self, choice: Choice) -> bool:
         """Whether the runtime takes the model, and it computes what the untouched one does."""
-        if choice in self.refused:
-            return False
+        if choice in self._seen:
+            return choice not in self.refused
+        self._seen.add(choice)
         try:
-            session = self._session(choice)
-            outputs = session(self.feeds)
+            outputs = self.stand.open(self.models[choice])(self.feeds)
         except Exception as e:
-            self._sessions.pop(choice, None)
             self.refused[choice] = f"the runtime refuses it: {' '.join(str(e).split())[:160]}"
             return False
         if self._expected is None:
@@ -66,43 +66,32 @@ class Bench:
             c = compare(want, outputs.get(name), at_least=_TOLERANCE)
             if not c.equal:
                 self.refused[choice] = f"output '{name}' differs: {c.detail or f'by {c.difference:.1e}'}"
-                self._sessions.pop(choice, None)
                 return False
         return True
 
-    def measure(self, choices: Sequence[Choice], rounds: int, until: float) -> None:
+    def measure(self, choices: Sequence[Choice], openings: int, until: float) -> None:
         """Let candidates and the reference take turns, in heats where not all can be open together."""
         others = [c for c in choices if c != self.reference]
-        size = self._open - 1
-        heats = [others[i : i + size] for i in range(0, len(others), size)]
+        heats = [others[i : i + self._together] for i in range(0, len(others), self._together)]
         for done, heat in enumerate(heats):
             share = self.clock() + (until - self.clock()) / (len(heats) - done)
             ready = [c for c in heat if self.works(c)]
-            if not ready:
-                continue
-            runs = {c: self._runner(self._session(c)) for c in (self.reference, *ready)}
-            times = race(runs, self.clock, self.stand.timer, rounds, share)
-            for c in ready:
-                self.ratios.setdefault(c, []).extend(paired(times[c], times[self.reference]))
-            del runs
-            self._sessions.clear()  # the next rung opens them anew: see `reopened`
+            if ready:
+                times = self.race([self.reference, *ready], openings, share)
+                for c in ready:
+                    self.ratios.setdefault(c, []).extend(paired(times[c], times[self.reference]))
 
-    def final(
-        self, choices: Sequence[Choice], openings: int, until: float,
-        enough: Callable[[Mapping[Choice, Sequence[float]]], bool],
-    ) -> dict[Choice, list[float]]:  # fmt: skip
-        """Seconds of a run of each, opened anew again and again."""
-        self._sessions.clear()
+    def race(
+        self,
+        choices: Sequence[Choice],
+        openings: int,
+        until: float,
+        enough: Callable[[Mapping[Choice, Sequence[float]]], bool] = lambda times: False,
+    ) -> dict[Choice, list[float]]:
+        """Seconds of a run of each, one number for each time that all were opened anew."""
         openers = {c: partial(self._opened, c) for c in choices}
         return reopened(openers, self.clock, self.stand.timer, openings, until, enough)
 
     def _opened(self, choice: Choice) -> Callable[[], object]:
-        return self._runner(self.stand.open(self.models[choice]))
-
-    def _runner(self, session: Session) -> Callable[[], object]:
+        session = self.stand.open(self.models[choice])
         return lambda: session(self.feeds)
-
-    def _session(self, choice: Choice) -> Session:
-        if choice not in self._sessions:
-            self._sessions[choice] = self.stand.open(self.models[choice])
-        return self._sessions[choice]

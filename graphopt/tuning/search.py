@@ -21,8 +21,8 @@ from graphopt.tuning.stand import Feeds, Stand, sizes_of
 
 #: The share of the time that is kept for the final, and of that for finding inputs.
 _FINAL, _INPUTS = 0.35, 0.2
-#: Rounds of the first rung, and how many a candidate gets in all.
-_FIRST, _LIMIT = 3, 96
+#: How often candidates are opened in the first rung, and in all.
+_FIRST, _LIMIT = 3, 40
 #: Openings of the final before it may end early, and at most.
 _LEAST_FINAL, _MOST_FINAL = 9, 60
 #: Differences that are not looked for: half of a per cent is what a run can be told from another.
@@ -138,11 +138,11 @@ class _Search:
         return measured
 
     def _halve(self, bench: Bench, live: list[Choice], until: float) -> None:
-        """Successive halving: the rounds double, and half of those go of which more would be worth knowing."""
-        rounds = _FIRST
+        """Successive halving: twice as many openings each time, and half of those go of which more would be worth knowing."""
+        openings = _FIRST
         while live and self.clock() < until:
             before = {c: len(bench.ratios.get(c, ())) for c in live}
-            bench.measure(live, rounds, until)
+            bench.measure(live, openings, until)
             live = [c for c in live if c not in bench.refused]
             if all(len(bench.ratios.get(c, ())) == before[c] for c in live):
                 break  # no time for a round
@@ -150,7 +150,7 @@ class _Search:
             open_ = {c: r for c, r in now.items() if r is not None and not r.settled(_EQUAL) and r.rounds < _LIMIT}
             live = sorted(open_, key=lambda c: open_[c].median)
             live = live[: max(2, (len(live) + 1) // 2)]
-            rounds *= 2
+            openings *= 2
 
     def _built(self, bench: Bench, choice: Choice) -> Choice | None:
         """Build a candidate; the choice that had led to the same model, or itself. None where it cannot be built."""
@@ -180,7 +180,7 @@ class _Search:
             found = (ratio_of(paired(times[a], times[b])) for a, b in pairs if a != b)
             return all(r is not None and r.settled(_EQUAL) for r in found)
 
-        times = bench.final(names, _MOST_FINAL, self.end, decided)
+        times = bench.race(names, _MOST_FINAL, self.end, decided)
         best = self._best(times, analytic)
         to_input = ratio_of(paired(times[best], times[UNTOUCHED])) if best != UNTOUCHED else None
         if not times[UNTOUCHED]:

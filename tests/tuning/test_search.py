@@ -32,7 +32,7 @@ def found(seconds: float = 60.0, noise: float = 0.02, given: Any = None, **times
     special = {int(name[1:]): t for name, t in times.items() if name[0] == "n" and name[1:].isdigit()}
     options = {name: frozenset(times[name]) for name in ("refuses", "wrong") if name in times}
     stand = Stand(clock, EVEN | special, noise, **options)
-    builder = Builder(clock, lambda c: NODES[c], [A, B])
+    builder = Builder(clock, lambda c: NODES.get(c, 13), [A, B])
     model, tuning = search(builder, BASE, stand, seconds, given, clock, 0.0)
     return model, tuning, clock, stand
 
