@@ -266,7 +266,8 @@ def _run(
     if "common_subexpressions" in selection:
         merge_common_subexpressions(m, ledger)
     refuses = None if kernels is None else partial(kernels.refuses, m)
-    rewriter = Rewriter(m, ledger, lambda node: is_pure(m, node), refuses, machine and weigher(m, machine))
+    weigh = None if machine is None else weigher(m, machine)
+    rewriter = Rewriter(m, ledger, lambda node: is_pure(m, node), refuses, weigh)
     for rules in phases:
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0

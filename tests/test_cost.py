@@ -17,7 +17,7 @@ from graphopt.shapes import infer_model
 #: A machine on which one operation, and one byte, takes a second.
 UNIT = Machine(
     node=0.0, bandwidth=1e30, memory=1e30, cache=1e9,
-    speed={k: 1.0 for k in ("product", "convolution", "depthwise", "recurrence", "element", "function", "reduction", "move")},
+    speed=dict.fromkeys(("product", "convolution", "depthwise", "recurrence", "element", "function", "reduction", "move"), 1.0),
 )  # fmt: skip
 BYTES = Machine(node=0.0, bandwidth=1.0, memory=1.0, cache=1e9, speed=dict.fromkeys(UNIT.speed, 1e30))
 

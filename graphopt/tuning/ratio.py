@@ -52,8 +52,8 @@ class Ratio:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Ratio:
         """What `to_dict` made."""
-        numbers = (float(data[key]) for key in ("median", "low", "high", "confidence"))
-        return cls(*numbers, rounds=int(data["rounds"]))
+        median, low, high, confidence = (float(data[key]) for key in ("median", "low", "high", "confidence"))
+        return cls(median, low, high, confidence, int(data["rounds"]))
 
     def __str__(self) -> str:
         return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f}, {self.confidence:.0%}, {self.rounds} rounds)"

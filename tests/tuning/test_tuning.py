@@ -73,7 +73,13 @@ def test_other_weights_find_the_same_record(proto: onnx.ModelProto, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "changed",
-    [{"opset": 18}, {"without": ("identity",)}, {"input_shapes": {"N": 2}}, {"fold_allowance": 1}, {"only": ["linear"]}],
+    [
+        {"opset": 18},
+        {"without": ("identity",)},
+        {"input_shapes": {"N": 2}},
+        {"fold_allowance": 1},
+        {"only": ["linear"]},
+    ],
     ids=str,
 )
 def test_other_arguments_do_not(proto: onnx.ModelProto, tmp_path: Path, changed: dict[str, Any]) -> None:
