@@ -23,7 +23,7 @@ from benchmarks import harness
 from benchmarks.models import entries, make_input
 
 
-def measure(entry: dict[str, Any], seconds: float, openings: int, cache: Path | None) -> dict[str, Any]:
+def measure(entry: dict[str, Any], seconds: float, openings: int, after: float, cache: Path | None) -> dict[str, Any]:
     """One model."""
     import graphopt
     from graphopt.exec.executors import create
@@ -44,7 +44,7 @@ def measure(entry: dict[str, Any], seconds: float, openings: int, cache: Path | 
 
         return opened
 
-    until = time.perf_counter() + seconds
+    until = time.perf_counter() + after
     times = reopened({name: opener(name) for name in models}, time.perf_counter, time.thread_time, openings, until)
     ratios = {
         "tuned / untouched": ratio_of(paired(times["tuned"], times["untouched"])),
@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="ids of models")
     parser.add_argument("--seconds", type=float, default=60, help="of tuning a model (default: 60)")
     parser.add_argument("--openings", type=int, default=40, help="of sessions afterwards, at most (default: 40)")
+    parser.add_argument(
+        "--after", type=float, default=60, help="seconds of measuring afterwards, at most (default: 60)"
+    )
     parser.add_argument("--core", type=int, help="the core to stay on; -1: any (default: the last one)")
     parser.add_argument("--cache", type=Path, help="a tuning cache")
     parser.add_argument("--json", help="write the figures to this file")
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     for entry in entries(options.models, options.only):
         try:
-            row = measure(entry, options.seconds, options.openings, options.cache)
+            row = measure(entry, options.seconds, options.openings, options.after, options.cache)
         except Exception as e:
             print(f"left out: {entry['id']}: {harness.describe(e)}", flush=True)
             continue

@@ -28,7 +28,7 @@ _LEAST_FINAL, _MOST_FINAL = 9, 60
 #: Differences that are not looked for: half of a per cent is what a run can be told from another.
 _EQUAL = 0.005
 #: By how much the choice may seem slower than the untouched model, where the rounds cannot tell, before that is returned.
-_NOISE = 1.005
+_NOISE = 1.02
 
 Build = Callable[[Choice], Model]
 
