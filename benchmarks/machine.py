@@ -99,7 +99,7 @@ def _run(body: str, dims: Sequence[int]) -> tuple[Callable[[], None], int]:
 def measure(rounds: int) -> dict[str, float]:
     """Seconds of a node, bytes per second, and the speed of every kind of work."""
     chain = " ".join(f"v{i} = Neg({'x' if not i else f'v{i - 1}'})" for i in range(_CHAIN)) + f" y = Neg(v{_CHAIN - 1})"
-    small, large = (1 << 14,), (1 << 24,)
+    small, large = (1 << 19,), (1 << 24,)
     actions = {
         "chain": _run(chain, (1,)),
         "one": _run("y = Neg(x)", (1,)),
@@ -111,8 +111,8 @@ def measure(rounds: int) -> dict[str, float]:
     measured = harness.interleave({name: action for name, (action, _) in actions.items()}, rounds)
     seconds = {name: min(measured[name]) / times for name, (_, times) in actions.items()}
     found = {"node": (seconds["chain"] - seconds["one"]) / _CHAIN}
-    found["bandwidth"] = 3 * 4 * small[0] / (seconds["bandwidth"] - seconds["one"])
-    found["memory"] = 3 * 4 * large[0] / seconds["memory"]
+    found["bandwidth"] = 2 * 4 * small[0] / (seconds["bandwidth"] - seconds["one"])
+    found["memory"] = 2 * 4 * large[0] / seconds["memory"]
     for kind, cases in CASES.items():
         speeds = [amount / (seconds[f"{kind} {i}"] - seconds["one"]) for i, (_, amount, _) in enumerate(cases)]
         found[kind] = math.exp(sum(map(math.log, speeds)) / len(speeds))

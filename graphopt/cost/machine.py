@@ -40,9 +40,9 @@ class Machine:
 #: depend on ratios of these numbers, which differ less from machine to machine than the numbers do.
 ONNXRUNTIME_CPU = Machine(
     node=3e-7,
-    bandwidth=7e10,
-    memory=2e10,
-    cache=1 << 20,
+    bandwidth=5e10,
+    memory=2.8e10,
+    cache=1 << 24,
     speed=MappingProxyType(
         {
             "product": 1e11,
