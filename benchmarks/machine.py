@@ -3,7 +3,8 @@
     python -m benchmarks.machine
 
 One thread, one operator at a time at sizes that real models have, all optimizations on; the best of interleaved
-rounds, since other programs only ever slow a run down. Prints a Machine to put into graphopt/cost/machine.py.
+rounds, in the thread's own time, since other programs only ever slow a run down. Prints a Machine to put into
+graphopt/cost/machine.py.
 """
 
 from __future__ import annotations
@@ -108,8 +109,12 @@ def measure(rounds: int) -> dict[str, float]:
     }
     for kind, cases in CASES.items():
         actions |= {f"{kind} {i}": _run(body, dims) for i, (body, _, dims) in enumerate(cases)}
-    measured = harness.interleave({name: action for name, (action, _) in actions.items()}, rounds)
-    seconds = {name: min(measured[name]) / times for name, (_, times) in actions.items()}
+    seconds = dict.fromkeys(actions, math.inf)
+    for _ in range(rounds):
+        for name, (action, times) in actions.items():
+            started = time.thread_time()
+            action()
+            seconds[name] = min(seconds[name], (time.thread_time() - started) / times)
     found = {"node": (seconds["chain"] - seconds["one"]) / _CHAIN}
     found["bandwidth"] = 2 * 4 * small[0] / (seconds["bandwidth"] - seconds["one"])
     found["memory"] = 2 * 4 * large[0] / seconds["memory"]

@@ -103,8 +103,8 @@ class _Search:
         assert report is not None
         other_opset = bench.models[self.base].opsets.get("") != bench.models[UNTOUCHED].opsets.get("")
         first = self._try(bench, alternatives(self.base, report, other_opset), until)
-        matter = [c for c in first if (r := ratio_of(bench.ratios[c])) is not None and abs(r.median - 1) > _EQUAL]
-        families = [name for c in matter for name in c.without - self.base.without]
+        mattering = sorted(first, key=lambda c: -abs(statistics.median(bench.ratios[c]) - 1))
+        families = [name for c in mattering for name in c.without - self.base.without]
         self._try(bench, [c for family in families for c in finer(self.base, report, family)], until)
         helpful = self._helpful(bench)
         if len(helpful) > 1:
