@@ -24,6 +24,8 @@ from graphopt.passes import (
     merge_common_subexpressions,
     merge_duplicate_initializers,
     remove_dead_code,
+    simplify_if,
+    simplify_loop,
     simplify_shape_computation,
     unroll_constant_loop,
 )
@@ -159,6 +161,8 @@ def optimize(
         higher = {d: v for d, v in versions.items() if v >= m.opsets.get(d, 0)}
         lower = {d: v for d, v in versions.items() if d not in higher}
         _convert(m, higher, notes)
+        if not versions and runtime.newest is not None and m.opsets.get("", 0) > runtime.newest:
+            lower[""] = runtime.newest
         if kernels is not None and not versions and (preferred := _preferred(m, runtime, kernels)):
             try:
                 _convert(m, preferred, notes)
@@ -304,8 +308,13 @@ def _handlers(selection: Selection, folding: ConstantFolding | None) -> Handlers
         handlers.by_op.update({op: [folding.known_elements] for op in operators_on_elements()})
     if "constant_if" in selection:
         handlers.by_op["If"] = [inline_constant_if]
+    if "if_branches" in selection:
+        handlers.by_op.setdefault("If", []).append(simplify_if)
     if "constant_loop" in selection:
         handlers.by_op["Loop"] = [unroll_constant_loop]
+    if "loop_invariants" in selection:
+        for operator in ("Loop", "Scan"):
+            handlers.by_op.setdefault(operator, []).append(simplify_loop)
     return handlers
 
 

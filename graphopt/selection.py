@@ -32,11 +32,13 @@ class Selection:
 
 
 def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target: Sequence[str] = ()) -> list[RuleSet]:
-    """The rule sets of a level in order. The exact rules of the first three phases take part in every one.
+    """The rule sets of a level in order. The exact rules of the first three phases take part in every one of them, and what
+    raises in the one that simplifies: an operator may come to light only when what is written around its parts is gone.
 
     Args:
         own: the user's rules.
-        of_target: phases that come after the others, whose rules write operators of the target's own.
+        of_target: phases that come after the others, whose rules write what the target runs best. No others take part in them,
+            since these would restore the canonical form.
     """
     exact = [r for phase in PHASES for r in rules_of(phase) if r.exact and selection.takes(r)]
     if level == 1:
@@ -47,9 +49,9 @@ def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target
     )
     return [
         RuleSet([*own, *exact, *raising]),
-        RuleSet([*exact, *simplifying]),
+        RuleSet([*exact, *simplifying, *raising]),
         RuleSet([*lowering, *exact, *own]),
-        *(RuleSet([*rules, *exact]) for rules in further),
+        *map(RuleSet, further),
     ]
 
 

@@ -1,7 +1,7 @@
 """The rules and nothing else. Each is an equation; the folder says in which phase it runs, the file which operators it is about.
 
 raising: restore operators from what exporters write out. simplifying: algebra on the canonical form. lowering: what runs best.
-onnxruntime: operators of that runtime's own, where it is the target.
+onnxruntime_cpu: forms that ONNX Runtime has the fastest kernels for, where it is the target.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from graphopt.rewrite import Rule
 
 PHASES = ("raising", "simplifying", "lowering")
 #: Rules for one target only, after the others.
-TARGET_PHASES = ("onnxruntime",)
+TARGET_PHASES = ("onnxruntime_cpu",)
 
 
 @cache

@@ -1,16 +1,17 @@
-"""Integer tensors that hold the place of each element along an axis, as exporters make them to index with."""
+"""Integer tensors that hold the place of each element along an axis, as exporters make them to index and to compare with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import Node, Value
-from graphopt.patterns._shapes import axes_of
+from graphopt.ir import Dim, Node, Value
+from graphopt.patterns._shapes import axes_of, dim, entries
 from graphopt.rewrite.matching import params
 from graphopt.shapes import same_dims
+from graphopt.shapes.dims import add, sub
 
 _WIDE = (TensorProto.INT64, TensorProto.INT32)
 _LARGEST = 4096
@@ -22,16 +23,24 @@ class Positions:
     """What is known of such a tensor.
 
     Attributes:
-        axis: along which its elements count 0, 1, 2...
-        counted: a vector of these numbers that it is made of.
+        axis: along which its elements count one by one.
+        counted: a vector of as many numbers that it is made of.
+        start: the first of them.
     """
 
     axis: int
     counted: Value
+    start: Dim = 0
 
 
-def positions(v: Value, depth: int = _DEEPEST) -> Positions | None:
-    """Along which axis a tensor counts; None where it does not, or that cannot be told."""
+def positions(v: Value) -> Positions | None:
+    """Along which axis a tensor counts 0, 1, 2...; None where it does not, or that cannot be told."""
+    found = counting(v)
+    return found if found is not None and found.start == 0 and isinstance(found.start, int) else None
+
+
+def counting(v: Value, depth: int = _DEEPEST) -> Positions | None:
+    """Along which axis a tensor counts from whatever known number on; None where it does not, or that cannot be told."""
     if v.dtype not in _WIDE or v.shape is None:
         return None
     if v.const is not None:
@@ -40,25 +49,44 @@ def positions(v: Value, depth: int = _DEEPEST) -> Positions | None:
     if node is None or node.domain or not depth or not node.inputs or (first := node.inputs[0]) is None:
         return None
     if node.op == "Range":
-        return Positions(0, v) if _is(first, 0) and _is(node.inputs[2], 1) else None
+        step = node.inputs[2]
+        start = _number(first) if step is not None and step.const is not None and step.const.item() == 1 else None
+        return None if start is None else Positions(0, v, start)
+    if node.op in ("Add", "Sub"):
+        return _shifted(node, v, depth)
     if node.op not in ("Cast", "Expand", "Identity", "Reshape", "Squeeze", "Unsqueeze"):
         return None
-    inner = positions(first, depth - 1)
+    inner = counting(first, depth - 1)
     axis = None if inner is None else _moved(node, first, v, inner.axis)
-    return None if inner is None or axis is None else Positions(axis, inner.counted)
+    return None if inner is None or axis is None else replace(inner, axis=axis)
 
 
-def _is(v: Value | None, number: int) -> bool:
-    return v is not None and v.const is not None and v.const.item() == number
+def _number(v: Value | None) -> Dim:
+    """The only element of an integer tensor, None where there are several or it is not known."""
+    found = entries(v) if v is not None and v.rank is not None and v.rank < 2 else None
+    return dim(found[0]) if found is not None and len(found) == 1 else None
 
 
 def _written_out(v: Value) -> Positions | None:
     """Of a constant vector."""
     assert v.const is not None
     n = v.const.size
-    if len(v.const.dims) != 1 or not 1 < n <= _LARGEST or not np.array_equal(v.const.numpy(), np.arange(n)):
+    if len(v.const.dims) != 1 or not 1 < n <= _LARGEST:
         return None
-    return Positions(0, v)
+    a = v.const.numpy()
+    return Positions(0, v, int(a[0])) if np.array_equal(a, np.arange(n) + a[0]) else None
+
+
+def _shifted(node: Node, v: Value, depth: int) -> Positions | None:
+    """Of positions to which the same number is added."""
+    pairs = (node.inputs, node.inputs[::-1]) if node.op == "Add" else (node.inputs,)
+    for x, by in pairs:
+        if x is None or x.rank != v.rank or (number := _number(by)) is None:
+            continue
+        if (inner := counting(x, depth - 1)) is not None:
+            start = add(inner.start, number) if node.op == "Add" else sub(inner.start, number)
+            return None if start is None else replace(inner, start=start)
+    return None
 
 
 def _moved(node: Node, x: Value, y: Value, axis: int) -> int | None:

@@ -16,7 +16,7 @@ from graphopt.rewrite.terms import Call, Constant
 #: The largest shift that may move behind weights, where sums that it kept small may grow by it before it is taken off.
 _MODERATE = {int(TensorProto.FLOAT16): 4.0, int(TensorProto.BFLOAT16): 1.0}
 #: Weights larger than this are not copied when something else reads them too.
-_SMALL = 4096
+SMALL_WEIGHTS = 4096
 
 
 def wide(a: Any) -> np.ndarray:
@@ -34,7 +34,7 @@ def refuses_weights(x: Any, w: Constant) -> str | None:
         return "there are no weights"
     if w.onnx_dtype not in FLOATS or x.dtype != w.onnx_dtype:
         return "not known to be of one float dtype"
-    if w.uses > 1 and w.size > _SMALL:
+    if w.uses > 1 and w.size > SMALL_WEIGHTS:
         return "the weights are used elsewhere too, a copy would cost more than it saves"
     return None
 

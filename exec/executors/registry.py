@@ -25,6 +25,7 @@ BUILT_IN = {
     "jax": ("graphopt.exec.executors.own:jax", "jax"),
     "onnxruntime": ("graphopt.exec.executors.onnxruntime:OnnxRuntime", "onnxruntime"),
     "openvino": ("graphopt.exec.executors.openvino:OpenVino", "openvino"),
+    "web": ("graphopt.exec.executors.web:OnnxRuntimeWeb", ""),
     "onnx.reference": ("graphopt.exec.executors.onnx_reference:OnnxReference", ""),
 }
 #: Those that compare models where nobody asks for others: fast ones, and independent of each other.
@@ -43,7 +44,16 @@ def names() -> list[str]:
 
 def installed() -> list[str]:
     """The names whose packages are there."""
-    return [n for n in names() if n not in BUILT_IN or not BUILT_IN[n][1] or importlib.util.find_spec(BUILT_IN[n][1])]
+    return [n for n in names() if n not in BUILT_IN or _is_there(n)]
+
+
+def _is_there(name: str) -> bool:
+    if name == "web":  # no Python package
+        from graphopt.exec.executors.web import missing
+
+        return missing() is None
+    package = BUILT_IN[name][1]
+    return not package or importlib.util.find_spec(package) is not None
 
 
 def known(wanted: list[str]) -> list[str]:

@@ -31,7 +31,7 @@ Target = Annotated[
         "--target",
         "-t",
         metavar="NAME",
-        help="The runtime that the model is for: onnx (any), onnxruntime.",
+        help="The runtime that the model is for: onnx (any), onnxruntime, onnxruntime-cuda, openvino, tensorrt, web.",
     ),
 ]
 

@@ -23,7 +23,9 @@ Family = Annotated[
 ]
 Phase = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Only the rules of this phase: raising, simplifying, lowering, onnxruntime."),
+    typer.Option(
+        metavar="NAME", help="Only the rules of this phase: raising, simplifying, lowering, or that of a target."
+    ),
 ]
 
 

@@ -7,6 +7,8 @@ from graphopt.passes.constant_loop import unroll_constant_loop
 from graphopt.passes.constant_regions import fold_regions
 from graphopt.passes.dead_code import remove_dead_code
 from graphopt.passes.duplicate_initializers import WRITTEN_ANEW, merge_duplicate_initializers
+from graphopt.passes.if_branches import simplify_if
+from graphopt.passes.loop_invariants import simplify_loop
 from graphopt.passes.shape_computation import simplify_shape_computation
 
 #: No pass, but a decision that can be switched off like one: of several forms the cheapest, else the one with fewest nodes.
@@ -21,10 +23,13 @@ PASSES = {
     COST: "of the forms that a rule offers, the one that costs least on the target is taken, not the one with fewest nodes",
     "dead_code": "nodes, initializers and functions that nothing reads are removed",
     "duplicate_initializers": "constants that are equal in every bit become one",
+    "if_branches": "what both branches of an If compute, or give, is taken out of it; a choice between small values is a Where",
+    "loop_invariants": "what is the same in each round of a Loop or Scan is taken out of it",
     "shape_computation": "shapes that the graph computes are computed from as little as possible, each once",
 }
 
 __all__ = [
     "COST", "PASSES", "WRITTEN_ANEW", "ConstantFolding", "fold_regions", "inline_constant_if", "merge_common_subexpressions",
-    "merge_duplicate_initializers", "remove_dead_code", "simplify_shape_computation", "unroll_constant_loop",
+    "merge_duplicate_initializers", "remove_dead_code", "simplify_if", "simplify_loop", "simplify_shape_computation",
+    "unroll_constant_loop",
 ]  # fmt: skip

@@ -42,26 +42,26 @@ def _merge(model: Model, graph: Graph, ledger: Ledger, rewriter: Rewriter | None
                 continue
         key: Hashable
         if node._attributes is None and node._proto is not None and not node._proto.attribute:
-            key = (node.op, len(node.outputs), *map(_operand, node.inputs))
+            key = (node.op, len(node.outputs), *map(operand_key, node.inputs))
         else:
-            attributes = _key(node)
+            attributes = attributes_key(node)
             if attributes is None:
                 continue
-            key = (node.op, len(node.outputs), *map(_operand, node.inputs), attributes)
+            key = (node.op, len(node.outputs), *map(operand_key, node.inputs), attributes)
         first = seen.setdefault(key, node)
         if first is not node and _take_over(first, node, ledger, rewriter):
             merged += 1
     return merged
 
 
-def _operand(v: Value | None) -> Hashable:
+def operand_key(v: Value | None) -> Hashable:
     """What a node reads: a small constant by what it holds, since rules make their own; anything else as what it is."""
     if v is None or (t := v.const) is None or t.nbytes > _SMALL or t.dtype == _STRING:
         return id(v)
     return t.dtype, t.dims, t.numpy().tobytes()
 
 
-def _key(node: Node) -> Hashable:
+def attributes_key(node: Node) -> Hashable:
     """The attributes as a key, None where one of them cannot be compared cheaply."""
     items = []
     for name, value in node.attributes.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from graphopt.ir import Graph, Model, Node
+from graphopt.ir import Graph, Model, Node, Value
 from graphopt.rewrite import NodeRecord, Rewriter, Step
 from graphopt.rewrite.rewriter import record
 from graphopt.shapes import facts_of
@@ -15,11 +15,10 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     the branch that would run."""
     if node.op != "If" or not node.inputs or node.inputs[0] is None or node.graph is None:
         return False
-    condition, decided = node.inputs[0].const, facts_of(rewriter.model).decided.get(node)
-    if condition is None and decided is None:
-        return False
     started = time.perf_counter()
-    taken = condition.item() if condition is not None else decided == 0
+    taken = _taken(node, node.inputs[0], rewriter.model)
+    if taken is None:
+        return False
     branch = node.attributes.get("then_branch" if taken else "else_branch")
     if not isinstance(branch, Graph) or len(branch.outputs) != len(node.outputs):
         return False
@@ -28,14 +27,7 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     if len(set(branch.outputs)) < len(branch.outputs) and any(v.type is not None for v in branch.outputs):
         return False  # one sequence given out twice would need an Identity, which old opsets have for tensors only
     parent = node.graph
-    _free_names(rewriter.model, branch)
-    constants, branch.initializers = branch.initializers, {}
-    for v in constants:
-        v.graph = parent
-        rewriter.add_constant(v, node)
-    moved = parent.adopt(branch, node)
-    for n in moved:
-        rewriter.look_again(n)
+    moved, constants = move_in_front(branch, node, rewriter)
     outputs, branch.outputs = branch.outputs, []
     for v in outputs:
         v.exits -= 1
@@ -52,6 +44,48 @@ def inline_constant_if(node: Node, rewriter: Rewriter) -> bool:
     before, after = (*gone, *kept), (*kept, *rewriter.take_copies())
     rewriter.ledger.record(Step("constant_if", "", parent.name, before, after, (time.perf_counter() - started) * 1e6))
     return True
+
+
+def _taken(node: Node, condition: Value, model: Model) -> bool | None:
+    """Whether an If takes its first branch; None where that is not known. Inside a branch its condition has come out already."""
+    if condition.const is not None:
+        return bool(condition.const.item())
+    decided = facts_of(model).decided.get(node)
+    if decided is not None:
+        return decided == 0
+    graph, (wanted, negated) = node.graph, _without_not(condition)
+    while graph is not None and (owner := graph.owner) is not None:
+        given = owner.inputs[0] if owner.op == "If" else None
+        if given is not None:
+            known, turned = _without_not(given)
+            if known is wanted:
+                return (graph is owner.attributes.get("then_branch")) != (negated != turned)
+        graph = owner.graph
+    return None
+
+
+def _without_not(v: Value) -> tuple[Value, bool]:
+    """What a condition is, or is the opposite of."""
+    negated = False
+    while v.node is not None and v.node.op in ("Not", "Identity") and v.node.inputs[0] is not None:
+        negated ^= v.node.op == "Not"
+        v = v.node.inputs[0]
+    return v, negated
+
+
+def move_in_front(branch: Graph, node: Node, rewriter: Rewriter) -> tuple[list[Node], list[Value]]:
+    """Put the nodes and constants of a branch in front of the node that holds it; its outputs still list the values."""
+    parent = node.graph
+    assert parent is not None
+    _free_names(rewriter.model, branch)
+    constants, branch.initializers = list(branch.initializers), {}
+    for v in constants:
+        v.graph = parent
+        rewriter.add_constant(v, node)
+    moved = parent.adopt(branch, node)
+    for n in moved:
+        rewriter.look_again(n)
+    return moved, constants
 
 
 def _free_names(model: Model, branch: Graph) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import numpy as np
 
 from graphopt.ir import Graph, Model, Node, Tensor, Value
+from graphopt.passes.loop_rounds import counting_nodes, rounds_of
 from graphopt.passes.purity import is_deterministic, is_pure
 from graphopt.rewrite import NodeRecord, Rewriter, Step
 from graphopt.rewrite.rewriter import record
@@ -21,8 +23,11 @@ def unroll_constant_loop(node: Node, rewriter: Rewriter) -> bool:
     """A handler for the driver: a Loop whose number of rounds is known, and small, becomes the nodes of its body for each
     round, one behind the other. What is collected in each round is put together by a Concat."""
     body = node.attributes.get("body") if node.op == "Loop" and node.graph is not None else None
-    rounds = _rounds(node, body) if isinstance(body, Graph) else None
-    if rounds is None or not isinstance(body, Graph) or _refuses(rewriter.model, node, body, rounds):
+    if not isinstance(body, Graph) or _refuses(rewriter.model, node, body):
+        return False
+    known = counting_nodes(rewriter.model, body)
+    rounds = rounds_of(rewriter.model, node, body, known, _MOST)
+    if rounds is None or _is_too_much(body, rounds, known):
         return False
     started = time.perf_counter()
     writer = _Writer(rewriter.model, node, body)
@@ -56,29 +61,13 @@ def unroll_constant_loop(node: Node, rewriter: Rewriter) -> bool:
     return True
 
 
-def _rounds(node: Node, body: Graph) -> int | None:
-    """How often a Loop goes round; None where that is not known."""
-    most, condition = (*node.inputs, None, None)[:2]
-    if condition is not None and condition.const is not None and not condition.const.item():
-        return 0
-    if most is None or most.const is None or (condition is not None and condition.const is None):
-        return None
-    goes_on = body.outputs[0] if body.outputs else None
-    while goes_on is not None and goes_on.node is not None and goes_on.node.op == "Identity":
-        goes_on = goes_on.node.inputs[0]
-    always = goes_on is not None and goes_on.const is not None and goes_on.const.item()
-    if not always and (len(body.inputs) < 2 or goes_on is not body.inputs[1]):
-        return None
-    return max(int(most.const.item()), 0)
-
-
-def _refuses(model: Model, node: Node, body: Graph, rounds: int) -> bool:
-    """Whether writing out would take too many nodes, or do something else than the Loop."""
+def _refuses(model: Model, node: Node, body: Graph) -> bool:
+    """Whether nodes could not do the same as the Loop."""
     carried = len(body.inputs) - 2
     collected = len(body.outputs) - 1 - carried
     if carried < 0 or collected < 0 or len(node.inputs) != carried + 2 or len(node.outputs) > carried + collected:
         return True
-    if None in node.inputs[2:] or (collected and not rounds):  # nobody knows the shape of what was never there
+    if None in node.inputs[2:]:
         return True
     if any(v.type is not None for v in (*body.inputs, *body.outputs)) or any(
         v in body.initializers for v in body.inputs
@@ -86,11 +75,18 @@ def _refuses(model: Model, node: Node, body: Graph, rounds: int) -> bool:
         return True
     if body.source is not None and body.source.sparse_initializer:
         return True
-    size = sum(n.op not in ("Constant", "Identity") for n in body)
-    made = rounds * (size + collected) + (collected if rounds > 1 else 0)
-    if made > max(size + 1, _MOST):
-        return True
     return not all(is_pure(model, n) and is_deterministic(model, n) for n in body)
+
+
+def _is_too_much(body: Graph, rounds: int, known: Collection[Node]) -> bool:
+    """Whether writing out would take too many nodes. Those that count the rounds are constants afterwards."""
+    collected = len(body.outputs) - len(body.inputs) + 1
+    if collected and not rounds:  # nobody knows the shape of what was never there
+        return True
+    size = sum(n.op not in ("Constant", "Identity") for n in body)
+    each = sum(n.op not in ("Constant", "Identity") and n not in known for n in body)
+    made = rounds * (each + collected) + (collected if rounds > 1 else 0)
+    return made > max(size + 1, _MOST)
 
 
 class _Writer:

@@ -10,6 +10,7 @@ from graphopt.cost.machine import ONNXRUNTIME_CPU, Machine
 from graphopt.errors import ArgumentError
 from graphopt.targets import onnxruntime
 from graphopt.targets.kernels import Kernel, Kernels
+from graphopt.targets.tables import table
 
 __all__ = ["TARGETS", "Kernel", "Kernels", "Target", "target_of"]
 
@@ -22,6 +23,7 @@ class Target:
         about: one line for users.
         read: gives its kernels; None: whatever the standard has counts as runnable.
         opset: the opset to write at where none is asked for and every node has a kernel there; None: the model's own.
+        newest: the newest opset that it reads, which models at a newer one are led down to; None: any.
         phases: rules that write operators of the runtime's own, by their folder in `graphopt.patterns`.
         machine: what costs are computed with.
         executor: what runs models of it here, by its name in `graphopt.exec.executors`; None: nothing to measure on.
@@ -31,6 +33,7 @@ class Target:
     about: str
     read: Callable[[], Kernels] | None = None
     opset: int | None = None
+    newest: int | None = None
     phases: tuple[str, ...] = ()
     machine: Machine = ONNXRUNTIME_CPU
     executor: str | None = None
@@ -51,11 +54,27 @@ TARGETS = {
         Target("onnx", "any runtime: standard operators at the model's own opset"),
         Target(
             "onnxruntime",
-            "ONNX Runtime on the CPU, the build that is installed, with operators of its own",
+            "ONNX Runtime on the CPU, the build that is installed",
             lambda: onnxruntime.kernels_of(onnxruntime.CPU),
             opset=23,
-            phases=("onnxruntime",),
+            phases=("onnxruntime_cpu",),
             executor="onnxruntime",
+        ),
+        Target(
+            "onnxruntime-cuda",
+            "ONNX Runtime on NVIDIA GPUs, the build that is installed (onnxruntime-gpu)",
+            lambda: onnxruntime.kernels_of(onnxruntime.CUDA),
+            opset=23,
+            executor="onnxruntime:CUDAExecutionProvider",
+        ),
+        Target("openvino", "OpenVINO on the CPU", lambda: table("openvino")),
+        Target("tensorrt", "TensorRT, by its own list of operators", lambda: table("tensorrt"), newest=20),
+        Target(
+            "web",
+            "ONNX Runtime Web (WebAssembly)",
+            lambda: table("web"),
+            opset=23,
+            phases=("onnxruntime_cpu",),
         ),
     )
 }

@@ -11,8 +11,7 @@ from graphopt.ir import Model, Node, OpSchema, Value, dtype_name
 
 #: The last version of a kernel that holds until another one takes its place.
 OPEN_ENDED = 2**31 - 1
-#: Runtimes run these in float32, between Casts, where they have no kernel of their own for them.
-_CAST = frozenset({int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16)})
+_FLOAT, _HALF = int(TensorProto.FLOAT), int(TensorProto.FLOAT16)
 #: What no kernel runs: a session makes initializers of them.
 _ALWAYS = frozenset({"Constant"})
 
@@ -94,8 +93,9 @@ class Kernels:
 
 
 def _takes(kernel: Kernel, dtypes: Mapping[str, int]) -> bool:
+    """Whether it runs these dtypes. Runtimes put Casts around what they run in float32 only."""
     return all(
-        d in allowed or (d in _CAST and int(TensorProto.FLOAT) in allowed)
+        d in allowed or (d == _HALF and _FLOAT in allowed)
         for variable, d in dtypes.items()
         if (allowed := kernel.types.get(variable)) is not None
     )

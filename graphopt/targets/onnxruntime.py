@@ -11,6 +11,7 @@ from graphopt.ir.schema import TENSOR_TYPES
 from graphopt.targets.kernels import Kernel, Kernels
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_PACKAGES = {CPU: "pip install onnxruntime", CUDA: "pip install onnxruntime-gpu, on a machine with CUDA"}
 
 
 def _state() -> Any:
@@ -41,7 +42,7 @@ def kernels_of(provider: str) -> Kernels:
                 Kernel(start, end, {variable: dtypes for variable, dtypes in types.items() if dtypes})
             )
     if not table:
-        raise ArgumentError(f"this onnxruntime has no kernels of {provider}")
+        raise ArgumentError(f"the installed onnxruntime has no {provider}: {_PACKAGES[provider]}")
     variables = {
         _operator(s.domain, s.name): (tuple(p.typeStr for p in s.inputs), tuple(p.typeStr for p in s.outputs))
         for s in state.get_all_operator_schema()

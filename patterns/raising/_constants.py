@@ -38,6 +38,15 @@ def singles(beside: Tensor, *constants: Const) -> list[float] | None:
     return numbers if beside.dtype in SINGLE and len(numbers) == len(found) else None
 
 
+def as_factor(x: Tensor, factor: Const | None, divisor: Const | None) -> float | None:
+    """The one of a factor and a divisor that is there, as a factor of the tensor; None where it is not a single number."""
+    if factor is not None:
+        return scalar(factor, x)
+    assert divisor is not None
+    d = scalar(divisor, x)
+    return 1 / d if d else None
+
+
 def close(value: float, wanted: float, dtype: int) -> bool:
     """Whether two numbers are equal up to a few roundings of constants of this dtype."""
     return abs(value - wanted) <= _CLOSE.get(dtype, 1e-6) * abs(wanted)

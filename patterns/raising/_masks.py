@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from graphopt.ir import Value
-from graphopt.patterns._elementwise import within
+from graphopt.ir import Dim, Shape, Value
 from graphopt.rewrite import Tensor, op
 from graphopt.rewrite.terms import Leaf
-from graphopt.shapes import same_dims
+from graphopt.shapes import operation_of, same_dims
 
 #: Masks with more elements are not looked at.
 _READABLE = 1 << 22
@@ -33,18 +32,34 @@ def covering(m: Tensor | None, q: Tensor, scores: Tensor, guarded: bool = False)
     if m is None:
         return None
     rank = m.rank
-    if not rank or not within(m.shape, scores.shape) or not same_dims(m.shape[-1], scores.shape[-1]):
+    if not rank or not _broadcasts(m.shape, scores.shape) or not spans(m.shape[-1], scores.shape[-1]):
         return "the mask does not fit"
     lifted = _lifted(m.value)
     if lifted is None:
         if guarded:
             return "what the mask holds is not known"
         lifted = op.Max(m, _number(HIDING[q.dtype], q.dtype))
-    if rank == 1 or not same_dims(m.shape[-2], scores.shape[-2]):
-        queries = scores.shape[-2]
-        whole = np.array([queries, 1]) if isinstance(queries, int) else None
-        lifted = op.Expand(lifted, whole if whole is not None else op.Concat(_length(q), np.array([1]), axis=0))
+    if rank == 1 or not spans(m.shape[-2], scores.shape[-2]):
+        lifted = for_all_queries(lifted, q)
     return op.Unsqueeze(lifted, axes=[1]) if rank == 3 and scores.rank == 3 else lifted
+
+
+def spans(d: Dim, n: Dim) -> bool:
+    """Whether a dim is n wherever the model runs: cut off at 2 or more it would neither fit nor broadcast."""
+    kind, parts = operation_of(d) or ("", ())
+    cut = kind == "Min" and len(parts) == 2 and any(isinstance(p, int) and p > 1 for p in parts)
+    return same_dims(d, n) is True or (cut and any(same_dims(p, n) for p in parts))
+
+
+def _broadcasts(inner: Shape, outer: Shape) -> bool:
+    """Whether broadcasting a shape with `outer` gives `outer` wherever the model runs."""
+    return len(inner) <= len(outer) and all(d == 1 or spans(d, n) for d, n in zip(inner[::-1], outer[::-1]))
+
+
+def for_all_queries(m: Any, q: Tensor) -> Any:
+    """A mask that is the same for all queries, once for each of them, as kernels want it."""
+    n = q.shape[-2]
+    return op.Expand(m, np.array([n, 1]) if isinstance(n, int) else op.Concat(_length(q), np.array([1]), axis=0))
 
 
 def _length(q: Tensor) -> Any:
@@ -110,18 +125,3 @@ def selecting(b: Tensor, hides: bool, low: float, dtype: int) -> Any:
     """0 for keys that are seen, and what hides the others. `hides`: a condition says which keys these are."""
     zero, hidden = _number(0, dtype), _number(-math.inf if low == -math.inf else HIDING[dtype], dtype)
     return op.Where(b, hidden, zero) if hides else op.Where(b, zero, hidden)
-
-
-# ----------------------------------------------------------------------------------------------------------------- causal
-def is_causal(m: Any) -> bool:
-    """Whether a mask shows (True or 0) all up to the diagonal, and hides (False or minus infinity) what lies behind it.
-
-    One of two or more rows and no fewer columns broadcasts over neither queries nor keys.
-    """
-    if m.ndim < 2 or m.size > _READABLE or any(d != 1 for d in m.shape[:-2]) or not 2 <= m.shape[-2] <= m.shape[-1]:
-        return False
-    a = np.asarray(m).reshape(m.shape[-2:])
-    seen = np.tri(*a.shape) > 0
-    if a.dtype == bool:
-        return np.array_equal(a, seen)
-    return bool((a[seen] == 0).all() and (a[~seen] == -np.inf).all())

@@ -1,4 +1,4 @@
-"""Activations that exporters spell out: hard sigmoid and swish, GELU, leaky ReLU, ELU, softmax.
+"""Activations that exporters spell out: hard sigmoid and swish, GELU, sigmoid and tanh, softmax.
 
 Left as they are, since one node would not be faster: `x * Sigmoid(x)` (runtimes fuse it, and take Swish apart again),
 `Log(1 + Exp(x))`, and softmax over another axis than the last.
@@ -9,10 +9,8 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import Any
 
-import numpy as np
-
 from graphopt.patterns._elementwise import SINGLE
-from graphopt.patterns.raising._constants import close, scalar, single
+from graphopt.patterns.raising._constants import as_factor, close, scalar
 from graphopt.rewrite import Axis, Const, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 from graphopt.shapes import same_shape
@@ -59,7 +57,7 @@ def hard_sigmoid_scaled(x, a: Const, d: Const, b: Const, c: Const, top: Float, k
     y = op.Clip(_line(x, a, d, b, c), min=0.0, max=top)
     yield any_of(y * k, y / q)
     line = _slope_and_offset(x, a, d, b, c)
-    scale = _scale(x, k, q)
+    scale = as_factor(x, k, q)
     if line is None or scale is None:
         return "slope, offset and scale are not single numbers"
     if x.dtype not in SINGLE:
@@ -74,7 +72,7 @@ def hard_swish_spelled_out(x, c: Const, top: Float, k: Const, q: Const):
     """x times the clipped x + c, divided by the upper bound, is x times a hard sigmoid."""
     y = op.Clip(x + c, min=0.0, max=top)
     yield any_of(x * y * k, x * y / q, x / q * y)
-    offset, scale = scalar(c, x), _scale(x, k, q)
+    offset, scale = scalar(c, x), as_factor(x, k, q)
     if offset is None or scale is None:
         return "offset and scale are not single numbers"
     if x.dtype not in SINGLE:
@@ -95,21 +93,25 @@ def hard_swish(x, a: Float, b: Float):
     yield op.HardSwish(x)
 
 
-def _scale(x: Tensor, factor: Const | None, divisor: Const | None) -> float | None:
-    """One of a factor and a divisor, as a factor."""
-    if factor is not None:
-        return scalar(factor, x)
-    assert divisor is not None
-    d = scalar(divisor, x)
-    return 1 / d if d else None
-
-
 # ---------------------------------------------------------------------------------------------------------------- GELU
 @rule
 def gelu(x):
     """x times the normal distribution function of x, written with Erf, is GELU."""
     e = op.Erf(any_of(x / sqrt(2), x * sqrt(0.5)))
-    yield any_of(0.5 * x * (1 + e), x * (1 + e) / 2, x / 2 * (1 + e), x * ((1 + e) / 2), x * (0.5 + 0.5 * e))
+    h = x * 0.5
+    yield any_of(
+        0.5 * x * (1 + e), x * (1 + e) / 2, x / 2 * (1 + e), x * ((1 + e) / 2), x * (0.5 + 0.5 * e), h + h * e
+    )  # fmt: skip
+    yield op.Gelu(x)
+
+
+@rule
+def gelu_of_complement(x):
+    """GELU by the complement of the error function, 1 - Erf."""
+    n = 1 - op.Erf(any_of(x * -sqrt(0.5), x / -sqrt(2), -x * sqrt(0.5), -x / sqrt(2)))
+    yield any_of(0.5 * x * n, x * n / 2, x / 2 * n, x * (0.5 - 0.5 * op.Erf(x * -sqrt(0.5))))
+    if x.dtype not in SINGLE:
+        return "not a single precision float"
     yield op.Gelu(x)
 
 
@@ -119,7 +121,19 @@ def gelu_tanh(x):
     k, s = 0.044715, sqrt(2 / pi)
     cubic = any_of(s * (x + k * x**3), s * (x + k * x * x * x), s * x * (1 + k * x * x), s * x * (1 + k * x**2))
     t = op.Tanh(cubic)
-    yield any_of(0.5 * x * (1 + t), x * (1 + t) / 2, x / 2 * (1 + t))
+    yield any_of(0.5 * x * (1 + t), x * (1 + t) / 2, x / 2 * (1 + t), x * (0.5 + 0.5 * t))
+    yield op.Gelu(x, approximate="tanh")
+
+
+@rule
+def gelu_tanh_of_sigmoid(x):
+    """The approximation of GELU by Tanh, which 2 * sigmoid(2 * x) - 1 is."""
+    k, s = 0.044715, sqrt(8 / pi)
+    yield x * op.Sigmoid(
+        any_of(s * (x + k * x**3), s * (x + k * x * x * x), s * x * (1 + k * x * x), s * x * (1 + k * x**2))
+    )
+    if x.dtype not in SINGLE:
+        return "not a single precision float"
     yield op.Gelu(x, approximate="tanh")
 
 
@@ -130,97 +144,6 @@ def mish(x):
     if x.dtype not in SINGLE:
         return "not a single precision float"
     yield op.Mish(x)
-
-
-# ---------------------------------------------------------------------------------------------------------- leaky, ELU
-def _choose(x: Any, negative: Any) -> Alternatives:
-    """Ways to write: x where it is positive, else `negative`."""
-    above = any_of(op.Greater(x, 0.0), op.GreaterOrEqual(x, 0.0))
-    below = any_of(op.Less(x, 0.0), op.LessOrEqual(x, 0.0))
-    return any_of(op.Where(above, x, negative), op.Where(below, negative, x))
-
-
-@rule
-def leaky_relu_of_max(x, a: Const):
-    """The larger of x and a * x, 0 < a < 1, is a leaky ReLU."""
-    yield op.Max(x, x * a)
-    slope = scalar(a, x)
-    if slope is None or x.dtype not in SINGLE:
-        return "the slope is not a single number of single precision"
-    if not 0 < slope < 1:
-        return "the slope is not between 0 and 1"
-    yield op.LeakyRelu(x, alpha=slope)
-
-
-@rule
-def leaky_relu_of_where(x, a: Const):
-    """x where it is positive and a * x elsewhere is a leaky ReLU."""
-    yield _choose(x, x * a)
-    slope = scalar(a, x)
-    if slope is None or x.dtype not in SINGLE:
-        return "the slope is not a single number of single precision"
-    yield op.LeakyRelu(x, alpha=slope)
-
-
-@rule
-def leaky_relu_of_relus(x, a: Const, b: Const):
-    """Relu(x) - a * Relu(-x) is a leaky ReLU."""
-    up, down = op.Relu(x), op.Relu(-x)
-    yield any_of(up - down * a, up + -(down * a), up + -down * a, up + down * b, up + op.Min(x, 0.0) * a)
-    slope = scalar(a, x) if a is not None else scalar(b, x)
-    if slope is None or x.dtype not in SINGLE:
-        return "the slope is not a single number of single precision"
-    yield op.LeakyRelu(x, alpha=slope if a is not None else -slope)
-
-
-@rule
-def leaky_relu_of_prelu(x, a: Const):
-    """PRelu with one slope for all is a leaky ReLU."""
-    yield op.PRelu(x, a)
-    if x.dtype not in SINGLE:
-        return "not a single precision float"
-    if not 0 < a.size <= 65536:
-        return "no slope, or too many to look at"
-    slopes = np.asarray(a)
-    if (slopes != slopes.flat[0]).any() or not np.isfinite(slopes.flat[0]):
-        return "the slopes differ"
-    yield op.LeakyRelu(x, alpha=float(slopes.flat[0]))
-
-
-@rule
-def elu(x, a: Const):
-    """x where it is positive and a * (exp(x) - 1) elsewhere is ELU."""
-    e = op.Exp(x) - 1
-    below = any_of(a * e, e)
-    yield any_of(_choose(x, below), op.Relu(x) + op.Min(below, 0.0))
-    alpha = 1.0 if a is None else scalar(a, x)
-    if alpha is None or x.dtype not in SINGLE:
-        return "alpha is not a single number of single precision"
-    if alpha < 0:
-        return "alpha is negative"
-    yield op.Elu(x, alpha=alpha)
-
-
-@rule
-def celu(x, r: Const, k: Const):
-    """A scaled ELU of x divided by the scale is CELU."""
-    yield op.Elu(any_of(x / k, x * r)) * k
-    alpha, inverse = single(x, k), _scale(x, r, k)
-    if alpha is None or inverse is None:
-        return "the scale is not a single number of single precision"
-    if alpha <= 0 or not close(alpha * inverse, 1, x.dtype):
-        return "x is not divided by the scale, or that is negative"
-    yield op.Celu(x, alpha=alpha)
-
-
-@rule
-def selu(x, a: Float, k: Const):
-    """A scaled ELU is SELU."""
-    yield op.Elu(x, alpha=a) * k
-    scale = single(x, k)
-    if scale is None:
-        return "the scale is not a single number of single precision"
-    yield op.Selu(x, alpha=a, gamma=scale)
 
 
 # ------------------------------------------------------------------------------------------------- sigmoid and softmax
@@ -241,11 +164,35 @@ def sigmoid_quotient(x, y):
 
 
 @rule
+def sigmoid_of_exponential(x):
+    """exp(x) / (1 + exp(x)) is the sigmoid, which does not overflow."""
+    e = op.Exp(x)
+    yield e / (1 + e)
+    yield op.Sigmoid(x)
+
+
+@rule
+def sigmoid_of_tanh(x):
+    """The hyperbolic tangent of x / 2, from 0 to 1 instead of -1 to 1, is the sigmoid."""
+    t = op.Tanh(any_of(x * 0.5, x / 2))
+    yield any_of(0.5 * (1 + t), (1 + t) / 2, 0.5 * t + 0.5, t / 2 + 0.5)
+    yield op.Sigmoid(x)
+
+
+@rule
+def tanh_of_exponentials(x):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)) is the hyperbolic tangent, which does not overflow."""
+    up, down = op.Exp(x), op.Exp(-x)
+    yield (up - down) / (up + down)
+    yield op.Tanh(x)
+
+
+@rule
 def softmax(x, a: Ints, b: Ints):
     """Exponentials over their sum are softmax, which does not overflow where they would."""
     e = op.Exp(any_of(x - op.ReduceMax(x, axes=a), x))
     s = op.ReduceSum(e, axes=b)
-    yield any_of(e / s, e * op.Reciprocal(s))
+    yield any_of(e / s, e * op.Reciprocal(s), e * (1 / s))
     if not (_is_last(x, b) and (a is None or _is_last(x, a))):
         return "not over the last axis"
     yield op.Softmax(x, axis=-1 if x.rank is None else x.rank - 1)
@@ -264,6 +211,39 @@ def softmax_of_rows(x, a: Axis, n: Axis, shape, z: Maybe[Int]):
 
 
 @rule
+def softmax_of_reshaped(x, rows, n: Axis, shape, y: Maybe[Int], z: Maybe[Int]):
+    """Softmax over the last axis does not care how the others are arranged."""
+    inner = op.Reshape(x, rows, allowzero=y)
+    result = op.Reshape(op.Softmax(inner, axis=n), shape, allowzero=z)
+    yield result
+    if not x.rank or not inner.rank or n != inner.rank - 1:
+        return "not over the last axis, or ranks are not known"
+    if not same_shape(inner.shape[-1:], x.shape[-1:]):
+        return "the last axis is another one, or not known to be the same"
+    if not same_shape(x.shape, result.shape):
+        return "reshaped too, or not known not to be"
+    yield op.Softmax(x, axis=x.rank - 1)
+
+
+@rule
+def softmax_of_difference(x, n: Axis, a: Ints):
+    """Softmax does not change where the largest element is subtracted first, as it does itself."""
+    yield op.Softmax(x - op.ReduceMax(x, axes=a), axis=n)
+    if x.rank is None or [i % x.rank for i in a] != [n]:
+        return "the largest of other elements"
+    if n != x.rank - 1 and x.value.graph.opsets.get("", 0) < 13:
+        return "over all axes from this one on"
+    yield op.Softmax(x, axis=n)
+
+
+@rule
+def softmax_of_logarithm(x, n: Int):
+    """The exponential of the logarithm of softmax is softmax."""
+    yield op.Exp(op.LogSoftmax(x, axis=n))
+    yield op.Softmax(x, axis=n)
+
+
+@rule
 def log_softmax(x, n: Int):
     """The logarithm of softmax, which is finite where softmax rounds to 0."""
     yield op.Log(op.Softmax(x, axis=n))
@@ -274,7 +254,14 @@ def log_softmax(x, n: Int):
 def log_softmax_spelled_out(x, a: Ints, b: Ints):
     """x minus the logarithm of the sum of its exponentials is the logarithm of softmax."""
     y = any_of(x - op.ReduceMax(x, axes=a), x)
-    yield any_of(y - op.Log(op.ReduceSum(op.Exp(y), axes=b)), y - op.ReduceLogSumExp(y, axes=b))
+    m = op.ReduceMax(x, axes=a)
+    shifted = x - (op.Log(op.ReduceSum(op.Exp(x - m), axes=b)) + m)
+    yield any_of(
+        y - op.Log(op.ReduceSum(op.Exp(y), axes=b)),
+        y - op.ReduceLogSumExp(y, axes=b),
+        y - op.ReduceLogSum(op.Exp(y), axes=b),
+        shifted,
+    )
     if not (_is_last(x, b) and (a is None or _is_last(x, a))):
         return "not over the last axis"
     yield op.LogSoftmax(x, axis=-1 if x.rank is None else x.rank - 1)

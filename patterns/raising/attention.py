@@ -18,7 +18,7 @@ import numpy as np
 from graphopt.patterns._elementwise import within
 from graphopt.patterns._shapes import others_know_last
 from graphopt.patterns.raising._constants import SHARED, refuses, scalar
-from graphopt.patterns.raising._masks import covering, is_causal, selecting
+from graphopt.patterns.raising._masks import covering, selecting
 from graphopt.rewrite import Attrs, Axis, Const, Dim, Filled, Int, Ints, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.shapes import same_dims, same_shape
 
@@ -213,15 +213,6 @@ def attention_seen_all(q, k, v, b: Filled[1], low: Const, shape, attrs: Attrs):
     if low.onnx_dtype != q.dtype:
         return "not of the dtype of scores"
     yield op.Attention(q, k, v, **attrs)
-
-
-@rule(always=True)
-def attention_causal_constant(q, k, v, m: Const, attrs: Attrs):
-    """A constant mask that shows each query the keys up to its own place is what makes attention causal."""
-    yield op.Attention(q, k, v, m, **attrs)
-    if not is_causal(m):
-        return "not a causal mask"
-    yield op.Attention(q, k, v, **{**attrs, "is_causal": 1})
 
 
 @rule

@@ -6,6 +6,7 @@ scale and bias. GroupNormalization stays a reshaped InstanceNormalization, which
 
 from __future__ import annotations
 
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from graphopt.patterns.raising._constants import scalar
 from graphopt.rewrite import Attrs, Const, Filled, Float, Int, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Alternatives
 from graphopt.shapes import same_shape
+from graphopt.shapes.dims import mul
 
 #: Elements of a scale of ones that a rule may add to the model.
 _ONES = 1 << 16
@@ -102,13 +104,21 @@ def _inverse(v: Any) -> Alternatives:
     return any_of(op.Reciprocal(op.Sqrt(v)), 1 / op.Sqrt(v), v**-0.5)
 
 
+def _variance(x: Any, b: Any, c: Any) -> Alternatives:
+    """Ways to write the variance of x: the mean of squared differences from the mean, or that of squares less its square."""
+    mean = op.ReduceMean(x, axes=b)
+    d = x - mean
+    spread = op.ReduceMean(any_of(x * x, x**2), axes=c) - any_of(mean * mean, mean**2)
+    squares = any_of(d * d, d**2)
+    return any_of(op.ReduceMean(squares, axes=c), spread, op.Max(spread, 0.0), op.Relu(spread))
+
+
 # ------------------------------------------------------------------------------------------------------ bare and scaled
 @rule
 def normalization(x, a: Ints, b: Ints, c: Ints, eps: Const):
     """(x - mean) / sqrt(variance + eps) over the last axes is a layer normalization, over axes 2 and up an instance one."""
     y = x - op.ReduceMean(x, axes=a)
-    d = x - op.ReduceMean(x, axes=b)
-    v = op.ReduceMean(any_of(d**2, d * d), axes=c) + eps
+    v = _variance(x, b, c) + eps
     yield any_of(y / op.Sqrt(v), y / v**0.5, y * _inverse(v))
     axis, e = _first_axis(x, a, b, c), scalar(eps, x)
     if isinstance(axis, str):
@@ -126,12 +136,9 @@ def normalization(x, a: Ints, b: Ints, c: Ints, eps: Const):
 @rule
 def normalization_scaled(x, a: Ints, b: Ints, c: Ints, eps: Const, g: Const):
     """A normalization whose scale is multiplied to 1 / sqrt(variance + eps), or too large for a scale of ones first."""
-    mean = op.ReduceMean(x, axes=b)
-    d = x - mean
-    spread = op.ReduceMean(x * x, axes=c) - mean * mean
-    v = any_of(op.ReduceMean(d * d, axes=c), op.ReduceMean(d**2, axes=c), spread, op.Max(spread, 0.0)) + eps
     y = x - op.ReduceMean(x, axes=a)
-    yield any_of(y * op.Reciprocal(op.Sqrt(v)) * g, y / op.Sqrt(v) * g)
+    v = _variance(x, b, c) + eps
+    yield any_of(y * _inverse(v) * g, y / op.Sqrt(v) * g, y * (g / op.Sqrt(v)))
     axis, e = _first_axis(x, a, b, c), scalar(eps, x)
     if isinstance(axis, str):
         return axis
@@ -151,7 +158,7 @@ def normalization_as_line(x, a: Ints, b: Ints, c: Ints, eps: Const, g: Const, h:
     d = x - op.ReduceMean(x, axes=b)
     v = op.ReduceMean(any_of(d * d, d**2), axes=c) + eps
     k = any_of(op.Reciprocal(op.Sqrt(v)), 1 / op.Sqrt(v)) * g
-    yield x * k + (h - mean * k)
+    yield any_of(x * k + (h - mean * k), x * k - mean * k + h)
     axis, e = _first_axis(x, a, b, c), scalar(eps, x)
     if isinstance(axis, str):
         return axis
@@ -177,6 +184,61 @@ def rms_normalization(x, a: Ints, eps: Const):
     if sizes is None or prod(sizes) > _ONES:
         return "the sizes are not known, or too large for a scale of ones"
     yield op.RMSNormalization(x, _typed(np.ones(sizes), x.dtype), axis=axis - x.rank, epsilon=e)
+
+
+@rule
+def rms_normalization_scaled(x, a: Ints, eps: Const, g: Const):
+    """An RMS normalization whose scale is multiplied to 1 / sqrt(mean square + eps)."""
+    v = op.ReduceMean(any_of(x**2, x * x), axes=a) + eps
+    yield any_of(x * (_inverse(v) * g), x * (g / op.Sqrt(v)))
+    axis, e = _first_axis(x, a), scalar(eps, x)
+    if isinstance(axis, str):
+        return axis
+    if e is None or x.dtype not in SINGLE:
+        return "epsilon is not a single number of single precision"
+    scale = _over_last(g, x, axis)
+    if scale is None:
+        return "the scale varies over other axes, or the sizes are not known"
+    yield op.RMSNormalization(x, _typed(scale, x.dtype), axis=axis - x.rank, epsilon=e)
+
+
+@rule
+def instance_normalization_of_reshaped(
+    x, first, s: Const, b: Const, n: Filled[1], axis: Int, eps: Float, last, p: Maybe[Int], q: Maybe[Int]
+):
+    """An instance normalization, or a layer normalization over the same elements, needs no shape of its own."""
+    inner = op.Reshape(x, first, allowzero=p)
+    instance = op.InstanceNormalization(inner, s, b, epsilon=eps)
+    layer = op.LayerNormalization(inner, n, axis=axis, epsilon=eps)
+    y = op.Reshape(any_of(instance, layer), last, allowzero=q)
+    yield y
+    channels = _channels(x)
+    if channels is None or not inner.rank or x.dtype not in SINGLE:
+        return "ranks, the number of channels or the dtype are not known"
+    start = 2 if n is None else axis % inner.rank
+    if not same_shape((_product_of(x.shape[2:]),), (_product_of(inner.shape[start:]),)):
+        return "not the elements of one channel, or not known to be these"
+    if not same_shape(x.shape, y.shape):
+        return "reshaped too, or not known not to be"
+    if n is not None:
+        scale, bias = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    elif s.size == channels:
+        scale, bias = np.asarray(s), np.asarray(b)
+    elif s.size and _alike(s) and _alike(b):
+        scale, bias = (np.full(channels, np.asarray(k).flat[0]) for k in (s, b))
+    else:
+        return "the scale varies over other channels"
+    yield op.InstanceNormalization(x, scale, bias, epsilon=eps)
+
+
+def _product_of(dims: Shape) -> Any:
+    """How many elements a tensor of this shape has."""
+    return reduce(mul, dims, 1)
+
+
+def _alike(c: Const) -> bool:
+    """Whether all elements of a constant are the same number."""
+    return bool((np.asarray(c) == np.asarray(c).flat[0]).all())
 
 
 # ------------------------------------------------------------------------------------------- what follows moves into it

@@ -1,16 +1,31 @@
-"""Images that exporters make larger by repeating positions.
+"""Images of another size: from repeated positions, to computed sizes, and to the nearest by one way to write it.
 
-Not exact: some runtimes compute what is nearest as a sum with weights of ones and zeros.
+Sizes become scales only where they are multiples that a float holds exactly: coordinates are scaled by a scale that is given,
+else by new / old, which differs from it where a size was rounded down. Repetition is not exact: some runtimes compute what is
+nearest as a sum with weights of ones and zeros.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
 from onnx import TensorProto
 
+from graphopt.ir import Dim
 from graphopt.patterns._shapes import matched
-from graphopt.rewrite import Ints, any_of, op, rule
-from graphopt.shapes import same_shape
+from graphopt.rewrite import Attrs, Const, Ints, Maybe, Tensor, any_of, op, rule
+from graphopt.shapes import same_dims, same_shape
 from graphopt.shapes.dims import mul
+
+#: How a nearest element is found by repeating each: the way of which runtimes are fastest.
+REPEATED = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+#: Places in the middle of elements, which round to these.
+_CENTRED = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
+_ROUNDED = ("round_prefer_floor", "round_prefer_ceil")
+#: Above this, rounding of coordinates in float32 might come near to a border between two elements.
+_LARGEST_FACTOR = 16
 
 
 @rule(since=11)
@@ -34,5 +49,82 @@ def nearest_by_repetition(x: "N C H W", s, u: Ints, m: Ints, r: Ints, shape):
     if not same_shape(y.shape, (batch, channels, mul(height, rows), mul(width, columns))):
         return "more than rows and columns are repeated, or the size of the result is not known"
     scales = [1.0, 1.0, float(rows), float(columns)]
-    ways = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
-    yield op.Resize(x, None, scales, **ways)
+    yield op.Resize(x, None, scales, **REPEATED)
+
+
+@rule(exact=True, since=11)
+def resize_by_scales(x, roi: Maybe[Tensor], none: Maybe[Const], sizes, attrs: Attrs):
+    """Sizes that are multiples of those before are scales, which need not be computed."""
+    y = op.Resize(x, roi, none, sizes, **attrs)
+    yield y
+    if none is not None and none.size:
+        return "there are scales"
+    if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or _keeps_ratio(attrs):
+        return "a region is cut out, or the ratio of rows and columns may decide about the scale"
+    if x.shape is None or y.shape is None:
+        return "the sizes are not known"
+    axes = attrs.get("axes") or range(x.rank)
+    scales = [_ratio(x.shape[a], y.shape[a]) for a in axes]
+    if None in scales:
+        return "a size is not known to be a multiple"
+    yield op.Resize(x, _region(x, roi), scales, **attrs)
+
+
+@rule(exact=True, since=18)
+def resize_some_axes(x, roi: Maybe[Tensor], none: Maybe[Const], sizes, attrs: Attrs):
+    """Known sizes of some axes need not be put together with those of the others."""
+    y = op.Resize(x, roi, none, sizes, **attrs)
+    yield y
+    if none is not None and none.size:
+        return "there are scales"
+    if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or _keeps_ratio(attrs) or attrs.get("axes"):
+        return "a region is cut out, the ratio of rows and columns may decide about the scale, or axes are named"
+    if sizes.is_const or x.shape is None or y.shape is None:
+        return "the sizes are constant, or the rank is not known"
+    axes = [a for a, (old, new) in enumerate(zip(x.shape, y.shape)) if same_dims(old, new) is not True]
+    if not axes or not all(isinstance(y.shape[a], int) for a in axes):
+        return "nothing changes, or a size that changes is not known"
+    yield op.Resize(x, None, None, np.array([y.shape[a] for a in axes], np.int64), **{**attrs, "axes": axes})
+
+
+@rule(since=11)
+def nearest_whole(x, roi: Maybe[Tensor], s: Const, attrs: Attrs):
+    """Where each position is repeated, there are several ways to find what is nearest; this one is the fastest."""
+    yield op.Resize(x, roi, s, mode="nearest", **attrs)
+    place, nearest = attrs["coordinate_transformation_mode"], attrs["nearest_mode"]
+    scales = np.asarray(s)
+    if place == REPEATED["coordinate_transformation_mode"]:
+        limit = 2 if nearest == "round_prefer_floor" else 0
+    else:
+        limit = _LARGEST_FACTOR if place in _CENTRED and nearest in _ROUNDED else 0
+    if not limit:
+        return "the way is this one already, or what is nearest is no repetition"
+    if not scales.size or ((scales < 1) | (scales > limit) | (scales != np.rint(scales))).any():
+        return "not repeated a whole number of times, or too often"
+    yield op.Resize(x, _region(x, roi), scales, **{**attrs, **REPEATED})
+
+
+def _keeps_ratio(attrs: dict[str, Any]) -> bool:
+    return attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch"
+
+
+def _region(x: Tensor, roi: Tensor | None) -> Tensor | None:
+    """A region that nobody reads: left out where it may be."""
+    return roi if x.value.graph.opsets.get("", 0) < 13 else None
+
+
+def _ratio(old: Dim, new: Dim) -> float | None:
+    """By what one size becomes the other, where that is known and a float32 holds it."""
+    if same_dims(old, new) is True:
+        return 1.0
+    if isinstance(old, int) and isinstance(new, int):
+        if old < 1 or new < 1:
+            return None
+        ratio = float(np.float32(new / old))
+        return ratio if Fraction(ratio) == Fraction(new, old) else None
+    for k in range(2, _LARGEST_FACTOR + 1):
+        if same_dims(mul(old, k), new) is True:
+            return float(k)
+        if k & (k - 1) == 0 and same_dims(mul(new, k), old) is True:
+            return 1 / k
+    return None

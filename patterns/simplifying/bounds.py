@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from graphopt.patterns._elementwise import FLOATS, INTEGERS, chosen, foldable, within, wrapping
-from graphopt.rewrite import Const, Float, Int, Maybe, Tensor, any_of, op, rule
+from graphopt.rewrite import Const, Filled, Float, Int, Maybe, Tensor, any_of, op, rule
 
 Interval = tuple[float | None, float | None]
 _RELU: Interval = (0.0, None)
@@ -102,6 +102,15 @@ def max_of_same(x):
 
 
 # ------------------------------------------------------------------------------------------- nothing to be bounded
+@rule(exact=True)
+def max_of_infinity(x, a: Filled[-math.inf], b: Filled[math.inf]):
+    """Nothing is below negative infinity, nor above infinity."""
+    yield any_of(op.Max(x, a), op.Min(x, b))
+    if not within((a if b is None else b).shape, x.shape):
+        return "it may broadcast x up"
+    yield x
+
+
 @rule(exact=True)
 def relu_of_nonnegative(x, axis: Int, alpha: Float, beta: Float):
     """What is never negative passes a Relu as it is."""

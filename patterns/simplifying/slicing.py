@@ -16,7 +16,7 @@ from graphopt.patterns._shapes import (
     size_of,
     slices_of,
 )
-from graphopt.rewrite import Axis, Const, Ints, Maybe, op, rule
+from graphopt.rewrite import Axis, Const, Ints, Maybe, any_of, op, rule
 from graphopt.shapes import same_shape
 
 #: Indices are read from constants of at most so many elements.
@@ -85,6 +85,23 @@ def squeeze_slice(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints], axes: Int
     cut = slices_of(s, e, a, t, x.rank)
     if cut is None or len(cut) != 1 or axes_of(axes, x.rank) != list(cut):
         return "not one dim that is sliced and taken away"
+    ((axis, chosen),) = cut.items()
+    i = _only(chosen, size_of(x, axis))
+    if i is None:
+        return "it counts from the end of a dim of unknown size, or there may be several elements"
+    if why := refuses_text(x):
+        return why
+    yield op.Gather(x, np.array(i), axis=axis)
+
+
+@rule(exact=True)
+def flat_column(x, s: Ints, e: Ints, a: Maybe[Ints], t: Maybe[Ints]):
+    """A slice of one row or column of a matrix that is made a vector is a Gather."""
+    cutout = op.Slice(x, starts=s, ends=e, axes=a, steps=t)
+    yield any_of(op.Reshape(cutout, shape=[-1]), op.Reshape(cutout, shape=[0]))
+    cut = slices_of(s, e, a, t, x.rank)
+    if x.rank != 2 or cut is None or len(cut) != 1:
+        return "not a matrix of which one dim is sliced"
     ((axis, chosen),) = cut.items()
     i = _only(chosen, size_of(x, axis))
     if i is None:

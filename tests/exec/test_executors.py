@@ -22,7 +22,7 @@ from graphopt.exec.executors.onnxruntime import OnnxRuntime
 
 needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
 #: OpenVINO has tests of its own, for the little that it does not refuse.
-everywhere = pytest.mark.parametrize("executor", [n for n in installed() if n != "openvino"])
+everywhere = pytest.mark.parametrize("executor", [n for n in installed() if n not in ("openvino", "web")])
 
 
 def f32(value: Any) -> np.ndarray:

@@ -144,8 +144,8 @@ def test_conditions_that_stay_true(nodes: str, inner: str, given: str) -> None:
     [
         pytest.param("d = Identity(c) w = Sin(v)", {"given": "n0, yes, a"}, id="number not known"),
         pytest.param("d = Identity(c) w = Sin(v)", {"given": "n, c0, a"}, id="condition not known"),
-        pytest.param("d = Not(c) w = Sin(v)", {}, id="condition changes"),
-        pytest.param("w = Sin(v)", {"inner": "<bool d = {0}>"}, id="condition becomes false"),
+        pytest.param("d = Less(i, n0) w = Sin(v)", {}, id="condition not known inside"),
+        pytest.param("d = And(c, c0) w = Sin(v)", {}, id="condition given outside"),
         pytest.param("d = Identity(c) w = Sin(v)", {"constants": "int64 n = {17}, bool yes = {1}"}, id="too often"),
         pytest.param(
             "d = Identity(c) w = If (c) <then_branch = t () => (float[2] u) { u = Neg(v) }, else_branch = e () => (float[2] r) { r = Sin(v) }>",
@@ -158,6 +158,86 @@ def test_stays(nodes: str, options: dict[str, Any]) -> None:
     m = unroll(loop(nodes, **options))
     assert "Loop" in ops(m)
     assert not m.report.steps
+
+
+#: Counts in `k`, from 0 in steps of 1, beside what is computed; there is no other end than the condition.
+COUNTER = "(int64 i, bool c, int64 k, float[2] v) => (bool d, int64 k1, float[2] w)"
+COUNTS = {"interface": COUNTER, "outputs": "last, z", "given": ", yes, start, a"}
+STEPS = "int64 start = {0}, bool yes = {1}"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inner", "rounds"),
+    [
+        ("k1 = Add(k, s) d = Less(k1, n) w = Sin(v)", "int64 s = {1}, int64 n = {3}", 3),
+        ("k1 = Add(k, s) d = Less(k1, n) w = Sin(v)", "int64 s = {2}, int64 n = {3}", 2),
+        ("k1 = Add(k, s) d = Less(k, n) w = Sin(v)", "int64 s = {1}, int64 n = {3}", 4),
+        ("k1 = Sub(k, s) q = Abs(k1) e = Greater(q, n) d = Not(e) w = Sin(v)", "int64 s = {1}, int64 n = {2}", 3),
+        (
+            "k1 = Add(k, s) e = LessOrEqual(k1, n) d = And(e, t) w = Sin(v)",
+            "int64 s = {1}, int64 n = {1}, bool t = {1}",
+            2,
+        ),
+        ("k1 = Identity(k) e = Less(i, n) d = And(c, e) w = Sin(v)", "int64 n = {2}", 3),
+        ("k1 = Identity(k) d = Not(c) w = Sin(v)", "", 1),
+        ("k1 = Identity(k) w = Sin(v)", "bool d = {0}", 1),
+    ],
+)
+def test_conditions_that_are_computed(nodes: str, inner: str, rounds: int) -> None:
+    """While loops, as TensorFlow and TorchScript write them."""
+    for options in (COUNTS, COUNTS | {"given": "most, yes, start, a"}):
+        constants = STEPS + f", int64 most = {{{2**63 - 1}}}"
+        m = unroll(loop(nodes, inner=f"<{inner}>" if inner else "", constants=constants, **options))
+        assert "Loop" not in ops(m)
+        assert ops(m).count("Sin") == rounds
+    m = unroll(loop(nodes, inner=f"<{inner}>" if inner else "", constants=constants, **options), only=None, level=2)
+    assert [op for op in ops(m) if op != "Constant"] == ["Abs", *["Sin"] * rounds, "Relu"]
+
+
+def test_the_last_number() -> None:
+    """What counts the rounds is a constant behind them."""
+    nodes = "k1 = Add(k, s) d = Less(k1, n) w = Sin(v)"
+    model = loop(
+        nodes,
+        inner="<int64 s = {1}, int64 n = {3}>",
+        constants=STEPS,
+        after="f = Cast<to=1>(last) y = Add(z, f)",
+        **COUNTS,
+    )
+    assert ops(unroll(model, only=None, level=2)) == ["Abs", *["Sin"] * 3, "Add"]
+
+
+def test_the_trip_count_comes_first() -> None:
+    nodes, inner = "k1 = Add(k, s) d = Less(k1, n) w = Sin(v)", "<int64 s = {1}, int64 n = {3}>"
+    options = COUNTS | {"given": "most, yes, start, a"}
+    m = unroll(loop(nodes, inner=inner, constants=STEPS + ", int64 most = {2}", **options))
+    assert ops(m).count("Sin") == 2
+    once = "k1 = Add(k, k) d = Less(i, n0) w = Sin(v)"  # of which nobody asks whether there would be another one
+    assert ops(unroll(loop(once, constants=STEPS + ", int64 most = {1}", **options))).count("Sin") == 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inner", "options"),
+    [
+        pytest.param("k1 = Add(k, s) d = Less(k1, n) w = Sin(v)", "int64 s = {0}, int64 n = {3}", {}, id="never"),
+        pytest.param("k1 = Add(k, s) d = Less(k1, n) w = Sin(v)", "int64 s = {1}, int64 n = {17}", {}, id="too often"),
+        pytest.param("k1 = Add(k, s) d = Less(k1, n0) w = Sin(v)", "int64 s = {1}", {}, id="end not known"),
+        pytest.param("k1 = Add(k, n0) d = Less(k1, n) w = Sin(v)", "int64 n = {3}", {}, id="step not known"),
+        pytest.param(
+            "k1 = Add(k, s) d = Less(k1, n) w = Sin(v)", "int64 s = {1}, int64 n = {3}", {"given": ", yes, n0, a"}, id="start"
+        ),
+        pytest.param(
+            "k1 = Add(k, s) d = Less(k1, n) w = Sin(v)", "int64 s = {1}, int64 n = {3}", {"given": "n0, yes, start, a"}, id="limit"
+        ),
+        pytest.param(
+            "k1 = Add(k, s) q = ReduceSum<keepdims=0>(w) e = Less(k1, n) p = Greater(q, z0) d = And(e, p) w = Sin(v)",
+            "int64 s = {1}, int64 n = {3}, float z0 = {0}", {}, id="data",
+        ),
+    ],
+)  # fmt: skip
+def test_computed_conditions_that_nobody_knows(nodes: str, inner: str, options: dict[str, Any]) -> None:
+    m = optimize(loop(nodes, inner=f"<{inner}>", constants=STEPS, **(COUNTS | options)), level=1, only="constant_loop")
+    assert "Loop" in ops(m)
 
 
 def test_random_numbers_are_drawn_anew() -> None:

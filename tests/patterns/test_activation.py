@@ -16,6 +16,7 @@ WIDE = {"low": -9, "high": 9}
 GELU = "h = 0.5; o = 1; two = 2; r = 1.4142135; q = 0.70710677"
 ERF = "a = Div(x, r) e = Erf(a) f = Add(e, o) "
 TANH = "h = 0.5; o = 1; two = 2; k = 0.044715; s = 0.7978846; three = 3"
+TWICE = TANH.replace("0.7978846", "1.5957692")
 CUBIC = (
     "a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Tanh(e) g = Add(f, o) i = Mul(x, h) y = Mul(i, g)"
 )
@@ -23,7 +24,6 @@ FACTOR = "a = Mul(x, x) b = Mul(a, k) d = Add(b, o) "
 TURN = "g = Tanh(f) i = Add(o, g) "
 OUTER = " f = Mul(s, e) " + TURN
 COND = "a = 0.1; z = 0; o = 1"
-RELUS = "p = Relu(x) n = Neg(x) r = Relu(n) "
 MAX = "m = ReduceMax<axes=[-1]>(x) d = Sub(x, m) "
 SUM = "e = Exp(x) s = ReduceSum(e, a) "
 NUMBERS = {"reason": "not single numbers"}
@@ -119,45 +119,6 @@ FIRES = [
         one("m = Mul(a, x) y = Max(m, x)", COND, x="float[N,M]", opset=8),
     ),
     *of(
-        "leaky_relu_of_where",
-        one("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", COND),
-        one("m = Mul(x, a) b = GreaterOrEqual(x, z) y = Where(b, x, m)", "a = -2; z = 0"),
-        one("m = Mul(x, a) b = Less(x, z) y = Where(b, m, x)", "a = 3; float[1] z = 0"),
-        one("m = Mul(x, a) b = LessOrEqual(x, z) y = Where(b, m, x)", COND),
-    ),
-    *of(
-        "leaky_relu_of_relus",
-        one(RELUS + "m = Mul(r, a) y = Sub(p, m)", COND),
-        one(RELUS + "m = Mul(r, a) q = Neg(m) y = Add(q, p)", COND),
-        one(RELUS + "q = Neg(r) m = Mul(a, q) y = Add(p, m)", COND),
-        one(RELUS + "m = Mul(r, a) y = Add(p, m)", COND),
-        one("p = Relu(x) n = Min(x, z) m = Mul(n, a) y = Add(p, m)", COND),
-    ),
-    *of(
-        "leaky_relu_of_prelu",
-        one("y = PRelu(x, a)", "float[1] a = 0.25"),
-        one("y = PRelu(x, a)", "float[3] a = -2, -2, -2", x="float[N,3]"),
-        one("y = PRelu(x, a)", "float16 a = 0.1", x="float16[2,3]"),
-    ),
-    *of(
-        "elu",
-        one("e = Exp(x) s = Sub(e, o) b = Greater(x, z) y = Where(b, x, s)", COND),
-        one("e = Exp(x) s = Sub(e, o) m = Mul(s, a) b = LessOrEqual(x, z) y = Where(b, m, x)", COND),
-        one("p = Relu(x) e = Exp(x) s = Sub(e, o) m = Mul(a, s) n = Min(z, m) y = Add(p, n)", COND),
-        one("p = Relu(x) e = Exp(x) s = Sub(e, o) n = Min(s, z) y = Add(p, n)", COND, high=100),
-        one("e = Exp(x) s = Sub(e, o) m = Mul(s, z) b = Less(x, z) y = Where(b, m, x)", COND),
-    ),
-    *of(
-        "celu",
-        one("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2"),
-        one("d = Mul(x, r) e = Elu(d) y = Mul(a, e)", "a = 4; r = 0.25"),
-    ),
-    *of(
-        "selu",
-        one("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "k = 1.050701"),
-        one("e = Elu(x) y = Mul(k, e)", "float[1,1] k = -2"),
-    ),
-    *of(
         "sigmoid",
         one("n = Neg(x) e = Exp(n) p = Add(e, o) y = Div(o, p)", COND, low=-200, high=200),
         one("n = Neg(x) e = Exp(n) p = Add(o, e) y = Reciprocal(p)", COND, x="float16[N,2]"),
@@ -213,7 +174,37 @@ FIRES = [
         one(SUM + "l = Log(s) y = Sub(x, l)", "int64[1] a = -1", x="float[N,M]"),
         one("l = ReduceLogSumExp<axes=[2]>(x) y = Sub(x, l)", x="float[2,3,4]"),
     ),
-]
+    *of(
+        "gelu_of_complement",
+        one("n = Neg(x) a = Mul(n, q) e = Erf(a) f = Sub(o, e) m = Mul(x, h) y = Mul(m, f)", GELU, opset=20),
+        one("a = Mul(x, k) e = Erf(a) f = Sub(o, e) m = Mul(x, f) y = Div(m, two)", GELU + "; k = -0.70710677", opset=20),
+        one("a = Mul(x, k) e = Erf(a) f = Mul(e, h) g = Sub(h, f) y = Mul(x, g)", GELU + "; k = -0.70710677", opset=20),
+    ),
+    *of(
+        "gelu_tanh_of_sigmoid",
+        one("a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Sigmoid(e) y = Mul(x, f)", TWICE, opset=20),
+        one(FACTOR + "e = Mul(x, s) f = Mul(d, e) g = Sigmoid(f) y = Mul(g, x)", TWICE, opset=20),
+    ),
+    *of("sigmoid_of_exponential", one("e = Exp(x) p = Add(e, o) y = Div(e, p)", COND)),
+    *of(
+        "sigmoid_of_tanh",
+        one("a = Mul(x, h) t = Tanh(a) p = Add(t, o) y = Mul(p, h)", "h = 0.5; o = 1"),
+        one("a = Div(x, two) t = Tanh(a) p = Mul(t, h) y = Add(p, h)", "h = 0.5; two = 2", x="float[N,3]"),
+    ),
+    *of("tanh_of_exponentials", one("n = Neg(x) a = Exp(x) b = Exp(n) p = Sub(a, b) q = Add(a, b) y = Div(p, q)")),
+    *of(
+        "softmax_of_reshaped",
+        one("r = Reshape(x, f) p = Softmax<axis=1>(r) s = Shape(x) y = Reshape(p, s)", "int64[2] f = -1, 4", x="float[N,3,4]"),
+        one("r = Reshape(x, f) p = Softmax(r) y = Reshape(p, s)", "int64[2] f = 6, 4; int64[3] s = 2, 3, 4", x="float[2,3,4]"),
+    ),
+    *of(
+        "softmax_of_difference",
+        one("m = ReduceMax<axes=[-1]>(x) d = Sub(x, m) y = Softmax(d)"),
+        one("m = ReduceMax<axes=[1]>(x) d = Sub(x, m) y = Softmax<axis=1>(d)", x="float[N,3,4]"),
+        one("m = ReduceMax<axes=[2]>(x) d = Sub(x, m) y = Softmax<axis=2>(d)", x="float[N,3,4]", opset=11),
+    ),
+    *of("softmax_of_logarithm", one("l = LogSoftmax<axis=0>(x) y = Exp(l)")),
+]  # fmt: skip
 
 REFUSES = [
     *of(
@@ -295,71 +286,6 @@ REFUSES = [
         c("a = Softplus(x) b = Tanh(a) y = Mul(b, x)", opset=18, x="double[2,3]", **SINGLE),
     ),
     *of(
-        "leaky_relu_of_max",
-        c("m = Mul(x, a) y = Max(x, m)", "a = 1.5", reason="between 0 and 1"),
-        c("m = Mul(x, a) y = Max(x, m)", "a = -0.5", reason="between 0 and 1"),
-        c("m = Mul(x, a) y = Max(x, m)", "a = 0", reason="between 0 and 1"),
-        c("m = Mul(x, a) y = Max(x, m)", "a = 1", reason="between 0 and 1"),
-        c("m = Mul(x, a) y = Max(x, m)", "float[3] a = 0.1, 0.2, 0.1", **SLOPE),
-        c("m = Mul(x, a) y = Max(x, m)", "float[1,1,1] a = 0.1", y="float[1,2,3]", **SLOPE),
-        c("m = Mul(x, a) y = Max(x, m)", COND, x="double[2,3]", **SINGLE),
-        c("m = Mul(x, a) y = Max(x, m, z)", COND),
-        c("m = Mul(x, a) y = Min(x, m)", COND),
-    ),
-    *of(
-        "leaky_relu_of_where",
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, m, x)", COND),
-        c("m = Mul(x, a) b = Less(x, z) y = Where(b, x, m)", COND),
-        c("m = Mul(x, a) b = Greater(x, o) y = Where(b, x, m)", COND),
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", "float[3] a = 1, 2, 3; z = 0", **SLOPE),
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", COND, x="double[2,3]", **SINGLE),
-        c("m = Mul(x, a) b = Greater(x, z) y = Where(b, x, m)", "a = 0.5; float[1,1,1] z = 0", y="float[1,2,3]"),
-    ),
-    *of(
-        "leaky_relu_of_relus",
-        c(RELUS + "m = Mul(r, a) y = Sub(m, p)", COND),
-        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", "float[3] a = 1, 2, 3", **SLOPE),
-        c(RELUS + "m = Mul(r, a) y = Sub(p, m)", COND, x="double[2,3]", **SINGLE),
-    ),
-    *of(
-        "leaky_relu_of_prelu",
-        c("y = PRelu(x, a)", "float[3] a = 0.1, 0.1, 0.2", reason="differ"),
-        c("y = PRelu(x, a)", f"float[65537] a = {', '.join(['0.5'] * 65537)}", x="float[1,65537]", reason="too many"),
-        c("y = PRelu(x, a)", "float[0] a =", x="float[2,0]", reason="no slope"),
-        c("y = PRelu(x, a)", "a = 0.1", x="double[2,3]", **SINGLE),
-        c("y = PRelu(x, a)", "a = 2", x="int32[2,3]", **SINGLE),
-    ),
-    *of(
-        "elu",
-        c("e = Exp(x) s = Sub(e, o) b = Less(x, z) y = Where(b, x, s)", COND),
-        c("e = Exp(x) s = Sub(e, a) b = Greater(x, z) y = Where(b, x, s)", COND),
-        c(
-            "e = Exp(x) s = Sub(e, o) m = Mul(s, a) b = Greater(x, z) y = Where(b, x, m)",
-            "float[3] a = 1, 2, 3; z = 0; o = 1",
-            **SLOPE,
-        ),
-        c(
-            "p = Relu(x) e = Exp(x) s = Sub(e, o) m = Mul(a, s) n = Min(z, m) y = Add(p, n)",
-            "a = -1; z = 0; o = 1",
-            reason="negative",
-        ),
-        c("e = Exp(x) s = Sub(e, o) b = Greater(x, z) y = Where(b, x, s)", COND, x="double[2,3]", **SINGLE),
-    ),
-    *of(
-        "celu",
-        c("d = Div(x, a) e = Elu(d) y = Mul(e, k)", "a = 2; k = 3"),
-        c("d = Mul(x, a) e = Elu(d) y = Mul(e, a)", "a = 2", reason="not divided by the scale"),
-        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = -2", reason="negative"),
-        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "float[3] a = 1, 2, 3", reason="not a single number"),
-        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", x="double[2,3]", reason="not a single number"),
-        c("d = Div(x, a) e = Elu(d) y = Mul(a, e)", "a = 2", opset=11, reason="does not exist"),
-    ),
-    *of(
-        "selu",
-        c("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "float[3] k = 1, 2, 3", **SLOPE),
-        c("e = Elu<alpha=1.6732632>(x) y = Mul(e, k)", "float[1,1,1] k = 2", y="float[1,2,3]", **SLOPE),
-    ),
-    *of(
         "sigmoid",
         c("e = Exp(x) p = Add(e, o) y = Div(o, p)", COND),
         c("n = Neg(x) e = Exp(n) p = Add(e, a) y = Div(o, p)", COND),
@@ -416,7 +342,31 @@ REFUSES = [
         c("l = ReduceLogSumExp<axes=[1], keepdims=0>(x) y = Sub(x, l)", x="float[3,3]"),
         c("l = ReduceLogSumExp<axes=[1]>(x) y = Sub(l, x)"),
     ),
-]
+    *of(
+        "gelu_of_complement",
+        c("a = Mul(x, q) e = Erf(a) f = Sub(o, e) m = Mul(x, h) y = Mul(m, f)", GELU, opset=20),
+        c("n = Neg(x) a = Mul(n, q) e = Erf(a) f = Sub(o, e) m = Mul(x, h) y = Mul(m, f)", GELU, opset=19, reason="does not exist"),
+    ),
+    *of(
+        "gelu_tanh_of_sigmoid",
+        c("a = Pow(x, three) b = Mul(a, k) d = Add(x, b) e = Mul(d, s) f = Sigmoid(e) y = Mul(x, f)", TANH, opset=20),
+    ),
+    *of("sigmoid_of_exponential", c("e = Exp(x) p = Add(e, a) y = Div(e, p)", COND)),
+    *of("sigmoid_of_tanh", c("t = Tanh(x) p = Add(t, o) y = Mul(p, h)", "h = 0.5; o = 1")),
+    *of("tanh_of_exponentials", c("n = Neg(x) a = Exp(x) b = Exp(n) p = Sub(b, a) q = Add(a, b) y = Div(p, q)")),
+    *of(
+        "softmax_of_reshaped",
+        c("r = Reshape(x, f) p = Softmax(r) y = Reshape(p, s)", "int64[2] f = 8, 3; int64[3] s = 2, 3, 4", x="float[2,3,4]", reason="another one"),
+        c("r = Reshape(x, f) p = Softmax<axis=0>(r) y = Reshape(p, s)", "int64[2] f = 6, 4; int64[3] s = 2, 3, 4", x="float[2,3,4]", **LAST),
+        c("r = Reshape(x, f) p = Softmax(r) y = Reshape(p, s)", "int64[2] f = 6, 4; int64[3] s = 3, 2, 4", x="float[2,3,4]", y="float[3,2,4]", reason="reshaped too"),
+    ),
+    *of(
+        "softmax_of_difference",
+        c("m = ReduceMax<axes=[0]>(x) d = Sub(x, m) y = Softmax(d)", reason="other elements"),
+        c("m = ReduceMax<axes=[1]>(x) d = Sub(x, m) y = Softmax<axis=1>(d)", x="float[N,3,4]", opset=11, reason="over all axes"),
+    ),
+    *of("softmax_of_logarithm", Case("g (float[2,3] x) => (float[2,3] y, float[2,3] l) { l = LogSoftmax(x) y = Exp(l) }", reason="nothing would be saved")),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("rule", "case"), FIRES, ids=[f"{r}-{i}" for i, (r, _) in enumerate(FIRES)])

@@ -57,7 +57,6 @@ STACKED = (
     "z = Transpose<perm=[2,0,3,1,4]>(x) a = Gather<axis=0>(z, i) b = Gather<axis=0>(z, j) c = Gather<axis=0>(z, l) "
     f"w = Attention(a, b, c) y = {SWAPPED}(w)"
 )
-CAUSAL = ", ".join("0" if i >= j else "-inf" for i in range(4) for j in range(4))
 
 FIRES = [
     *of(
@@ -159,16 +158,6 @@ FIRES = [
             "e = Expand(b, s) m = Where(e, zero, low) y = Attention(q, k, v, m)",
             QKV,
             constants="bool[1] b = {1}, int64[2] s = {5, 6}, float zero = {0}, float low = {-1e9}",
-            nodes=1,
-        ),
-    ),
-    *of(
-        "attention_causal_constant",
-        g(
-            "y = Attention(q, k, v, m)",
-            "float[2,3,4,5] q, float[2,3,4,5] k, float[2,3,4,5] v",
-            y="float[2,3,4,5]",
-            constants=f"float[4,4] m = {{{CAUSAL}}}",
             nodes=1,
         ),
     ),
@@ -331,23 +320,6 @@ REFUSES = [
             QKV,
             constants="double zero = {0}, double low = {-inf}",
             reason="not of the dtype of scores",
-        ),
-    ),
-    *of(
-        "attention_causal_constant",
-        g(
-            "y = Attention(q, k, v, m)",
-            "float[2,3,4,5] q, float[2,3,4,5] k, float[2,3,4,5] v",
-            y="float[2,3,4,5]",
-            constants=f"float[4,4] m = {{{CAUSAL.replace('-inf', '-9', 1)}}}",
-            reason="not a causal mask",
-        ),
-        g(
-            "y = Attention(q, k, v, m)",
-            "float[2,3,4,5] q, float[2,3,4,5] k, float[2,3,4,5] v",
-            y="float[2,3,4,5]",
-            constants="float[4,1] m = {0, 0, 0, 0}",
-            reason="not a causal mask",
         ),
     ),
     *of(

@@ -77,6 +77,10 @@ FIRES = {
         g("m = Max(x, x) y = Relu(m)", nodes=1),
         g("m = Min(x, x) y = Abs(m)", "int32[N]", nodes=1),
     ],
+    "max_of_infinity": [
+        g("m = Max(x, a) y = Abs(m)", constants="float a = {-inf}", nodes=1),
+        g("m = Min(a, x) y = Abs(m)", constants="float[4] a = {inf, inf, inf, inf}", nodes=1),
+    ],
     "relu_of_nonnegative": [
         g("m = Relu(x) y = Relu(m)", nodes=1),
         g("m = Relu(x) y = Relu(m)", "int32[N]", nodes=1),
@@ -161,6 +165,7 @@ REFUSES = {
         ),
     ],
     "max_of_same": [g("y = Max(x, z)", more="float[4] z")],
+    "max_of_infinity": [g("y = Max(x, a)", constants="float a = {inf}"), g("y = Min(x, a)", constants="float a = {-inf}")],
     "relu_of_nonnegative": [
         g("m = Abs(x) y = Relu(m)", "int32[N]", reason="negative"),
         g("m = Tanh(x) y = Relu(m)"),

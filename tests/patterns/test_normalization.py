@@ -46,6 +46,7 @@ ROUNDED = {"reason": "would be rounded"}
 NARROW = {"reason": "16-bit float"}
 CASTS = "f = Cast<to=1>(x) n = LayerNormalization(f, s) y = Cast<to=10>(n)"
 RISING = "float[4] s = 1, 2, 3, 4"
+RESHAPED = "r = Reshape(x, f) n = InstanceNormalization(r, s, t) p = Shape(x) y = Reshape(n, p)"
 
 FIRES = [
     *of(
@@ -190,7 +191,31 @@ FIRES = [
             opset=23,
         ),
     ),
-]
+    *of(
+        "normalization",
+        one(MOMENTS + "w = Add(t, e) " + SQRT, EPS, x=X),
+        one(MOMENTS + "p = Relu(t) w = Add(p, e) r = Sqrt(w) n = Reciprocal(r) y = Mul(d, n)", EPS, x="float[N,T,4]"),
+    ),
+    *of(
+        "normalization_scaled",
+        one(MOMENTS + "p = Max(t, z) w = Add(p, e) r = Sqrt(w) k = Div(g, r) y = Mul(d, k)", EPS + SCALE + "z = 0", x=X),
+    ),
+    *of(
+        "normalization_as_line",
+        one(LINE.replace("z = Sub(b, q) ", "z = Sub(p, q) ") + "y = Add(z, b)", EPS + SCALE + BIAS, x=X),
+    ),
+    *of(
+        "rms_normalization_scaled",
+        one(SQUARES + "r = Sqrt(w) n = Reciprocal(r) k = Mul(n, g) y = Mul(x, k)", LAST + EPS + SCALE, x=X, opset=23),
+        one(SQUARES + "r = Sqrt(w) k = Div(g, r) y = Mul(k, x)", LAST + EPS + SCALE, x="float[N,T,4]", opset=23),
+    ),
+    *of(
+        "instance_normalization_of_reshaped",
+        one(RESHAPED, "int64[4] f = 1, 6, 4, 5; float[6] s = 2, 2, 2, 2, 2, 2; float[6] t = 1, 1, 1, 1, 1, 1", x=IMAGE),
+        one(RESHAPED, "int64[3] f = 0, 3, -1; " + AFFINE, x="float[N,3,H,5]"),
+        one("r = Reshape(x, f) n = LayerNormalization(r, s) p = Shape(x) y = Reshape(n, p)", f"int64[3] f = 0, 3, -1; float[20] s = {', '.join(['1'] * 20)}", x=IMAGE),
+    ),
+]  # fmt: skip
 
 REFUSES = [
     *of(
@@ -436,7 +461,18 @@ REFUSES = [
             **NARROW,
         ),
     ),
-]
+    *of(
+        "rms_normalization_scaled",
+        c(SQUARES + "r = Sqrt(w) k = Div(g, r) y = Mul(k, x)", LAST + EPS + "float[3,1] g = 1, 2, 3", x=X, opset=23, **OTHER),
+        c(SQUARES + "r = Sqrt(w) k = Div(g, r) y = Mul(k, x)", LAST + EPS + SCALE, x=X, opset=22, reason="does not exist"),
+    ),
+    *of(
+        "instance_normalization_of_reshaped",
+        c(RESHAPED, "int64[3] f = 2, 1, -1; float[1] s = 2; float[1] t = 1", x=IMAGE, reason="one channel"),
+        c(RESHAPED, "int64[3] f = 1, 6, -1; float[6] s = 2, 2, 2, 2, 2, 3; float[6] t = 1, 1, 1, 1, 1, 1", x=IMAGE, reason="other channels"),
+        c("r = Reshape(x, f) n = InstanceNormalization(r, s, t) y = Reshape(n, p)", "int64[4] p = 2, 3, 5, 4; int64[3] f = 0, 3, -1; " + AFFINE, x=IMAGE, y="float[2,3,5,4]", reason="reshaped too"),
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("rule", "case"), FIRES, ids=[f"{r}-{i}" for i, (r, _) in enumerate(FIRES)])

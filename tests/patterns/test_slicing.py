@@ -74,6 +74,10 @@ FIRES = [
     ("squeeze_slice", Case("""g (float[2,N,4] x) => (float[A,B] y)
         <int64[1] s = {1}, int64[1] e = {3}, int64[1] a = {2}, int64[1] t = {2}> {
         p = Slice(x, s, e, a, t) y = Squeeze(p, a) }""", nodes=1)),
+    ("flat_column", Case("""g (float[N,3] x) => (float[A] y) <int64[1] s = {2}, int64[1] e = {3}, int64[1] a = {1}, int64[1] f = {-1}> {
+        p = Slice(x, s, e, a) y = Reshape(p, f) }""", nodes=1)),
+    ("flat_column", Case("""g (float[N,3] x) => (float[A] y) <int64[1] s = {-1}, int64[1] e = {3}, int64[1] a = {1}, int64[1] f = {0}> {
+        p = Slice(x, s, e, a) y = Reshape(p, f) }""", nodes=1)),
     ("gather_nothing", Case("""g (float[2,3] x) => (float[2,3] y) <int64[3] i = {0,-2,2}> {
         p = Gather<axis=-1>(x, i) y = Relu(p) }""", nodes=1)),
     ("gather_nothing", Case("""g (float[1,N] x) => (float[1,N] y) <int64[1] i = {0}> { p = Gather(x, i) y = Relu(p) }""", nodes=1)),
@@ -210,6 +214,10 @@ REFUSES = [
         p = Slice(x, s, e) y = Slice(p, s, f) }""", reason="nothing would be saved")),
     ("squeeze_slice", Case("""g (float[2,N] x) => (float[A] y) <int64[1] s = {-1}, int64[1] e = {9223372036854775807}, int64[1] a = {1}> {
         p = Slice(x, s, e, a) y = Squeeze(p, a) }""", reason="from the end")),
+    ("flat_column", Case("""g (float[2,4] x) => (float[A] y) <int64[1] s = {1}, int64[1] e = {3}, int64[1] a = {1}, int64[1] f = {-1}> {
+        p = Slice(x, s, e, a) y = Reshape(p, f) }""", reason="several")),
+    ("flat_column", Case("""g (float[2,N] x) => (float[A] y) <int64[1] s = {-1}, int64[1] e = {9223372036854775807}, int64[1] a = {1}, int64[1] f = {-1}> {
+        p = Slice(x, s, e, a) y = Reshape(p, f) }""", reason="from the end")),
     ("squeeze_slice", Case("""g (float[4,N] x) => (float y) <int64[2] s = {1,1}, int64[2] e = {2,2}, int64[2] a = {0,1}> {
         p = Slice(x, s, e, a) y = Squeeze(p, a) }""", reason="not one dim")),
     ("squeeze_slice", Case(f"""g (float[9,4] x) => (float[A] y) <int64[1] s = {{1}}, int64[1] e = {{2}}, {_UNKNOWN_AXES}> {{

@@ -36,6 +36,9 @@ def derived(
         fitting = [f for f in fitting if f[1] is dims] or fitting
     if "Range" in wanted and _is_counted(dtype, shape) and builder.choices.integer(0, 1):
         fitting = [f for f in fitting if f[1] is positions]
+    if wanted >= _WITH_WEIGHTS:
+        fitting += [(ops, make) for ops, fits, make in _PRODUCTS if fits(dtype, shape)]
+        fitting = [f for f in fitting if f[0] <= _WITH_WEIGHTS] or fitting
     preferred = [make for ops, make in fitting if ops & wanted]
     options = preferred if preferred and not builder.choices.chance(3) else [make for _, make in fitting]
     if not options:
@@ -212,6 +215,39 @@ def assembled(b: Builder, numbers: np.ndarray, beside: Value | None = None) -> V
     return b.node("Concat", parts, {"axis": 0})[0]
 
 
+def convolved(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    """A convolution, in groups now and then; a window of 2 shows what padding does."""
+    n, channels = len(shape) - 2, shape[1]
+    group = b.choices.one([g for g in (1, 1, 2, channels) if channels % g == 0])
+    inner = b.choices.one([1, 2])
+    kernel = [b.choices.integer(1, 2) for _ in range(n)]
+    x = source(dtype, (shape[0], group * inner, *(d + k - 1 for d, k in zip(shape[2:], kernel, strict=True))))
+    w = b.constant(_random(b, dtype, (channels, inner, *kernel)))
+    bias = [b.constant(_random(b, dtype, (channels,)))] if b.choices.integer(0, 1) else []
+    return _behind(b, b.node("Conv", [x, w, *bias], {"group": group})[0], (channels, *(1,) * n))
+
+
+def multiplied_by_weights(b: Builder, source: Source, dtype: int, shape: tuple[int, ...]) -> Value:
+    """A product with weights."""
+    inner = b.choices.integer(1, 3)
+    w = b.constant(_random(b, dtype, (inner, shape[-1])))
+    return _behind(b, b.node("MatMul", [source(dtype, (*shape[:-1], inner)), w])[0], shape[-1:])
+
+
+def _behind(b: Builder, v: Value, shape: tuple[int, ...]) -> Value:
+    """A value, or what an activation or a constant of this shape makes of it."""
+    what = b.choices.one(["", "Relu", "Sigmoid", "Add", "PRelu"])
+    if what in ("Add", "PRelu"):
+        return b.node(what, [v, b.constant(_random(b, v.dtype, shape))])[0]
+    made = b.node(what, [v])[0] if what else v
+    return b.node("Mul", [v, made])[0] if what == "Sigmoid" else made
+
+
+def _random(b: Builder, dtype: int, shape: tuple[int, ...]) -> np.ndarray:
+    generator = np.random.default_rng(b.choices.integer(0, 999))
+    return generator.standard_normal(shape).astype(np_dtype(dtype))
+
+
 _FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 
 
@@ -248,4 +284,10 @@ _RECIPES: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Rec
         lambda t, s: t == TensorProto.INT64 and len(s) < 2 and (not s or 0 < s[0] < 5),
         dims,
     ),
+]
+#: The same, for rules that ask for any of these.
+_WITH_WEIGHTS = frozenset({"Conv", "MatMul"})
+_PRODUCTS: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Recipe]] = [
+    (frozenset({"Conv"}), lambda t, s: t in _FLOATING and 2 < len(s) < 6 and s[1] > 0, convolved),
+    (frozenset({"MatMul"}), lambda t, s: t in _FLOATING and len(s) > 0, multiplied_by_weights),
 ]

@@ -52,6 +52,7 @@ class Hints:
         ranks: those that it compares the rank of a parameter with, by parameter.
         fills: numbers that it compares all elements of a parameter with, by parameter.
         values: what it compares a parameter itself with, by parameter.
+        large: it declines where there are few elements.
     """
 
     numbers: tuple[float, ...]
@@ -68,6 +69,7 @@ class Hints:
     ranks: Mapping[str, tuple[int, ...]]
     fills: Mapping[str, float]
     values: Mapping[str, tuple[Any, ...]]
+    large: bool
 
 
 @cache
@@ -100,6 +102,7 @@ def hints_of(rule: Rule) -> Hints:
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
         shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule),
+        "few elements" in mentioned,
     )  # fmt: skip
 
 

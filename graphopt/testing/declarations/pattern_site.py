@@ -55,6 +55,7 @@ class PatternSite(Site):
             self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
         self.batches = left.hints.batches
+        self.large = left.hints.large
         self.blocks = any("blocks" in w.lower() for w in left.hints.words)
         self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.masks import causal_mask
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -21,6 +22,8 @@ def _attended(s: Site) -> dict[int, Shape]:
     heads = s.choices.one([1, 2, 4, 4] if "Expand" in s.beside else few)
     queries, keys, groups = s.choices.integer(1, 3), s.choices.integer(1, 4), s.choices.one(few)
     past = s.choices.integer(1, 2) if s.wants(4) else 0
+    if past and not s.choices.chance(3):
+        keys = queries
     low, high = max(s.ranks(i)[0] for i in range(3)), min(s.ranks(i)[1] for i in range(3))
     moved = not s.beside.isdisjoint(_MOVING)  # of which real models write those with an axis for heads
     packed = low < 4 and (high < 4 or s.choices.chance(12 if moved else 3))
@@ -56,7 +59,10 @@ def attention(s: Site) -> None:
         shown[..., 0] = True  # where nothing is seen, runtimes differ
         added = s.random().integers(-4, 5, shapes[3]) / 4
         if s.asks("is_causal") and not s.choices.chance(4):
-            shown, added = np.tri(shapes[3][-2], shapes[3][-1]) > 0, np.zeros(shapes[3])
+            before = shapes[4][-2] if past else 0
+            if s.choices.integer(0, 3) and s.dtype(3) in _MASKS and shapes[3][-2] == shapes[0][-2]:
+                s.take(3, causal_mask(s, shapes[3], before, s.dtype(3)))
+            shown, added = np.tri(shapes[3][-2], shapes[3][-1], before) > 0, np.zeros(shapes[3])
         hidden = np.where(shown, added, -np.inf)
         s.operand(3, shapes[3], array=shown if s.dtype(3) == TensorProto.BOOL else hidden)
     elif not past or s.schema.since_version >= 24:  # before, ONNX Runtime puts the first query at the first key of all

@@ -12,7 +12,7 @@ from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.blocks import image_of_blocks
 from graphopt.testing.operators.movement import first_of
 from graphopt.testing.operators.pairs import pairs_to_slice
-from graphopt.testing.operators.places import flat_places, own_places, part_of_all
+from graphopt.testing.operators.places import buckets_of_distances, flat_places, own_places, part_of_all
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -215,7 +215,7 @@ def slice_(s: Site) -> None:
     if "Split" in s.operators and s.choices.integer(0, 1):
         part_of_all(s, x)
         return
-    steps_exist = s.schema.input_index("steps") is not None
+    steps_exist, products = s.schema.input_index("steps") is not None, s.operators >= {"Conv", "MatMul"}
     before = [cut for cut in s.recent("cut") if cut[0] < len(x)]
     beside = s.choices.one(before) if before and not s.choices.chance(3) else None
     if beside is not None:  # what another slice has left
@@ -224,6 +224,8 @@ def slice_(s: Site) -> None:
         written = s.decided("steps")
         if isinstance(written, list) and len(written) == 1:  # of the last axis, most often
             axes = s.parameter("axes", lambda: [s.choices.weighted(((3, -1), (3, len(x) - 1), (1, 0)))])
+        elif products and len(x) > 1 and not s.choices.chance(4):  # channels or columns
+            axes = s.parameter("axes", lambda: [s.choices.one([1, -1, len(x) - 1])])
         else:
             axes = s.axes(len(x)) if not s.choices.chance(6) else None
     if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
@@ -234,7 +236,10 @@ def slice_(s: Site) -> None:
     if steps_exist:
         steps = s.parameter(
             "steps",
-            lambda: [s.choices.weighted(((6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9])))) for _ in range(count)],
+            lambda: [
+                s.choices.weighted(((60 if products else 6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9]))))
+                for _ in range(count)
+            ],
         )
     if steps is not None and len(steps) != count:
         raise Invalid(f"Slice along {count} axes with {len(steps)} steps")
@@ -254,7 +259,7 @@ def slice_(s: Site) -> None:
         ends = [s.choices.weighted(((5, d), (1, d + 1), (1, 2**31 - 1))) for d in dims]
     elif all(backwards) and not s.choices.chance(3):  # everything, last things first
         starts, ends = [d - 1 for d in dims], [-d - 1 for d in dims]
-    elif not any(backwards) and all(dims) and s.choices.chance(3):  # one element
+    elif not any(backwards) and all(dims) and (products or s.choices.chance(3)):  # one element
         starts = [s.choices.integer(0, d - 1) for d in dims]
         ends = [k + 1 for k in starts]
     if beside is not None and axes is not None and [a % len(x) for a in axes] == [beside[0]] and not any(backwards):
@@ -280,6 +285,8 @@ def gather(s: Site) -> None:
     if "Range" in s.operators and s.given(0) and not s.given(1) and not s.choices.chance(8):
         flat_places(s)
     x = first_of(s, 1)
+    if {"Range", "Abs", "Min"} <= s.operators and x[0] and not s.choices.chance(8):
+        buckets_of_distances(s, 1, x[0])
     if s.pairs and not s.choices.chance(6):
         s.note("axis", len(x) - 1)
         axis = s.parameter("axis", lambda: len(x) - 1, 0) % len(x)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.elementwise import FLOATING, narrower
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
+from graphopt.testing.values import np_dtype
+
+
+def with_gaps(s: Site, i: int, shape: Shape, axis: int) -> np.ndarray | None:
+    """Weights that some of the inputs along an axis meet as zeros only, for rules that look for these; None for others."""
+    if not s.operators >= {"Conv", "MatMul"} or s.dtype(i) not in FLOATING or s.choices.chance(4):
+        return None
+    random = s.random()
+    weights = random.standard_normal(shape)
+    np.moveaxis(weights, axis, 0)[random.random(shape[axis]) < 0.5] = 0
+    return weights.astype(np_dtype(s.dtype(i)))
 
 
 @operands("MatMul", ranks={0: (1, 4), 1: (1, 4)}, carries=(0,))
@@ -31,7 +44,7 @@ def matmul(s: Site) -> None:
         if not low <= len(a) <= high:
             a = (*(1,) * (low - 2), s.dim(), k) if low > 1 else (s.dim(), k)
     s.operand(0, a or ())
-    s.operand(1, b)
+    s.operand(1, b, array=with_gaps(s, 1, b, 0) if len(b) == 2 else None)
 
 
 @operands("Gemm", ranks={0: (2, 2), 1: (2, 2), 2: (0, 2)})
@@ -47,7 +60,8 @@ def gemm(s: Site) -> None:
         m, k = s.dim(), s.dim() if b is None else b[1 if right else 0]
     n = s.dim() if b is None else b[0 if right else 1]
     s.operand(0, (k, m) if left else (m, k))
-    s.operand(1, (n, k) if right else (k, n))
+    w = (n, k) if right else (k, n)
+    s.operand(1, w, array=with_gaps(s, 1, w, right))
     s.operand(2, narrower(s, (m, n)))
     if s.dtype(0) in FLOATING:
         s.number("alpha", 0.5, 2.5, 1.0)

@@ -123,3 +123,27 @@ def never_negative(s: Site, i: int) -> None:
     s.take(i, _counted(s, shape, s.choices.integer(0, len(shape) - 1)))
     bound = s.choices.one([(), (1,), (1, 1), shape])
     s.operand(1 - i, bound, array=np.full(bound, s.choices.one([0, 0, -1, -3, 1]), np.int64))
+
+
+def buckets_of_distances(s: Site, i: int, rows: int) -> None:
+    """For each distance of two positions a row: by itself up to a number, by halves for both signs, or more coarsely further
+    away; now and then without an end."""
+    b = s.builder
+    m, n = s.choices.integer(1, 4), s.choices.integer(1, 4)
+    places = [_counted(s, (m, 1), 0), _counted(s, (1, n), 1)]
+    d = b.node("Sub", places if s.choices.integer(0, 1) else places[::-1])[0]
+
+    def number(k: float, dtype: type = np.int64) -> Value:
+        return b.constant(np.array(k, dtype))
+
+    far = b.node("Abs", [d])[0]
+    half = max(rows // 2, 1)
+    if s.choices.integer(0, 1):  # the logarithm of what is further away
+        real = b.node("Cast", [b.node("Max", [far, number(1)])[0]], {"to": int(TensorProto.FLOAT)})[0]
+        log = b.node("Mul", [b.node("Log", [real])[0], number(1.37, np.float32)])[0]
+        far = b.node("Cast", [log], {"to": int(TensorProto.INT64)})[0]
+    elif s.choices.chance(6):
+        far = b.node("Neg", [far])[0]
+    far = far if s.choices.chance(8) else b.node("Min", [far, number(half - 1)])[0]
+    behind = b.node("Cast", [b.node("Greater", [d, number(0)])[0]], {"to": int(TensorProto.INT64)})[0]
+    s.take(i, b.node("Add", [b.node("Mul", [behind, number(rows - half)])[0], far])[0])

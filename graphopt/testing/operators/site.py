@@ -3,6 +3,7 @@ are is up to whoever builds: a rule's pattern binds them to its variables, a ran
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from graphopt.testing.building.builder import Builder, Invalid
 from graphopt.testing.values import np_dtype
 
 Shape = tuple[int, ...]
+#: Enough elements for rules that want many.
+_MANY = 3300
 _ELEMENTS = 160
 #: Ranks by how often they are drawn: of tensors, and of integers, which are mostly shapes and indices.
 _TENSORS = ((3, 2), (3, 3), (3, 4), (2, 1), (1, 5), (1, 0))
@@ -37,6 +40,7 @@ class Site(ABC):
         batches: leading dims of matrices had best be the same.
         blocks: rows and columns of an image are taken apart, or put together.
         pairs: neighbours along the last axis are taken apart, or put together.
+        large: few elements are not worth a rewrite.
         operators: those that somebody asks for around this node.
         beside: those that will be around it.
         tame: numbers had best be such as exact arithmetic can follow.
@@ -44,7 +48,7 @@ class Site(ABC):
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pairs = tame = False
+    channels = batches = blocks = pairs = large = tame = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
@@ -209,6 +213,10 @@ class Site(ABC):
                 d = 1
             left //= d
             dims.append(d)
+        if self.large and dims and not self.choices.chance(4):
+            k = self.choices.integer(0, len(dims) - 1)
+            dims[k] = _MANY // max(math.prod(dims) // max(dims[k], 1), 1) + 1
+            return tuple(dims)
         if dims and empty and self.choices.chance(self.empty):
             dims[self.choices.integer(0, len(dims) - 1)] = 0
         return tuple(dims)

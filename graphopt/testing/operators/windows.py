@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.operators.linear import with_gaps
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
@@ -70,7 +71,7 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         kernel = (1,) * (len(x) - 2) if s.choices.chance(2 if alike else 3) else _kernel(s, x)
         outputs = 0 if s.choices.chance(24) else alike or group * s.choices.integer(1, 4)
         w = (outputs, channels // group, *kernel)
-        s.operand(weights, w)
+        s.operand(weights, w, array=with_gaps(s, weights, w, 1))
         w = s.shape(weights)
         assert w is not None
     else:
