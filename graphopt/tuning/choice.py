@@ -13,9 +13,11 @@ from graphopt.report import Report
 
 #: Simplifications that move or add work; the others make a model smaller and nothing else.
 _MOVING = frozenset(
-    {"algebra", "convolution", "convolution_input", "linear", "linear_gemm", "pooling", "recurrent", "slicing", "splitting",
-     "strided", "transpose", "resize"}
+    {"algebra", "channels", "convolution", "convolution_input", "convolution_merging", "linear", "linear_gemm", "linear_sums",
+     "pooling", "recurrent", "relative_position", "resize", "slicing", "splitting", "strided", "transpose"}
 )  # fmt: skip
+#: Passes that do so; each is a family of its own.
+_MOVING_PASSES = ("constant_folding", "constant_loop", "if_branches", "loop_invariants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _moving() -> Iterator[Any]:
 
 def _changes(report: Report, by_family: bool) -> Counter[str]:
     """Nodes that were taken or brought, by family or by rule."""
-    families = {r.name: r.family for r in _moving()}
+    families = {r.name: r.family for r in _moving()} | {name: name for name in _MOVING_PASSES}
     counted: Counter[str] = Counter()
     for step in report.steps:
         if (family := families.get(step.rule)) is not None:
