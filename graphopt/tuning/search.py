@@ -23,8 +23,11 @@ from graphopt.tuning.stand import Feeds, Stand, sizes_of
 _FINAL, _INPUTS = 0.35, 0.2
 #: How often candidates are opened in the first rung, and in all.
 _FIRST, _LIMIT = 3, 40
-#: Openings of the final before it may end early, and at most.
-_LEAST_FINAL, _MOST_FINAL = 9, 60
+#: The final may end early after a multiple of so many openings (who looks after each one finds what he hopes for), and ends
+#: after so many.
+_STRETCH, _MOST_FINAL = 12, 60
+#: How sure it must be that a candidate is faster than the analytic choice: several are compared with it.
+_SURE = 0.99
 #: Differences that are not looked for: half of a per cent is what a run can be told from another.
 _EQUAL = 0.005
 #: By how much the choice may seem slower than the untouched model, where the rounds cannot tell, before that is returned.
@@ -172,8 +175,7 @@ class _Search:
         names = list(dict.fromkeys([UNTOUCHED, analytic, *(c for c in finalists if c not in bench.refused)]))
 
         def decided(times: Mapping[Choice, Sequence[float]]) -> bool:
-            n = len(times[UNTOUCHED])
-            if n < _LEAST_FINAL:
+            if len(times[UNTOUCHED]) % _STRETCH:
                 return False
             pairs = [(c, analytic) for c in names if c not in (UNTOUCHED, analytic)]
             pairs.append((self._best(times, analytic), UNTOUCHED))
@@ -198,8 +200,9 @@ class _Search:
     @staticmethod
     def _best(times: Mapping[Choice, Sequence[float]], analytic: Choice) -> Choice:
         """The fastest of those that are faster than the analytic choice beyond doubt; else the analytic choice."""
-        found = [(ratio_of(paired(t, times[analytic])), c) for c, t in times.items() if c not in (UNTOUCHED, analytic)]
-        faster = [(r.median, c) for r, c in found if r is not None and r.faster]
+        others = [(c, t) for c, t in times.items() if c not in (UNTOUCHED, analytic)]
+        found = [(ratio_of(paired(t, times[analytic]), _SURE), c) for c, t in others]
+        faster = [(r.median, c) for r, c in found if r is not None and r.faster and r.median < 1 - _EQUAL]
         return min(faster, key=lambda pair: pair[0])[1] if faster else analytic
 
 
