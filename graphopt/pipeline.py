@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from graphopt._gc import paused_gc
@@ -71,6 +72,10 @@ def optimize(
     steps: int | None = None,
     verify: bool = False,
     precision: str | Precision | None = None,
+    tune: float | None = None,
+    tune_inputs: Mapping[str, Any] | None = None,
+    tune_cache: str | PathLike[str] | None = None,
+    tune_threads: int = 1,
 ) -> Model:
     """Optimise a model. What is passed in is never changed.
 
@@ -101,6 +106,11 @@ def optimize(
         precision: "fp16", "bf16", "int8-dynamic" or "int4-weights" (`graphopt.Precision` for more choices): convert what the
             level made of the model, and apply the level's rules to that once more. Values change by that;
             `.report.precision` says how far, measured.
+        tune: seconds to measure candidates on the target's runtime, on this machine. The fastest is returned, which may be
+            the model as it was; `.report.tuning` says what was measured.
+        tune_inputs: what to measure with; None: inputs of usual sizes are made up.
+        tune_cache: a file that keeps what was learnt; where it knows the model's structure, nothing is measured.
+        tune_threads: of the sessions that are measured.
 
     Returns:
         The optimised model; `.report` says what was done.
@@ -126,6 +136,19 @@ def optimize(
         raise ArgumentError(f"steps must be a number of rewrites, 0 or more, not {steps!r}")
     selection = Selection(None if only is None else names_in(only, rules, "only"), names_in(without, rules, "without"))
     versions = {} if opset is None else targets_of(opset)
+    if tune is not None:
+        if steps is not None or not level or precision is not None or layout is not None or io_layout:
+            raise ArgumentError("tune goes with a level above 0, and not with steps, precision, layout or io_layout")
+        from graphopt.tuning import tune as tuned
+
+        arguments = {
+            "target": target, "without": without, "only": only, "rules": rules, "freeze_inputs": freeze_inputs,
+            "input_shapes": input_shapes, "opset": opset, "fold_allowance": fold_allowance,
+        }  # fmt: skip
+        m = tuned(model, tune, level, arguments, inputs=tune_inputs, cache=tune_cache, threads=tune_threads)
+        if verify:
+            _verify(model, m, bool(freeze_inputs or input_shapes))
+        return m
     kernels = runtime.kernels() if level > 0 else None
     own = tuple(r for r in rules if selection.takes(r))
     lowering = None if precision is None else _lowering(model, precision, verify, freeze_inputs, input_shapes)
@@ -146,6 +169,7 @@ def optimize(
             phases_of(level, selection, own, runtime.phases if level > 2 else ()) if level > 0 else [],
             ConstantFolding(fold_allowance, exact=level == 1) if "constant_folding" in selection else None,
             kernels,
+            runtime.machine if kernels is not None and COST in selection else None,
             ledger,
         )
         before = Summary.of(m)

@@ -52,6 +52,7 @@ class Report:
         seconds: what it took, loading apart.
         notes: what the user should know, beside the ledger's warnings.
         precision: what another precision costs and gains, None where none was asked for.
+        tuning: what was measured to come to it (`graphopt.tuning.Tuning`), None where nothing was.
     """
 
     level: int
@@ -61,6 +62,7 @@ class Report:
     seconds: float
     notes: list[str] = field(default_factory=list)
     precision: PrecisionReport | None = None
+    tuning: Any = None
 
     @property
     def steps(self) -> list[Step]:
@@ -139,6 +141,7 @@ class Report:
             "refusals": [{"rule": r, "reason": why, "count": n, "first": at} for r, why, n, at in self.refusals()],
             "warnings": self.warnings,
             **({} if self.precision is None else {"precision": self.precision.to_dict()}),
+            "tuning": None if self.tuning is None else self.tuning.to_dict(),
         }
 
     def to_json(self, indent: int | None = 1) -> str:
@@ -150,6 +153,7 @@ class Report:
         lines += [f"  {n:5d} x {name:36s} {-saved:+5d} nodes" for name, n, saved, _ in self.by_rule()]
         lines += [f"  note: {w}" for w in self.warnings]
         lines += [] if self.precision is None else self.precision.lines()
+        lines += [] if self.tuning is None else self.tuning.lines()
         return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from functools import partial
 
+from graphopt.cost import Machine, weigher
 from graphopt.ir import Model
 from graphopt.passes import (
     WRITTEN_ANEW,
@@ -40,6 +41,7 @@ class Rounds:
     phases: list[RuleSet]
     folding: ConstantFolding | None
     kernels: Kernels | None
+    machine: Machine | None
     ledger: Ledger
 
     def run_again(self, m: Model) -> None:
@@ -75,8 +77,9 @@ def _run(m: Model, work: Rounds) -> None:
         merge_duplicate_initializers(m, ledger)
     if "common_subexpressions" in selection:
         merge_common_subexpressions(m, ledger)
+    weigh = None if work.machine is None else weigher(m, work.machine)
     refuses = None if work.kernels is None else partial(work.kernels.refuses, m)
-    rewriter = Rewriter(m, ledger, removable=lambda node: is_pure(m, node), refuses=refuses)
+    rewriter = Rewriter(m, ledger, lambda node: is_pure(m, node), refuses, weigh)
     for rules in work.phases:
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0

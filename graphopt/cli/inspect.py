@@ -26,29 +26,79 @@ Shapes = Annotated[
     ),
 ]
 
+Cost = Annotated[
+    bool,
+    typer.Option(
+        "--cost", help="Instead, what a run is estimated to take, by operator; --input-shape says for which sizes."
+    ),
+]
+
 
 def inspect(
     model: options.ModelPath,
     shapes: Shapes = False,
+    cost: Cost = False,
+    target: options.Target = "onnxruntime",
     input_shape: options.InputShapes = None,
     json: options.Json = False,
 ) -> int:
-    """Show what MODEL holds: interface, operators, weights, versions; with --shapes the type of every value."""
+    """Show what MODEL holds: interface, operators, weights, versions; with --shapes the type of every value, with --cost the
+    time by operator."""
     from graphopt.ir import load
     from graphopt.shapes.annotate import infer_shapes
 
-    if input_shape and not shapes:
-        raise ArgumentError("--input-shape says something about --shapes only; give both, or neither")
+    if input_shape and not (shapes or cost):
+        raise ArgumentError("--input-shape says something about --shapes and --cost only")
+    if shapes and cost:
+        raise ArgumentError("--shapes and --cost are two views; give one")
     with err().working(f"reading {model}"):
         if shapes:
             data = describe_shapes(infer_shapes(str(model), input_shapes=options.input_shapes(input_shape)), model)
+        elif cost:
+            data = describe_cost(str(model), options.input_shapes(input_shape), target)
         else:
             data = describe(load(model), model)
     if json:
         out().json(data)
     else:
-        (_show_shapes if shapes else _show)(out(), data)
+        (_show_shapes if shapes else _show_cost if cost else _show)(out(), data)
     return 0
+
+
+def describe_cost(path: str, shapes: Any, target: str) -> dict[str, Any]:
+    """What a run is estimated to take on a target, as plain data."""
+    from graphopt.cost import cost_of_model
+    from graphopt.ir import load
+    from graphopt.shapes import pin_inputs
+    from graphopt.targets import target_of
+
+    machine = target_of(target).machine
+    model = load(path)
+    if shapes:
+        pin_inputs(model, shapes)
+    return {"file": path, "target": target, **cost_of_model(model, machine).to_dict()}
+
+
+def _show_cost(screen: Screen, data: dict[str, Any]) -> None:
+    screen.line(data["file"], "bold")
+    screen.line(
+        f"a run is estimated to take {data['seconds'] * 1e3:.3g} ms on one thread; what a runtime fuses is not known"
+    )
+    if named := {name: n for name, n in data["sizes"].items() if not name.startswith("?")}:
+        screen.line(f"sizes: {short([f'{name} = {n}' for name, n in named.items()])}")
+    screen.line()
+    rows = [
+        (
+            o["operator"],
+            o["nodes"],
+            f"{o['flops'] / 1e6:,.1f}",
+            size_text(int(o["bytes"])),
+            f"{o['seconds'] * 1e6:,.1f}",
+            f"{o['share']:.1%}",
+        )
+        for o in data["operators"]
+    ]
+    screen.table(("operator", "nodes", "million flops", "bytes moved", "microseconds", "share"), rows)
 
 
 def describe_shapes(model: Model, path: Path) -> dict[str, Any]:

@@ -76,6 +76,9 @@ def optimize(
     io_layout: options.IoLayout = None,
     external_data: External = None,
     verify: Verify = False,
+    tune: options.Tune = None,
+    tune_cache: options.TuneCache = None,
+    tune_threads: options.TuneThreads = 1,
     report: Format = ReportFormat.text,
     quiet: Quiet = False,
 ) -> int:
@@ -84,13 +87,18 @@ def optimize(
     check_target(model, file)
     arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
     arguments |= {"layout": layout, "io_layout": options.io_layout(io_layout)}
+    tuning: dict[str, Any] = {}
+    if tune is not None:
+        tuning = {"tune": tune, "tune_cache": tune_cache, "tune_threads": tune_threads}
+    elif tune_cache is not None:
+        raise ArgumentError("--tune-cache keeps what --tune SECONDS learns; give both, or neither")
     screen = err(quiet) if report is ReportFormat.json else out(quiet)
 
     import graphopt
 
-    with err(quiet).working(f"optimizing {model}"):
+    with err(quiet).working(f"{'tuning' if tuning else 'optimizing'} {model}"):
         result = graphopt.optimize(
-            str(model), level, verify=verify and precision is not None, precision=precision, **arguments
+            str(model), level, verify=verify and precision is not None, precision=precision, **arguments, **tuning
         )
     assert result.report is not None
     check_data(result, file)

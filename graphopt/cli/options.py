@@ -97,6 +97,29 @@ IoLayout = Annotated[
     ),
 ]
 
+
+Tune = Annotated[
+    float | None,
+    typer.Option(
+        "--tune",
+        metavar="SECONDS",
+        help="Measure candidates on the target's runtime, on this machine, for so long, and keep the fastest.",
+        show_default=False,
+    ),
+]
+
+TuneCache = Annotated[
+    Path | None,
+    typer.Option(
+        "--tune-cache",
+        metavar="FILE",
+        help="Where --tune keeps what it learnt (JSON); for a model whose structure it knows nothing is measured.",
+        show_default=False,
+    ),
+]
+
+TuneThreads = Annotated[int, typer.Option("--tune-threads", metavar="N", help="Threads of a session while tuning.")]
+
 On = Annotated[
     list[str] | None,
     typer.Option(

@@ -185,6 +185,10 @@ _SPELLINGS = {
     "^(without|only):": r"--\1:",
     "^input_shapes:": "--input-shape:",
     "external_data=True": "--external-data",
+    "^tune(?= must| goes| measures)": "--tune",
+    "^tune_threads(?= must)": "--tune-threads",
+    "^tune_cache:": "--tune-cache:",
+    "target='(\\w+)'": r"--target \1",
 }
 
 
@@ -219,6 +223,9 @@ def show_report(screen: Screen, report: Report) -> None:
     before, after = (size_text(s.constant_bytes) for s in (report.before, report.after))
     screen.line(f"constants  {before if before == after else f'{before} -> {after}'}")
     screen.line(f"time       {report.seconds:.2f} s")
+    if report.tuning is not None:
+        for line in report.tuning.lines():
+            screen.line(line)
     for warning in report.warnings:
         screen.line(f"note: {warning}", "yellow")
     if report.precision is not None:

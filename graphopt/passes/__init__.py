@@ -12,6 +12,9 @@ from graphopt.passes.if_branches import simplify_if
 from graphopt.passes.loop_invariants import simplify_loop
 from graphopt.passes.shape_computation import simplify_shape_computation
 
+#: No pass, but a decision that can be switched off like one: of several forms the cheapest, else the one with fewest nodes.
+COST = "cost"
+
 #: Every pass by the name under which `only=` and `without=` know it, and what it does.
 PASSES = {
     "batched_scan": "a Scan that carries nothing from round to round computes all rounds at once",
@@ -19,6 +22,7 @@ PASSES = {
     "constant_folding": "what depends on constants alone is computed now, and shapes that are known",
     "constant_if": "an If whose condition is known becomes its branch",
     "constant_loop": "a Loop that runs a small, known number of times becomes that many copies of its body",
+    COST: "of the forms that a rule offers, the one that costs least on the target is taken, not the one with fewest nodes",
     "dead_code": "nodes, initializers and functions that nothing reads are removed",
     "duplicate_initializers": "constants that are equal in every bit become one",
     "if_branches": "what both branches of an If compute, or give, is taken out of it; a choice between small values is a Where",
@@ -28,7 +32,7 @@ PASSES = {
 }
 
 __all__ = [
-    "PASSES", "WRITTEN_ANEW", "ConstantFolding", "batch_scan", "fold_regions", "inline_constant_if",
+    "COST", "PASSES", "WRITTEN_ANEW", "ConstantFolding", "batch_scan", "fold_regions", "inline_constant_if",
     "merge_common_subexpressions", "merge_duplicate_initializers", "remove_dead_code", "simplify_if", "simplify_loop",
     "simplify_shape_computation", "unroll_constant_loop",
 ]  # fmt: skip

@@ -195,7 +195,8 @@ class Driver:
         if rule in self._broken:
             return False
         try:
-            replacement = instantiate(self.model, compiled, match, graph, self.rewriter.refuses)
+            rewriter = self.rewriter
+            replacement = instantiate(self.model, compiled, match, graph, rewriter.refuses, rewriter.weigh)
             for old, new in zip(replacement.roots, replacement.results, strict=True):
                 if old.node is not None and not self.rewriter.can_replace(old, new, old.node):
                     raise Declined("an output of the graph must have a producer")

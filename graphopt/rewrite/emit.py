@@ -22,8 +22,13 @@ def instantiate(
     match: Match,
     graph: Graph,
     refuses: Callable[[Node], str | None] | None = None,
+    weigh: Callable[[Node], float] | None = None,
 ) -> Replacement:
-    """Run a rule's body on a match. `refuses`: why a node may not be written, None where it may.
+    """Run a rule's body on a match.
+
+    Args:
+        refuses: why a node may not be written, None where it may.
+        weigh: what a node costs: of several replacements the cheapest is taken; None: the one with fewest nodes.
 
     Raises:
         Declined: the guard said no, or the replacement is not valid at this opset or for these dtypes, or refused.
@@ -58,7 +63,7 @@ def instantiate(
         raise Declined(reason or "the guard says no")
     if len(set(replaced)) < len(replaced):
         raise Declined("two outputs that would be replaced are one value")
-    best: Replacement | None = None
+    valid: list[Replacement] = []
     refused: Declined | None = None
     for offer in offers:
         try:
@@ -68,12 +73,13 @@ def instantiate(
         except Declined as d:
             refused = d
             continue
-        if best is None or len(r.nodes) < len(best.nodes):
-            best = r
-    if best is None:
+        valid.append(r)
+    if not valid:
         assert refused is not None
         raise refused
-    return best
+    if weigh is None or len(valid) == 1:
+        return min(valid, key=lambda r: len(r.nodes))
+    return min(valid, key=lambda r: (sum(map(weigh, r.nodes)), len(r.nodes)))
 
 
 def yield_all(body: Generator[Any, None, str | None], offers: list[Any]) -> str | None:

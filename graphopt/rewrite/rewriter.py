@@ -28,6 +28,7 @@ class Rewriter:
         tried: patterns that were tried on a node in vain since something near it changed.
         removable: whether a node that nobody reads may go.
         refuses: why the runtime that the model is for cannot run a new node, None where it can; None: any may be written.
+        weigh: what a new node costs; None: every node the same.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class Rewriter:
         ledger: Ledger,
         removable: Callable[[Node], bool] = lambda node: True,
         refuses: Callable[[Node], str | None] | None = None,
+        weigh: Callable[[Node], float] | None = None,
     ) -> None:
         self.model = model
         self.ledger = ledger
         self.removable = removable
         self.refuses = refuses
+        self.weigh = weigh
         self.pending: dict[Node, None] = {}
         self.changed: dict[Node, int] = {}
         self.below: dict[Node, int] = {}

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from graphopt.cost.machine import ONNXRUNTIME_CPU, Machine
 from graphopt.errors import ArgumentError
 from graphopt.targets import onnxruntime
 from graphopt.targets.kernels import Kernel, Kernels
@@ -24,6 +25,8 @@ class Target:
         opset: the opset to write at where none is asked for and every node has a kernel there; None: the model's own.
         newest: the newest opset that it reads, which models at a newer one are led down to; None: any.
         phases: rules that write operators of the runtime's own, by their folder in `graphopt.patterns`.
+        machine: what costs are computed with.
+        executor: what runs models of it here, by its name in `graphopt.exec.executors`; None: nothing to measure on.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Target:
     opset: int | None = None
     newest: int | None = None
     phases: tuple[str, ...] = ()
+    machine: Machine = ONNXRUNTIME_CPU
+    executor: str | None = None
 
     def kernels(self) -> Kernels | None:
         """What it runs.
@@ -53,12 +58,14 @@ TARGETS = {
             lambda: onnxruntime.kernels_of(onnxruntime.CPU),
             opset=23,
             phases=("onnxruntime_cpu",),
+            executor="onnxruntime",
         ),
         Target(
             "onnxruntime-cuda",
             "ONNX Runtime on NVIDIA GPUs, the build that is installed (onnxruntime-gpu)",
             lambda: onnxruntime.kernels_of(onnxruntime.CUDA),
             opset=23,
+            executor="onnxruntime:CUDAExecutionProvider",
         ),
         Target("openvino", "OpenVINO on the CPU", lambda: table("openvino")),
         Target("tensorrt", "TensorRT, by its own list of operators", lambda: table("tensorrt"), newest=20),

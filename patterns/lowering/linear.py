@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from graphopt.cost import ONNXRUNTIME_CPU as TYPICAL
+from graphopt.cost import elements_of
 from graphopt.patterns._elementwise import FLOATS, within
 from graphopt.patterns._windows import refuses_weights
 from graphopt.rewrite import Attrs, Axis, Const, Ints, Maybe, Perm, Tensor, any_of, op, rule
 from graphopt.rewrite.terms import Constant
 
-#: Elements of weights that are put side by side, and of what comes out: it is copied part by part.
+#: Elements of weights that are put side by side.
 _LARGEST = 1 << 24
-_LARGEST_PRODUCT = 1 << 20
 
 
 @rule
@@ -64,7 +64,7 @@ def two_products(
 ):
     """Two products of one tensor with weights, each with a bias, are parts of one."""
     yield x @ a + p, x @ b + q
-    merged = _side_by_side(x, (a, b), (p, q))
+    merged = _side_by_side(x, (a, b), (p, q), copied=a.shape[1] + b.shape[1], saved=1)
     if isinstance(merged, str):
         return merged
     weights, bias = merged
@@ -86,7 +86,7 @@ def third_product(
     yield first, second, x @ b + q
     if axis != x.rank - 1:
         return "the parts are not columns"
-    merged = _side_by_side(x, (a, b), (p, q))
+    merged = _side_by_side(x, (a, b), (p, q), copied=b.shape[1], saved=2)
     if isinstance(merged, str):
         return merged
     weights, bias = merged
@@ -94,12 +94,20 @@ def third_product(
 
 
 def _side_by_side(
-    x: Any, weights: tuple[Constant, ...], biases: tuple[Constant, ...]
+    x: Any, weights: tuple[Constant, ...], biases: tuple[Constant, ...], copied: int, saved: int
 ) -> tuple[np.ndarray, np.ndarray] | str:
-    """Weights and biases beside each other; why not, where that is not wanted."""
-    known = prod(d for d in x.shape[:-1] if isinstance(d, int))
-    if sum(w.size for w in weights) > _LARGEST or known * sum(w.shape[1] for w in weights) > _LARGEST_PRODUCT:
-        return "weights or products are large"
+    """Weights and biases beside each other; why not, where that is not wanted.
+
+    One product is computed no faster than two, but there are fewer nodes; for that the parts of it are copied.
+
+    Args:
+        copied: columns that are read and written once more.
+        saved: how many nodes fewer.
+    """
+    if sum(w.size for w in weights) > _LARGEST:
+        return "the weights are large"
+    if 2 * elements_of((*x.shape[:-1], copied)) * weights[0].itemsize > saved * TYPICAL.node * TYPICAL.bandwidth:
+        return "copying the parts would cost more than the nodes that are saved"
     if why := next((why for w in weights if (why := refuses_weights(x, w))), None):
         return why
     if any(w.uses > 1 for w in weights):

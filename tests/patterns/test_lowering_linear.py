@@ -90,7 +90,7 @@ REFUSES = {
             (W, B, floats("v", 4, 3), floats("d", 3)),
             x="[200000,1,4]",
             y="[200000,1,3]",
-            reason="large",
+            reason="copying",
         ),
     ],
     "product_plus_bias": [
