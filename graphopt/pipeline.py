@@ -12,7 +12,7 @@ from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError, OpsetError
 from graphopt.exec.kernels.registry import kernel_for
 from graphopt.ir import Model, load, newest_schema, op_schema
-from graphopt.passes import ConstantFolding
+from graphopt.passes import COST, ConstantFolding
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
 from graphopt.passes.opset import convert_opset, targets_of, write_out
 from graphopt.report import Report, Summary
