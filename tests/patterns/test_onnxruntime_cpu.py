@@ -1,4 +1,4 @@
-"""Rules of patterns/onnxruntime_cpu."""
+"""Rules of patterns/onnxruntime_cpu, but for those of convolutions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reduced(node: str, y: str, axes: str, x: str = "float[N,40,100]", **options:
 
 SLOPES = "float[64,1] s = {" + ", ".join(str(k / 100) for k in range(1, 65)) + "}"
 
-# onnx.reference computes LRN for as many channels only as there are in the batch.
+# onnx.reference computes LRN for as many channels only as there are images, and fails where these are more.
 FIRES = [
     *of(
         "mish_in_exponentials",
@@ -44,9 +44,9 @@ FIRES = [
     ),
     *of(
         "local_response_in_a_convolution",
-        unary("LRN<size = 5, alpha = 0.3, beta = 0.75>(x)", "float[N,3,9,9]", nodes=6),
-        unary("LRN<size = 4, alpha = 0.3, beta = 0.5, bias = 2.0>(x)", "float[7,7,9,H]", nodes=4),
-        unary("LRN<size = 2, alpha = 0.3, beta = 1.0>(x)", "float[3,3,9,9]", nodes=3),
+        unary("LRN<size = 5, alpha = 0.3, beta = 0.75>(x)", "float[7,7,9,9]", nodes=6),
+        unary("LRN<size = 3, alpha = 0.3, beta = 0.5, bias = 2.0>(x)", "float[3,3,9,H]", nodes=4),
+        unary("LRN<size = 1, alpha = 0.3, beta = 1.0>(x)", "float[3,3,9,9]", nodes=3),
     ),
     *of(
         "softmax_before_one_axis",
@@ -108,5 +108,5 @@ def test_refuses(name: str, case: Case) -> None:
 
 
 def test_every_rule_is_tried() -> None:
-    names = {r.name for r in rules_of("onnxruntime_cpu")}
+    names = {r.name for r in rules_of("onnxruntime_cpu") if r.family != "convolution"}  # has a file of its own
     assert names == {name for name, _ in FIRES} == {name for name, _ in REFUSES}
