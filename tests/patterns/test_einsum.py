@@ -1,4 +1,4 @@
-"""Rules of patterns/raising/einsum.py."""
+"""Rules of patterns/onnxruntime_cpu/einsum.py."""
 
 from __future__ import annotations
 
