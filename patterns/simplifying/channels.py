@@ -44,10 +44,9 @@ def gather_of_product(y, indices: Const, axis: Axis):
     """Elements along an axis of what weights make are what these of the weights make."""
     part = op.Gather(y, indices, axis=axis)
     yield part
-    size = size_of(y, axis)
-    if indices.ndim > 1 or (isinstance(size, int) and indices.size >= size):
-        return "not a list of places, or of as many as there are"
-    places = tuple(i + size if i < 0 and isinstance(size, int) else i for i in np.ravel(indices).tolist())
+    if indices.ndim > 1:
+        return "not a list of places"
+    places = tuple(np.ravel(indices).tolist())
     found: Any = part_of(y.value, Part(axis, places, indices.ndim == 0), (part.value.node,), 1)
     if found is None and indices.ndim == 0:
         found = part_of(y.value, Part(axis, places), (part.value.node,), 0)
@@ -173,12 +172,12 @@ def convolution_of_added_channels(x, w: Const, b: Maybe[Const], p: Ints, v: Mayb
     if v or a["group"] != 1:
         return "not zeros, or groups"
     pads = np.zeros((2, w.ndim), np.int64)
-    pads[:, slice(None) if axes is None else axes] = np.reshape(p, (2, -1))
+    pads[:, slice(None) if axes is None else axes] = np.split(np.array(p), 2)
     before, after = pads[:, 1].tolist()
-    if min(before, after) < 0 or not 0 < before + after < w.shape[1]:
+    if (pads[:, 1] < 0).any() or not 0 < before + after < w.shape[1]:
         return "no channels are added, or some are cut off"
     pads[:, 1] = 0
-    padded = op.Pad(x, pads=pads.reshape(-1).tolist()) if pads.any() else x
+    padded = op.Pad(x, pads=pads.ravel().tolist()) if pads.any() else x
     yield op.Conv(padded, w[:, before : w.shape[1] - after], b, **a)
 
 

@@ -52,6 +52,7 @@ class Hints:
         ranks: those that it compares the rank of a parameter with, by parameter.
         fills: numbers that it compares all elements of a parameter with, by parameter.
         values: what it compares a parameter itself with, by parameter.
+        alike: attributes that it compares with those of another node, by the names of both.
     """
 
     numbers: tuple[float, ...]
@@ -68,6 +69,7 @@ class Hints:
     ranks: Mapping[str, tuple[int, ...]]
     fills: Mapping[str, float]
     values: Mapping[str, tuple[Any, ...]]
+    alike: Mapping[str, str]
 
 
 @cache
@@ -99,7 +101,7 @@ def hints_of(rule: Rule) -> Hints:
     batches = any("batch" in w for w in told) or bool(_SAME_RANK.search(_source(rule.fn)))
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
-        shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule),
+        shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule), _alike(rule),
     )  # fmt: skip
 
 
@@ -125,6 +127,14 @@ def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float], di
             values.setdefault(name, []).append(ast.literal_eval(value))
     told = {name: float(number) for name, number in fills if name in rule.kinds}
     return ranks, told, {name: tuple(some) for name, some in values.items()}
+
+
+def _alike(rule: Rule) -> dict[str, str]:
+    """Pairs of all attributes of two nodes that a rule compares: `a != a2`."""
+    pairs = re.findall(r"(?<![\w.])(\w+) *[!=]= *(\w+)\b(?![.\[])", _source(rule.fn))
+    kinds = {name: kind.role for name, kind in rule.kinds.items()}
+    found = [(p, q) for p, q in pairs if kinds.get(p) == kinds.get(q) == "attrs"]
+    return {name: other for p, q in found for name, other in ((p, q), (q, p))}
 
 
 def _bounds(function: Any) -> list[float]:

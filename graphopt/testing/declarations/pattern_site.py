@@ -251,9 +251,13 @@ class PatternSite(Site):
         elif (rest := next((v for k, v in self.call.attrs.items() if k.startswith("**")), None)) is not None:
             decided = left.bound.setdefault(rest.name, {})
             if name not in decided:
-                decided[name] = (
-                    left.signature.output_dtype(self.call) if name == "to" else self._sometimes(options, default)
-                )
+                other = left.bound.get(left.hints.alike.get(rest.name, ""), {})
+                if name in other and not self.choices.chance(6):
+                    decided[name] = other[name]
+                else:
+                    decided[name] = (
+                        left.signature.output_dtype(self.call) if name == "to" else self._sometimes(options, default)
+                    )
             value = decided[name]
         else:
             return default
