@@ -74,14 +74,14 @@ def _goes_on(state: Value, r: Value) -> bool:
     return any(u.op in ("Gemm", "MatMul") and u.inputs[:2] == [state, r] for u in state.uses)
 
 
-def _refuses(gates: int, x: Tensor, hidden: Any, w: Const, transposed: int | None) -> str | None:
-    """Why this is no step of an operator with so many gates and a state of this size."""
+def _refuses(gates: int, x: Tensor, hidden: Any, *products: int) -> str | None:
+    """Why this is no step of an operator with so many gates and a state of this size, from products of so many columns."""
     if x.dtype != TensorProto.FLOAT:
         return "not of single precision: runtimes have no kernel"
     if 0 in x.shape or not hidden:
         return "empty"
-    if hidden * gates != columns(w, transposed):
-        return "not as many columns as there are gates"
+    if not isinstance(hidden, int) or any(n != hidden * gates for n in products):
+        return "not as many columns as there are gates, or not known"
     return None
 
 
@@ -164,7 +164,7 @@ def lstm_step(
     cell = op.Sigmoid(f) * any_of(c, zeros) + op.Sigmoid(i) * op.Tanh(g)
     state = op.Tanh(cell) * op.Sigmoid(o)
     yield state, cell
-    if reason := _refuses(4, x, H, w, tw) or _refuses(4, h, H, r, tr):
+    if reason := _refuses(4, x, H, columns(w, tw), columns(r, tr)):
         return reason
     if axis != 1 or not same_shape(f.value.shape, h.shape) or not same_shape(cell.shape, h.shape):
         return "not four gates of the size of the state"
@@ -223,7 +223,7 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         update, reset = (op.Sigmoid(i[n] + k[n]) for n in order[:2])
         state = new(h, update, op.Tanh(i[2] + reset * k[2]))
         yield state
-        if reason := _refuses(3, x, H, w, tw) or _refuses(3, h, H, r, tr):
+        if reason := _refuses(3, x, H, columns(w, tw), columns(r, tr)):
             return reason
         if axis != 1 or not same_shape(i[0].value.shape, h.shape) or not same_shape(i[1].value.shape, h.shape):
             return "not three gates of the size of the state"

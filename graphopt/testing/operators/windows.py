@@ -64,12 +64,19 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
     w = s.shape(weights)
     channels = x[1]
     if w is None:
+        before = [k for k in s.recent("convolved") if k[0] == x]
+        s.repeats = bool(before) and s.choices.chance(2)
         group = s.parameter(
             "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
         )
         alike = s.builder.alike if group == 1 else None
         kernel = (1,) * (len(x) - 2) if s.choices.chance(2 if alike else 3) else _kernel(s, x)
         outputs = 0 if s.choices.chance(24) else alike or group * s.choices.integer(1, 4)
+        if "Add" in s.beside and s.choices.chance(3):  # what it is added to has as many channels
+            outputs = channels
+        if s.repeats:
+            _, outputs, kernel = before[-1]
+        s.note("convolved", (x, outputs, kernel))
         w = (outputs, channels // group, *kernel)
         s.operand(weights, w, array=with_gaps(s, weights, w, 1))
         w = s.shape(weights)
