@@ -166,7 +166,7 @@ def lstm_step(
     yield state, cell
     if reason := _refuses(4, x, H, columns(w, tw), columns(r, tr)):
         return reason
-    if axis != 1 or not same_shape(f.value.shape, h.shape) or not same_shape(cell.shape, h.shape):
+    if not same_shape(cell.shape, h.shape):  # which gates of other sizes, or along another axis, would make larger
         return "not four gates of the size of the state"
     if _goes_on(state.value, r.value) and len(cell.value.uses) <= 2 and not cell.value.exits:
         return _LATER
@@ -225,7 +225,7 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         yield state
         if reason := _refuses(3, x, H, columns(w, tw), columns(r, tr)):
             return reason
-        if axis != 1 or not same_shape(i[0].value.shape, h.shape) or not same_shape(i[1].value.shape, h.shape):
+        if not same_shape(state.shape, h.shape):  # which gates of other sizes, or along another axis, would make larger
             return "not three gates of the size of the state"
         if _goes_on(state.value, r.value):
             return _LATER

@@ -275,7 +275,7 @@ class PatternSite(Site):
     def pieces(self, axis: int) -> bool:
         """Parts of one tensor: a Split, Slices next to each other, or elements one by one."""
         free = [i for i in range(self.count) if not self.given(i)]
-        able = self.operators & {"Split", "Slice", "Gather", "Shape"}
+        able = self.operators & {"Split", "Slice", "Gather", "Shape", "Unsqueeze"}
         if len(free) < self.count or not free or not able or self.repeated() or not self.choices.chance(2):
             return False
         return _pieces(self, free, axis, able)
@@ -283,6 +283,8 @@ class PatternSite(Site):
 
 def _pieces(s: PatternSite, free: list[int], axis: int, able: frozenset[str]) -> bool:
     shape = s.new_shape(0, axis + 1)
+    if {"Gather", "Unsqueeze"} <= able and s.choices.integer(0, 1):
+        return _elements(s, free, axis, shape)
     sizes = [max(s.dim(), 1) for _ in free]
     whole = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
     b = s.builder
@@ -301,6 +303,22 @@ def _pieces(s: PatternSite, free: list[int], axis: int, able: frozenset[str]) ->
             else:
                 parts += b.node("Slice", [from_, *(b.constant(np.array([i], np.int64)) for i in (start, end, axis))])
     s.inputs.update(zip(free, parts, strict=True))
+    return True
+
+
+def _elements(s: PatternSite, free: list[int], axis: int, shape: Shape) -> bool:
+    """Elements of one tensor, taken one by one along any axis, whose dim is put in again as the axis of the operator."""
+    b, n = s.builder, max(s.dim(), len(free))
+    rest = [*shape[:axis], *shape[axis + 1 :]]
+    along = s.choices.integer(0, len(rest))
+    x = s.left.source(s.dtype(0), (*rest[:along], n, *rest[along:]))
+    first, step = s.choices.one([(0, 1), (s.choices.integer(0, n - len(free)), 1), (n - 1, -1)])
+    for k, i in enumerate(free):
+        (element,) = b.node("Gather", [x, b.constant(np.array(first + k * step, np.int64))], {"axis": along})
+        if "axes" in b.schema("Unsqueeze").attributes:
+            (s.inputs[i],) = b.node("Unsqueeze", [element], {"axes": [axis]})
+        else:
+            (s.inputs[i],) = b.node("Unsqueeze", [element, b.constant(np.array([axis], np.int64))])
     return True
 
 
