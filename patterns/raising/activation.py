@@ -227,7 +227,7 @@ def softmax_of_difference(x, n: Axis, a: Ints):
     yield op.Softmax(x - op.ReduceMax(x, axes=a), axis=n)
     if x.rank is None or [i % x.rank for i in a] != [n]:
         return "the largest of other elements"
-    if n != x.rank - 1 and x.value.graph.opsets.get("", 0) < 13:
+    if n != x.rank - 1 and x.value.graph.opsets[""] < 13:
         return "over all axes from this one on"
     yield op.Softmax(x, axis=n)
 
