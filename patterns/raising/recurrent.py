@@ -230,9 +230,8 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         if _goes_on(state.value, r.value):
             return _LATER
         steps = steps_until(Step(x.value, h.value, None, state.value, None))
-        if isinstance(ours := bias_of(3 * H, b, rows=x.shape[0]), str) or isinstance(
-            own := bias_of(3 * H, c, rows=x.shape[0]), str
-        ):
+        ours, own = (bias_of(3 * H, p, rows=x.shape[0]) for p in (b, c))
+        if isinstance(ours, str) or isinstance(own, str):
             return "a bias that is none per column"
         beside = _beside("GRU", steps[0].h, state.value)
         weights = [_weights(order, beside, n, _rows(v, t)) for n, v, t in ((1, w, tw), (2, r, tr))]
