@@ -43,7 +43,7 @@ def convolution_plus_convolution(x, w: Const, b: Maybe[Const], w2: Const, b2: Ma
         return "their windows do not fit into each other"
     total = _added(larger, wide(smaller), places)
     if total is None:
-        return "the weights would become too small for their dtype"
+        return "the weights would become too small or too large for their dtype"
     yield op.Conv(x, total, bias, **attrs)
 
 
@@ -103,7 +103,7 @@ def _with_input(x: Any, w: Constant, attrs: Mapping[str, Any], f: np.ndarray) ->
     inner = w.shape[1]
     own = np.where(np.tile(np.eye(inner, dtype=bool), (kernel.group, 1)), f[:, None], 0.0)
     total = _added(w, own.reshape(*own.shape, *ones), places)
-    return "the weights would become too small for their dtype" if total is None else total
+    return "the weights would become too small or too large for their dtype" if total is None else total
 
 
 def _added(larger: Constant, smaller: np.ndarray, places: Sequence[Sequence[int]]) -> np.ndarray | None:

@@ -86,9 +86,10 @@ FIRES = [
         ),
     ),
 ]
-_KNOWN_BY_WEIGHTS = Case(
-    f"g (float[1,3] x, float[1,N] u, float[1,1] v, float[1,4] c) => (float[1,4] state) <{_weights(_OF_LSTM)}, "
-    f"int64[4] four = {{4, 4, 4, 4}}> {{ h = Concat<axis=1>(u, v) {_LSTM} {_SPLIT4} {_CELL} }}",
+_KNOWN_BY_WEIGHTS = Case(  # where the size of the state is not known in a branch
+    f"g (float[1,3] x, float[1,N] u, float[1,1] v, float[1,4] c, bool q) => (float[1,4] y) <{_weights(_OF_LSTM)}, "
+    f"int64[4] four = {{4, 4, 4, 4}}, float zero = {{0}}> {{ y = If (q) <then_branch = t () => (float[1,4] state) "
+    f"{{ h = Concat<axis=1>(u, v) {_LSTM} {_SPLIT4} {_CELL.replace('sf, c', 'sf, zero')} }}, else_branch = e () => (float[1,4] k) {{ k = Identity(c) }}> }}",
     reason="gates, or not known",
 )
 _MORE_ROWS = Case(

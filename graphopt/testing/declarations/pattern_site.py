@@ -251,12 +251,13 @@ class PatternSite(Site):
         elif (rest := next((v for k, v in self.call.attrs.items() if k.startswith("**")), None)) is not None:
             decided = left.bound.setdefault(rest.name, {})
             if name not in decided:
-                recent = self.recent(name) if self.repeats and not self.choices.chance(4) else []
-                decided[name] = (
-                    recent[-1] if recent
-                    else left.signature.output_dtype(self.call) if name == "to"
-                    else self._sometimes(options, default)
-                )  # fmt: skip
+                recent = self.recent(name) if self.repeats else []
+                if recent:
+                    decided[name] = options() if self.choices.chance(4) else recent[-1]
+                elif name == "to":
+                    decided[name] = left.signature.output_dtype(self.call)
+                else:
+                    decided[name] = self._sometimes(options, default)
             value = decided[name]
         else:
             return default

@@ -39,9 +39,14 @@ def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True, beyond: bool
     pads = [0] * 2 * n
     if auto == "NOTSET":
         least = 2 if beyond and s.choices.chance(3) else 1
-        pads = s.parameter(
-            "pads", lambda: [s.choices.integer(0, max(min(1, k - 2 + least), 0)) for k in (*kernel, *kernel)], pads
-        )
+        before = [p[n:] + p[:n] for p in s.recent("pads") if len(p) == 2 * n] if s.repeats else []
+
+        def options() -> list[int]:
+            if before and s.choices.integer(0, 1):  # as many on the other sides
+                return s.choices.one(before)
+            return [s.choices.integer(0, max(min(1, k - 2 + least), 0)) for k in (*kernel, *kernel)]
+
+        pads = s.parameter("pads", options, pads)
     if dilated and "dilations" in s.schema.attributes and (auto in ("NOTSET", "VALID")):
         # now and then so far apart that a window sees nothing but padding
         padding = [p + q for p, q in zip(pads, pads[n:])] if len(pads) == 2 * n and s.choices.chance(3) else [0] * n
