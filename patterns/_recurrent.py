@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.ir import Dim, Tensor, Value
+from graphopt.ir import Tensor, Value
 from graphopt.patterns._elementwise import filled
 from graphopt.patterns._shapes import parts_of
 from graphopt.rewrite import Const
@@ -46,10 +46,10 @@ def _row(c: Const, n: int) -> np.ndarray | None:
     return np.broadcast_to(rows[0], (n,)) if (rows == rows[0]).all() else None
 
 
-def bias_of(n: int, *parts: Const | None, rows: Dim = None) -> np.ndarray | str | None:
+def bias_of(x: Any, n: int, *parts: Const | None) -> np.ndarray | str | None:
     """Biases of n columns as one, None where there is none; what is wrong where one varies over rows, or may have more of
-    them than the `rows` that it is added to."""
-    if any(p is not None and p.rank == 2 and p.shape[0] not in (1, rows) for p in parts):
+    them than `x`, whose product it is added to."""
+    if any(p is not None and p.rank == 2 and p.shape[0] not in (1, x.shape[0]) for p in parts):
         return "a bias of other rows"
     found = [_row(p, n) for p in parts if p is not None]
     biases = [r for r in found if r is not None]

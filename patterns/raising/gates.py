@@ -29,7 +29,7 @@ def sum_of_products(x: "B _", w: Const["_ _"], y: "B _", v: Const["_ _"], b: Con
     yield any_of(product + b, product)
     if x.dtype not in FLOATS:
         return "not floats"
-    if isinstance(bias := bias_of(columns(w, 0), b, rows=x.shape[0]), str):
+    if isinstance(bias := bias_of(x, columns(w, 0), b), str):
         return bias
     yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w)))
 
@@ -40,6 +40,6 @@ def sum_of_products_plus_bias(
 ):
     """A bias behind two products belongs to the first."""
     yield op.Gemm(y, v, op.Gemm(x, w, b, transB=s), transB=t) + c
-    if isinstance(bias := bias_of(columns(w, s), b, c, rows=x.shape[0]), str):
+    if isinstance(bias := bias_of(x, columns(w, s), b, c), str):
         return bias
     yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w), transB=s), transB=t)

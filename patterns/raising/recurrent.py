@@ -174,7 +174,7 @@ def lstm_step(
     steps = steps_until(last)
     if len(steps) == 1 and _is_other_state(last):
         return "the other tensor is the state"
-    if isinstance(bias := bias_of(4 * H, b, b2, rows=x.shape[0]), str):
+    if isinstance(bias := bias_of(x, 4 * H, b, b2), str):
         return bias
     beside = _beside("LSTM", steps[0].c, state.value)
     weights = [_weights(_IFGO, beside, n, _rows(v, t)) for n, v, t in ((1, w, tw), (2, r, tr))]
@@ -230,7 +230,7 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         if _goes_on(state.value, r.value):
             return _LATER
         steps = steps_until(Step(x.value, h.value, None, state.value, None))
-        ours, own = (bias_of(3 * H, p, rows=x.shape[0]) for p in (b, c))
+        ours, own = (bias_of(x, 3 * H, p) for p in (b, c))
         if isinstance(ours, str) or isinstance(own, str):
             return "a bias that is none per column"
         beside = _beside("GRU", steps[0].h, state.value)

@@ -299,23 +299,32 @@ def _pieces(s: PatternSite, free: list[int], axis: int, able: frozenset[str]) ->
         another = s.choices.integer(0, len(free) - 1) if s.choices.chance(8) else -1
         for k, (start, end) in enumerate(_cuts(s, sizes)):
             from_ = s.left.source(s.dtype(0), whole) if k == another else x
-            if "starts" in b.schema("Slice").attributes:
-                parts += b.node("Slice", [from_], {"starts": [start], "ends": [end], "axes": [axis]})
-            else:
-                parts += b.node("Slice", [from_, *(b.constant(np.array([i], np.int64)) for i in (start, end, axis))])
+            parts.append(_slice(s, from_, start, end, axis))
     s.inputs.update(zip(free, parts, strict=True))
     return True
 
 
+def _slice(s: PatternSite, x: Value, start: int, end: int, axis: int) -> Value:
+    b = s.builder
+    if "starts" in b.schema("Slice").attributes:
+        return b.node("Slice", [x], {"starts": [start], "ends": [end], "axes": [axis]})[0]
+    return b.node("Slice", [x, *(b.constant(np.array([i], np.int64)) for i in (start, end, axis))])[0]
+
+
 def _elements(s: PatternSite, free: list[int], axis: int, shape: Shape) -> bool:
-    """Elements of one tensor, taken one by one along any axis, whose dim is put in again as the axis of the operator."""
+    """Elements of one tensor, taken one by one along any axis, with their dim as the axis of the operator."""
     b, n = s.builder, max(s.dim(), len(free))
     rest = [*shape[:axis], *shape[axis + 1 :]]
-    along = s.choices.integer(0, len(rest))
+    along = axis if s.choices.integer(0, 1) else s.choices.integer(0, len(rest))
     x = s.left.source(s.dtype(0), (*rest[:along], n, *rest[along:]))
     first, step = s.choices.one([(0, 1), (s.choices.integer(0, n - len(free)), 1), (n - 1, -1)])
+    sliced = along == axis and s.choices.integer(0, 1)
     for k, i in enumerate(free):
-        (element,) = b.node("Gather", [x, b.constant(np.array(first + k * step, np.int64))], {"axis": along})
+        at = first + k * step
+        if sliced:
+            s.inputs[i] = _slice(s, x, at, at + 1, axis)
+            continue
+        (element,) = b.node("Gather", [x, b.constant(np.array(at, np.int64))], {"axis": along})
         if "axes" in b.schema("Unsqueeze").attributes:
             (s.inputs[i],) = b.node("Unsqueeze", [element], {"axes": [axis]})
         else:
