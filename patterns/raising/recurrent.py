@@ -223,10 +223,10 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         update, reset = (op.Sigmoid(i[n] + k[n]) for n in order[:2])
         state = new(h, update, op.Tanh(i[2] + reset * k[2]))
         yield state
-        if reason := _refuses(3, x, H, columns(w, tw), columns(r, tr)):
+        if reason := _refuses(
+            3, x, H, columns(w, tw), columns(r, tr)
+        ):  # gates of other sizes would make a larger state
             return reason
-        if not same_shape(state.shape, h.shape):  # which gates of other sizes, or along another axis, would make larger
-            return "not three gates of the size of the state"
         if _goes_on(state.value, r.value):
             return _LATER
         steps = steps_until(Step(x.value, h.value, None, state.value, None))
