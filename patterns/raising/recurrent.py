@@ -230,14 +230,14 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         if _goes_on(state.value, r.value):
             return _LATER
         steps = steps_until(Step(x.value, h.value, None, state.value, None))
-        ours, own = (bias_of(x, 3 * H, p) for p in (b, c))
-        if isinstance(ours, str) or isinstance(own, str):
+        biases: list[Any] = [bias_of(x, 3 * H, p) for p in (b, c)]
+        if any(isinstance(p, str) for p in biases):
             return "a bias that is none per column"
         beside = _beside("GRU", steps[0].h, state.value)
         weights = [_weights(order, beside, n, _rows(v, t)) for n, v, t in ((1, w, tw), (2, r, tr))]
         if reason := _refuses_alone(x, steps, weights):
             return reason
-        weights.append(_biases(order, beside, 3 * H, ours, own))
+        weights.append(_biases(order, beside, 3 * H, *biases))
         yield _operator("GRU", steps, weights, hidden_size=H, linear_before_reset=1)
 
     body.__name__ = body.__qualname__ = name
