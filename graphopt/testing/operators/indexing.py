@@ -227,6 +227,8 @@ def slice_(s: Site) -> None:
             axes = s.parameter("axes", lambda: [s.choices.weighted(((3, -1), (3, len(x) - 1), (1, 0)))])
         elif products and len(x) > 1 and not s.choices.chance(8):  # channels or columns
             axes = s.parameter("axes", lambda: [of_channels(s, x)])
+        elif len(x) == 2 and "Gather" in s.operators and s.choices.chance(3):  # rows
+            axes = s.parameter("axes", lambda: [s.choices.one([0, -2])])
         else:
             axes = s.axes(len(x)) if not s.choices.chance(6) else None
     if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
