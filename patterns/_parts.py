@@ -73,11 +73,15 @@ class Step:
 
 
 def part_of(y: Value, part: Part, readers: Collection[Node], most: int) -> Term | None:
-    """Some places of a value that only these nodes read, computed without the others; None where no product would be smaller.
+    """Some places of a value that only these nodes read, computed without the others; None where no product would be smaller,
+    as where these are all of them, or none.
 
     Args:
         most: how many parts of computed values may be taken where the region ends.
     """
+    size = y.shape[part.axis] if y.shape is not None else None
+    if not part.places or (isinstance(size, int) and len(part.places) >= size):
+        return None
     needed, whole = {y: part}, set[Value]()
     inside: dict[Node, Step] = {}
     heap = [(-y.node.position, 0, y)] if y.node is not None else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import TensorProto
@@ -46,13 +46,16 @@ def _row(c: Const, n: int) -> np.ndarray | None:
     return np.broadcast_to(rows[0], (n,)) if (rows == rows[0]).all() else None
 
 
-def bias_of(n: int, *parts: Const | None) -> np.ndarray | str | None:
-    """Biases of n columns as one, None where there is none; what is wrong where one varies over rows."""
+def bias_of(x: Any, n: int, *parts: Const | None) -> np.ndarray | str | None:
+    """Biases of n columns as one, None where there is none; what is wrong where one varies over rows, or may have more of
+    them than `x`, whose product it is added to."""
+    if any(p is not None and p.rank == 2 and p.shape[0] not in (1, x.shape[0]) for p in parts):
+        return "a bias of other rows"
     found = [_row(p, n) for p in parts if p is not None]
-    rows = [r for r in found if r is not None]
-    if len(rows) < len(found):
+    biases = [r for r in found if r is not None]
+    if len(biases) < len(found):
         return "a bias that is none per column"
-    return sum(rows[1:], rows[0]) if rows else None
+    return sum(biases[1:], biases[0]) if biases else None
 
 
 def columns(w: Const, transposed: int | None) -> int:

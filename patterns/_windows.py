@@ -28,13 +28,13 @@ def finite(a: Any) -> bool:
     return bool(np.isfinite(a).all())
 
 
-def refuses_weights(x: Any, w: Constant) -> str | None:
-    """Why new weights must not be made out of `w`, which `x` meets."""
-    if not w.size:
+def refuses_weights(x: Any, *weights: Constant) -> str | None:
+    """Why new weights must not be made out of these, which `x` meets."""
+    if not all(w.size for w in weights):
         return "there are no weights"
-    if w.onnx_dtype not in FLOATS or x.dtype != w.onnx_dtype:
+    if any(w.onnx_dtype not in FLOATS or x.dtype != w.onnx_dtype for w in weights):
         return "not known to be of one float dtype"
-    if w.uses > 1 and w.size > SMALL_WEIGHTS:
+    if any(w.uses > 1 and w.size > SMALL_WEIGHTS for w in weights):
         return "the weights are used elsewhere too, a copy would cost more than it saves"
     return None
 

@@ -56,7 +56,7 @@ _SUMS = frozenset(
     (
         "Add Sub Sum Mean ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp CumSum AveragePool "
         "GlobalAveragePool BatchNormalization InstanceNormalization LayerNormalization GroupNormalization RMSNormalization "
-        "Sin Cos Tan Log Mod Erf"
+        "Sin Cos Tan Log Mod Erf Sigmoid"
     ).split()
 )
 #: Normalizations that runtimes turn into a factor and a shift.
@@ -243,6 +243,8 @@ def roundings(model: ModelProto, feeds: Mapping[str, Any]) -> dict[str, float]:
 def _moved(a: Any, b: Any) -> float:
     if isinstance(a, (list, tuple)):
         return max((_moved(x, y) for x, y in zip(a, b, strict=False)), default=0.0) if len(a) == len(b) else np.inf
+    if isinstance(a, np.generic):  # what kernels give that has no dims
+        a, b = np.asarray(a), np.asarray(b)
     c = compare(a, b, np.inf if isinstance(a, np.ndarray) and is_floating(a) else None)
     if not c.equal:
         return np.inf

@@ -27,10 +27,9 @@ def sum_of_products(x: "B _", w: Const["_ _"], y: "B _", v: Const["_ _"], b: Con
     """A product is the bias of another that it is added to, and has the bias behind them."""
     product = x @ w + y @ v
     yield any_of(product + b, product)
-    n = columns(w, 0)
-    if x.dtype not in FLOATS or n != columns(v, 0):
-        return "not floats, or one is broadcast"
-    if isinstance(bias := bias_of(n, b), str):
+    if x.dtype not in FLOATS:
+        return "not floats"
+    if isinstance(bias := bias_of(x, columns(w, 0), b), str):
         return bias
     yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w)))
 
@@ -41,9 +40,6 @@ def sum_of_products_plus_bias(
 ):
     """A bias behind two products belongs to the first."""
     yield op.Gemm(y, v, op.Gemm(x, w, b, transB=s), transB=t) + c
-    n = columns(w, s)
-    if x.dtype not in FLOATS or n != columns(v, t):
-        return "not floats, or one is broadcast"
-    if isinstance(bias := bias_of(n, b, c), str):
+    if isinstance(bias := bias_of(x, columns(w, s), b, c), str):
         return bias
     yield op.Gemm(y, v, op.Gemm(x, w, _shared(bias, w), transB=s), transB=t)

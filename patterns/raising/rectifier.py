@@ -168,8 +168,8 @@ def celu_spelled_out(x, r: Const, k: Const, a: Const):
     alpha, inverse = single(x, a), as_factor(x, r, k)
     if alpha is None or inverse is None:
         return "the scale is not a single number of single precision"
-    if alpha <= 0 or not close(alpha * inverse, 1, x.dtype):
-        return "x is not divided by the scale, or that is negative"
+    if not close(alpha * inverse, 1, x.dtype):
+        return "x is not divided by the scale"
     yield op.Celu(x, alpha=alpha)
 
 
@@ -236,8 +236,6 @@ def shrink_of_magnitude(x, a: Const):
     bound = single(x, a)
     if bound is None:
         return "the bound is not a single number of single precision"
-    if bound < 0:
-        return "the bound is negative"
     yield op.Shrink(x, lambd=bound)
 
 
@@ -249,6 +247,6 @@ def shrink_of_either(x, a: Const, b: Const):
     if numbers is None:
         return "the bounds are not single numbers of single precision"
     above, below = numbers
-    if above < 0 or not close(-below, above, x.dtype):
+    if not close(-below, above, x.dtype):
         return "the bounds are not a number and its negative"
     yield op.Shrink(x, lambd=above)

@@ -74,14 +74,14 @@ def _goes_on(state: Value, r: Value) -> bool:
     return any(u.op in ("Gemm", "MatMul") and u.inputs[:2] == [state, r] for u in state.uses)
 
 
-def _refuses(gates: int, x: Tensor, hidden: Any, w: Const, transposed: int | None) -> str | None:
-    """Why this is no step of an operator with so many gates and a state of this size."""
+def _refuses(gates: int, x: Tensor, hidden: Any, *products: int) -> str | None:
+    """Why this is no step of an operator with so many gates and a state of this size, from products of so many columns."""
     if x.dtype != TensorProto.FLOAT:
         return "not of single precision: runtimes have no kernel"
     if 0 in x.shape or not hidden:
         return "empty"
-    if hidden * gates != columns(w, transposed):
-        return "not as many columns as there are gates"
+    if not isinstance(hidden, int) or any(n != hidden * gates for n in products):
+        return "not as many columns as there are gates, or not known"
     return None
 
 
@@ -164,9 +164,9 @@ def lstm_step(
     cell = op.Sigmoid(f) * any_of(c, zeros) + op.Sigmoid(i) * op.Tanh(g)
     state = op.Tanh(cell) * op.Sigmoid(o)
     yield state, cell
-    if reason := _refuses(4, x, H, w, tw) or _refuses(4, h, H, r, tr):
+    if reason := _refuses(4, x, H, columns(w, tw), columns(r, tr)):
         return reason
-    if axis != 1 or not same_shape(f.value.shape, h.shape) or not same_shape(cell.shape, h.shape):
+    if not same_shape(cell.shape, h.shape):  # which gates of other sizes, or along another axis, would make larger
         return "not four gates of the size of the state"
     if _goes_on(state.value, r.value) and len(cell.value.uses) <= 2 and not cell.value.exits:
         return _LATER
@@ -174,7 +174,7 @@ def lstm_step(
     steps = steps_until(last)
     if len(steps) == 1 and _is_other_state(last):
         return "the other tensor is the state"
-    if isinstance(bias := bias_of(4 * H, b, b2), str):
+    if isinstance(bias := bias_of(x, 4 * H, b, b2), str):
         return bias
     beside = _beside("LSTM", steps[0].c, state.value)
     weights = [_weights(_IFGO, beside, n, _rows(v, t)) for n, v, t in ((1, w, tw), (2, r, tr))]
@@ -223,20 +223,21 @@ def _gru_step(name: str, doc: str, order: Sequence[int], new: Callable[..., Any]
         update, reset = (op.Sigmoid(i[n] + k[n]) for n in order[:2])
         state = new(h, update, op.Tanh(i[2] + reset * k[2]))
         yield state
-        if reason := _refuses(3, x, H, w, tw) or _refuses(3, h, H, r, tr):
+        if reason := _refuses(
+            3, x, H, columns(w, tw), columns(r, tr)
+        ):  # gates of other sizes would make a larger state
             return reason
-        if axis != 1 or not same_shape(i[0].value.shape, h.shape) or not same_shape(i[1].value.shape, h.shape):
-            return "not three gates of the size of the state"
         if _goes_on(state.value, r.value):
             return _LATER
         steps = steps_until(Step(x.value, h.value, None, state.value, None))
-        if isinstance(ours := bias_of(3 * H, b), str) or isinstance(own := bias_of(3 * H, c), str):
+        biases: list[Any] = [bias_of(x, 3 * H, p) for p in (b, c)]
+        if any(isinstance(p, str) for p in biases):
             return "a bias that is none per column"
         beside = _beside("GRU", steps[0].h, state.value)
         weights = [_weights(order, beside, n, _rows(v, t)) for n, v, t in ((1, w, tw), (2, r, tr))]
         if reason := _refuses_alone(x, steps, weights):
             return reason
-        weights.append(_biases(order, beside, 3 * H, ours, own))
+        weights.append(_biases(order, beside, 3 * H, *biases))
         yield _operator("GRU", steps, weights, hidden_size=H, linear_before_reset=1)
 
     body.__name__ = body.__qualname__ = name

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from graphopt.ir import Node
 from graphopt.patterns._elementwise import FLOATS
 from graphopt.patterns._parts import Part, part_of
-from graphopt.patterns._shapes import from_the_front, parts_of, size_of, slices_of
-from graphopt.patterns._windows import refuses_weights
+from graphopt.patterns._shapes import parts_of, size_of, slices_of
 from graphopt.rewrite import Attrs, Axis, Const, Filled, Float, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.rewrite.terms import Constant, Term
 
@@ -26,19 +26,14 @@ def slice_of_product(y, starts: Ints, ends: Ints, axes: Maybe[Ints], steps: Mayb
     """A slice of what weights make is what a slice of the weights makes."""
     part = op.Slice(y, starts=starts, ends=ends, axes=axes, steps=steps)
     yield part
-    if y.dtype not in FLOATS:
-        return _NOTHING
     cut = slices_of(starts, ends, axes, steps, y.rank)
     if cut is None or len(cut) != 1:
         return "not along one axis"
     ((axis, bounds),) = cut.items()
-    size, front = size_of(y, axis), from_the_front(bounds, size_of(y, axis))
-    if not isinstance(size, int) or front is None or not 0 < size <= _LARGEST:
-        return "it is not known how many channels there are, or they are reversed"
-    places = tuple(range(size)[slice(*front)])
-    if not 0 < len(places) < size:
-        return "all or nothing"
-    found = part_of(y.value, Part(axis, places), (part.value.node,), 1)
+    size = size_of(y, axis)
+    if not isinstance(size, int) or size > _LARGEST:
+        return "it is not known how many channels there are"
+    found = part_of(y.value, Part(axis, tuple(range(size)[slice(*bounds)])), (part.value.node,), 1)
     if found is None:
         return _NOTHING
     yield found
@@ -49,16 +44,9 @@ def gather_of_product(y, indices: Const, axis: Axis):
     """Elements along an axis of what weights make are what these of the weights make."""
     part = op.Gather(y, indices, axis=axis)
     yield part
-    if y.dtype not in FLOATS:
-        return _NOTHING
-    size = size_of(y, axis)
-    if indices.ndim > 1 or not 0 < indices.size <= _LARGEST:
+    if indices.ndim > 1:
         return "not a list of places"
-    places = tuple(np.asarray(indices).reshape(-1).tolist())
-    if isinstance(size, int):
-        places = tuple(i % size for i in places if size)
-    if len(set(places)) != indices.size or (len(places) == size if isinstance(size, int) else min(places) < 0):
-        return "everything, or some of it twice, or from the end of a dim of unknown size"
+    places = tuple(np.ravel(indices).tolist())
     found: Any = part_of(y.value, Part(axis, places, indices.ndim == 0), (part.value.node,), 1)
     if found is None and indices.ndim == 0:
         found = part_of(y.value, Part(axis, places), (part.value.node,), 0)
@@ -68,6 +56,11 @@ def gather_of_product(y, indices: Const, axis: Axis):
     yield found
 
 
+def _read(split: Node) -> list[int]:
+    """Which parts of a Split somebody reads."""
+    return [k for k, v in enumerate(split.outputs) if v is not None and v.used]
+
+
 def _only_part(n: int) -> Rule:
     def body(x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int]):
         parts = op.Split(x, axis=axis, split=split, num_outputs=num_outputs, outputs=n)
@@ -75,7 +68,7 @@ def _only_part(n: int) -> Rule:
         (part,) = [p for p in parts if p.value is not None]
         node = part.value.node
         sizes = parts_of(node)
-        if sizes is None or any(v is not part.value and v is not None and v.used for v in node.outputs):
+        if sizes is None or _read(node) != [part.index]:
             return "another part is read, or the sizes are not known"
         start = sum(sizes[1][: part.index])
         yield op.Slice(x, starts=[start], ends=[start + sizes[1][part.index]], axes=[axis])
@@ -96,14 +89,12 @@ def _two_parts(left_out: int) -> Rule:
         read = tuple(p for k, p in enumerate(parts) if k != left_out)
         yield read
         node = read[0].value.node
-        sizes, rest = parts_of(node), node.outputs[left_out]
-        if sizes is None or sum(sizes[1]) > _LARGEST or (rest is not None and rest.used):
+        sizes = parts_of(node)
+        if sizes is None or sum(sizes[1]) > _LARGEST or left_out in _read(node):
             return "all parts are read, or their sizes are not known"
         bounds = list(pairwise(accumulate(sizes[1], initial=0)))
         start, end = bounds.pop(left_out)
         places = tuple(i for i in range(sum(sizes[1])) if not start <= i < end)
-        if start == end or not places:
-            return "there is nothing in it, or nothing besides"
         found = part_of(y.value, Part(axis, places), (node,), 0)
         if found is None:
             return _NOTHING
@@ -148,7 +139,7 @@ def gemm_of_unused_columns(x, w: Const["_ _"], b: Maybe[Const], a: Attrs):
     """Columns that meet nothing but weights of zero are not computed."""
     y = op.Gemm(x, w, b, **a)
     yield y
-    found = _used(x, 0 if a["transA"] else 1, w, 1 if a["transB"] else 0, y)
+    found = _used(x, int(not a["transA"]), w, int(bool(a["transB"])), y)
     if found is None:
         return "no weights of zero, or " + _NOTHING
     yield op.Gemm(*found, b, **a)
@@ -168,7 +159,7 @@ def _used(x: Any, x_axis: int, w: Constant, axis: int, y: Any) -> tuple[Term, np
     first = weights[:, 0].reshape(len(weights), -1)[:, 0]
     unused = {i for i in np.flatnonzero(first == 0).tolist() if not np.any(weights[i])}
     used = tuple(i for i in range(len(weights)) if i not in unused)
-    if not unused or not used:
+    if not unused:
         return None
     found = part_of(x.value, Part(x_axis % x.rank, used), (y.value.node,), 0)
     return None if found is None else (found, np.take(w.array, used, axis))
@@ -180,19 +171,14 @@ def convolution_of_added_channels(x, w: Const, b: Maybe[Const], p: Ints, v: Mayb
     yield op.Conv(op.Pad(x, pads=p, value=v, axes=axes, mode="constant"), w, b, **a)
     if v or a["group"] != 1:
         return "not zeros, or groups"
-    if why := refuses_weights(x, w):
-        return why
-    where = list(range(w.ndim)) if axes is None else [i % w.ndim for i in axes]
-    if len(p) != 2 * len(where) or 1 not in where or len(set(where)) != len(where):
-        return "no channels are added, or the pads do not fit the rank"
-    k = where.index(1)
-    before, after = p[k], p[k + len(where)]
-    if before < 0 or after < 0 or not 0 < before + after < w.shape[1]:
+    pads = np.zeros((2, w.ndim), np.int64)
+    pads[:, slice(None) if axes is None else axes] = np.split(np.array(p), 2)
+    before, after = pads[:, 1].tolist()
+    if (pads[:, 1] < 0).any() or not 0 < before + after < w.shape[1]:
         return "no channels are added, or some are cut off"
-    cut = w[:, before : w.shape[1] - after]
-    rest = [0 if i % len(where) == k else n for i, n in enumerate(p)]
-    padded = op.Pad(x, pads=rest, value=v, axes=axes, mode="constant") if any(rest) else x
-    yield op.Conv(padded, cut, b, **a)
+    pads[:, 1] = 0
+    padded = op.Pad(x, pads=pads.ravel().tolist()) if pads.any() else x
+    yield op.Conv(padded, w[:, before : w.shape[1] - after], b, **a)
 
 
 @rule
@@ -200,9 +186,7 @@ def convolution_of_concat_with_zeros(x, z: Filled[0], w: Const, b: Maybe[Const],
     """Channels of zeros beside others need no weights."""
     first = op.Concat(x, z, axis=axis)
     yield op.Conv(any_of(first, op.Concat(z, x, axis=axis)), w, b, **a)
-    added = z.shape[1] if z.ndim == w.ndim else 0
-    if axis != 1 or a["group"] != 1 or not 0 < added < w.shape[1]:
+    added = z.shape[1]  # along another axis: all channels
+    if a["group"] != 1 or not 0 < added < w.shape[1]:
         return "not channels, or groups"
-    if why := refuses_weights(x, w):
-        return why
     yield op.Conv(x, w[:, added:] if first.value is None else w[:, :-added], b, **a)

@@ -14,7 +14,6 @@ import numpy as np
 from graphopt.patterns._windows import (
     Kernel,
     along,
-    finite,
     normalisation,
     only_first_output,
     refuses_weights,
@@ -32,7 +31,7 @@ def convolution_plus_convolution(x, w: Const, b: Maybe[Const], w2: Const, b2: Ma
     yield op.Conv(x, w, b, **a) + op.Conv(x, w2, b2, **a2)
     if w.shape[0] != w2.shape[0] or a["group"] != a2["group"]:
         return "other channels or groups"
-    if why := refuses_weights(x, w) or refuses_weights(x, w2):
+    if why := refuses_weights(x, w, w2):
         return why
     first, second = (w.shape[2:], a), (w2.shape[2:], a2)
     bias = None if b is None and b2 is None else sum(wide(c) for c in (b, b2) if c is not None)
@@ -44,7 +43,7 @@ def convolution_plus_convolution(x, w: Const, b: Maybe[Const], w2: Const, b2: Ma
         return "their windows do not fit into each other"
     total = _added(larger, wide(smaller), places)
     if total is None:
-        return "the weights would become too small for their dtype"
+        return "the weights would become too small or too large for their dtype"
     yield op.Conv(x, total, bias, **attrs)
 
 
@@ -63,8 +62,8 @@ def convolution_plus_scaled_input(x, w: Const, b: Maybe[Const], k: Const, a: Att
     """A convolution to which its own input is added with a factor per channel has that in its weights."""
     yield op.Conv(x, w, b, **a) + x * k
     f = along(k, 1, w.ndim, w.shape[0])
-    if f is None or not finite(f):
-        return "not one finite factor per channel"
+    if f is None:
+        return "not one factor per channel"
     total = _with_input(x, w, a, f)
     if isinstance(total, str):
         return total
@@ -102,9 +101,9 @@ def _with_input(x: Any, w: Constant, attrs: Mapping[str, Any], f: np.ndarray) ->
     if places is None:
         return "no weight meets the element that stands where the result does"
     inner = w.shape[1]
-    own = np.tile(np.eye(inner), (kernel.group, 1)) * f[:, None]
+    own = np.where(np.tile(np.eye(inner, dtype=bool), (kernel.group, 1)), f[:, None], 0.0)
     total = _added(w, own.reshape(*own.shape, *ones), places)
-    return "the weights would become too small for their dtype" if total is None else total
+    return "the weights would become too small or too large for their dtype" if total is None else total
 
 
 def _added(larger: Constant, smaller: np.ndarray, places: Sequence[Sequence[int]]) -> np.ndarray | None:
@@ -163,7 +162,7 @@ def _concat_of(name: str, f: Callable[[Any], Any]) -> Rule:
             return "not channels"
         if a["group"] != 1 or a2["group"] != 1:
             return "groups"
-        if why := refuses_weights(x, w) or refuses_weights(x, w2):
+        if why := refuses_weights(x, w, w2):
             return why
         if w.shape[2:] != w2.shape[2:] or _places(w.shape[2:], a, w2.shape[2:], a2) != [
             list(range(k)) for k in w.shape[2:]

@@ -136,8 +136,6 @@ def gather_of_split(x, axis: Axis, split: Maybe[Ints], num_outputs: Maybe[Int], 
     sizes = parts_of(parts[k].value.node)
     if sizes is None or indices.size > _LARGEST:
         return "the sizes are not known"
-    if why := refuses_text(x):
-        return why
     i = np.asarray(indices, np.int64)
     yield op.Gather(x, np.where(i < 0, i + sizes[1][k], i) + sum(sizes[1][:k]), axis=axis)
 
@@ -178,7 +176,7 @@ def concat_of_elements(*xs, axis: Axis):
         part = op.Slice(leaf(whole), starts=[i[0]], ends=[i[-1] + 1], axes=[along])
     else:
         part = op.Gather(leaf(whole), np.array(i), axis=along)
-    yield part if along == axis else op.Transpose(part, perm=_brought(whole.rank or 0, along, axis))
+    yield part if along == axis else op.Transpose(part, perm=_brought(whole, along, axis))
 
 
 def _elements(v: Value, axis: int, y: Value) -> tuple[Value, int, list[int]] | None:
@@ -192,7 +190,7 @@ def _elements(v: Value, axis: int, y: Value) -> tuple[Value, int, list[int]] | N
         return None
     x, along, indices = found
     if perm is not None:
-        return found if part.rank == x.rank and perm == _brought(x.rank or 0, along, axis) else None
+        return found if part.rank == x.rank and perm == _brought(x, along, axis) else None
     if not view:
         return found if along == axis and part.rank == x.rank else None
     rest = [d for k, d in enumerate(x.shape or ()) if k != along]
@@ -225,9 +223,9 @@ def _taken(v: Value, y: Value) -> tuple[Value, int, list[int]] | None:
     return x, axis, indices
 
 
-def _brought(rank: int, axis: int, to: int) -> list[int]:
+def _brought(x: Value, axis: int, to: int) -> list[int]:
     """The permutation that brings an axis to another place."""
-    perm = [k for k in range(rank) if k != axis]
+    perm = [k for k in range(x.rank or 0) if k != axis]
     perm.insert(to, axis)
     return perm
 

@@ -34,6 +34,7 @@ FIRES = {
     "product_plus_product": [
         g(TWO, (A, B), nodes=1),
         g(TWO, (A, B), "[4]", "[6]", nodes=1),
+        g(TWO, TINY, "[3,2]", "[3,2]", dtype="float16", nodes=1),  # such sums are exact
         g("p = MatMul(x, a) q = MatMul(x, b) y = Add(q, p)", (A, B), "[N,4]", "[N,6]", nodes=1),
     ],
     "product_plus_low_rank": [
@@ -50,6 +51,10 @@ FIRES = {
         gemms("x, a, d", "x, b, c", PLAIN, nodes=1),
         gemms("x, a, d", "x, b, c", TURNED, "<transB=1>", nodes=1),
         gemms("x, a", "x, b, c", TURNED, "<transA=1, transB=1>", x="[4,N]", nodes=1),
+        gemms("x, a, c", "x, b, d", PLAIN, "<alpha=0.5, beta=2.0>", nodes=1),
+        gemms("x, a, c", "x, b, e", (A, floats("b", 4, 1), floats("c", 6), floats("e", 1)), nodes=1),
+        gemms("x, a, e", "x, b, c", (*PLAIN, floats("e", 3, 1)), x="[3,4]", y="[3,6]", nodes=1),
+        gemms("x, a", "x, b", TINY, x="[3,2]", y="[3,2]", dtype="float16", nodes=1),
     ],
 }
 REFUSES = {
@@ -57,7 +62,6 @@ REFUSES = {
         g(TWO, (A, floats("b", 4, 1))),
         g("p = MatMul(x, a) q = MatMul(z, b) y = Add(p, q)", (A, B), more="float[N,5,4] z"),
         g(TWO, (A, B), also="float[N,5,6] p, float[N,5,6] q", reason="used elsewhere"),
-        g(TWO, TINY, "[3,2]", "[3,2]", dtype="float16", reason="too small"),
         g(TWO, ("float[4,0] a = {}", "float[4,0] b = {}"), y="[N,5,0]", reason="no weights"),
     ],
     "product_plus_low_rank": [
@@ -74,10 +78,9 @@ REFUSES = {
     "gemm_plus_gemm": [
         gemms("x, a", "x, b", (floats("a", 4, 4), floats("b", 4, 4, seed=1)), "<transB=1>", "", y="[N,4]", reason="transposed"),
         gemms("x, a", "x, b", PLAIN, "<alpha=0.5>", "", reason="scaled"),
-        gemms("x, a, c", "x, b, c", PLAIN, "<beta=0.5>", reason="scaled"),
-        gemms("x, a", "x, b", (A, floats("b", 4, 1)), reason="broadcast"),
-        gemms("x, a, e", "x, b", (*PLAIN, floats("e", 3, 1)), x="[3,4]", y="[3,6]", reason="per column"),
-        gemms("x, a", "x, b", TINY, x="[3,2]", y="[3,2]", dtype="float16", reason="too small"),
+        gemms("x, a, c", "x, b, d", PLAIN, "<beta=0.5>", "", reason="scaled"),
+        gemms("x, a", "x, b", (listed("a", (2, 2), [6e4] * 4, "float16"), listed("b", (2, 2), [5e4] * 4, "float16")), x="[3,2]",
+              y="[3,2]", dtype="float16", reason="overflows"),
     ],
 }  # fmt: skip
 

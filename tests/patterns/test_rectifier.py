@@ -89,6 +89,7 @@ FIRES = [
         one("d = Div(x, a) e = Exp(d) s = Sub(e, o) m = Mul(a, s) b = Greater(x, z) y = Where(b, x, m)", "a = 2; o = 1; z = 0"),
         one("p = Relu(x) d = Mul(x, r) e = Exp(d) s = Sub(e, o) m = Mul(a, s) n = Min(m, z) y = Add(p, n)", "a = 4; r = 0.25; o = 1; z = 0"),
         one("p = Relu(x) n = Min(x, z) d = Div(n, a) e = Exp(d) s = Sub(e, o) m = Mul(a, s) y = Add(p, m)", "a = 2; o = 1; z = 0"),
+        one("d = Div(x, a) e = Exp(d) s = Sub(e, o) m = Mul(a, s) b = Greater(x, z) y = Where(b, x, m)", "a = -2; o = 1; z = 0"),
     ),
     *of(
         "selu_of_choice",
@@ -102,8 +103,12 @@ FIRES = [
     ),
     *of("thresholded_relu_at_zero", one("y = ThresholdedRelu<alpha=0.0>(x)")),
     *of("shrink_of_parts", one(SOFT + "y = Add(f, g)", BOUNDS), one(SOFT.replace("f = Where(a, d, z) ", "") + "y = Where(a, d, g)", BOUNDS, x="float[N,3]")),
-    *of("shrink_of_magnitude", one("a = Abs(x) b = Greater(a, h) y = Where(b, x, z)", BOUNDS)),
-    *of("shrink_of_either", one("a = Greater(x, h) b = Less(x, n) d = Or(a, b) y = Where(d, x, z)", BOUNDS)),
+    *of("shrink_of_magnitude", one("a = Abs(x) b = Greater(a, h) y = Where(b, x, z)", BOUNDS), one("a = Abs(x) b = Greater(a, n) y = Where(b, x, z)", BOUNDS)),
+    *of(
+        "shrink_of_either",
+        one("a = Greater(x, h) b = Less(x, n) d = Or(a, b) y = Where(d, x, z)", BOUNDS),
+        one("a = Greater(x, n) b = Less(x, h) d = Or(a, b) y = Where(d, x, z)", BOUNDS),
+    ),
 ]  # fmt: skip
 
 REFUSES = [
@@ -200,7 +205,6 @@ REFUSES = [
     *of(
         "celu_spelled_out",
         c("d = Div(x, a) e = Exp(d) s = Sub(e, o) m = Mul(o, s) b = Greater(x, z) y = Where(b, x, m)", "a = 2; o = 1; z = 0", reason="not divided"),
-        c("d = Div(x, a) e = Exp(d) s = Sub(e, o) m = Mul(a, s) b = Greater(x, z) y = Where(b, x, m)", "a = -2; o = 1; z = 0", reason="negative"),
     ),
     *of(
         "selu_of_choice",
@@ -219,7 +223,7 @@ REFUSES = [
         c(SOFT + "y = Add(f, g)", "h = -0.5; n = 0.5; z = 0", reason="its negative"),
         c(SOFT + "y = Sub(f, g)", BOUNDS),
     ),
-    *of("shrink_of_magnitude", c("a = Abs(x) b = Greater(a, n) y = Where(b, x, z)", BOUNDS, reason="negative")),
+    *of("shrink_of_magnitude", c("a = Abs(x) b = Less(a, h) y = Where(b, x, z)", BOUNDS)),
     *of(
         "shrink_of_either",
         c("a = Greater(x, h) b = Less(x, h) d = Or(a, b) y = Where(d, x, z)", BOUNDS, reason="its negative"),

@@ -86,7 +86,20 @@ FIRES = [
         ),
     ),
 ]
+_KNOWN_BY_WEIGHTS = Case(  # where the size of the state is not known in a branch
+    f"g (float[1,3] x, float[1,N] u, float[1,1] v, float[1,4] c, bool q) => (float[1,4] y) <{_weights(_OF_LSTM)}, "
+    f"int64[4] four = {{4, 4, 4, 4}}, float zero = {{0}}> {{ y = If (q) <then_branch = t () => (float[1,4] state) "
+    f"{{ h = Concat<axis=1>(u, v) {_LSTM} {_SPLIT4} {_CELL.replace('sf, c', 'sf, zero')} }}, else_branch = e () => (float[1,4] k) {{ k = Identity(c) }}> }}",
+    reason="gates, or not known",
+)
+_MORE_ROWS = Case(
+    f"g (float[B,3] x, float[B,4] h) => (float[3,2] z) <{_weights('w 3,2;r 4,2')}, float[3,2] b = {{1, 2, 1, 2, 1, 2}}> "
+    "{ p = Gemm(x, w) q = Gemm(h, r, p) z = Add(q, b) }",
+    reason="other rows",
+)
 REFUSES = [
+    ("lstm_step", _KNOWN_BY_WEIGHTS),
+    ("sum_of_products_plus_bias", _MORE_ROWS),
     ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}", _OF_LSTM, "float[2,4] state", 2, reason="one step by itself")),
     ("lstm_step", _step(f"{_LSTM} {_SPLIT4} {_CELL}".replace("si = Sigmoid", "si = Tanh"), _OF_LSTM)),
     (

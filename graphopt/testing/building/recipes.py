@@ -16,6 +16,10 @@ from graphopt.testing.values import np_dtype
 Source = Callable[[int, tuple[int, ...]], Value]
 Recipe = Callable[[Builder, Source, int, tuple[int, ...]], Value]
 
+#: Products with weights, which rules ask for that look for them in front.
+WITH_WEIGHTS = frozenset({"Conv", "MatMul"})
+FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
+
 
 def derived(
     builder: Builder, source: Source, dtype: int, shape: tuple[int, ...], wanted: frozenset[str] = frozenset()
@@ -36,9 +40,9 @@ def derived(
         fitting = [f for f in fitting if f[1] is dims] or fitting
     if "Range" in wanted and _is_counted(dtype, shape) and builder.choices.integer(0, 1):
         fitting = [f for f in fitting if f[1] is positions]
-    if wanted >= _WITH_WEIGHTS:
+    if wanted >= WITH_WEIGHTS:
         fitting += [(ops, make) for ops, fits, make in _PRODUCTS if fits(dtype, shape)]
-        fitting = [f for f in fitting if f[0] <= _WITH_WEIGHTS] or fitting
+        fitting = [f for f in fitting if f[0] <= WITH_WEIGHTS] or fitting
     if "Resize" in wanted and _is_image(dtype, shape) and not builder.choices.chance(4):
         fitting = [(frozenset({"Resize"}), enlarged)]
     preferred = [make for ops, make in fitting if ops & wanted]
@@ -268,9 +272,6 @@ def _random(b: Builder, dtype: int, shape: tuple[int, ...]) -> np.ndarray:
     return generator.standard_normal(shape).astype(np_dtype(dtype))
 
 
-_FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
-
-
 def _any(dtype: int, shape: tuple[int, ...]) -> bool:
     return True
 
@@ -289,8 +290,8 @@ def _has_dims(dtype: int, shape: tuple[int, ...]) -> bool:
 
 #: The operators that a recipe consists of, for which dtypes and shapes it is, and the recipe.
 _RECIPES: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Recipe]] = [
-    (frozenset({"Relu", "Neg", "Abs", "Identity"}), lambda t, s: t in _FLOATING, rectified),
-    (frozenset({"Mul", "Add"}), lambda t, s: t in (*_FLOATING, TensorProto.INT64, TensorProto.INT32), multiplied),
+    (frozenset({"Relu", "Neg", "Abs", "Identity"}), lambda t, s: t in FLOATING, rectified),
+    (frozenset({"Mul", "Add"}), lambda t, s: t in (*FLOATING, TensorProto.INT64, TensorProto.INT32), multiplied),
     (frozenset({"Not"}), lambda t, s: t == TensorProto.BOOL, negated),
     (frozenset({"Transpose"}), lambda t, s: len(s) > 1, transposed),
     (frozenset({"Reshape"}), lambda t, s: 0 not in s, reshaped),
@@ -309,9 +310,8 @@ _RECIPES: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Rec
         dims,
     ),
 ]
-#: The same, for rules that ask for any of these.
-_WITH_WEIGHTS = frozenset({"Conv", "MatMul"})
+#: The same, for rules that ask for these.
 _PRODUCTS: list[tuple[frozenset[str], Callable[[int, tuple[int, ...]], bool], Recipe]] = [
-    (frozenset({"Conv"}), lambda t, s: t in _FLOATING and 2 < len(s) < 6 and s[1] > 0, convolved),
-    (frozenset({"MatMul"}), lambda t, s: t in _FLOATING and len(s) > 0, multiplied_by_weights),
+    (frozenset({"Conv"}), lambda t, s: t in FLOATING and 2 < len(s) < 6 and s[1] > 0, convolved),
+    (frozenset({"MatMul"}), lambda t, s: t in FLOATING and len(s) > 0, multiplied_by_weights),
 ]

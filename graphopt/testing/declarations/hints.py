@@ -53,6 +53,7 @@ class Hints:
         fills: numbers that it compares all elements of a parameter with, by parameter.
         values: what it compares a parameter itself with, by parameter.
         large: it declines where there are few elements.
+        alike: attributes that it compares with those of another node, by the names of both.
     """
 
     numbers: tuple[float, ...]
@@ -70,6 +71,7 @@ class Hints:
     fills: Mapping[str, float]
     values: Mapping[str, tuple[Any, ...]]
     large: bool
+    alike: Mapping[str, str]
 
 
 @cache
@@ -102,7 +104,7 @@ def hints_of(rule: Rule) -> Hints:
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
         shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule),
-        "few elements" in mentioned,
+        "few elements" in mentioned, _alike(rule),
     )  # fmt: skip
 
 
@@ -128,6 +130,14 @@ def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float], di
             values.setdefault(name, []).append(ast.literal_eval(value))
     told = {name: float(number) for name, number in fills if name in rule.kinds}
     return ranks, told, {name: tuple(some) for name, some in values.items()}
+
+
+def _alike(rule: Rule) -> dict[str, str]:
+    """Pairs of all attributes of two nodes that a rule compares: `a != a2`."""
+    pairs = re.findall(r"(?<![\w.])(\w+) *[!=]= *(\w+)\b(?![.\[])", _source(rule.fn))
+    kinds = {name: kind.role for name, kind in rule.kinds.items()}
+    found = [(p, q) for p, q in pairs if kinds.get(p) == kinds.get(q) == "attrs"]
+    return {name: other for p, q in found for name, other in ((p, q), (q, p))}
 
 
 def _bounds(function: Any) -> list[float]:

@@ -76,6 +76,8 @@ class LeftSide:
             asked = frozenset({TensorProto.INT64})
         if asked == {TensorProto.STRING} and not self.choices.chance(4):  # what names text alone refuses it
             asked = frozenset()
+        if not asked and self.hints.operators >= recipes.WITH_WEIGHTS:
+            asked = recipes.FLOATING
         if self.bounding:  # wide integers are where bounds that are read as floats go wrong
             asked = frozenset({TensorProto.INT64} if self.choices.chance(2) else ())
         self.signature.choose_dtypes(self.choices, asked)
@@ -213,7 +215,12 @@ class LeftSide:
             make = self.builder.input if self.given and self.choices.integer(0, 1) else self.builder.constant
             return make(array, var.name)
         vector = dtype == TensorProto.INT64 and len(shape) == 1 and bool(self.hints.operators)
-        if vector or self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8):
+        behind = self.hints.operators >= recipes.WITH_WEIGHTS and not self.choices.chance(4)
+        if (
+            vector
+            or behind
+            or self.choices.chance(2 if len(self.variant.calls) < 3 else 3 if self.hints.operators else 8)
+        ):
             found = recipes.derived(self.builder, self.source, dtype, shape, self.hints.operators)
             if found is not None:
                 return found

@@ -256,9 +256,16 @@ class PatternSite(Site):
         elif (rest := next((v for k, v in self.call.attrs.items() if k.startswith("**")), None)) is not None:
             decided = left.bound.setdefault(rest.name, {})
             if name not in decided:
-                decided[name] = (
-                    left.signature.output_dtype(self.call) if name == "to" else self._sometimes(options, default)
-                )
+                recent = self.recent(name) if self.repeats else []
+                other = left.bound.get(left.hints.alike.get(rest.name, ""), {})
+                if recent:
+                    decided[name] = options() if self.choices.chance(4) else recent[-1]
+                elif name in other and not self.choices.chance(6):
+                    decided[name] = other[name]
+                elif name == "to":
+                    decided[name] = left.signature.output_dtype(self.call)
+                else:
+                    decided[name] = self._sometimes(options, default)
             value = decided[name]
         else:
             return default
@@ -277,7 +284,7 @@ class PatternSite(Site):
     def pieces(self, axis: int) -> bool:
         """Parts of one tensor: a Split, Slices next to each other, or elements one by one."""
         free = [i for i in range(self.count) if not self.given(i)]
-        able = self.operators & {"Split", "Slice", "Gather", "Shape"}
+        able = self.operators & {"Split", "Slice", "Gather", "Shape", "Unsqueeze"}
         if len(free) < self.count or not free or not able or self.repeated() or not self.choices.chance(2):
             return False
         return _pieces(self, free, axis, able)
@@ -285,6 +292,8 @@ class PatternSite(Site):
 
 def _pieces(s: PatternSite, free: list[int], axis: int, able: frozenset[str]) -> bool:
     shape = s.new_shape(0, axis + 1)
+    if {"Gather", "Unsqueeze"} <= able and s.choices.integer(0, 1):
+        return _elements(s, free, axis, shape)
     sizes = [max(s.dim(), 1) for _ in free]
     whole = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
     b = s.builder
@@ -298,11 +307,36 @@ def _pieces(s: PatternSite, free: list[int], axis: int, able: frozenset[str]) ->
         another = s.choices.integer(0, len(free) - 1) if s.choices.chance(8) else -1
         for k, (start, end) in enumerate(_cuts(s, sizes)):
             from_ = s.left.source(s.dtype(0), whole) if k == another else x
-            if "starts" in b.schema("Slice").attributes:
-                parts += b.node("Slice", [from_], {"starts": [start], "ends": [end], "axes": [axis]})
-            else:
-                parts += b.node("Slice", [from_, *(b.constant(np.array([i], np.int64)) for i in (start, end, axis))])
+            parts.append(_slice(s, from_, start, end, axis))
     s.inputs.update(zip(free, parts, strict=True))
+    return True
+
+
+def _slice(s: PatternSite, x: Value, start: int, end: int, axis: int) -> Value:
+    b = s.builder
+    if "starts" in b.schema("Slice").attributes:
+        return b.node("Slice", [x], {"starts": [start], "ends": [end], "axes": [axis]})[0]
+    return b.node("Slice", [x, *(b.constant(np.array([i], np.int64)) for i in (start, end, axis))])[0]
+
+
+def _elements(s: PatternSite, free: list[int], axis: int, shape: Shape) -> bool:
+    """Elements of one tensor, taken one by one along any axis, with their dim as the axis of the operator."""
+    b, n = s.builder, max(s.dim(), len(free))
+    rest = [*shape[:axis], *shape[axis + 1 :]]
+    along = axis if s.choices.integer(0, 1) else s.choices.integer(0, len(rest))
+    x = s.left.source(s.dtype(0), (*rest[:along], n, *rest[along:]))
+    first, step = s.choices.one([(0, 1), (s.choices.integer(0, n - len(free)), 1), (n - 1, -1)])
+    sliced = along == axis and s.choices.integer(0, 1)
+    for k, i in enumerate(free):
+        at = first + k * step
+        if sliced:
+            s.inputs[i] = _slice(s, x, at, at + 1, axis)
+            continue
+        (element,) = b.node("Gather", [x, b.constant(np.array(at, np.int64))], {"axis": along})
+        if "axes" in b.schema("Unsqueeze").attributes:
+            (s.inputs[i],) = b.node("Unsqueeze", [element], {"axes": [axis]})
+        else:
+            (s.inputs[i],) = b.node("Unsqueeze", [element, b.constant(np.array([axis], np.int64))])
     return True
 
 

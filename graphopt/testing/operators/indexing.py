@@ -9,8 +9,9 @@ import numpy as np
 from onnx import TensorProto
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.building.recipes import WITH_WEIGHTS
 from graphopt.testing.operators.blocks import image_of_blocks
-from graphopt.testing.operators.movement import first_of
+from graphopt.testing.operators.movement import first_of, of_channels
 from graphopt.testing.operators.pairs import pairs_to_slice
 from graphopt.testing.operators.places import buckets_of_distances, flat_places, own_places, part_of_all
 from graphopt.testing.operators.registry import operands
@@ -215,7 +216,7 @@ def slice_(s: Site) -> None:
     if "Split" in s.operators and s.choices.integer(0, 1):
         part_of_all(s, x)
         return
-    steps_exist, products = s.schema.input_index("steps") is not None, s.operators >= {"Conv", "MatMul"}
+    steps_exist, products = s.schema.input_index("steps") is not None, s.operators >= WITH_WEIGHTS
     before = [cut for cut in s.recent("cut") if cut[0] < len(x)]
     beside = s.choices.one(before) if before and not s.choices.chance(3) else None
     if beside is not None:  # what another slice has left
@@ -224,8 +225,10 @@ def slice_(s: Site) -> None:
         written = s.decided("steps")
         if isinstance(written, list) and len(written) == 1:  # of the last axis, most often
             axes = s.parameter("axes", lambda: [s.choices.weighted(((3, -1), (3, len(x) - 1), (1, 0)))])
-        elif products and len(x) > 1 and not s.choices.chance(4):  # channels or columns
-            axes = s.parameter("axes", lambda: [s.choices.one([1, -1, len(x) - 1])])
+        elif products and len(x) > 1 and not s.choices.chance(8):  # channels or columns
+            axes = s.parameter("axes", lambda: [of_channels(s, x)])
+        elif len(x) == 2 and "Gather" in s.operators and s.choices.chance(3):  # rows
+            axes = s.parameter("axes", lambda: [s.choices.one([0, -2])])
         else:
             axes = s.axes(len(x)) if not s.choices.chance(6) else None
     if axes is None and s.schema.input_index("axes") is not None and 3 in s.inputs:
@@ -237,7 +240,7 @@ def slice_(s: Site) -> None:
         steps = s.parameter(
             "steps",
             lambda: [
-                s.choices.weighted(((60 if products else 6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9]))))
+                s.choices.weighted(((20 if products else 6, 1), (2, -1), (1, 2), (1, s.choices.one([3, 9]))))
                 for _ in range(count)
             ],
         )
@@ -259,9 +262,9 @@ def slice_(s: Site) -> None:
         ends = [s.choices.weighted(((5, d), (1, d + 1), (1, 2**31 - 1))) for d in dims]
     elif all(backwards) and not s.choices.chance(3):  # everything, last things first
         starts, ends = [d - 1 for d in dims], [-d - 1 for d in dims]
-    elif not any(backwards) and all(dims) and (products or s.choices.chance(3)):  # one element
+    elif not any(backwards) and all(dims) and (products or s.choices.chance(3)):  # one element, or a few
         starts = [s.choices.integer(0, d - 1) for d in dims]
-        ends = [k + 1 for k in starts]
+        ends = [k + (s.choices.weighted(((4, 1), (3, 2), (1, 0))) if products else 1) for k in starts]
     if beside is not None and axes is not None and [a % len(x) for a in axes] == [beside[0]] and not any(backwards):
         _, start, end = beside
         starts, ends = ([0], [start]) if start else ([end], [s.choices.one([dims[0], 2**31 - 1])])
@@ -291,7 +294,8 @@ def gather(s: Site) -> None:
         s.note("axis", len(x) - 1)
         axis = s.parameter("axis", lambda: len(x) - 1, 0) % len(x)
     else:
-        axis = s.axis(len(x), default=0)
+        products = len(x) > 1 and s.operators >= WITH_WEIGHTS
+        axis = s.axis(len(x), default=0, suits=of_channels(s, x) % len(x) if products else None)
     d = x[axis]
     if not d and not s.given(1):
         raise Invalid("nothing to gather")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.building.recipes import WITH_WEIGHTS
 from graphopt.testing.operators.elementwise import FLOATING, narrower
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
@@ -13,11 +14,13 @@ from graphopt.testing.values import np_dtype
 
 def with_gaps(s: Site, i: int, shape: Shape, axis: int) -> np.ndarray | None:
     """Weights that some of the inputs along an axis meet as zeros only, for rules that look for these; None for others."""
-    if not s.operators >= {"Conv", "MatMul"} or s.dtype(i) not in FLOATING or s.choices.chance(4):
+    if not s.operators >= WITH_WEIGHTS or s.dtype(i) not in FLOATING or s.choices.chance(8):
         return None
     random = s.random()
     weights = random.standard_normal(shape)
-    np.moveaxis(weights, axis, 0)[random.random(shape[axis]) < 0.5] = 0
+    n = shape[axis]
+    gaps = s.choices.integer(1, n - 1) if n > 1 and not s.choices.chance(8) else s.choices.one([0, n])
+    np.moveaxis(weights, axis, 0)[random.permutation(n)[:gaps]] = 0
     return weights.astype(np_dtype(s.dtype(i)))
 
 
@@ -43,7 +46,10 @@ def matmul(s: Site) -> None:
         k = b[0] if len(b) == 1 else b[-2]
         batch = s.choices.one([(), b[:-2], (2,)])
         low, high = s.ranks(0)
+        beside = s.wanted is not None and len(s.wanted) > 1 and len(b) == 2 and low <= len(s.wanted) <= high
         a = (k,) if s.choices.chance(8) and low <= 1 else (*batch, s.dim(), k)
+        if beside and s.wanted is not None and not s.choices.chance(3):
+            a = (*s.wanted[:-1], k)
         if not low <= len(a) <= high:
             a = (*(1,) * (low - 2), s.dim(), k) if low > 1 else (s.dim(), k)
     s.operand(0, a or ())

@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from graphopt.ir import input_of
 from graphopt.testing.building.builder import Invalid
+from graphopt.testing.building.recipes import WITH_WEIGHTS
 from graphopt.testing.operators.elementwise import FLOATING
 from graphopt.testing.operators.pairs import to_be_repeated
 from graphopt.testing.operators.registry import operands
@@ -25,6 +26,12 @@ def first_of(s: Site, low: int = 0, high: int = 4) -> Shape:
     if shape is None or len(shape) < low:
         raise Invalid(f"{s.op_type} of {shape}")
     return shape
+
+
+def of_channels(s: Site, x: Shape) -> int:
+    """An axis that weights make, from the front or from the end: channels or columns, where there are several."""
+    axis = s.choices.one([k for k in (1, len(x) - 1) if x[k] > 1] or [1])
+    return axis - len(x) if s.choices.chance(3) else axis
 
 
 def _turned(s: Site) -> dict[int, Shape]:
@@ -137,7 +144,8 @@ def split(s: Site) -> None:
         assert x is not None
     elif x is None:
         x = s.new_shape(0, 1)
-        axis = s.axis(len(x), default=0)
+        products = len(x) > 1 and s.operators >= WITH_WEIGHTS
+        axis = s.axis(len(x), default=0, suits=of_channels(s, x) % len(x) if products else None)
         i = input_of(s.schema, "split")
         equal = i is not None and not s.wants(i)
         s.operand(

@@ -15,7 +15,8 @@ def softmax(s: Site) -> None:
     x = s.shape(0)
     if not x or 0 in x:
         raise Invalid(f"{s.op_type} of {x}")
-    s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1, suits=len(x) - 1)
+    suits = None if s.recent("axes") else len(x) - 1  # those of what stands beside it, or the last
+    s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1, suits=suits)
 
 
 def channels(s: Site, low: int = 2) -> tuple[int, ...]:

@@ -64,7 +64,12 @@ def reshape(s: Site) -> None:
             s.operand(0, (*s.wanted[:k], s.wanted[k] * s.wanted[k + 1], *s.wanted[k + 2 :]))
     if s.blocks and s.shape(0) is None:
         s.operand(0, image_of_blocks(s))
+    if s.channels and s.shape(0) is None and s.ranks(0)[1] > 2 and not s.choices.chance(4):
+        s.operand(0, s.new_shape(0, 3, 5))
     x = first_of(s)
+    between = s.inputs[0].node is not None and s.inputs[0].node.op != "Reshape"
+    before = [k for k in s.recent("reshaped") if between and math.prod(k) == math.prod(x)]
+    s.note("reshaped", x)
     zeros = (
         s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
         if "allowzero" in s.schema.attributes
@@ -82,6 +87,9 @@ def reshape(s: Site) -> None:
             return _rows_of_image(s, x)
         if s.pairs and x and not s.choices.chance(6):
             return put_together(s, x, not zeros)
+        there = [k for k in before if low <= len(k) <= high]
+        if there and not s.choices.chance(3):  # what was reshaped for something in between is made what it was
+            return list(there[-1])
         back = [
             d for k in s.recent("folded") if x and math.prod(d := [*k[:-1], x[-1]]) == size and low <= len(d) <= high
         ]

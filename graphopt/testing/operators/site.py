@@ -47,11 +47,12 @@ class Site(ABC):
         operators: those that somebody asks for around this node.
         beside: those that will be around it.
         tame: numbers had best be such as exact arithmetic can follow.
+        repeats: attributes that nobody names are mostly those that the last node has which has any of that name.
         planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pointwise = rows = whole = pairs = large = tame = False
+    channels = batches = blocks = pointwise = rows = whole = pairs = large = tame = repeats = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}

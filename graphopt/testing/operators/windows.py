@@ -39,9 +39,14 @@ def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True, beyond: bool
     pads = [0] * 2 * n
     if auto == "NOTSET":
         least = 2 if beyond and s.choices.chance(3) else 1
-        pads = s.parameter(
-            "pads", lambda: [s.choices.integer(0, max(min(1, k - 2 + least), 0)) for k in (*kernel, *kernel)], pads
-        )
+        before = [p[n:] + p[:n] for p in s.recent("pads") if len(p) == 2 * n] if s.repeats else []
+
+        def options() -> list[int]:
+            if before and s.choices.integer(0, 1):  # as many on the other sides
+                return s.choices.one(before)
+            return [s.choices.integer(0, max(min(1, k - 2 + least), 0)) for k in (*kernel, *kernel)]
+
+        pads = s.parameter("pads", options, pads)
     if dilated and "dilations" in s.schema.attributes and (auto in ("NOTSET", "VALID")):
         # now and then so far apart that a window sees nothing but padding
         padding = [p + q for p, q in zip(pads, pads[n:])] if len(pads) == 2 * n and s.choices.chance(3) else [0] * n
@@ -64,6 +69,8 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
     w = s.shape(weights)
     channels = x[1]
     if w is None:
+        before = [k for k in s.recent("convolved") if k[0] == x]
+        s.repeats = bool(before) and s.choices.chance(2)
         group = s.parameter(
             "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
         )
@@ -73,6 +80,11 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         outputs = 0 if s.choices.chance(24) else alike or group * s.choices.integer(1, 4)
         if s.whole and not s.choices.chance(6):
             outputs = group * s.choices.one([32, 48])
+        if "Add" in s.beside and s.choices.chance(3):  # what it is added to has as many channels
+            outputs = channels
+        if s.repeats:
+            _, outputs, kernel = before[-1]
+        s.note("convolved", (x, outputs, kernel))
         w = (outputs, channels // group, *kernel)
         s.operand(weights, w, array=with_gaps(s, weights, w, 1))
         w = s.shape(weights)
