@@ -281,7 +281,7 @@ def _is_counted(dtype: int, shape: tuple[int, ...]) -> bool:
 
 
 def _is_image(dtype: int, shape: tuple[int, ...]) -> bool:
-    return dtype in _FLOATING and len(shape) in (3, 4, 5) and 0 not in shape and any(d > 1 for d in shape[2:])
+    return dtype in FLOATING and len(shape) in (3, 4, 5) and 0 not in shape and any(d > 1 for d in shape[2:])
 
 
 def _has_dims(dtype: int, shape: tuple[int, ...]) -> bool:
