@@ -84,6 +84,10 @@ class FreeSite(Site):
             self._wanted[i] = not p.optional or self.choices.integer(0, 1) == 1
         return self._wanted[i]
 
+    def may(self, i: int, there: bool = True) -> bool:
+        p = self.schema.input_param(i)
+        return (p is not None and p.optional and i not in self.inputs) or super().may(i, there)
+
     def insist(self, i: int, there: bool = True) -> None:
         p = self.schema.input_param(i)
         if p is not None and p.optional and i not in self.inputs:

@@ -144,9 +144,13 @@ class Site(ABC):
     def besides(self, outputs: int) -> None:  # noqa: B027 - most sites have what they were asked for
         """There may be so many outputs, though nobody asks for them: the operator does something else then."""
 
+    def may(self, i: int, there: bool = True) -> bool:
+        """Whether an operand may be there, or may be left out."""
+        return self.wants(i) == there
+
     def insist(self, i: int, there: bool = True) -> None:
         """An operand that may be left out must be there in this case, or must not. Raises Invalid where it is otherwise."""
-        if self.wants(i) != there:
+        if not self.may(i, there):
             raise Invalid(f"{self.op_type} {'without' if there else 'with'} operand {i}")
 
     # ------------------------------------------------------------------ operands
