@@ -271,11 +271,11 @@ class PatternSite(Site):
         return next((v for k, v in self.call.attrs.items() if k.startswith("**")), None)
 
     def _attributes_of(self, rest: str) -> dict[str, Any]:
-        """What was decided for it so far; now and then as where the operator stands a second time."""
+        """What was decided for it so far; mostly as where the operator stands a second time."""
         bound = self.left.bound
         if rest not in bound:
             twins = [v for op, v in self.left.attributes if op == self.call.op]
-            bound[rest] = dict(twins[0]) if twins and self.choices.integer(0, 1) else {}
+            bound[rest] = dict(twins[0]) if twins and not self.choices.chance(3) else {}
             self.left.attributes.append((self.call.op, bound[rest]))
         found: dict[str, Any] = bound[rest]
         return found

@@ -14,6 +14,8 @@ from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
+#: Sizes of positions, and how often they are drawn: those that have a middle more often.
+_SIZES = ((3, 5), (2, 4), (3, 6), (2, 3), (2, 2))
 #: Beside a region no 1: ONNX Runtime shows all of an axis that keeps its size.
 _SCALES = (1.0, 2.0, 0.5, 3.0, 1.5, 1.25)  # the last one leaves 2 and 3 what they are
 #: Where corners are aligned, others leave it open where the last corner is.
@@ -21,13 +23,13 @@ _WHOLE_SCALES = (1.0, 2.0, 3.0)
 
 
 def _image(s: Site, low: int = 4, high: int = 4) -> Shape:
-    """The shape of the first operand: batch, channels, and dims of 2 to 5."""
+    """The shape of the first operand: batch, channels, and dims of 2 to 6."""
     low, high = max(low, s.ranks(0)[0]), min(high, s.ranks(0)[1])
     rank = s.choices.integer(low, high) if low <= high else 0
     x = s.shape(0) or (
         s.choices.integer(1, 2),
         s.choices.integer(1, 3),
-        *(s.choices.integer(2, 5) for _ in range(rank - 2)),
+        *(s.choices.weighted(_SIZES) for _ in range(rank - 2)),
     )
     s.operand(0, x, "distinct")
     x = s.shape(0) or x
@@ -120,11 +122,11 @@ def _sampling(s: Site, mode: str, regions: bool) -> str:
 
 
 def _scales(s: Site, axes: Sequence[int], options: Sequence[float]) -> np.ndarray:
-    """A scale for each of some axes: of positions any, now and then all the same, of batch and channels 1."""
-    asked = [n for n in s.numbers() if n in options and n != 1]
-    all_the_same = s.choices.one(asked or options) if s.choices.chance(3) else None
-    found = [1.0 if a < 2 else all_the_same or s.choices.one(options) for a in axes]
-    return np.array(found, np.float32)
+    """A scale for each of some axes: of positions any, or mostly one and the same; of batch and channels 1."""
+    if not s.choices.chance(3):
+        asked = [n for n in s.numbers() if n in options and n != 1]
+        options = (*[s.choices.one(asked or options)] * 3, 1.0)
+    return np.array([1.0 if a < 2 else s.choices.one(options) for a in axes], np.float32)
 
 
 def _size(s: Site, d: int, whole: bool, region: bool) -> int:

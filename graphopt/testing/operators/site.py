@@ -102,7 +102,7 @@ class Site(ABC):
         return False
 
     def asks(self, name: str) -> bool:
-        """Whether somebody will ask for this parameter."""
+        """Whether somebody will ask for this parameter, or for this word."""
         return False
 
     def single(self, i: int) -> bool:
@@ -284,8 +284,11 @@ class Site(ABC):
         return self.parameter(name, lambda: self.choices.one(options), default)
 
     def text(self, name: str, options: Sequence[str], default: str | None = None) -> str:
-        """A parameter that is one of some words."""
-        return self.parameter(name, lambda: self.choices.one(options), default)
+        """A parameter that is one of some words, those that somebody asks for more often."""
+        asked = [o for o in options if self.asks(o)]
+        return self.parameter(
+            name, lambda: self.choices.one(asked if asked and self.choices.integer(0, 1) else options), default
+        )
 
     def axis(
         self,
