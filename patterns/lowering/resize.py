@@ -21,6 +21,6 @@ def half_as_average(x, roi: Maybe[Tensor], s: Const, attrs: Attrs):
     if set(scales[:2]) != {1} or set(scales) != {1, 0.5}:
         return "not half as many rows or columns"
     kernel = [int(1 / k) for k in scales[2:]]
-    if not all(isinstance(d, int) and d > 3 for d, k in zip(x.shape[2:], kernel) if k > 1):
+    if not all(isinstance(d, int) and d >= 4 for d, k in zip(x.shape[2:], kernel) if k > 1):
         return "the image is not known to have a middle in each direction"
     yield op.AveragePool(x, kernel_shape=kernel, strides=kernel)

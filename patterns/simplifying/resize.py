@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphopt.patterns._resize import interpolates, keeps_ratio, repeats
+from graphopt.patterns._resize import interpolates, repeats
 from graphopt.patterns.simplifying.transpose import compose, transposed
 from graphopt.rewrite import Attrs, Const, Maybe, Perm, Tensor, op, rule
 from graphopt.shapes import same_shape
@@ -25,8 +25,6 @@ def resize_nothing(x, roi: Maybe[Tensor], scales: Maybe[Const], sizes: Maybe[Ten
         return "positions are moved"
     if scales is not None and np.any(np.asarray(scales) != 1):
         return "it is scaled"
-    if keeps_ratio(attrs):
-        return "the ratio of rows and columns may decide about the scale"
     if not same_shape(x.shape, y.shape):
         return "the size may change"
     yield x

@@ -65,7 +65,13 @@ def computed(
 
 
 def twice(
-    first: str, second: str, attributes: str = REPEAT, then: str = "", x: str = "float[2,3,4,6]", y: str = "float[2,3,8,12]", **options: object
+    first: str,
+    second: str,
+    attributes: str = REPEAT,
+    then: str = "",
+    x: str = "float[2,3,4,6]",
+    y: str = "float[2,3,8,12]",
+    **options: object,
 ) -> Case:
     """x, resized by two scales one after the other."""
     known = f"float[4] a = {{{first}}}, float[4] b = {{{second}}}"
@@ -98,6 +104,7 @@ FIRES = [
         resize(", , same", 'mode="linear", coordinate_transformation_mode="align_corners"', nodes=1),
         resize(", , same", 'mode="linear", antialias=1', nodes=1),
         resize(", , two", "axes=[2,3]", "int64[2] two = {4, 6}", nodes=1),
+        resize(", , more", 'mode="linear", axes=[2,3], keep_aspect_ratio_policy="not_larger"', "int64[2] more = {4, 7}", nodes=1),
         resize("roi, none, same", "", "float[0] none = {}", nodes=1, opset=12),
     ),
     *of(
@@ -157,7 +164,7 @@ REFUSES = [
         resize(", more", "", "float[4] more = {1, 1, 1.1, 1}", reason="scaled"),
         resize("roi, ones", 'mode="linear", coordinate_transformation_mode="tf_crop_and_resize"', reason="moved"),
         resize("roi, ones", 'coordinate_transformation_mode="tf_half_pixel_for_nn"', opset=12, reason="moved"),
-        resize(", , same", 'keep_aspect_ratio_policy="not_larger"', reason="ratio"),
+        resize(", , more", 'keep_aspect_ratio_policy="not_smaller"', "int64[4] more = {1, 3, 4, 3}", x="float[2,3,4,H]", reason="the size"),
         resize(", , same", "", x="float[2,3,H,6]", reason="the size"),
     ),
     *of(

@@ -216,7 +216,7 @@ class PatternSite(Site):
         return isinstance(written, Var) and not written.kind.optional
 
     def asks(self, name: str) -> bool:
-        return name in self.left.hints.words
+        return name in self.left.hints.nearby
 
     def single(self, i: int) -> bool:
         a = self.args[i]

@@ -16,7 +16,6 @@ from graphopt.testing.values import np_dtype
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 #: Sizes of positions, and how often they are drawn: those that have a middle more often.
 _SIZES = ((3, 5), (2, 4), (3, 6), (2, 3), (2, 2))
-#: Beside a region no 1: ONNX Runtime shows all of an axis that keeps its size.
 _SCALES = (1.0, 2.0, 0.5, 3.0, 1.5, 1.25)  # the last one leaves 2 and 3 what they are
 #: Where corners are aligned, others leave it open where the last corner is.
 _WHOLE_SCALES = (1.0, 2.0, 3.0)
@@ -76,7 +75,7 @@ def resize(s: Site) -> None:
             s.insist(1, not s.may(1, False))
             s.operand(1, (0,), array=np.zeros(0))
     if not by_size:
-        options = _WHOLE_SCALES if place == "align_corners" else _SCALES[region:]
+        options = _WHOLE_SCALES if place == "align_corners" else _SCALES
         s.operand(2, (len(axes),), array=_scales(s, axes, options))
         return
     if "keep_aspect_ratio_policy" in s.schema.attributes and not region:
@@ -122,16 +121,16 @@ def _sampling(s: Site, mode: str, regions: bool) -> str:
 
 
 def _scales(s: Site, axes: Sequence[int], options: Sequence[float]) -> np.ndarray:
-    """A scale for each of some axes: of positions any, or mostly one and the same; of batch and channels 1."""
+    """A scale for each of some axes: of positions any, or mostly one and the same; of batch and channels hardly ever."""
     if not s.choices.chance(3):
         asked = [n for n in s.numbers() if n in options and n != 1]
         options = (*[s.choices.one(asked or options)] * 3, 1.0)
-    return np.array([1.0 if a < 2 else s.choices.one(options) for a in axes], np.float32)
+    return np.array([1.0 if a < 2 and not s.choices.chance(8) else s.choices.one(options) for a in axes], np.float32)
 
 
 def _size(s: Site, d: int, whole: bool, region: bool) -> int:
     """What a size may become."""
-    return d * s.choices.integer(1 + region, 3) if whole or region or s.choices.integer(0, 1) else s.dim()
+    return d * s.choices.integer(1, 3) if whole or region or s.choices.integer(0, 1) else s.dim()
 
 
 @operands("Upsample", ranks={0: (4, 4)}, carries=(0,), dtypes={0: frozenset({TensorProto.FLOAT})})
