@@ -37,7 +37,7 @@ def resize_resize(x, roi: Maybe[Tensor], s: Const, more: Maybe[Tensor], t: Const
     if a != b or a["coordinate_transformation_mode"] not in _IN_PLACE:
         return "in two ways, or positions are moved"
     first, second = np.asarray(s), np.asarray(t)
-    if ((first != 1) & (second != 1)).any() and not (repeats(first, a) and repeats(second, b)):
+    if ((first != 1) & (second != 1)).any() and not repeats(np.append(first, second), a):
         return "one axis is resized twice"
     if not interpolates(x, first * second, a):
         return "runtimes interpolate floats along two axes of an image"
