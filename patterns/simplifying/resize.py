@@ -48,8 +48,8 @@ def resize_resize(x, roi: Maybe[Tensor], s: Const, more: Maybe[Tensor], t: Const
 def transpose_resize_transpose(x, p: Perm, roi: Maybe[Tensor], s: Const, q: Perm, a: Attrs):
     """Transpositions on both sides of a Resize are one."""
     yield op.Transpose(op.Resize(op.Transpose(x, perm=p), roi, s, **a), perm=q)
-    if a["coordinate_transformation_mode"] not in _IN_PLACE or a.get("axes"):
-        return "positions are moved, or axes are named"
+    if a["coordinate_transformation_mode"] == "tf_crop_and_resize" or a.get("axes"):
+        return "a region is cut out, or axes are named"
     own = np.asarray(s)[np.argsort(p)]
     if not interpolates(x, own, a):
         return "runtimes interpolate floats along two axes of an image"

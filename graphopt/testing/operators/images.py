@@ -121,11 +121,20 @@ def _sampling(s: Site, mode: str, regions: bool) -> str:
 
 
 def _scales(s: Site, axes: Sequence[int], options: Sequence[float]) -> np.ndarray:
-    """A scale for each of some axes: of positions any, or mostly one and the same; of batch and channels hardly ever."""
+    """A scale for each of some axes: of positions any, or mostly one and the same; of batch and channels rarely one.
+
+    Where another image was scaled, it is often the other axes' turn.
+    """
+    before = [b for b in s.recent("scales") if len(b) == len(axes)]
+    turn = [k == 1 for k in before[-1]] if before and s.choices.integer(0, 1) else [True] * len(axes)
     if not s.choices.chance(3):
         asked = [n for n in s.numbers() if n in options and n != 1]
         options = (*[s.choices.one(asked or options)] * 3, 1.0)
-    return np.array([1.0 if a < 2 and not s.choices.chance(8) else s.choices.one(options) for a in axes], np.float32)
+    rarely = 8 if list(axes) == sorted(axes) else 2
+    scaled = [(a > 1 or s.choices.chance(rarely)) and t for a, t in zip(axes, turn, strict=True)]
+    found = [s.choices.one(options) if able else 1.0 for able in scaled]
+    s.note("scales", found)
+    return np.array(found, np.float32)
 
 
 def _size(s: Site, d: int, whole: bool, region: bool) -> int:
