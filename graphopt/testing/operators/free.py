@@ -60,6 +60,8 @@ _VERSIONS = {"ai.onnx.ml": 5}
 class FreeSite(Site):
     """A site whose operands are all new, and whose dtypes are drawn, one for each of the operator's type variables."""
 
+    agreed = True
+
     def __init__(self, builder: Builder, op_type: str, domain: str = "") -> None:
         super().__init__(builder, op_type, domain)
         known = operands_of(f"{domain}::{op_type}" if domain else op_type)

@@ -75,7 +75,7 @@ def resize(s: Site) -> None:
             s.insist(1, not s.may(1, False))
             s.operand(1, (0,), array=np.zeros(0))
     if not by_size:
-        options = _WHOLE_SCALES if place == "align_corners" else _SCALES
+        options = _WHOLE_SCALES if place == "align_corners" else _SCALES[region and s.agreed :]
         s.operand(2, (len(axes),), array=_scales(s, axes, options))
         return
     if "keep_aspect_ratio_policy" in s.schema.attributes and not region:
@@ -131,7 +131,7 @@ def _scales(s: Site, axes: Sequence[int], options: Sequence[float]) -> np.ndarra
         asked = [n for n in s.numbers() if n in options and n != 1]
         options = (*[s.choices.one(asked or options)] * 3, 1.0)
     rarely = 8 if list(axes) == sorted(axes) else 2
-    scaled = [(a > 1 or s.choices.chance(rarely)) and t for a, t in zip(axes, turn, strict=True)]
+    scaled = [(a > 1 or (not s.agreed and s.choices.chance(rarely))) and t for a, t in zip(axes, turn, strict=True)]
     found = [s.choices.one(options) if able else 1.0 for able in scaled]
     s.note("scales", found)
     return np.array(found, np.float32)
@@ -139,7 +139,9 @@ def _scales(s: Site, axes: Sequence[int], options: Sequence[float]) -> np.ndarra
 
 def _size(s: Site, d: int, whole: bool, region: bool) -> int:
     """What a size may become."""
-    return d * s.choices.integer(1, 3) if whole or region or s.choices.integer(0, 1) else s.dim()
+    return (
+        d * s.choices.integer(1 + (region and s.agreed), 3) if whole or region or s.choices.integer(0, 1) else s.dim()
+    )
 
 
 @operands("Upsample", ranks={0: (4, 4)}, carries=(0,), dtypes={0: frozenset({TensorProto.FLOAT})})

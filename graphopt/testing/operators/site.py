@@ -40,11 +40,12 @@ class Site(ABC):
         operators: those that somebody asks for around this node.
         beside: those that will be around it.
         tame: numbers had best be such as exact arithmetic can follow.
+        agreed: nothing that runtimes disagree about, or decline.
         planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pairs = tame = False
+    channels = batches = blocks = pairs = tame = agreed = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
