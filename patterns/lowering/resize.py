@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import TensorProto
-
+from graphopt.patterns._resize import scales_of_all
 from graphopt.rewrite import Attrs, Const, Maybe, Tensor, op, rule
 
 
@@ -17,16 +15,12 @@ def half_as_average(x, roi: Maybe[Tensor], s: Const, attrs: Attrs):
     yield op.Resize(x, roi, s, mode="linear", **attrs)
     if attrs["coordinate_transformation_mode"] not in ("half_pixel", "pytorch_half_pixel") or attrs.get("antialias"):
         return "interpolated elsewhere, or of more elements"
-    if x.dtype != TensorProto.FLOAT or not x.rank or not 3 <= x.rank <= 5:
-        return "not an image of single precision"
-    axes = attrs.get("axes") or range(x.rank)
-    if s.size != len(axes):
-        return "not by scales"
-    scales = np.ones(x.rank)
-    scales[list(axes)] = np.asarray(s)
-    kernel = [{1.0: 1, 0.5: 2}.get(k, 0) for k in scales]
-    if kernel[:2] != [1, 1] or 0 in kernel or 2 not in kernel:
+    if x.rank is None:
+        return "the rank is not known"
+    scales = scales_of_all(s, attrs, x.rank)
+    if set(scales[:2]) != {1} or set(scales) != {1, 0.5}:
         return "not half as many rows or columns"
-    if not all(isinstance(d, int) and d >= 4 for d, k in zip(x.shape, kernel) if k == 2):
+    kernel = [int(1 / k) for k in scales[2:]]
+    if not all(isinstance(d, int) and d >= 4 for d, k in zip(x.shape[2:], kernel) if k > 1):
         return "the image is not known to have a middle in each direction"
-    yield op.AveragePool(x, kernel_shape=kernel[2:], strides=kernel[2:])
+    yield op.AveragePool(x, kernel_shape=kernel, strides=kernel)

@@ -10,9 +10,7 @@ from onnx import TensorProto
 
 from graphopt.rewrite import Int, Ints, any_of, op, rule
 
-#: For which runtimes have kernels of TopK, and of ReduceMax and ReduceMin.
-_ORDERED = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64)
-#: For which they have kernels of ArgMax and ArgMin.
+#: For which runtimes have kernels of ArgMax and ArgMin.
 _SEARCHED = (TensorProto.FLOAT, TensorProto.INT32)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -24,9 +22,7 @@ def top_1_values(x, k: Int, a: Int, largest: Int, s: Int):
     yield values
     if k != 1:
         return "more than one"
-    if x.dtype not in _ORDERED:
-        return "runtimes have no kernel for this dtype"
-    yield (op.ReduceMax if largest else op.ReduceMin)(x, axes=[a], keepdims=1)
+    yield (op.ReduceMax if largest else op.ReduceMin)(x, axes=[a])
 
 
 @rule
@@ -38,7 +34,7 @@ def top_1_indices(x, k: Int, a: Int, largest: Int, s: Int):
         return "more than one"
     if x.dtype not in _SEARCHED:
         return "runtimes have no kernel for this dtype"
-    yield (op.ArgMax if largest else op.ArgMin)(x, axis=a, keepdims=1)
+    yield (op.ArgMax if largest else op.ArgMin)(x, axis=a)
 
 
 @rule

@@ -8,24 +8,28 @@ nearest as a sum with weights of ones and zeros.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from onnx import TensorProto
 
 from graphopt.ir import Dim
+from graphopt.patterns._resize import REPEATED, keeps_ratio
 from graphopt.patterns._shapes import matched
 from graphopt.rewrite import Attrs, Const, Ints, Maybe, Tensor, any_of, op, rule
 from graphopt.shapes import same_dims, same_shape
 from graphopt.shapes.dims import mul
 
-#: How a nearest element is found by repeating each: the way of which runtimes are fastest.
-REPEATED = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
-#: Places in the middle of elements, which round to these.
-_CENTRED = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
-_ROUNDED = ("round_prefer_floor", "round_prefer_ceil")
 #: Above this, rounding of coordinates in float32 might come near to a border between two elements.
 _LARGEST_FACTOR = 16
+#: Up to which scale elements are repeated, by places and what is near. Middles of elements lie on no border.
+_LIMITS = {
+    ("asymmetric", "round_prefer_floor"): 2,
+    **{
+        (place, nearest): _LARGEST_FACTOR
+        for place in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
+        for nearest in ("round_prefer_floor", "round_prefer_ceil")
+    },
+}
 
 
 @rule(since=11)
@@ -53,33 +57,29 @@ def nearest_by_repetition(x: "N C H W", s, u: Ints, m: Ints, r: Ints, shape):
 
 
 @rule(exact=True, since=11)
-def resize_by_scales(x, roi: Maybe[Tensor], none: Maybe[Const], sizes, attrs: Attrs):
+def resize_by_scales(x, roi: Maybe[Tensor], none: Maybe[Const["0"]], sizes, attrs: Attrs):
     """Sizes that are multiples of those before are scales, which need not be computed."""
     y = op.Resize(x, roi, none, sizes, **attrs)
     yield y
-    if none is not None and none.size:
-        return "there are scales"
-    if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or _keeps_ratio(attrs):
+    if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or keeps_ratio(attrs):
         return "a region is cut out, or the ratio of rows and columns may decide about the scale"
-    if x.shape is None or y.shape is None:
+    if x.shape is None:
         return "the sizes are not known"
     axes = attrs.get("axes") or range(x.rank)
     scales = [_ratio(x.shape[a], y.shape[a]) for a in axes]
     if None in scales:
         return "a size is not known to be a multiple"
-    yield op.Resize(x, _region(x, roi), scales, **attrs)
+    yield op.Resize(x, roi, scales, **attrs)
 
 
 @rule(exact=True, since=18)
-def resize_some_axes(x, roi: Maybe[Tensor], none: Maybe[Const], sizes, attrs: Attrs):
+def resize_some_axes(x, roi: Maybe[Tensor], none: Maybe[Const["0"]], sizes, attrs: Attrs):
     """Known sizes of some axes need not be put together with those of the others."""
     y = op.Resize(x, roi, none, sizes, **attrs)
     yield y
-    if none is not None and none.size:
-        return "there are scales"
-    if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or _keeps_ratio(attrs) or attrs.get("axes"):
-        return "a region is cut out, the ratio of rows and columns may decide about the scale, or axes are named"
-    if sizes.is_const or x.shape is None or y.shape is None:
+    if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or keeps_ratio(attrs):
+        return "a region is cut out, or the ratio of rows and columns may decide about the scale"
+    if sizes.is_const or x.shape is None:
         return "the sizes are constant, or the rank is not known"
     axes = [a for a, (old, new) in enumerate(zip(x.shape, y.shape)) if same_dims(old, new) is not True]
     if not axes or not all(isinstance(y.shape[a], int) for a in axes):
@@ -91,26 +91,11 @@ def resize_some_axes(x, roi: Maybe[Tensor], none: Maybe[Const], sizes, attrs: At
 def nearest_whole(x, roi: Maybe[Tensor], s: Const, attrs: Attrs):
     """Where each position is repeated, there are several ways to find what is nearest; this one is the fastest."""
     yield op.Resize(x, roi, s, mode="nearest", **attrs)
-    place, nearest = attrs["coordinate_transformation_mode"], attrs["nearest_mode"]
     scales = np.asarray(s)
-    if place == REPEATED["coordinate_transformation_mode"]:
-        limit = 2 if nearest == "round_prefer_floor" else 0
-    else:
-        limit = _LARGEST_FACTOR if place in _CENTRED and nearest in _ROUNDED else 0
-    if not limit:
-        return "the way is this one already, or what is nearest is no repetition"
-    if not scales.size or ((scales < 1) | (scales > limit) | (scales != np.rint(scales))).any():
-        return "not repeated a whole number of times, or too often"
-    yield op.Resize(x, _region(x, roi), scales, **{**attrs, **REPEATED})
-
-
-def _keeps_ratio(attrs: dict[str, Any]) -> bool:
-    return attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch"
-
-
-def _region(x: Tensor, roi: Tensor | None) -> Tensor | None:
-    """A region that nobody reads: left out where it may be."""
-    return roi if x.value.graph.opsets.get("", 0) < 13 else None
+    limit = _LIMITS.get((attrs["coordinate_transformation_mode"], attrs["nearest_mode"]), 0)
+    if ((scales > limit) | (scales != np.rint(scales))).any():
+        return "not repeated a whole number of times, too often, or the way is this one already"
+    yield op.Resize(x, roi, scales, **{**attrs, **REPEATED})
 
 
 def _ratio(old: Dim, new: Dim) -> float | None:

@@ -49,7 +49,7 @@ def gather_by_distance(table: Const, indices):
         return "the table would be too large"
     rows = np.roll(np.asarray(table)[buckets], low, axis=0)  # those of negative distances are at the end
     distances = op.Clip(leaf(chain.start), np.array(low), np.array(low + len(buckets) - 1))
-    yield op.Gather(rows, distances, axis=0)
+    yield op.Gather(rows, distances)
 
 
 @dataclass(frozen=True, slots=True)

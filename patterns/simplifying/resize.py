@@ -5,10 +5,9 @@ Not exact: what is interpolated is multiplied by ones and zeros, which make some
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from graphopt.patterns._resize import interpolates, repeats
 from graphopt.patterns.simplifying.transpose import compose, transposed
 from graphopt.rewrite import Attrs, Const, Maybe, Perm, Tensor, op, rule
 from graphopt.shapes import same_shape
@@ -26,8 +25,6 @@ def resize_nothing(x, roi: Maybe[Tensor], scales: Maybe[Const], sizes: Maybe[Ten
         return "positions are moved"
     if scales is not None and np.any(np.asarray(scales) != 1):
         return "it is scaled"
-    if attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        return "the ratio of rows and columns may decide about the scale"
     if not same_shape(x.shape, y.shape):
         return "the size may change"
     yield x
@@ -40,46 +37,20 @@ def resize_resize(x, roi: Maybe[Tensor], s: Const, more: Maybe[Tensor], t: Const
     if a != b or a["coordinate_transformation_mode"] not in _IN_PLACE:
         return "in two ways, or positions are moved"
     first, second = np.asarray(s), np.asarray(t)
-    if not first.size or first.shape != second.shape:
-        return "not by scales"
-    factors = first * second
-    repeated = a["mode"] == "nearest" and a["nearest_mode"] == "floor" and _asymmetric(a) and _whole(first, second)
-    if not repeated and ((first != 1) & (second != 1)).any():
+    if ((first != 1) & (second != 1)).any() and not repeats(np.append(first, second), a):
         return "one axis is resized twice"
-    if a["mode"] != "nearest" and not _are_images(x, factors, a):
-        return "runtimes interpolate along the last two axes of an image"
-    yield op.Resize(x, roi, factors, **a)
+    if not interpolates(x, first * second, a):
+        return "runtimes interpolate floats along two axes of an image"
+    yield op.Resize(x, roi, first * second, **a)
 
 
 @rule(since=11)
 def transpose_resize_transpose(x, p: Perm, roi: Maybe[Tensor], s: Const, q: Perm, a: Attrs):
     """Transpositions on both sides of a Resize are one."""
     yield op.Transpose(op.Resize(op.Transpose(x, perm=p), roi, s, **a), perm=q)
-    if a["coordinate_transformation_mode"] not in _IN_PLACE or a.get("axes"):
-        return "positions are moved, or axes are named"
-    scales = np.asarray(s)
-    if scales.size != len(p):
-        return "not by scales"
-    own = scales[np.argsort(p)]
-    if a["mode"] == "cubic" or a.get("antialias"):
-        return "runtimes interpolate so along the last two axes alone"
-    if a["mode"] == "linear" and not (len(p) == 4 and own[0] == 1 and (own[1] == 1 or own[3] == 1)):
-        return "runtimes interpolate along the axes of an image, channels first or last"
+    if a["coordinate_transformation_mode"] == "tf_crop_and_resize" or a.get("axes"):
+        return "a region is cut out, or axes are named"
+    own = np.asarray(s)[np.argsort(p)]
+    if not interpolates(x, own, a):
+        return "runtimes interpolate floats along two axes of an image"
     yield transposed(op.Resize(x, roi, own, **a), compose(p, q))
-
-
-def _asymmetric(attrs: dict[str, Any]) -> bool:
-    return bool(attrs["coordinate_transformation_mode"] == "asymmetric")
-
-
-def _whole(*scales: np.ndarray) -> bool:
-    """Whether positions are repeated whole numbers of times."""
-    return all(bool(((k >= 1) & (k == np.rint(k))).all()) for k in scales)
-
-
-def _are_images(x: Tensor, factors: np.ndarray, attrs: dict[str, Any]) -> bool:
-    """Whether nothing but the last two axes of four changes."""
-    if x.rank != 4:
-        return False
-    axes = attrs.get("axes") or range(4)
-    return all(k == 1 or a % 4 > 1 for a, k in zip(axes, factors, strict=True))

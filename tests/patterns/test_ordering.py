@@ -55,7 +55,6 @@ REFUSES = [
         "top_1_values",
         WANTED,
         c("y, i = TopK(x, k)", TWO, x="float[4,5]", y="float[4,2]", reason="more than one"),
-        c("y, i = TopK(x, k)", ONE, x="float16[4,5]", y="float16[4,1]", reason="no kernel"),
     ),
     *of(
         "top_1_indices",

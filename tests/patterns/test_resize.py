@@ -65,12 +65,18 @@ def computed(
 
 
 def twice(
-    first: str, second: str, attributes: str = REPEAT, then: str = "", y: str = "float[2,3,8,12]", **options: object
+    first: str,
+    second: str,
+    attributes: str = REPEAT,
+    then: str = "",
+    x: str = "float[2,3,4,6]",
+    y: str = "float[2,3,8,12]",
+    **options: object,
 ) -> Case:
     """x, resized by two scales one after the other."""
     known = f"float[4] a = {{{first}}}, float[4] b = {{{second}}}"
     body = f"r = Resize<{attributes}>(x, , a) y = Resize<{then or attributes}>(r, , b)"
-    return Case(f"g (float[2,3,4,6] x) => ({y} y) <{known}> {{ {body} }}", **{"opset": 17, **options})  # type: ignore[arg-type]
+    return Case(f"g ({x} x) => ({y} y) <{known}> {{ {body} }}", **{"opset": 17, **options})  # type: ignore[arg-type]
 
 
 def turned(
@@ -98,6 +104,7 @@ FIRES = [
         resize(", , same", 'mode="linear", coordinate_transformation_mode="align_corners"', nodes=1),
         resize(", , same", 'mode="linear", antialias=1', nodes=1),
         resize(", , two", "axes=[2,3]", "int64[2] two = {4, 6}", nodes=1),
+        resize(", , more", 'mode="linear", axes=[2,3], keep_aspect_ratio_policy="not_larger"', "int64[2] more = {4, 7}", nodes=1),
         resize("roi, none, same", "", "float[0] none = {}", nodes=1, opset=12),
     ),
     *of(
@@ -108,10 +115,12 @@ FIRES = [
         resize(", , more", LINEAR, "int64[4] more = {2, 3, 8, 9}", y="float[2,3,8,9]", nodes=1),
         resize(", , more", LINEAR, "int64[4] more = {2, 3, 2, 6}", y="float[2,3,2,6]", nodes=1),
         resize(", , more", "axes=[2,3]", "int64[2] more = {8, 6}", y="float[2,3,8,6]", nodes=1),
+        resize("roi, , more", "axes=[3,2,1,0]", "int64[4] more = {12, 4, 3, 2}", y="float[2,3,4,12]", nodes=1),
     ),
     *of(
         "resize_some_axes",
         computed("b = Slice(s, zero, two, zero) c = Concat<axis=0>(b, k) y = Resize(x, , , c)", "int64[2] k = {7, 9}", x="float[N,3,4,6]", y="float[N,3,7,9]", opset=18, nodes=1),
+        computed("b = Slice(s, zero, two, zero) c = Concat<axis=0>(k, b) y = Resize<axes=[3,2,0,1]>(x, , , c)", "int64[2] k = {9, 7}", x="float[N,3,4,6]", y="float[N,3,7,9]", opset=18, nodes=1),
     ),
     *of(
         "nearest_whole",
@@ -155,7 +164,7 @@ REFUSES = [
         resize(", more", "", "float[4] more = {1, 1, 1.1, 1}", reason="scaled"),
         resize("roi, ones", 'mode="linear", coordinate_transformation_mode="tf_crop_and_resize"', reason="moved"),
         resize("roi, ones", 'coordinate_transformation_mode="tf_half_pixel_for_nn"', opset=12, reason="moved"),
-        resize(", , same", 'keep_aspect_ratio_policy="not_larger"', reason="ratio"),
+        resize(", , more", 'keep_aspect_ratio_policy="not_smaller"', "int64[4] more = {1, 3, 4, 3}", x="float[2,3,4,H]", reason="the size"),
         resize(", , same", "", x="float[2,3,H,6]", reason="the size"),
     ),
     *of(
@@ -173,23 +182,26 @@ REFUSES = [
     ),
     *of(
         "nearest_whole",
-        resize(", more", REPEAT, "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]", reason="already"),
-        resize(", more", 'nearest_mode="floor"', "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]", reason="no repetition"),
+        resize(", more", REPEAT, "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]", reason="this one already"),
+        resize(", more", 'nearest_mode="floor"', "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]", reason="too often"),
         resize(", more", 'coordinate_transformation_mode="asymmetric"', "float[4] more = {1, 1, 3, 2}", y="float[2,3,12,12]", reason="too often"),
         resize(", more", "", "float[4] more = {1, 1, 1.5, 2}", y="float[2,3,6,12]", reason="whole number"),
+        resize("roi, more", 'coordinate_transformation_mode="tf_half_pixel_for_nn"', "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]", opset=12, reason="too often"),
         resize(", more", LINEAR, "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]"),
-        resize(", more", 'coordinate_transformation_mode="align_corners"', "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]", reason="no repetition"),
+        resize(", more", 'coordinate_transformation_mode="align_corners"', "float[4] more = {1, 1, 2, 2}", y="float[2,3,8,12]", reason="too often"),
     ),
     *of(
         "resize_resize",
+        twice("1, 1, 2, 1", "1, 1, 1, 2", LINEAR, x="int32[2,3,4,6]", y="int32[2,3,8,12]", reason="floats"),
+        twice("2, 1, 1, 1", "1, 2, 1, 1", LINEAR, y="float[4,6,4,6]", reason="two axes"),
         twice("1, 1, 2, 1", "1, 1, 2, 2", LINEAR, y="float[2,3,16,12]", reason="twice"),
         twice("1, 1, 2, 1", "1, 1, 1, 2", LINEAR, REPEAT, reason="two ways"),
         twice("1, 1, 2, 1", "1, 1, 2, 2", 'mode="nearest"', y="float[2,3,16,12]", reason="twice"),
     ),
     *of(
         "transpose_resize_transpose",
-        turned("1, 1, 2, 2", 'mode="cubic"', reason="last two axes"),
-        turned("1, 2, 2, 2", LINEAR, y="float[2,6,8,6]", reason="axes of an image"),
+        turned("1, 1, 2, 2", 'mode="cubic"', reason="two axes"),
+        turned("1, 2, 2, 2", LINEAR, y="float[2,6,8,6]", reason="two axes"),
     ),
     *of(
         "half_as_average",
@@ -197,7 +209,9 @@ REFUSES = [
         resize(", half", LINEAR + ", antialias=1", HALF, y="float[2,3,2,3]", reason="more elements"),
         resize(", half", LINEAR, HALF, x="float[2,3,H,6]", y="float[2,3,A,3]", reason="middle"),
         resize(", half", LINEAR, HALF.replace("0.5}", "2}"), y="float[2,3,2,12]", reason="half as many"),
-        resize(", half", LINEAR, HALF, x="double[2,3,4,6]", y="double[2,3,2,3]", reason="single precision"),
+        resize(", half", LINEAR, HALF, x="int32[2,3,4,6]", y="int32[2,3,2,3]", reason="takes no int32"),
+        resize(", half", LINEAR + ", axes=[3,2,1,0]", HALF, x="float[4,4,2,3]", y="float[2,2,2,3]", reason="half as many"),
+        resize(", half", LINEAR, HALF, x="float[2,3,3,6]", y="float[2,3,1,3]", reason="middle"),
     ),
 ]  # fmt: skip
 

@@ -47,6 +47,7 @@ class Hints:
         single: it asks for the only element of a constant.
         shapes: it asks for shapes or ranks.
         words: all that its own body mentions.
+        nearby: those that functions of the package that it calls mention, too.
         channels: it speaks of channels.
         batches: it, or a function of its module that it calls, speaks of batches; or it wants operands of one rank.
         ranks: those that it compares the rank of a parameter with, by parameter.
@@ -65,6 +66,7 @@ class Hints:
     single: bool
     shapes: bool
     words: frozenset[str]
+    nearby: frozenset[str]
     channels: bool
     batches: bool
     ranks: Mapping[str, tuple[int, ...]]
@@ -100,10 +102,11 @@ def hints_of(rule: Rule) -> Hints:
     numbers = dict.fromkeys([*own, *_COMMON, *infinite, *_numbers(mentioned)])
     words = frozenset(c for c in _in_code(rule.fn.__code__) if isinstance(c, str))
     told = (c for code in near for c in _in_code(code) if isinstance(c, str))
+    nearby = frozenset(c for c in mentioned if isinstance(c, str))
     batches = any("batch" in w for w in told) or bool(_SAME_RANK.search(_source(rule.fn)))
     return Hints(
         tuple(numbers), len(own), tuple(dict.fromkeys(lists)), frozenset(operators), own_operators, frozenset(dtypes), single,
-        shapes, words, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule),
+        shapes, words, nearby, any("channel" in w for w in (*words, *_names(rule.fn.__code__))), batches, *_asked(rule),
         "few elements" in mentioned, _alike(rule),
     )  # fmt: skip
 

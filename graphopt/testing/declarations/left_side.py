@@ -42,6 +42,7 @@ class LeftSide:
         letters: sizes by the letters of shape annotations.
         made: outputs by call.
         kinds: what parameters of nodes were, by name; and notes of the operators' functions.
+        attributes: what parameters that stand for all other attributes are, and of which operator.
         wanted: the shape that would suit what stands beside a call.
         bounding: all operators compare and bound: integers may lie at the ends of their dtype's range.
         tame: numbers had best be such as exact arithmetic can follow.
@@ -89,6 +90,7 @@ class LeftSide:
         self.plain = self.choices.chance(3)
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
+        self.attributes: list[tuple[str, dict[str, Any]]] = []
         self.letters: dict[str, int] = {}
         self.made: dict[int, list[Value]] = {}
         self.wanted: dict[int, Shape] = {}

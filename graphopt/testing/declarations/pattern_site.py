@@ -132,11 +132,16 @@ class PatternSite(Site):
         a = self.args[i]
         return not (isinstance(a, Var) and a.name in self.left.bound and self.left.bound[a.name] is None)
 
+    def may(self, i: int, there: bool = True) -> bool:
+        a = self.args[i] if i < len(self.args) else None
+        undecided = isinstance(a, Var) and a.kind.optional and a.name not in self.left.bound
+        return (undecided and not there) or super().may(i, there)
+
     def insist(self, i: int, there: bool = True) -> None:
+        super().insist(i, there)
         a = self.args[i] if i < len(self.args) else None
         if not there and isinstance(a, Var) and a.kind.optional:
             self.left.bound.setdefault(a.name, None)
-        super().insist(i, there)
 
     def known_shape(self, i: int) -> Shape | None:
         a = self.args[i] if i < len(self.args) else None
@@ -216,7 +221,7 @@ class PatternSite(Site):
         return isinstance(written, Var) and not written.kind.optional
 
     def asks(self, name: str) -> bool:
-        return name in self.left.hints.words
+        return name in self.left.hints.nearby
 
     def single(self, i: int) -> bool:
         a = self.args[i]
@@ -253,8 +258,8 @@ class PatternSite(Site):
             value = left.bound[key]
         elif name in self.call.attrs:
             value = written
-        elif (rest := next((v for k, v in self.call.attrs.items() if k.startswith("**")), None)) is not None:
-            decided = left.bound.setdefault(rest.name, {})
+        elif (rest := self._rest()) is not None:
+            decided = self._attributes_of(rest.name)
             if name not in decided:
                 recent = self.recent(name) if self.repeats else []
                 other = left.bound.get(left.hints.alike.get(rest.name, ""), {})
@@ -265,7 +270,7 @@ class PatternSite(Site):
                 elif name == "to":
                     decided[name] = left.signature.output_dtype(self.call)
                 else:
-                    decided[name] = self._sometimes(options, default)
+                    decided[name] = self._sometimes(name, options, default)
             value = decided[name]
         else:
             return default
@@ -273,9 +278,24 @@ class PatternSite(Site):
             self.note(name, value)
         return value
 
-    def _sometimes(self, options: Callable[[], Any], default: Any) -> Any:
+    def _rest(self) -> Var | None:
+        """The parameter that stands for all attributes that the pattern does not name."""
+        return next((v for k, v in self.call.attrs.items() if k.startswith("**")), None)
+
+    def _attributes_of(self, rest: str) -> dict[str, Any]:
+        """What was decided for it so far; mostly as where the operator stands a second time."""
+        bound = self.left.bound
+        if rest not in bound:
+            twins = [v for op, v in self.left.attributes if op == self.call.op]
+            bound[rest] = dict(twins[0]) if twins and not self.choices.chance(3) else {}
+            self.left.attributes.append((self.call.op, bound[rest]))
+        found: dict[str, Any] = bound[rest]
+        return found
+
+    def _sometimes(self, name: str, options: Callable[[], Any], default: Any) -> Any:
         """Attributes that nobody names are defaults more often than not, now and then all of them."""
-        plain = default is not None and (self.left.plain or not self.choices.chance(3))
+        rarely = not self.choices.chance(3) and not (name in self.left.hints.nearby and self.choices.integer(0, 1))
+        plain = default is not None and (self.left.plain or rarely)
         return default if plain else options()
 
     def repeated(self) -> bool:

@@ -60,6 +60,8 @@ _VERSIONS = {"ai.onnx.ml": 5}
 class FreeSite(Site):
     """A site whose operands are all new, and whose dtypes are drawn, one for each of the operator's type variables."""
 
+    agreed = True
+
     def __init__(self, builder: Builder, op_type: str, domain: str = "") -> None:
         super().__init__(builder, op_type, domain)
         known = operands_of(f"{domain}::{op_type}" if domain else op_type)
@@ -83,6 +85,10 @@ class FreeSite(Site):
         if i not in self._wanted:
             self._wanted[i] = not p.optional or self.choices.integer(0, 1) == 1
         return self._wanted[i]
+
+    def may(self, i: int, there: bool = True) -> bool:
+        p = self.schema.input_param(i)
+        return (p is not None and p.optional and i not in self.inputs) or super().may(i, there)
 
     def insist(self, i: int, there: bool = True) -> None:
         p = self.schema.input_param(i)

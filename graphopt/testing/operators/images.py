@@ -14,20 +14,21 @@ from graphopt.testing.operators.site import Shape, Site
 from graphopt.testing.values import np_dtype
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
-#: Beside a region no 1: ONNX Runtime shows all of an axis that keeps its size.
+#: Sizes of positions, and how often they are drawn: those that have a middle more often.
+_SIZES = ((3, 5), (2, 4), (3, 6), (2, 3), (2, 2))
 _SCALES = (1.0, 2.0, 0.5, 3.0, 1.5, 1.25)  # the last one leaves 2 and 3 what they are
 #: Where corners are aligned, others leave it open where the last corner is.
 _WHOLE_SCALES = (1.0, 2.0, 3.0)
 
 
 def _image(s: Site, low: int = 4, high: int = 4) -> Shape:
-    """The shape of the first operand: batch, channels, and dims of 2 to 5."""
+    """The shape of the first operand: batch, channels, and dims of 2 to 6."""
     low, high = max(low, s.ranks(0)[0]), min(high, s.ranks(0)[1])
     rank = s.choices.integer(low, high) if low <= high else 0
     x = s.shape(0) or (
         s.choices.integer(1, 2),
         s.choices.integer(1, 3),
-        *(s.choices.integer(2, 5) for _ in range(rank - 2)),
+        *(s.choices.weighted(_SIZES) for _ in range(rank - 2)),
     )
     s.operand(0, x, "distinct")
     x = s.shape(0) or x
@@ -49,42 +50,61 @@ def resize(s: Site) -> None:
         "mode", ["nearest", "linear", *(["cubic"] if len(x) == 4 and s.schema.since_version > 10 else [])], "nearest"
     )
     if s.schema.since_version < 11:
-        _by_scales(s, 1, len(x), _SCALES)
+        s.operand(1, (len(x),), array=_scales(s, range(len(x)), _SCALES))
         return
-    place = _sampling(s, mode)
+    empty = s.schema.since_version < 13  # what is not used is there, and empty
+    by_size = s.choices.one([k for k in (False, True) if s.may(3, k) and (empty or s.may(2, not k))] or [False])
+    place = _sampling(s, mode, s.may(1) or empty)
     region = place == "tf_crop_and_resize"
     # a subset of axes beside a region is more than runtimes agree about
-    some = "axes" in s.schema.attributes and not region and s.choices.chance(3)
-    axes = s.parameter("axes", lambda: list(range(2, len(x)))) if some else None
-    count = len(x) if axes is None else len(axes)
-    by_size = s.choices.chance(2)
-    scales = _WHOLE_SCALES if place == "align_corners" else _SCALES[region:]
-    if s.schema.since_version < 13:  # what is not used is there, and empty
-        s.insist(3, by_size)
+    some = "axes" in s.schema.attributes and not region
+    named = s.parameter("axes", lambda: _axes(s, len(x)) if s.choices.integer(0, 1) else None) if some else None
+    axes = range(len(x)) if named is None else [a % len(x) for a in named]
+    s.insist(3, by_size)
+    if empty:
+        nothing = s.choices.chance(4) and not region
+        s.operand(1, (0,) if nothing else (2 * len(x),), array=_corners(len(x), region)[: 0 if nothing else None])
         if by_size:
             s.operand(2, (0,), array=np.zeros(0, np.float32))
-        else:
-            _by_scales(s, 2, count, scales)
     else:
-        s.insist(1, region)
         s.insist(2, not by_size)
-        s.insist(3, by_size)
-        _by_scales(s, 2, count, scales)
-    corners = np.array([0.0] * len(x) + [1.0] * len(x))
+        if region or s.choices.chance(3):  # one that nobody reads
+            s.insist(1, s.may(1))
+            s.operand(1, (2 * len(x),), array=_corners(len(x), region))
+        else:
+            s.insist(1, not s.may(1, False))
+            s.operand(1, (0,), array=np.zeros(0))
+    if not by_size:
+        options = _WHOLE_SCALES if place == "align_corners" else _SCALES[region and s.agreed :]
+        s.operand(2, (len(axes),), array=_scales(s, axes, options))
+        return
+    if "keep_aspect_ratio_policy" in s.schema.attributes and not region:
+        s.text("keep_aspect_ratio_policy", ["not_larger", "not_smaller", "stretch"], "stretch")
+    sizes = [d if k < 2 else _size(s, d, mode == "nearest", region) for k, d in enumerate(x)]
+    s.operand(3, (len(axes),), array=np.array([sizes[a] for a in axes], np.int64))
+
+
+def _axes(s: Site, rank: int) -> list[int]:
+    """Those of the positions of an image, or all of them; in any order."""
+    axes = list(range(2 * s.choices.integer(0, 1), rank))
+    return [axes[k] for k in s.choices.order(len(axes))] if s.choices.integer(0, 1) else axes
+
+
+def _corners(rank: int, region: bool) -> np.ndarray:
+    """Where a region begins and ends along each axis."""
+    corners = np.array([0.0] * rank + [1.0] * rank)
     if region:
         corners[[2, -1]] = 0.25, 0.75
-    s.operand(1, corners.shape if region else (0,), array=corners if region else corners[:0])
-    steps = [s.choices.integer(1 + region, 3) for _ in x[2:]]
-    sizes = [d * k if mode == "nearest" or region else s.dim() for d, k in zip(x[2:], steps, strict=True)]
-    sizes = [*x[: count - len(x) + 2], *sizes]
-    s.operand(3, (count,), array=np.array(sizes, np.int64))
+    return corners
 
 
-def _sampling(s: Site, mode: str) -> str:
+def _sampling(s: Site, mode: str, regions: bool) -> str:
     """How coordinates become values; how they are transformed."""
     places = ["half_pixel", "asymmetric", "pytorch_half_pixel"]
     if mode != "nearest":  # these have coordinates of which rounding decides what is nearest
-        places += ["align_corners", "tf_crop_and_resize"]
+        places += ["align_corners", "tf_crop_and_resize"][: 1 + regions]
+    elif s.schema.since_version < 13:
+        places.append("tf_half_pixel_for_nn")
     if s.schema.since_version >= 19:
         places.append("half_pixel_symmetric")
     place = s.text("coordinate_transformation_mode", places, "half_pixel")
@@ -100,10 +120,28 @@ def _sampling(s: Site, mode: str) -> str:
     return place
 
 
-def _by_scales(s: Site, i: int, count: int, options: Sequence[float]) -> None:
-    x = s.shape(0) or ()
-    scales = [1.0] * (count - len(x) + 2) + [s.choices.one(options) for _ in x[2:]]
-    s.operand(i, (count,), array=np.array(scales, np.float32))
+def _scales(s: Site, axes: Sequence[int], options: Sequence[float]) -> np.ndarray:
+    """A scale for each of some axes: of positions any, or mostly one and the same; of batch and channels rarely one.
+
+    Where another image was scaled, it is often the other axes' turn.
+    """
+    before = [b for b in s.recent("scales") if len(b) == len(axes)]
+    turn = [k == 1 for k in before[-1]] if before and s.choices.integer(0, 1) else [True] * len(axes)
+    if not s.choices.chance(3):
+        asked = [n for n in s.numbers() if n in options and n != 1]
+        options = (*[s.choices.one(asked or options)] * 3, 1.0)
+    rarely = 8 if list(axes) == sorted(axes) else 2
+    scaled = [(a > 1 or (not s.agreed and s.choices.chance(rarely))) and t for a, t in zip(axes, turn, strict=True)]
+    found = [s.choices.one(options) if able else 1.0 for able in scaled]
+    s.note("scales", found)
+    return np.array(found, np.float32)
+
+
+def _size(s: Site, d: int, whole: bool, region: bool) -> int:
+    """What a size may become."""
+    return (
+        d * s.choices.integer(1 + (region and s.agreed), 3) if whole or region or s.choices.integer(0, 1) else s.dim()
+    )
 
 
 @operands("Upsample", ranks={0: (4, 4)}, carries=(0,), dtypes={0: frozenset({TensorProto.FLOAT})})

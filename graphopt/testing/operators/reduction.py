@@ -66,6 +66,6 @@ def top_k(s: Site) -> None:
     if not x:
         raise Invalid("an axis of a scalar")
     axis = s.axis(len(x), default=-1)
-    s.parameter("k", lambda: s.choices.integer(0 if not x[axis] else 1, x[axis]))
+    s.parameter("k", lambda: s.choices.integer(0 if not x[axis] or s.choices.chance(8) else 1, x[axis]))
     if "largest" in s.schema.attributes:
         s.integer("largest", [1, 0], 1)

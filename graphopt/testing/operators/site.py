@@ -48,11 +48,12 @@ class Site(ABC):
         beside: those that will be around it.
         tame: numbers had best be such as exact arithmetic can follow.
         repeats: attributes that nobody names are mostly those that the last node has which has any of that name.
+        agreed: nothing that runtimes disagree about, or decline.
         planned: shapes by position that would suit the operands, as far as that was thought of before they are made.
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pointwise = rows = whole = pairs = large = tame = repeats = False
+    channels = batches = blocks = pointwise = rows = whole = pairs = large = tame = repeats = agreed = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
@@ -110,7 +111,7 @@ class Site(ABC):
         return False
 
     def asks(self, name: str) -> bool:
-        """Whether somebody will ask for this parameter."""
+        """Whether somebody will ask for this parameter, or for this word."""
         return False
 
     def single(self, i: int) -> bool:
@@ -152,9 +153,13 @@ class Site(ABC):
     def besides(self, outputs: int) -> None:  # noqa: B027 - most sites have what they were asked for
         """There may be so many outputs, though nobody asks for them: the operator does something else then."""
 
+    def may(self, i: int, there: bool = True) -> bool:
+        """Whether an operand may be there, or may be left out."""
+        return self.wants(i) == there
+
     def insist(self, i: int, there: bool = True) -> None:
         """An operand that may be left out must be there in this case, or must not. Raises Invalid where it is otherwise."""
-        if self.wants(i) != there:
+        if not self.may(i, there):
             raise Invalid(f"{self.op_type} {'without' if there else 'with'} operand {i}")
 
     # ------------------------------------------------------------------ operands
@@ -294,8 +299,11 @@ class Site(ABC):
         return self.parameter(name, lambda: self.choices.one(options), default)
 
     def text(self, name: str, options: Sequence[str], default: str | None = None) -> str:
-        """A parameter that is one of some words."""
-        return self.parameter(name, lambda: self.choices.one(options), default)
+        """A parameter that is one of some words, those that somebody asks for more often."""
+        asked = [o for o in options if self.asks(o)]
+        return self.parameter(
+            name, lambda: self.choices.one(asked if asked and self.choices.integer(0, 1) else options), default
+        )
 
     def axis(
         self,
