@@ -100,7 +100,11 @@ class LeftSide:
             rank = len(self.choices.one(mentioned))
             for call in self.variant.calls:
                 if call.op == "Transpose":
-                    self.signature.narrow(self.walker.resolve(call.args[0]), rank, rank)
+                    perm = call.attrs.get("perm")
+                    own = self.hints.values.get(perm.name, ()) if isinstance(perm, Var) else ()
+                    own_rank = len(own[0]) if own else rank
+                    self.signature.narrow(self.walker.resolve(call.args[0]), own_rank, own_rank)
+            self.signature.demand()
 
     def _favour_ranks(self) -> None:
         """Ask for the ranks that the rule asks its parameters for."""

@@ -50,6 +50,7 @@ class PatternSite(Site):
         self.operators = left.hints.operators
         self.tame = left.tame
         self.beside = frozenset(c.op for c in left.variant.calls)
+        self.marks = "OneHot" in left.hints.operators or {"Unsqueeze", "Equal", "Cast", "MatMul"} <= self.beside
         if left.hints.shapes:
             self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10
             self.flat = 12 if left.hints.channels else 4
@@ -59,6 +60,8 @@ class PatternSite(Site):
         self.rows = {(0, 3, 1, 2), (0, 2, 1)} <= set(left.hints.lists)
         self.whole = any("whole blocks of 16" in w for w in left.hints.words)
         self.pointwise = any("not pointwise" in w for w in left.hints.words)
+        self.one_output = any("more than one output" in w for w in left.hints.words)
+        self.larger = any("become larger" in w or "made larger" in w for w in left.hints.words)
         self.blocks = not self.whole and any("blocks" in w.lower() for w in left.hints.words)
         self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)
@@ -246,6 +249,8 @@ class PatternSite(Site):
                     left.bound[key] = None
                 else:
                     asked = left.hints.values.get(key, ())
+                    if name == "perm":  # of as many dims as there are
+                        asked = tuple(p for p in asked if len(p) == len(self.shape(0) or p))
                     if name == "to":
                         left.bound[key] = left.signature.output_dtype(self.call)
                     else:

@@ -97,8 +97,7 @@ class Signature:
             self._read(call)
         for call in reversed(variant.calls):  # operands first
             self._offer(call)
-        for call in variant.calls:  # parents first
-            self._demand(call)
+        self.demand()
 
     # ------------------------------------------------------------------- dtypes
     def choose_dtypes(self, choices: Choices, asked_for: frozenset[int] = frozenset()) -> None:
@@ -216,6 +215,11 @@ class Signature:
         low, high = self.ranks.get(key, (0, HIGHEST_RANK))
         if low == high:
             self.narrow(call, low, high)
+
+    def demand(self) -> None:
+        """Ask operands for the ranks that what is made of them should have."""
+        for call in self.variant.calls:  # parents first
+            self._demand(call)
 
     def _demand(self, call: Call) -> None:
         known = operands_of(call.op)

@@ -154,6 +154,9 @@ def split(s: Site) -> None:
     def sizes() -> list[int] | None:
         if even and s.choices.chance(3):
             return None
+        if s.whole and d % 16 == 0 and not s.choices.chance(4):
+            cuts = sorted(16 * s.choices.integer(0, d // 16) for _ in range(n - 1))
+            return [b - a for a, b in pairwise([0, *cuts, d])]
         recent = [list(r) for r in s.recent("sizes") if len(r) == n and sum(r) == d]
         if recent and not s.choices.chance(4):
             return s.choices.one(recent)

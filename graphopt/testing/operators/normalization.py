@@ -11,11 +11,13 @@ from graphopt.testing.operators.site import Site
 
 @operands("Softmax", "LogSoftmax", "Hardmax", carries=(0,))
 def softmax(s: Site) -> None:
-    s.operand(0, s.new_shape(0, 1, empty=False))
+    early = s.asks("there are not two axes behind it") and not s.choices.chance(4)
+    s.operand(0, s.new_shape(0, 3 if early else 1, empty=False))
     x = s.shape(0)
     if not x or 0 in x:
         raise Invalid(f"{s.op_type} of {x}")
-    s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1, suits=len(x) - 1)
+    suits = s.choices.integer(0, len(x) - 3) if early else len(x) - 1
+    s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1, suits=suits)
 
 
 def channels(s: Site, low: int = 2) -> tuple[int, ...]:

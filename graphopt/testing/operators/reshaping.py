@@ -64,6 +64,8 @@ def reshape(s: Site) -> None:
             s.operand(0, (*s.wanted[:k], s.wanted[k] * s.wanted[k + 1], *s.wanted[k + 2 :]))
     if s.blocks and s.shape(0) is None:
         s.operand(0, image_of_blocks(s))
+    if s.marks and s.dtype(0) == TensorProto.INT64 and not s.given(0):
+        indices_among(s, 0)
     x = first_of(s)
     zeros = (
         s.parameter("allowzero", lambda: int(s.choices.chance(2 if 0 in x else 3)), 0)
@@ -78,6 +80,10 @@ def reshape(s: Site) -> None:
             return list(s.wanted)
         if s.blocks and len(x) in (4, 6) and not s.choices.chance(6):
             return cut_into_blocks(s, x)
+        if s.marks and not s.choices.chance(4):
+            return [*x, 1]
+        if "Conv" in s.beside and len(x) == 3 and low > 2 and not s.choices.chance(4):  # places become an image
+            return [*x[:2], *_factors(s, x[2], s.choices.integer(1, max(high - 2, 1)))]
         if s.rows and len(x) in (3, 4) and not s.choices.chance(6):
             return _rows_of_image(s, x)
         if s.pairs and x and not s.choices.chance(6):
@@ -202,7 +208,7 @@ def squeeze(s: Site) -> None:
 
 @operands("Unsqueeze", plan=_squeezed)
 def unsqueeze(s: Site) -> None:
-    marks = s.dtype(0) == TensorProto.INT64 and "OneHot" in s.operators
+    marks = s.dtype(0) == TensorProto.INT64 and s.marks
     if marks and not s.given(0):
         indices_among(s, 0)
     without = (s.planned or _squeezed(s)).get(0)

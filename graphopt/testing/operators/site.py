@@ -44,6 +44,9 @@ class Site(ABC):
         rows: the pixels of an image are the rows of a matrix.
         pairs: neighbours along the last axis are taken apart, or put together.
         large: few elements are not worth a rewrite.
+        larger: an image had best be made larger.
+        marks: indices are compared with all that they may be.
+        one_output: a convolution had best have one channel for each group.
         operators: those that somebody asks for around this node.
         beside: those that will be around it.
         tame: numbers had best be such as exact arithmetic can follow.
@@ -51,7 +54,7 @@ class Site(ABC):
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pointwise = rows = whole = pairs = large = tame = False
+    channels = batches = blocks = pointwise = rows = whole = pairs = large = larger = marks = one_output = tame = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
@@ -216,12 +219,14 @@ class Site(ABC):
                 d = 1
             left //= d
             dims.append(d)
-        if self.large and dims and not self.choices.chance(4):
-            k = self.choices.integer(0, len(dims) - 1)
-            dims[k] = _MANY // max(math.prod(dims) // max(dims[k], 1), 1) + 1
-            return tuple(dims)
-        if self.whole and len(dims) == 4 and not self.choices.chance(6):
+        blocks = self.whole and len(dims) == 4 and not self.choices.chance(6)
+        if blocks:
             dims[1] = 16
+        if self.large and dims and not self.choices.chance(4):
+            k = self.choices.one([0, 2, 3]) if blocks else self.choices.integer(0, len(dims) - 1)
+            many = _MANY // 2 if self.whole else _MANY  # of which a convolution makes more
+            dims[k] = many // max(math.prod(dims) // max(dims[k], 1), 1) + 1
+            return tuple(dims)
         if dims and empty and self.choices.chance(self.empty):
             dims[self.choices.integer(0, len(dims) - 1)] = 0
         return tuple(dims)
