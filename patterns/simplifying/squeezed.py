@@ -31,8 +31,9 @@ def _unary(name: str, exact: bool) -> Rule:
 
     def body(x, a: Ints, b: Ints, attrs: Attrs):
         yield op.Unsqueeze(unary(op.Squeeze(x, axes=a), **attrs), axes=b)
-        if x.rank is None or axes_of(a, x.rank) is None or axes_of(a, x.rank) != axes_of(b, x.rank):
-            return "other dims are put in than were taken away"
+        gone = axes_of(a, x.rank)
+        if gone is None or gone != axes_of(b, x.rank):
+            return "not known to put in the dims that were taken away"
         yield unary(x, **attrs)
 
     body.__name__ = body.__qualname__ = f"unsqueeze_{name.lower()}_squeeze"

@@ -114,6 +114,10 @@ class LeftSide:
                 low, high = self.signature.ranks.get(term.name, (rank, rank))
                 if low <= rank <= high:
                     self.signature.narrow(term, rank, rank)
+                    for call in self.variant.calls:
+                        if call.op == "Conv" and term in call.args[1:2]:  # whose image has the rank of the weights
+                            self.signature.narrow(self.walker.resolve(call.args[0]), rank, rank)
+                            self.signature.demand()
 
     def build(self) -> list[Value]:
         """Put everything in; the values that the rule is to replace."""

@@ -107,6 +107,7 @@ class Signature:
             Invalid: operators that are to take the same tensor have no dtype in common.
         """
         chosen: dict[Key, int] = {}
+        products = {self._find((id(c), "T")) for c in self.variant.calls if c.op == "MatMul"}
         for key in list(self._parents):
             root = self._find(key)
             if root not in chosen:
@@ -117,7 +118,8 @@ class Signature:
                     raise Invalid("the operators have no dtype in common")
                 if asked_for:
                     right = not choices.chance(4)  # otherwise one that it should refuse
-                    options = [(min(w, 5) + 1, t) for w, t in options if (t in asked_for) is right] or options
+                    asked = _FLOATS if root in products and not _FLOATS & asked_for else asked_for
+                    options = [(min(w, 5) + 1, t) for w, t in options if (t in asked) is right] or options
                 before = [t for t in dict.fromkeys(chosen.values()) if any(t == o for _, o in options)]
                 again = before and len(options) > 1 and choices.integer(0, 1)
                 chosen[root] = choices.one(before) if again else choices.weighted(options)

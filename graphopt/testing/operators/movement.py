@@ -146,7 +146,7 @@ def split(s: Site) -> None:
         x = s.shape(0)
         assert x is not None
     else:
-        axis = s.axis(len(x), default=0)
+        axis = s.axis(len(x), default=0, suits=1 if s.whole and len(x) > 1 else None)
     d = x[axis]
     by_number = "num_outputs" in s.schema.attributes
     even = d % n == 0 or (by_number and -(-d // n) * (n - 1) < d)  # the last part may be smaller

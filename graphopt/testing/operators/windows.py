@@ -29,10 +29,10 @@ def _image(s: Site, ranks: tuple[int, int] = (3, 5)) -> Shape:
         alike = s.builder.alike
         sizes = [alike or s.choices.weighted(_SIZES[: 4 if rank > 4 else 6]) for _ in range(rank - 2)]
         if s.large and not s.choices.chance(4):
-            sizes = [8] * len(sizes)
+            sizes = [9] * len(sizes)
         elif "Squeeze" in s.beside and not s.choices.chance(4):
             sizes[s.choices.integer(0, len(sizes) - 1)] = 1
-        x = (alike or s.choices.one([1, 2, 3]), alike or s.choices.one([1, 2, 4, 3, 6]), *sizes)
+        x = (alike or s.choices.one([1, 1, 1, 1, 2] if s.whole else [1, 2, 3]), alike or s.choices.one([1, 2, 4, 3, 6]), *sizes)
         s.operand(0, x)
         x = s.shape(0)
     if x is None or not 3 <= len(x) <= 5:
