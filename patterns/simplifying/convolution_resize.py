@@ -52,7 +52,7 @@ def convolution_of_resize(
         return "more channels would have to be resized"
     if sizes is not None and outputs != inputs and "axes" not in r:
         return "the number of channels is said with the size"
-    yield op.Resize(op.Conv(x, w, b, **a), roi, scales, sizes, **r)
+    yield op.Resize(op.Conv(x, w, b), roi, scales, sizes, **r)
 
 
 @rule(since=11)
@@ -83,11 +83,11 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
     alone = [i for i in range(len(xs)) if apart[i]]
     if rest:
         together = op.Concat(*(xs[i] for i in rest), axis=1) if len(rest) > 1 else xs[rest[0]]
-        total = op.Conv(together, np.concatenate([parts[i] for i in rest], axis=1), b, **a)
+        total = op.Conv(together, np.concatenate([parts[i] for i in rest], axis=1), b)
     else:
-        total = op.Conv(xs[alone[0]], parts[alone.pop(0)], b, **a)
+        total = op.Conv(xs[alone[0]], parts[alone.pop(0)], b)
     for i in alone:
-        total = total + op.Conv(xs[i], parts[i], **a)
+        total = total + op.Conv(xs[i], parts[i])
     yield total
 
 

@@ -84,7 +84,8 @@ class LeftSide:
         terms = [a for c in variant.calls for a in arguments(c, self.walker)]
         constants = {a.name for a in terms if isinstance(a, Var) and a.kind.role == "const"}
         self.generic = self.choices.chance(2 if len(constants) > 2 else 5)
-        self.plain = self.choices.chance(3)
+        pointwise = any("not pointwise" in w for w in self.hints.words)
+        self.plain = self.choices.chance(3) != pointwise
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
         self.letters: dict[str, int] = {}

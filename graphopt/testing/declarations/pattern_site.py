@@ -28,6 +28,7 @@ class PatternSite(Site):
     """A call of a pattern as a site: operands are the rule's parameters and calls, parameters of the node likewise."""
 
     def __init__(self, left: LeftSide, call: Call, args: Sequence[Any], bag: bool = False) -> None:
+        self.larger = any("become larger" in w or "made larger" in w for w in left.hints.words)
         expanded: list[Any] = []
         for a in args:
             if not isinstance(a, Rest):
@@ -39,6 +40,8 @@ class PatternSite(Site):
                     len(args) > 1 and left.choices.integer(0, 1)
                 )
                 own = [int(n) for n in left.hints.numbers[: left.hints.own_numbers] if n in (1, 2, 3, 4)]
+                if self.larger:  # some of them
+                    own = [2, 3, 3]
                 if own and not left.choices.chance(3):
                     count = left.choices.one(own)
                 expanded += [(a.var, k) for k in range(count)]
@@ -61,7 +64,6 @@ class PatternSite(Site):
         self.whole = any("whole blocks of 16" in w for w in left.hints.words)
         self.pointwise = any("not pointwise" in w for w in left.hints.words)
         self.one_output = any("more than one output" in w for w in left.hints.words)
-        self.larger = any("become larger" in w or "made larger" in w for w in left.hints.words)
         self.blocks = not self.whole and any("blocks" in w.lower() for w in left.hints.words)
         self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)
@@ -203,6 +205,9 @@ class PatternSite(Site):
 
     def mentions(self, name: str) -> bool:
         return name in self.call.attrs or any(k.startswith("**") for k in self.call.attrs)
+
+    def written(self, name: str) -> bool:
+        return name in self.call.attrs and not isinstance(self.call.attrs[name], Var)
 
     def decided(self, name: str) -> Any:
         written = self.call.attrs.get(name)

@@ -57,8 +57,7 @@ def resize(s: Site) -> None:
     some = "axes" in s.schema.attributes and not region and s.choices.chance(3)
     axes = s.parameter("axes", lambda: list(range(2, len(x)))) if some else None
     count = len(x) if axes is None else len(axes)
-    apart = s.schema.since_version >= 13 and s.wants(2) != s.wants(3)
-    by_size = s.wants(3) if apart else s.choices.chance(2)
+    by_size = s.wants(3) and ((s.schema.since_version >= 13 and not s.wants(2)) or s.choices.chance(2))
     scales = _WHOLE_SCALES if place == "align_corners" else _SCALES[region:]
     if s.larger and not s.choices.chance(4):
         scales = (2.0, 3.0) if place == "align_corners" else (2.0, 3.0, 1.5)

@@ -83,7 +83,9 @@ def reshape(s: Site) -> None:
         if s.marks and not s.choices.chance(4):
             return [*x, 1]
         if "Conv" in s.beside and len(x) == 3 and low > 2 and not s.choices.chance(4):  # places become an image
-            return [*x[:2], *_factors(s, x[2], s.choices.integer(1, max(high - 2, 1)))]
+            batch = s.choices.chance(6)  # of which the image has nothing
+            kept = [1, x[1]] if batch else x[:2]
+            return [*kept, *_factors(s, x[2] * (x[0] if batch else 1), s.choices.integer(1, max(high - 2, 1)))]
         if s.rows and len(x) in (3, 4) and not s.choices.chance(6):
             return _rows_of_image(s, x)
         if s.pairs and x and not s.choices.chance(6):

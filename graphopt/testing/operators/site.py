@@ -126,6 +126,10 @@ class Site(ABC):
         """Whether a parameter is open to be chosen."""
         return True
 
+    def written(self, name: str) -> bool:
+        """Whether a parameter stands written as it has to be."""
+        return False
+
     def decided(self, name: str) -> Any:
         """The value of a parameter where it is there already."""
         return None
@@ -336,6 +340,7 @@ class Site(ABC):
             and value >= 0
             and name in self.attributes
             and self.schema.since_version >= 11
+            and not self.written(name)
             and self.choices.chance(4)
         ):
             self.attributes[name] = value - rank

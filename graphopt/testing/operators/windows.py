@@ -85,7 +85,7 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         if s.whole and not s.choices.chance(6):
             many = [k for k in (32, 48) if group * k * x[0] * prod(x[2:]) <= LARGEST]
             outputs = group * s.choices.one(many or [1, 2])
-        if s.one_output and not s.choices.chance(4):
+        if (s.one_output and not s.choices.chance(4)) or (s.larger and s.choices.integer(0, 1)):
             outputs = group
         w = (outputs, channels // group, *kernel)
         s.operand(weights, w, array=with_gaps(s, weights, w, 1))
