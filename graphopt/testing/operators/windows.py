@@ -32,7 +32,11 @@ def _image(s: Site, ranks: tuple[int, int] = (3, 5)) -> Shape:
             sizes = [9] * len(sizes)
         elif "Squeeze" in s.beside and not s.choices.chance(4):
             sizes[s.choices.integer(0, len(sizes) - 1)] = 1
-        x = (alike or s.choices.one([1, 1, 1, 1, 2] if s.whole else [1, 2, 3]), alike or s.choices.one([1, 2, 4, 3, 6]), *sizes)
+        x = (
+            alike or s.choices.one([1, 1, 1, 1, 2] if s.whole else [1, 2, 3]),
+            alike or s.choices.one([1, 2, 4, 3, 6]),
+            *sizes,
+        )
         s.operand(0, x)
         x = s.shape(0)
     if x is None or not 3 <= len(x) <= 5:
@@ -83,8 +87,8 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         kernel = (1,) * (len(x) - 2) if pointwise else _kernel(s, x)
         outputs = 0 if s.choices.chance(24) else alike or group * s.choices.integer(1, 4)
         if s.whole and not s.choices.chance(6):
-            many = [k for k in (32, 48) if group * k * x[0] * prod(x[2:]) <= LARGEST]
-            outputs = group * s.choices.one(many or [1, 2])
+            many = [k for k in (32, 48) if k * x[0] * prod(x[2:]) <= LARGEST and k % group == 0]
+            outputs = s.choices.one(many or [group, 2 * group])
         if (s.one_output and not s.choices.chance(4)) or (s.larger and s.choices.integer(0, 1)):
             outputs = group
         w = (outputs, channels // group, *kernel)
