@@ -64,19 +64,17 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
         return "the convolution is not pointwise"
     if why := refuses_weights(y, w):
         return why
-    sizes = [x.shape[1] if x.shape is not None and len(x.shape) > 2 else None for x in xs]
+    sizes = [x.shape[1] if x.shape is not None else None for x in xs]
     if not all(isinstance(d, int) and d for d in sizes):
         return "the numbers of channels are not known"
     starts = np.cumsum([0, *sizes])
     outputs = w.shape[0]
     before = [_made_of(x, y.value, outputs) if x.uses == 1 else None for x, d in zip(xs, sizes, strict=True)]
     apart = [n is not None for n in before]
-    if not any(apart):
-        return "nothing was made larger, or would have more channels then"
     many = _places(y.shape) or 0
-    left = sum(int(d or 0) * (many if n is None else n) for d, n in zip(sizes, before, strict=True))
+    left = sum(d * (many if n is None else n) for d, n in zip(sizes, before, strict=True))
     if 2 * left >= many * starts[-1]:
-        return "half of the products would be left"
+        return "half of the products would be left: not enough was made larger, or it would have more channels then"
     kernel = np.asarray(w)
     parts = [kernel[:, s:e] for s, e in pairwise(starts)]
     rest = [i for i, alone in enumerate(apart) if not alone]

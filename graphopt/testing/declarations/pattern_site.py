@@ -164,7 +164,7 @@ class PatternSite(Site):
         if isinstance(a, Var):
             return self.left.tensor(a, dtype, shape, style, array, self.inputs.get(0))
         if isinstance(a, tuple):
-            often = 1 if "Resize" in self.operators and len(shape) > 2 else 2 if self.operators else 6
+            often = 1 if "Resize" in self.operators and len(shape) > 2 and shape[1] != 1 else 2 if self.operators else 6
             if array is None and self.choices.chance(often):
                 found = recipes.derived(self.builder, self.left.source, dtype, shape, self.operators)
                 if found is not None:

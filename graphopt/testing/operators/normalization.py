@@ -82,6 +82,8 @@ def group_normalization(s: Site) -> None:
 def lrn(s: Site) -> None:
     channels(s, 4)
     s.parameter("size", lambda: s.choices.one([3, 1, 5]))
+    s.number("alpha", 0.25, 2.0, 1e-4)
+    s.number("beta", 0.25, 1.0, 0.75)
     s.number("bias", 0.5, 2.0, 1.0)
 
 

@@ -137,8 +137,12 @@ def reshape(s: Site) -> None:
 def _rows_of_image(s: Site, x: Shape) -> list[int]:
     """Rows as the pixels of an image, channels last; or an image, channels first, as one row for each channel."""
     if len(x) == 4:
-        return [*x[:2], x[2] * x[3]]
+        rows = [a.shape for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim == 3]
+        back = [[b, c, m] for b, m, c in rows if b * m * c == math.prod(x)]
+        return s.choices.one(back) if back and s.choices.chance(3) else [*x[:2], x[2] * x[3]]
     height = s.choices.one([k for k in range(1, x[1] + 1) if x[1] % k == 0] or [1])
+    if s.choices.chance(6):  # others than the channels are last
+        return [x[0], height, x[2], x[1] // height]
     return [x[0], height, x[1] // height, x[2]]
 
 
