@@ -79,7 +79,7 @@ REFUSES = {
         parts("c = Concat<axis=1>(r, z) y = Conv(c, w)", (W8, TWICE), reason="half of the products"),
         parts("c = Concat<axis=1>(r, z) y = Conv(c, w)", (floats("w", 3, 5, 1, 1), TWICE), "float[N,K,6,10] z", reason="not known"),
         parts(
-            "c = Concat<axis=1>(r, z) y = Conv(c, w) e = Relu(r)", (W8, TWICE), also="float[E,F,G,H] e", reason="nothing was made"
+            "c = Concat<axis=1>(r, z) y = Conv(c, w) e = Relu(r)", (W8, TWICE), also="float[E,F,G,H] e", reason="not enough was made"
         ),
     ],
 }  # fmt: skip
