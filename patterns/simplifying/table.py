@@ -28,13 +28,13 @@ def product_of_one_hot(x, axes: Ints, shape, r: Attrs, places, t: Int, w: Const[
     marks = op.Cast(op.Equal(column, places), to=t)
     yield marks @ w
     n = w.shape[0]
-    if x.shape is None or x.dtype not in _INDICES or not same_shape(chosen(column).shape, (*x.shape, 1)):
-        return "not integers that get a last dim of their own"
+    if x.shape is None or not same_shape(chosen(column).shape, (*x.shape, 1)):
+        return "the indices do not get a last dim of their own"
     if not _in_a_row(places):
         return "not compared with places in a row"
     if not same_shape(marks.shape, (*x.shape, n)):
         return "as many places as rows are not known, or others for other indices"
-    if not w.size or np.asarray(w).dtype.kind != "f" or not finite(w):
+    if np.asarray(w).dtype.kind != "f" or not finite(w):
         return "no rows of floats, or infinities, which times 0 would be NaN"
     # behind the rows stands one of zeros, which is the last for -1 too
     rows = np.concatenate([np.asarray(w), np.zeros((1, w.shape[1]))])
