@@ -105,8 +105,10 @@ def concat(s: Site) -> None:
             s.note("cuts", cuts)
         for i, (start, end) in enumerate(pairwise([0, *cuts, base[axis]])):
             s.operand(i, (*base[:axis], end - start, *base[axis + 1 :]))
-    for i in range(s.count if s.larger and axis == 1 and not s.choices.chance(4) else 0):  # most of what is made larger
-        s.operand(i, (base[0], s.choices.one([1, 6]), *base[2:]))
+    if s.larger and axis == 1 and not s.choices.chance(4):  # most of it is one part
+        most = s.choices.integer(0, s.count - 1)
+        for i in range(s.count):
+            s.operand(i, (base[0], 9 if i == most else 1, *base[2:]))
     for i in range(s.count):
         s.operand(i, (*base[:axis], s.dim() if (there or i) and not alike else base[axis], *base[axis + 1 :]))
     shapes = [s.shape(i) for i in range(s.count)]
