@@ -64,7 +64,7 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
         return "the convolution is not pointwise"
     if why := refuses_weights(y, w):
         return why
-    sizes = [x.shape[1] if x.shape is not None else None for x in xs]
+    sizes: list[Any] = [x.shape[1] if x.shape is not None else None for x in xs]
     if not all(isinstance(d, int) and d for d in sizes):
         return "the numbers of channels are not known"
     starts = np.cumsum([0, *sizes])
