@@ -10,10 +10,9 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from graphopt.patterns._elementwise import chosen
-from graphopt.patterns._windows import along, finite, refuses_weights
+from graphopt.patterns._windows import along, refuses_weights
 from graphopt.patterns.onnxruntime_cpu._sizes import refuses
 from graphopt.rewrite import Attrs, Axis, Const, Float, Int, Ints, Maybe, Rule, any_of, op, rule
 from graphopt.shapes import same_dims
@@ -66,7 +65,7 @@ def shift_between_convolutions(u, v, c: Const, w: Const, b: Maybe[Const], a: Att
     yield op.Conv(image + c, w, b, **a)
     x: Any = chosen(image)
     channels = w.shape[1] * a["group"]
-    if w.ndim != 4 or x.dtype != TensorProto.FLOAT or channels % _BLOCK:
+    if w.ndim != 4 or channels % _BLOCK:
         return "not whole blocks of 16 channels"
     if x.rank != 4 or not same_dims(x.shape[1], channels):
         return "the constant may broadcast the image up"
@@ -76,6 +75,6 @@ def shift_between_convolutions(u, v, c: Const, w: Const, b: Maybe[Const], a: Att
     if any(pads[i] + pads[i + 2] >= w.shape[i + 2] for i in (0, 1)):
         return "a convolution makes something of an image without rows, which another refuses"
     shift = along(c, 1, 4, channels)
-    if shift is None or not finite(shift):
-        return "not one finite shift per channel"
+    if shift is None:
+        return "not one shift per channel"
     yield op.Conv(op.Conv(x, np.ones((channels, 1, 1, 1), np.float32), shift, group=channels), w, b, **a)

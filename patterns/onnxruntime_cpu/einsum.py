@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from graphopt.patterns._elementwise import FLOATS
 from graphopt.patterns.simplifying.transpose import transposed
 from graphopt.rewrite import Str, op, rule
 from graphopt.shapes import same_dims
@@ -62,8 +61,8 @@ def einsum_of_one(x, e: Str):
     if isinstance(found, str):
         return found
     ((term,), out) = found
-    if not set(out) <= set(term) or x.dtype not in FLOATS:
-        return "not floats, or not dims of x"
+    if not set(out) <= set(term):
+        return "not dims of x"
     gone = [i for i, c in enumerate(term) if c not in out]
     rest = [c for c in term if c in out]
     yield transposed(op.ReduceSum(x, axes=gone, keepdims=0) if gone else x, [rest.index(c) for c in out])
@@ -77,8 +76,6 @@ def einsum_of_two(x, y, e: Str):
     if isinstance(found, str):
         return found
     ((a, b), out) = found
-    if x.dtype not in FLOATS:
-        return "not floats"
     product = _product(x, y, a, b, out)
     if isinstance(product, str):
         return product
@@ -93,8 +90,6 @@ def einsum_of_three(x, y, z, e: Str):
     if isinstance(found, str):
         return found
     ((a, b, c), out) = found
-    if x.dtype not in FLOATS:
-        return "not floats"
     inner = "".join(k for k in (*a, *(k for k in b if k not in a)) if k in out or k in c)
     if isinstance(why := _product(x, y, a, b, inner), str):
         return why

@@ -30,8 +30,6 @@ def local_response_in_a_convolution(x, alpha: Float, beta: Float, bias: Float, s
         return "not a power that roots give"
     distance = np.subtract.outer(np.arange(c), np.arange(c))
     window = (distance <= (size - 1) // 2) & (-distance <= size - 1 - (size - 1) // 2)
-    total = op.Conv(
-        x * x, (window * (alpha / size)).astype(np.float32).reshape(c, c, 1, 1), np.full(c, bias, np.float32)
-    )
+    total = op.Conv(x * x, (window * (alpha / size)).reshape(c, c, 1, 1), np.full(c, bias))
     root = op.Sqrt(total) if beta < 1 else total
     yield x / (root * op.Sqrt(root) if beta == 0.75 else root)

@@ -34,7 +34,7 @@ def mean_of_rows(x, axes: Ints, keepdims: Int):
     yield mean
     if why := refuses(x, 0.8, 1):
         return why
-    if not x.rank or x.rank < 2 or [a % x.rank for a in axes] != [x.rank - 2]:
+    if x.rank is None or [a % x.rank for a in axes] != [x.rank - 2]:
         return "not over the last axis but one"
     rows = x.shape[-2]
     if not isinstance(rows, int) or not 1 < rows <= _MOST_ROWS:

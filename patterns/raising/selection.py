@@ -20,8 +20,8 @@ _INTEGERS = frozenset((TensorProto.INT64, TensorProto.INT32))
 def where_of_masks(m, x, y, t: Int, u: Int):
     """Integers times a mask, and others times the mask's contrary, added: one or the other where the mask says so."""
     yield x * op.Cast(m, to=t) + y * op.Cast(op.Not(m), to=u)
-    if m.dtype != TensorProto.BOOL or x.dtype not in _INTEGERS:
-        return "not integers, or not a mask"
+    if x.dtype not in _INTEGERS:
+        return "not integers"
     yield op.Where(m, x, y)
 
 

@@ -40,9 +40,7 @@ def convolution_of_product_rows(
     w_w2 = wide(w) @ mix
     if not survives(w_w2, (1,), w.onnx_dtype):
         return "the weights would become too small for their dtype"
-    shape, how = (s, r) if n == m else (None, {})
-    if shape is None and conv.shape is not None:
-        shape = target_of((channels.shape[0], n, channels.shape[2]), conv.shape)
+    shape, how = (s, r) if n == m else (target_of((channels.shape[0], n, channels.shape[2]), conv.shape), {})
     if shape is None:
         return "a constant shape cannot say where the dims of unknown size go"
     product = x @ w_w2
@@ -63,4 +61,4 @@ def convolution_of_moved_channels(x: "B G C L", p: Perm, n: Int, w: Const, b: Ma
     if why := refuses_weights(x, w):
         return why
     total = wide(w).reshape(1, -1) @ (x if n is None else op.Softmax(x, axis=2))
-    yield op.Transpose(total if b is None else total + wide(b).reshape(1), perm=p)
+    yield op.Transpose(total if b is None else total + wide(b), perm=p)

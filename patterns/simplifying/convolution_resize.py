@@ -52,7 +52,7 @@ def convolution_of_resize(
         return "more channels would have to be resized"
     if sizes is not None and outputs != inputs and "axes" not in r:
         return "the number of channels is said with the size"
-    yield op.Resize(op.Conv(x, w, b, **a), roi, scales, sizes, **r)
+    yield op.Resize(op.Conv(x, w, b), roi, scales, sizes, **r)
 
 
 @rule(since=11)
@@ -64,30 +64,28 @@ def convolution_of_concat(*xs, w: Const, b: Maybe[Tensor], a: Attrs):
         return "the convolution is not pointwise"
     if why := refuses_weights(y, w):
         return why
-    sizes = [x.shape[1] if x.shape is not None and len(x.shape) > 2 else None for x in xs]
+    sizes: list[Any] = [x.shape[1] if x.shape is not None else None for x in xs]
     if not all(isinstance(d, int) and d for d in sizes):
         return "the numbers of channels are not known"
     starts = np.cumsum([0, *sizes])
     outputs = w.shape[0]
     before = [_made_of(x, y.value, outputs) if x.uses == 1 else None for x, d in zip(xs, sizes, strict=True)]
     apart = [n is not None for n in before]
-    if not any(apart):
-        return "nothing was made larger, or would have more channels then"
     many = _places(y.shape) or 0
-    left = sum(int(d or 0) * (many if n is None else n) for d, n in zip(sizes, before, strict=True))
+    left = sum(d * (many if n is None else n) for d, n in zip(sizes, before, strict=True))
     if 2 * left >= many * starts[-1]:
-        return "half of the products would be left"
+        return "half of the products would be left: not enough was made larger, or it would have more channels then"
     kernel = np.asarray(w)
     parts = [kernel[:, s:e] for s, e in pairwise(starts)]
     rest = [i for i, alone in enumerate(apart) if not alone]
     alone = [i for i in range(len(xs)) if apart[i]]
     if rest:
         together = op.Concat(*(xs[i] for i in rest), axis=1) if len(rest) > 1 else xs[rest[0]]
-        total = op.Conv(together, np.concatenate([parts[i] for i in rest], axis=1), b, **a)
+        total = op.Conv(together, np.concatenate([parts[i] for i in rest], axis=1), b)
     else:
-        total = op.Conv(xs[alone[0]], parts[alone.pop(0)], b, **a)
+        total = op.Conv(xs[alone[0]], parts[alone.pop(0)], b)
     for i in alone:
-        total = total + op.Conv(xs[i], parts[i], **a)
+        total = total + op.Conv(xs[i], parts[i])
     yield total
 
 

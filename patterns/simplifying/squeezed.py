@@ -6,7 +6,7 @@ What works on each element may as well work before the dim goes; then the next U
 from __future__ import annotations
 
 from graphopt.patterns._shapes import axes_of
-from graphopt.patterns._windows import along, finite, wide
+from graphopt.patterns._windows import along, wide
 from graphopt.patterns.simplifying.transpose import EXACT_UNARY, ROUNDING_UNARY
 from graphopt.rewrite import Attrs, Const, Ints, Maybe, Rule, op, rule
 
@@ -18,11 +18,11 @@ def squeezed_convolution_plus_shift(x, w: Const, b: Maybe[Const], a: Attrs, axes
     y = op.Squeeze(conv, axes=axes)
     yield y + c
     gone = axes_of(axes, w.ndim)
-    if gone is None or min(gone, default=0) < 2 or not w.dtype:
+    if not gone or min(gone) < 2:
         return "the channels may go"
     s = along(c, 1, w.ndim - len(gone), w.shape[0])
-    if s is None or not finite(s):
-        return "not one finite shift per channel"
+    if s is None:
+        return "not one shift per channel"
     yield op.Squeeze(op.Conv(x, w, s if b is None else wide(b) + s, **a), axes=axes)
 
 
@@ -31,8 +31,9 @@ def _unary(name: str, exact: bool) -> Rule:
 
     def body(x, a: Ints, b: Ints, attrs: Attrs):
         yield op.Unsqueeze(unary(op.Squeeze(x, axes=a), **attrs), axes=b)
-        if x.rank is None or axes_of(a, x.rank) is None or axes_of(a, x.rank) != axes_of(b, x.rank):
-            return "other dims are put in than were taken away"
+        gone = axes_of(a, x.rank)
+        if gone is None or gone != axes_of(b, x.rank):
+            return "not known to put in the dims that were taken away"
         yield unary(x, **attrs)
 
     body.__name__ = body.__qualname__ = f"unsqueeze_{name.lower()}_squeeze"

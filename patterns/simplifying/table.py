@@ -28,17 +28,17 @@ def product_of_one_hot(x, axes: Ints, shape, r: Attrs, places, t: Int, w: Const[
     marks = op.Cast(op.Equal(column, places), to=t)
     yield marks @ w
     n = w.shape[0]
-    if x.shape is None or x.dtype not in _INDICES or not same_shape(chosen(column).shape, (*x.shape, 1)):
-        return "not integers that get a last dim of their own"
+    if x.shape is None or not same_shape(chosen(column).shape, (*x.shape, 1)):
+        return "the indices do not get a last dim of their own"
     if not _in_a_row(places):
         return "not compared with places in a row"
     if not same_shape(marks.shape, (*x.shape, n)):
         return "as many places as rows are not known, or others for other indices"
-    if not w.size or np.asarray(w).dtype.kind != "f" or not finite(w):
+    if np.asarray(w).dtype.kind != "f" or not finite(w):
         return "no rows of floats, or infinities, which times 0 would be NaN"
     # behind the rows stands one of zeros, which is the last for -1 too
     rows = np.concatenate([np.asarray(w), np.zeros((1, w.shape[1]))])
-    yield op.Gather(_as(rows, w), op.Clip(x, min=-1, max=n), axis=0)
+    yield op.Gather(_as(rows, w), op.Clip(x, min=-1, max=n))
 
 
 def _in_a_row(places: Any) -> bool:
@@ -62,9 +62,9 @@ def gather_plus_shift(table: Const["_ N"], x, axis: Axis, c: Const):
     if why := refuses_weights(rows, table):
         return why
     shift = per_column(c, rows.rank, table.shape[1])
-    if shift is None or rows.rank is None:
+    if shift is None:
         return "not one finite shift per column"
-    yield op.Gather(_as(wide(table) + shift, table), x, axis=0)
+    yield op.Gather(_as(wide(table) + shift, table), x)
 
 
 def _as(rows: np.ndarray, table: Constant) -> np.ndarray:

@@ -74,12 +74,12 @@ REFUSES = {
     ],
     "convolution_of_concat": [
         parts("c = Concat<axis=1>(r, z) y = Conv(c, w)", (floats("w", 3, 8, 3, 3), TWICE), reason="pointwise"),
-        parts("c = Concat<axis=1>(z, z) y = Conv(c, w)", (W8, TWICE), reason="nothing was made larger"),
+        parts("c = Concat<axis=1>(z, z) y = Conv(c, w)", (W8, TWICE), reason="not enough was made larger"),
         parts("c = Concat<axis=1>(r, z) y = Conv(c, w)", (floats("w", 5, 8, 1, 1), TWICE), reason="more channels"),
         parts("c = Concat<axis=1>(r, z) y = Conv(c, w)", (W8, TWICE), reason="half of the products"),
         parts("c = Concat<axis=1>(r, z) y = Conv(c, w)", (floats("w", 3, 5, 1, 1), TWICE), "float[N,K,6,10] z", reason="not known"),
         parts(
-            "c = Concat<axis=1>(r, z) y = Conv(c, w) e = Relu(r)", (W8, TWICE), also="float[E,F,G,H] e", reason="nothing was made"
+            "c = Concat<axis=1>(r, z) y = Conv(c, w) e = Relu(r)", (W8, TWICE), also="float[E,F,G,H] e", reason="not enough was made"
         ),
     ],
 }  # fmt: skip

@@ -23,6 +23,7 @@ FIRES = {
         e("ij->ji", "N,3", out="3,N", nodes=1),
         e("ij->ij", "N,3", out="N,3", nodes=1),  # a copy, for the output
         e("abc->ca", "2,N,4", out="4,2", nodes=2),
+        e("ij->j", "2,3", out="3", dtype="int64", nodes=1),
     ],
     "einsum_of_two": [
         e("btd,de->bte", "N,T,4", "4,3", out="N,T,3", nodes=1),
@@ -36,10 +37,12 @@ FIRES = {
         e("bqhd,bkhd->bhqk", "N,Q,2,4", "N,K,2,4", out="N,2,Q,K", nodes=3),
         e("bhqk,bkhd->bqhd", "N,2,Q,5", "N,5,2,4", out="N,Q,2,4", nodes=3),
         e("ij,jk->ik", "N,4", "4,M", out="N,M", dtype="double", nodes=1),
+        e("ij,jk->ik", "2,3", "3,2", out="2,2", dtype="int64", nodes=1),
     ],
     "einsum_of_three": [
         e("bhst,bte,ef->bhsf", "N,2,S,5", "N,5,4", "4,3", out="N,2,S,3", nodes=2),
         e("ij,jk,kl->il", "N,4", "4,3", "3,2", out="N,2", nodes=2),
+        e("ij,jk,kl->il", "2,3", "3,2", "2,2", out="2,2", dtype="int64", nodes=2),
     ],
 }
 REFUSES = {
@@ -47,7 +50,6 @@ REFUSES = {
         e("bii->bi", "N,3,3", out="N,3", reason="diagonal"),
         e("ij", "2,3", out="2,3", reason="spelled out"),
         e("...j->...", "2,3", out="2", reason="spelled out"),
-        e("ij->j", "2,3", out="3", dtype="int64", reason="not floats"),
     ],
     "einsum_of_two": [
         e("ij,ij->ij", "2,3", "2,3", out="2,3", reason="not one dim"),
@@ -57,12 +59,10 @@ REFUSES = {
         e("ijk,jkl->il", "2,3,4", "3,4,2", out="2,2", reason="not one dim"),
         e("ijm,jk->ik", "2,3,4", "3,2", out="2,2", reason="not one dim"),
         e("ij,jk->ik", "N,A", "B,M", out="N,M", reason="to be the same"),
-        e("ij,jk->ik", "2,3", "3,2", out="2,2", dtype="int64", reason="not floats"),
         e("ii,ij->ij", "3,3", "3,2", out="3,2", reason="diagonal"),
     ],
     "einsum_of_three": [
         e("ij,ij,jk->ik", "2,3", "2,3", "3,4", out="2,4", reason="not one dim"),
-        e("ij,jk,kl->il", "2,3", "3,2", "2,2", out="2,2", dtype="int64", reason="not floats"),
         e("ij,jk,kk->ik", "2,3", "3,2", "2,2", out="2,2", reason="diagonal"),
     ],
 }

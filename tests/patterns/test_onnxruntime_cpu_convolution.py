@@ -49,7 +49,7 @@ REFUSES = {
     ],
     "shift_between_convolutions": [
         shift("h = HardSwish(x) a = Add(h, c) y = Conv(a, w)", floats("c", 1, 16, 1, 5), floats("w", 2, 16, 3, 3), x="[N,16,H,5]",
-              reason="one finite shift"),
+              reason="one shift"),
         shift("h = HardSwish(x) a = Add(h, c) y = Conv(a, w)", "float c = {1}", floats("w", 2, 6, 3, 3), x="[N,6,H,L]",
               reason="whole blocks"),
         shift("h = HardSwish(x) a = Add(h, c) y = Conv<pads=[2,1,1,1]>(a, w)", reason="without rows"),

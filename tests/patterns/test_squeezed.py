@@ -32,12 +32,12 @@ FIRES = {
 }
 REFUSES = {
     "squeezed_convolution_plus_shift": [
-        conv("d = Conv(x, w) s = Squeeze(d, a) y = Add(s, c)", W, AXIS, floats("c", 1, 1, 4), reason="one finite shift"),
-        conv("d = Conv(x, w) s = Squeeze(d, a) y = Add(s, c)", W, AXIS, floats("c", 2, 1, 3, 1), y="[A,B,C,D]", reason="one finite"),
+        conv("d = Conv(x, w) s = Squeeze(d, a) y = Add(s, c)", W, AXIS, floats("c", 1, 1, 4), reason="one shift"),
+        conv("d = Conv(x, w) s = Squeeze(d, a) y = Add(s, c)", W, AXIS, floats("c", 2, 1, 3, 1), y="[A,B,C,D]", reason="one shift"),
         conv("d = Conv(x, w) s = Squeeze(d, a) y = Add(s, c)", floats("w", 1, 2, 1, 3), "int64[1] a = {1}", "float c = {1}",
              reason="may go"),
     ],
-    "unsqueeze_relu_squeeze": [around("Relu", "e", reason="other dims")],
+    "unsqueeze_relu_squeeze": [around("Relu", "e", reason="not known to put in")],
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ REFUSES = {
         marks(constants=f"{TABLE}, int64[4] p = {{0,1,3,2}}", reason="in a row"),
         marks(constants=f"{TABLE}, int64[4] p = {{1,2,3,4}}", reason="in a row"),
         marks(constants=f"{floats('w', 1, 3)}, int64[1,1] p = {{1}}", reason="in a row"),
-        marks(ids="float[N,2] i", constants=f"{TABLE}, float[4] p = {{0,1,2,3}}", reason="not integers that"),
+        marks(ids="float[N,2] i", constants=f"{TABLE}, float[4] p = {{0,1,2,3}}", reason="in a row"),
         marks(constants="float[4,1] w = {1,2,inf,3}, int64[4] p = {0,1,2,3}", reason="infinities"),
         marks(
             to=7, out="int64[A,B,C]", constants="int64[4,1] w = {1,2,4,3}, int64[4] p = {0,1,2,3}", reason="no rows of floats"

@@ -91,6 +91,8 @@ def hints_of(rule: Rule) -> Hints:
     lists = [c for c in mentioned if isinstance(c, tuple) and c and all(type(i) is int for i in c)]
     tables = [t for t in lists if len(set(t)) == len(t) and _CODES.issuperset(t) and not _USUAL.isdisjoint(t)]
     dtypes = {i for t in tables for i in t}.union(_DTYPES[c] for c in mentioned if isinstance(c, str) and c in _DTYPES)
+    if "measured for float32 only" in mentioned:
+        dtypes.add(_DTYPES["FLOAT"])
     infinite = [-math.inf, math.inf]
     near = [rule.fn.__code__, *(f.__code__ for f in _helpers(rule.fn))]
     if any(not _INFINITE.isdisjoint(_names(code)) for code in near):
@@ -131,6 +133,9 @@ def _asked(rule: Rule) -> tuple[dict[str, tuple[int, ...]], dict[str, float], di
     for name, value in re.findall(r"(?<![\w.])(\w+) *[=!]= *(-?\d+|\[[-\d, ]+\])(?![\w.])", _source(rule.fn)):
         if name in rule.kinds and rule.kinds[name].role in ("attr", "dim"):
             values.setdefault(name, []).append(ast.literal_eval(value))
+    for name, options in re.findall(r"(?<![\w.])(\w+) +not +in +\((None, [-\d, ]+)\)", _source(rule.fn)):
+        if name in rule.kinds and rule.kinds[name].role == "attr":
+            values.setdefault(name, []).extend(map(int, re.findall(r"-?\d+", options)))
     told = {name: float(number) for name, number in fills if name in rule.kinds}
     return ranks, told, {name: tuple(some) for name, some in values.items()}
 

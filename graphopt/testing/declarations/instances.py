@@ -83,7 +83,10 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     domains = {c.domain: 1 for c in variant.calls if c.domain}
     builder = Builder(choices, _opset(choices, rule, versions), domains)
     asks, counted = hints_of(rule).shapes, hints_of(rule).channels  # channels that count are numbers
-    many = sum(kind.role == "tensor" for kind in rule.kinds.values()) > 6  # of which all have to be known
+    # of which all have to be known
+    many = sum(kind.role == "tensor" for kind in rule.kinds.values()) > 6 or any(
+        "larger" in w for w in hints_of(rule).words
+    )
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
         if choices.chance(8 if many else 4 if counted else 2) or (
             asks and not counted and not many and choices.chance(3)

@@ -87,7 +87,8 @@ class LeftSide:
         terms = [a for c in variant.calls for a in arguments(c, self.walker)]
         constants = {a.name for a in terms if isinstance(a, Var) and a.kind.role == "const"}
         self.generic = self.choices.chance(2 if len(constants) > 2 else 5)
-        self.plain = self.choices.chance(3)
+        pointwise = any("not pointwise" in w for w in self.hints.words)
+        self.plain = self.choices.chance(3) != pointwise
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
         self.attributes: list[tuple[str, dict[str, Any]]] = []
@@ -104,7 +105,11 @@ class LeftSide:
             rank = len(self.choices.one(mentioned))
             for call in self.variant.calls:
                 if call.op == "Transpose":
-                    self.signature.narrow(self.walker.resolve(call.args[0]), rank, rank)
+                    perm = call.attrs.get("perm")
+                    own = self.hints.values.get(perm.name, ()) if isinstance(perm, Var) else ()
+                    own_rank = len(own[0]) if own else rank
+                    self.signature.narrow(self.walker.resolve(call.args[0]), own_rank, own_rank)
+            self.signature.demand()
 
     def _favour_ranks(self) -> None:
         """Ask for the ranks that the rule asks its parameters for."""
@@ -114,6 +119,10 @@ class LeftSide:
                 low, high = self.signature.ranks.get(term.name, (rank, rank))
                 if low <= rank <= high:
                     self.signature.narrow(term, rank, rank)
+                    for call in self.variant.calls:
+                        if call.op == "Conv" and term in call.args[1:2]:  # whose image has the rank of the weights
+                            self.signature.narrow(self.walker.resolve(call.args[0]), rank, rank)
+                            self.signature.demand()
 
     def build(self) -> list[Value]:
         """Put everything in; the values that the rule is to replace."""

@@ -28,6 +28,7 @@ class PatternSite(Site):
     """A call of a pattern as a site: operands are the rule's parameters and calls, parameters of the node likewise."""
 
     def __init__(self, left: LeftSide, call: Call, args: Sequence[Any], bag: bool = False) -> None:
+        self.larger = any("become larger" in w or "made larger" in w for w in left.hints.words)
         expanded: list[Any] = []
         for a in args:
             if not isinstance(a, Rest):
@@ -39,6 +40,8 @@ class PatternSite(Site):
                     len(args) > 1 and left.choices.integer(0, 1)
                 )
                 own = [int(n) for n in left.hints.numbers[: left.hints.own_numbers] if n in (1, 2, 3, 4)]
+                if self.larger:  # some of them
+                    own = [2, 3, 3]
                 if own and not left.choices.chance(3):
                     count = left.choices.one(own)
                 expanded += [(a.var, k) for k in range(count)]
@@ -50,6 +53,7 @@ class PatternSite(Site):
         self.operators = left.hints.operators
         self.tame = left.tame
         self.beside = frozenset(c.op for c in left.variant.calls)
+        self.marks = "OneHot" in left.hints.operators or {"Unsqueeze", "Equal", "Cast", "MatMul"} <= self.beside
         if left.hints.shapes:
             self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10
             self.flat = 12 if left.hints.channels else 4
@@ -59,6 +63,7 @@ class PatternSite(Site):
         self.rows = {(0, 3, 1, 2), (0, 2, 1)} <= set(left.hints.lists)
         self.whole = any("whole blocks of 16" in w for w in left.hints.words)
         self.pointwise = any("not pointwise" in w for w in left.hints.words)
+        self.one_output = any("more than one output" in w for w in left.hints.words)
         self.blocks = not self.whole and any("blocks" in w.lower() for w in left.hints.words)
         self.pairs = any("neighbours" in w or "twice in a row" in w for w in left.hints.words)
         known = operands_of(call.op)
@@ -164,7 +169,7 @@ class PatternSite(Site):
         if isinstance(a, Var):
             return self.left.tensor(a, dtype, shape, style, array, self.inputs.get(0))
         if isinstance(a, tuple):
-            often = 1 if "Resize" in self.operators and len(shape) > 2 else 2 if self.operators else 6
+            often = 1 if "Resize" in self.operators and len(shape) > 2 and shape[1] != 1 else 2 if self.operators else 6
             if array is None and self.choices.chance(often):
                 found = recipes.derived(self.builder, self.left.source, dtype, shape, self.operators)
                 if found is not None:
@@ -205,6 +210,9 @@ class PatternSite(Site):
 
     def mentions(self, name: str) -> bool:
         return name in self.call.attrs or any(k.startswith("**") for k in self.call.attrs)
+
+    def written(self, name: str) -> bool:
+        return name in self.call.attrs and not isinstance(self.call.attrs[name], Var)
 
     def decided(self, name: str) -> Any:
         written = self.call.attrs.get(name)
@@ -251,6 +259,8 @@ class PatternSite(Site):
                     left.bound[key] = None
                 else:
                     asked = left.hints.values.get(key, ())
+                    if name == "perm":  # of as many dims as there are
+                        asked = tuple(p for p in asked if len(p) == len(self.shape(0) or p))
                     if name == "to":
                         left.bound[key] = left.signature.output_dtype(self.call)
                     else:

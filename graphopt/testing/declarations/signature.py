@@ -97,8 +97,7 @@ class Signature:
             self._read(call)
         for call in reversed(variant.calls):  # operands first
             self._offer(call)
-        for call in variant.calls:  # parents first
-            self._demand(call)
+        self.demand()
 
     # ------------------------------------------------------------------- dtypes
     def choose_dtypes(self, choices: Choices, asked_for: frozenset[int] = frozenset()) -> None:
@@ -108,6 +107,7 @@ class Signature:
             Invalid: operators that are to take the same tensor have no dtype in common.
         """
         chosen: dict[Key, int] = {}
+        products = {self._find((id(c), "T")) for c in self.variant.calls if c.op == "MatMul"}
         for key in list(self._parents):
             root = self._find(key)
             if root not in chosen:
@@ -118,7 +118,8 @@ class Signature:
                     raise Invalid("the operators have no dtype in common")
                 if asked_for:
                     right = not choices.chance(4)  # otherwise one that it should refuse
-                    options = [(min(w, 5) + 1, t) for w, t in options if (t in asked_for) is right] or options
+                    asked = _FLOATS if root in products and not _FLOATS & asked_for else asked_for
+                    options = [(min(w, 5) + 1, t) for w, t in options if (t in asked) is right] or options
                 before = [t for t in dict.fromkeys(chosen.values()) if any(t == o for _, o in options)]
                 again = before and len(options) > 1 and choices.integer(0, 1)
                 chosen[root] = choices.one(before) if again else choices.weighted(options)
@@ -216,6 +217,11 @@ class Signature:
         low, high = self.ranks.get(key, (0, HIGHEST_RANK))
         if low == high:
             self.narrow(call, low, high)
+
+    def demand(self) -> None:
+        """Ask operands for the ranks that what is made of them should have."""
+        for call in self.variant.calls:  # parents first
+            self._demand(call)
 
     def _demand(self, call: Call) -> None:
         known = operands_of(call.op)

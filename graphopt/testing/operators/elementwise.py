@@ -229,7 +229,7 @@ def bit_shift(s: Site) -> None:
 def prelu(s: Site) -> None:
     x = s.shape(0) or s.new_shape(0)
     s.operand(0, x)
-    s.operand(1, narrower(s, x))
+    s.operand(1, narrower(s, x), "fraction" if s.large and not s.choices.chance(3) else "plain")
 
 
 @operands("Where", carries=(0, 1, 2))

@@ -76,6 +76,8 @@ def resize(s: Site) -> None:
             s.operand(1, (0,), array=np.zeros(0))
     if not by_size:
         options = _WHOLE_SCALES if place == "align_corners" else _SCALES[region and s.agreed :]
+        if s.larger and not s.choices.chance(4):
+            options = (2.0, 3.0) if place == "align_corners" else (2.0, 3.0, 1.5)
         s.operand(2, (len(axes),), array=_scales(s, axes, options))
         return
     if "keep_aspect_ratio_policy" in s.schema.attributes and not region:

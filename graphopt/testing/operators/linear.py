@@ -105,6 +105,7 @@ def einsum(s: Site) -> None:
         ("bij,bjk->bik", [(b, m, k), (b, k, n)]),
         ("bij,kj->bik", [(b, m, k), (n, k)]),
         ("ij->ji", [(m, k)]),
+        ("bij->jb", [(b, m, k)]),
         ("ij,ij->i", [(m, k), (m, k)]),
         ("ii->i", [(m, m)]),
         ("bhid,bhjd->bhij", [(b, 2, m, k), (b, 2, n, k)]),

@@ -112,6 +112,10 @@ def concat(s: Site) -> None:
             s.note("cuts", cuts)
         for i, (start, end) in enumerate(pairwise([0, *cuts, base[axis]])):
             s.operand(i, (*base[:axis], end - start, *base[axis + 1 :]))
+    if s.larger and axis == 1 and not s.choices.chance(4):  # most of it is one part
+        most = s.choices.integer(0, s.count - 1)
+        for i in range(s.count):
+            s.operand(i, (base[0], 9 if i == most else 1, *base[2:]))
     for i in range(s.count):
         s.operand(i, (*base[:axis], s.dim() if (there or i) and not alike else base[axis], *base[axis + 1 :]))
     shapes = [s.shape(i) for i in range(s.count)]
@@ -154,7 +158,7 @@ def split(s: Site) -> None:
         x = s.shape(0)
         assert x is not None
     else:
-        axis = s.axis(len(x), default=0)
+        axis = s.axis(len(x), default=0, suits=1 if s.whole and len(x) > 1 else None)
     d = x[axis]
     by_number = "num_outputs" in s.schema.attributes
     even = d % n == 0 or (by_number and -(-d // n) * (n - 1) < d)  # the last part may be smaller
@@ -162,6 +166,9 @@ def split(s: Site) -> None:
     def sizes() -> list[int] | None:
         if even and s.choices.chance(3):
             return None
+        if s.whole and d % 16 == 0 and not s.choices.chance(4):
+            cuts = sorted(16 * s.choices.integer(0, d // 16) for _ in range(n - 1))
+            return [b - a for a, b in pairwise([0, *cuts, d])]
         recent = [list(r) for r in s.recent("sizes") if len(r) == n and sum(r) == d]
         if recent and not s.choices.chance(4):
             return s.choices.one(recent)

@@ -11,11 +11,14 @@ from graphopt.testing.operators.site import Site
 
 @operands("Softmax", "LogSoftmax", "Hardmax", carries=(0,))
 def softmax(s: Site) -> None:
-    s.operand(0, s.new_shape(0, 1, empty=False))
+    early = s.asks("there are not two axes behind it") and not s.choices.chance(4)
+    s.operand(0, s.new_shape(0, 3 if early else 1, empty=False))
     x = s.shape(0)
     if not x or 0 in x:
         raise Invalid(f"{s.op_type} of {x}")
     suits = None if s.recent("axes") else len(x) - 1  # those of what stands beside it, or the last
+    if early:
+        suits = s.choices.integer(0, len(x) - 3)
     s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1, suits=suits)
 
 
@@ -81,6 +84,8 @@ def group_normalization(s: Site) -> None:
 def lrn(s: Site) -> None:
     channels(s, 4)
     s.parameter("size", lambda: s.choices.one([3, 1, 5]))
+    s.number("alpha", 0.25, 2.0, 1e-4)
+    s.number("beta", 0.25, 1.0, 0.75)
     s.number("bias", 0.5, 2.0, 1.0)
 
 

@@ -32,7 +32,9 @@ def _reduced(s: Site) -> None:
         raise Invalid("a reduction of a sequence")
     s.integer("keepdims", [1, 0], 1)
     noop = s.integer("noop_with_empty_axes", [0, 0, 1], 0) if "noop_with_empty_axes" in s.schema.attributes else 0
-    if s.needs("axes") or (x and not s.choices.chance(5)) or not (noop or s.choices.chance(2)):
+    if len(x) > 1 and s.asks("not over the last axis but one") and not s.choices.chance(4):
+        s.parameter("axes", lambda: [s.choices.one([-2, len(x) - 2] if s.schema.since_version > 10 else [len(x) - 2])])
+    elif s.needs("axes") or (x and not s.choices.chance(5)) or not (noop or s.choices.chance(2)):
         s.axes(len(x), least=0 if s.choices.chance(12) else min(1, len(x)))
 
 

@@ -66,6 +66,8 @@ def reshape(s: Site) -> None:
         s.operand(0, image_of_blocks(s))
     if s.channels and s.shape(0) is None and s.ranks(0)[1] > 2 and not s.choices.chance(4):
         s.operand(0, s.new_shape(0, 3, 5))
+    if s.marks and s.dtype(0) == TensorProto.INT64 and not s.given(0):
+        indices_among(s, 0)
     x = first_of(s)
     between = s.inputs[0].node is not None and s.inputs[0].node.op != "Reshape"
     before = [k for k in s.recent("reshaped") if between and math.prod(k) == math.prod(x)]
@@ -83,6 +85,12 @@ def reshape(s: Site) -> None:
             return list(s.wanted)
         if s.blocks and len(x) in (4, 6) and not s.choices.chance(6):
             return cut_into_blocks(s, x)
+        if s.marks and not s.choices.chance(4):
+            return [*x, 1]
+        if "Conv" in s.beside and len(x) == 3 and low > 2 and not s.choices.chance(4):  # places become an image
+            batch = s.choices.chance(6)  # of which the image has nothing
+            kept = [1, x[1]] if batch else x[:2]
+            return [*kept, *_factors(s, x[2] * (x[0] if batch else 1), s.choices.integer(1, max(high - 2, 1)))]
         if s.rows and len(x) in (3, 4) and not s.choices.chance(6):
             return _rows_of_image(s, x)
         if s.pairs and x and not s.choices.chance(6):
@@ -137,8 +145,12 @@ def reshape(s: Site) -> None:
 def _rows_of_image(s: Site, x: Shape) -> list[int]:
     """Rows as the pixels of an image, channels last; or an image, channels first, as one row for each channel."""
     if len(x) == 4:
-        return [*x[:2], x[2] * x[3]]
+        rows = [a.shape for a in s.builder.arrays.values() if isinstance(a, np.ndarray) and a.ndim == 3]
+        back = [[b, c, m] for b, m, c in rows if b * m * c == math.prod(x)]
+        return s.choices.one(back) if back and s.choices.chance(3) else [*x[:2], x[2] * x[3]]
     height = s.choices.one([k for k in range(1, x[1] + 1) if x[1] % k == 0] or [1])
+    if s.choices.chance(6):  # others than the channels are last
+        return [x[0], height, x[2], x[1] // height]
     return [x[0], height, x[1] // height, x[2]]
 
 
@@ -210,7 +222,7 @@ def squeeze(s: Site) -> None:
 
 @operands("Unsqueeze", plan=_squeezed)
 def unsqueeze(s: Site) -> None:
-    marks = s.dtype(0) == TensorProto.INT64 and "OneHot" in s.operators
+    marks = s.dtype(0) == TensorProto.INT64 and s.marks
     if marks and not s.given(0):
         indices_among(s, 0)
     without = (s.planned or _squeezed(s)).get(0)

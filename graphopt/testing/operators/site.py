@@ -44,6 +44,9 @@ class Site(ABC):
         rows: the pixels of an image are the rows of a matrix.
         pairs: neighbours along the last axis are taken apart, or put together.
         large: few elements are not worth a rewrite.
+        larger: an image had best be made larger.
+        marks: indices are compared with all that they may be.
+        one_output: a convolution had best have one channel for each group.
         operators: those that somebody asks for around this node.
         beside: those that will be around it.
         tame: numbers had best be such as exact arithmetic can follow.
@@ -53,7 +56,8 @@ class Site(ABC):
     """
 
     empty, flat = 24, 8
-    channels = batches = blocks = pointwise = rows = whole = pairs = large = tame = repeats = agreed = False
+    channels = batches = blocks = pointwise = rows = whole = pairs = large = larger = marks = one_output = tame = False
+    repeats = agreed = False
     operators: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     planned: Mapping[int, Shape] = {}
@@ -124,6 +128,10 @@ class Site(ABC):
     def mentions(self, name: str) -> bool:
         """Whether a parameter is open to be chosen."""
         return True
+
+    def written(self, name: str) -> bool:
+        """Whether a parameter stands written as it has to be."""
+        return False
 
     def decided(self, name: str) -> Any:
         """The value of a parameter where it is there already."""
@@ -222,12 +230,14 @@ class Site(ABC):
                 d = 1
             left //= d
             dims.append(d)
-        if self.large and dims and not self.choices.chance(4):
-            k = self.choices.integer(0, len(dims) - 1)
-            dims[k] = _MANY // max(math.prod(dims) // max(dims[k], 1), 1) + 1
-            return tuple(dims)
-        if self.whole and len(dims) == 4 and not self.choices.chance(6):
+        blocks = self.whole and len(dims) == 4 and not self.choices.chance(6)
+        if blocks:
             dims[1] = 16
+        if self.large and dims and not self.choices.chance(4):
+            k = self.choices.one([0, 2, 3]) if blocks else self.choices.integer(0, len(dims) - 1)
+            many = _MANY // 2 if self.whole else _MANY  # of which a convolution makes more
+            dims[k] = many // max(math.prod(dims) // max(dims[k], 1), 1) + 1
+            return tuple(dims)
         if dims and empty and self.choices.chance(self.empty):
             dims[self.choices.integer(0, len(dims) - 1)] = 0
         return tuple(dims)
@@ -340,6 +350,7 @@ class Site(ABC):
             and value >= 0
             and name in self.attributes
             and self.schema.since_version >= 11
+            and not self.written(name)
             and self.choices.chance(4)
         ):
             self.attributes[name] = value - rank

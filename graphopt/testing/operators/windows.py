@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from graphopt.testing.building.builder import Invalid
+from math import prod
+
+from graphopt.testing.building.builder import LARGEST, Invalid
 from graphopt.testing.operators.linear import with_gaps
 from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
@@ -12,16 +14,29 @@ _IMAGE = {0: (3, 5)}
 _SIZES = ((1, 2), (4, 3), (3, 4), (1, 1), (3, 5), (2, 6))
 
 
-def _image(s: Site) -> Shape:
-    """The shape of the first operand: batch, channels, one to three spatial dims large enough for a kernel."""
+def _image(s: Site, ranks: tuple[int, int] = (3, 5)) -> Shape:
+    """The shape of the first operand: batch, channels, one to three spatial dims large enough for a kernel.
+
+    Args:
+        ranks: the lowest and the highest that suit the weights.
+    """
     x = s.shape(0)
     if x is None:
-        rank = s.choices.one([r for r in (4, 3, 5) if s.ranks(0)[0] <= r <= s.ranks(0)[1]] or [0])
+        low, high = max(s.ranks(0)[0], ranks[0]), min(s.ranks(0)[1], ranks[1])
+        rank = s.choices.one([r for r in (4, 3, 5) if low <= r <= high] or [0])
         if not rank:
             raise Invalid("no rank suits all who read an image")
         alike = s.builder.alike
         sizes = [alike or s.choices.weighted(_SIZES[: 4 if rank > 4 else 6]) for _ in range(rank - 2)]
-        x = (alike or s.choices.one([1, 2, 3]), alike or s.choices.one([1, 2, 4, 3, 6]), *sizes)
+        if s.large and not s.choices.chance(4):
+            sizes = [9] * len(sizes)
+        elif "Squeeze" in s.beside and not s.choices.chance(4):
+            sizes[s.choices.integer(0, len(sizes) - 1)] = 1
+        x = (
+            alike or s.choices.one([1, 1, 1, 1, 2] if s.whole else [1, 2, 3]),
+            alike or s.choices.one([1, 2, 4, 3, 6]),
+            *sizes,
+        )
         s.operand(0, x)
         x = s.shape(0)
     if x is None or not 3 <= len(x) <= 5:
@@ -65,7 +80,7 @@ def conv(s: Site) -> None:
 
 def convolution(s: Site, weights: int, bias: int | None) -> Shape:
     """A convolution of the first operand, whose weights and bias stand at these places; the shape of its weights."""
-    x = _image(s)
+    x = _image(s, s.ranks(weights))
     w = s.shape(weights)
     channels = x[1]
     if w is None:
@@ -79,7 +94,10 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
         kernel = (1,) * (len(x) - 2) if pointwise else _kernel(s, x)
         outputs = 0 if s.choices.chance(24) else alike or group * s.choices.integer(1, 4)
         if s.whole and not s.choices.chance(6):
-            outputs = group * s.choices.one([32, 48])
+            many = [k for k in (32, 48) if k * x[0] * prod(x[2:]) <= LARGEST and k % group == 0]
+            outputs = s.choices.one(many or [group, 2 * group])
+        if (s.one_output and not s.choices.chance(4)) or (s.larger and s.choices.integer(0, 1)):
+            outputs = group
         if "Add" in s.beside and s.choices.chance(3):  # what it is added to has as many channels
             outputs = channels
         if s.repeats:
