@@ -50,7 +50,8 @@ def convolution_of_resize(
     outputs, inputs = w.shape[:2]
     if outputs > inputs:
         return "more channels would have to be resized"
-    if sizes is not None and outputs != inputs and "axes" not in r:
+    named = r.get("axes") or range(x.rank)
+    if sizes is not None and outputs != inputs and 1 in {k % x.rank for k in named}:
         return "the number of channels is said with the size"
     yield op.Resize(op.Conv(x, w, b), roi, scales, sizes, **r)
 
