@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from graphopt.errors import MissingDependencyError, UnsupportedError
 from graphopt.exec.executors.base import Feeds, Source
@@ -51,7 +52,7 @@ class OnnxRuntimeWeb:
     """ONNX Runtime Web's WebAssembly kernels, by default with all of its graph optimizations off.
 
     Args:
-        model: a path or bytes, without external data, below 2 GB.
+        model: a path (with or without external data) or bytes, below 2 GB in all.
         threads: of WebAssembly.
         optimize: let it apply its graph optimizations.
 
@@ -86,7 +87,8 @@ class OnnxRuntimeWeb:
 
     def load(self, model: Source) -> None:
         """Take another model in the place of the one before. Raises what the constructor raises."""
-        self._ask({"load": True}, [model if isinstance(model, bytes) else Path(model).read_bytes()])
+        data = model if isinstance(model, bytes) else onnx.load(model).SerializeToString()  # external data goes along
+        self._ask({"load": True}, [data])
 
     def run(self, feeds: Feeds, /) -> dict[str, Any]:
         heads, buffers = [], []
