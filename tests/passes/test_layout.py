@@ -108,7 +108,10 @@ GOES_ALONG = {
     "PRelu": ("k = PRelu(h, slope)", ["PRelu"]),
     "Cast": ("r = Cast <to = 6> (h) k = Cast <to = 1> (r)", ["Cast", "Cast"]),
     "Concat": ("r = Neg(h) c = Concat <axis = 1> (h, r) k = Gather <axis = 1> (c, pick4)", ["Neg", "Concat", "Gather"]),
-    "Split": ("p, q = Split <axis = 1, num_outputs = 2> (h) k = Concat <axis = -3> (q, p)", ["Split", "Concat"]),
+    "Split": (
+        "p, q = Split <axis = 1, num_outputs = 2> (h) r = Relu(q) k = Concat <axis = -3> (r, p)",
+        ["Split", "Relu", "Concat"],
+    ),
     "Softmax": ("k = Softmax <axis = 1> (h)", ["Softmax"]),
     "Pad": ("k = Pad(h, pads)", ["Pad"]),
     "Pad along axes": ("k = Pad(h, ones4, , a23)", ["Pad"]),

@@ -85,7 +85,7 @@ def test_rules_fire_on_what_is_drawn(many: list[Example]) -> None:
         report = graphopt.optimize(e.model).report
         assert report is not None
         fired.update(s.rule for s in report.ledger.steps)
-    assert len(fired & set(all_rules())) > 0.25 * len(all_rules())
+    assert len(fired & set(all_rules())) > 0.2 * len(all_rules())
 
 
 def test_a_model_is_cut_down_to_what_is_wrong() -> None:
