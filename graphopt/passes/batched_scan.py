@@ -13,10 +13,10 @@ from math import prod
 import numpy as np
 
 from graphopt.ir import Graph, Model, Node, Tensor, Value
+from graphopt.passes.hoisting import write_instead
 from graphopt.passes.purity import is_deterministic, is_pure
-from graphopt.rewrite import NodeRecord, Rewriter, Step
+from graphopt.rewrite import Rewriter
 from graphopt.rewrite.matching import params
-from graphopt.rewrite.rewriter import record
 from graphopt.shapes import infer_node
 
 #: Elements that a value may have for all rounds together, dims of unknown size apart: all of them are there at a time.
@@ -46,28 +46,7 @@ def batch_scan(node: Node, rewriter: Rewriter) -> bool:
         results = writer.write()
     except (_Declined, ValueError):
         return False
-    parent = node.graph
-    assert parent is not None
-    constants = [*body.initializers, *writer.constants]
-    body.initializers = {}
-    for v in constants:
-        v.rename(rewriter.model.fresh_name(v.name))
-        v.graph = parent
-        rewriter.add_constant(v, node)
-    for n in writer.nodes:
-        rewriter.insert(n, node)
-    for old, new in zip(node.outputs, results, strict=True):
-        if old is not None and old.used:
-            rewriter.replace(old, new, node)
-    gone: list[NodeRecord] = []
-    rewriter.erase_if_dead(node, gone, {node})
-    for n in reversed(writer.nodes):
-        rewriter.erase_if_dead(n)
-    for v in constants:
-        rewriter.drop_if_unused(v)
-    after = (*(record(n) for n in writer.nodes if n.graph is not None), *rewriter.take_copies())
-    seconds = time.perf_counter() - started
-    rewriter.ledger.record(Step("batched_scan", "", parent.name, tuple(gone), after, seconds * 1e6))
+    write_instead(node, body, writer.nodes, writer.constants, results, rewriter, "batched_scan", started)
     return True
 
 

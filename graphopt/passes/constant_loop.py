@@ -8,10 +8,10 @@ from collections.abc import Collection
 import numpy as np
 
 from graphopt.ir import Graph, Model, Node, Tensor, Value
+from graphopt.passes.hoisting import write_instead
 from graphopt.passes.loop_rounds import counting_nodes, rounds_of
 from graphopt.passes.purity import is_deterministic, is_pure
-from graphopt.rewrite import NodeRecord, Rewriter, Step
-from graphopt.rewrite.rewriter import record
+from graphopt.rewrite import Rewriter
 from graphopt.shapes import infer_node
 
 #: Nodes that may come of a Loop with fewer. In ONNX Runtime a Loop costs as much as 8 nodes, and 3 more each time around.
@@ -35,29 +35,7 @@ def unroll_constant_loop(node: Node, rewriter: Rewriter) -> bool:
         results = writer.write(rounds)
     except ValueError:  # a node that cannot take what it is given says so when the model runs
         return False
-    parent = node.graph
-    assert parent is not None
-    constants = [*body.initializers, *writer.constants]
-    body.initializers = {}
-    for v in constants:
-        v.rename(rewriter.model.fresh_name(v.name))
-        v.graph = parent
-        rewriter.add_constant(v, node)
-    for n in writer.nodes:
-        rewriter.insert(n, node)
-    for old, new in zip(node.outputs, results, strict=True):
-        if old is not None and old.used:
-            rewriter.replace(old, new, node)
-    gone: list[NodeRecord] = []
-    rewriter.erase_if_dead(node, gone, {node})
-    for n in reversed(writer.nodes):
-        rewriter.erase_if_dead(n)
-    for v in constants:
-        rewriter.drop_if_unused(v)
-    kept = [record(n) for n in writer.nodes if n.graph is not None]
-    after = (*kept, *rewriter.take_copies())
-    seconds = time.perf_counter() - started
-    rewriter.ledger.record(Step("constant_loop", "", parent.name, tuple(gone), after, seconds * 1e6))
+    write_instead(node, body, writer.nodes, writer.constants, results, rewriter, "constant_loop", started)
     return True
 
 

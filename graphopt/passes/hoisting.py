@@ -1,12 +1,14 @@
-"""Nodes of a body that become nodes in front of the node that holds it."""
+"""Nodes of a body that become nodes in front of the node that holds it, or in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import time
+from collections.abc import Hashable, Mapping, Sequence
 
 from graphopt.ir import Graph, Node, Value
 from graphopt.passes.common_subexpressions import operand_key
-from graphopt.rewrite import Rewriter
+from graphopt.rewrite import NodeRecord, Rewriter, Step
+from graphopt.rewrite.rewriter import record
 from graphopt.shapes import infer_node
 
 
@@ -88,6 +90,47 @@ def stand_in(old: Node, new: Node, rewriter: Rewriter) -> list[Node]:
             v.replace_uses(out)
             rewriter.look_again(copy)
     return copies
+
+
+def write_instead(
+    holder: Node,
+    body: Graph,
+    nodes: Sequence[Node],
+    constants: Sequence[Value],
+    results: Sequence[Value],
+    rewriter: Rewriter,
+    name: str,
+    started: float,
+) -> None:
+    """Put nodes in the place of one whose body they do the work of, as one step of the pass of this name.
+
+    Args:
+        constants: that the nodes read, beside those of the body, which go along.
+        results: what stands for the outputs.
+        started: when the pass began with it.
+    """
+    parent = holder.graph
+    assert parent is not None
+    moved = [*body.initializers, *constants]
+    body.initializers = {}
+    for v in moved:
+        v.rename(rewriter.model.fresh_name(v.name))
+        v.graph = parent
+        rewriter.add_constant(v, holder)
+    for n in nodes:
+        rewriter.insert(n, holder)
+    for old, new in zip(holder.outputs, results, strict=True):
+        if old is not None and old.used:
+            rewriter.replace(old, new, holder)
+    gone: list[NodeRecord] = []
+    rewriter.erase_if_dead(holder, gone, {holder})
+    for n in reversed(nodes):
+        rewriter.erase_if_dead(n)
+    for v in moved:
+        rewriter.drop_if_unused(v)
+    after = (*(record(n) for n in nodes if n.graph is not None), *rewriter.take_copies())
+    seconds = time.perf_counter() - started
+    rewriter.ledger.record(Step(name, "", parent.name, tuple(gone), after, seconds * 1e6))
 
 
 def constant_like(v: Value, parent: Graph) -> Value:
