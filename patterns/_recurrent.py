@@ -132,8 +132,9 @@ def _is_like(v: Value, other: Value, found: dict[Value, Value | None], h: Value)
     node, twin = v.node, other.node
     if node is not None and other.const is not None:
         row, dims = _of_zeros(v, h, other, found), other.const.dims
-        fits = row is not None and row.size in (1, dims[-1])
-        return fits and np.array_equal(np.broadcast_to(row, dims), other.const.numpy())  # type: ignore[arg-type]
+        if row is None or row.size not in (1, dims[-1]):
+            return False
+        return np.array_equal(np.broadcast_to(row, dims), other.const.numpy())
     return (
         node is not None
         and twin is not None

@@ -80,8 +80,9 @@ def _goes_on_with(node: Node) -> Node | None:
     if node.attributes != before.attributes and params(node, 8, (), True) != params(before, 8, (), True):
         return None
     x, z = theirs[0], inputs[0]
-    fits = _steps(before) and _steps(node) and x is not None and z is not None and same_dims(x.shape[1], z.shape[1])  # type: ignore[index]
-    return before if fits else None
+    if x is None or x.shape is None or z is None or z.shape is None or not _steps(before) or not _steps(node):
+        return None
+    return before if same_dims(x.shape[1], z.shape[1]) else None
 
 
 def _operands(node: Node) -> list[Value | None]:

@@ -15,6 +15,7 @@ from graphopt.passes.layout.writing import Writer
 from graphopt.rewrite import Ledger, Rewriter
 from graphopt.shapes import facts_of, infer_model
 from graphopt.testing import assert_equivalent, models
+from graphopt.testing.random_models.graphs import Example
 from tests.ir import invariants
 
 
@@ -45,7 +46,7 @@ def scatter(m: Model, graph: Graph, rng: random.Random) -> int:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(models(), st.integers(0, 1 << 30))
-def test_any_choice(example, seed) -> None:  # type: ignore[no-untyped-def]
+def test_any_choice(example: Example, seed: int) -> None:
     m = graphopt.load(example.model)
     infer_model(m)
     m.resolve_shadowing()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import graphopt
@@ -12,13 +14,13 @@ from tests.patterns.rule_cases import Case, build, check_fires, check_refuses, c
 END = 2**63 - 1
 
 
-def moved(perm: list[int], x: str, y: str, cut: list[int], put: list[int], **options: object) -> Case:
+def moved(perm: list[int], x: str, y: str, cut: list[int], put: list[int], **options: Any) -> Case:
     """Reshape, Transpose, Reshape: cut into six dims and put together as four."""
     body = f"a = Reshape(x, c) b = Transpose<perm={perm}>(a) y = Reshape(b, p)"
     return Case(
         f"g ({x} x) => ({y} y) <int64[6] c = {{{str(cut)[1:-1]}}}, int64[{len(put)}] p = {{{str(put)[1:-1]}}}> {{ {body} }}",
         **options,
-    )  # type: ignore[arg-type]
+    )
 
 
 CRD, DCR, SPACE, UNSHUFFLE = [0, 1, 4, 2, 5, 3], [0, 3, 4, 1, 5, 2], [0, 3, 5, 1, 2, 4], [0, 1, 3, 5, 2, 4]
@@ -38,13 +40,13 @@ def quarters(rows: str, columns: str, axis: int, order: str = "cdef", y: str = "
     return " ".join(parts)
 
 
-def swin(x: str, y: str, axis: int = -1, order: str = "cdef", **options: object) -> Case:
-    return Case(f"g ({x} x) => ({y} y) <{SLICES}> {{ {quarters('i', 'two', axis, order)} }}", **options)  # type: ignore[arg-type]
+def swin(x: str, y: str, axis: int = -1, order: str = "cdef", **options: Any) -> Case:
+    return Case(f"g ({x} x) => ({y} y) <{SLICES}> {{ {quarters('i', 'two', axis, order)} }}", **options)
 
 
-def focus(x: str, w: str, y: str, order: str = "cdef", conv: str = "", axis: int = 1, **options: object) -> Case:
+def focus(x: str, w: str, y: str, order: str = "cdef", conv: str = "", axis: int = 1, **options: Any) -> Case:
     body = quarters("two", "three", axis, order, "s") + f" y = Conv{conv and f'<{conv}>'}(s, w)"
-    return Case(f"g ({x} x) => ({y} y) <{SLICES}, {w}> {{ {body} }}", **options)  # type: ignore[arg-type]
+    return Case(f"g ({x} x) => ({y} y) <{SLICES}, {w}> {{ {body} }}", **options)
 
 
 W = floats("w", 5, 12, 3, 3)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.patterns.building import cases
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
 
 
-def e(equation: str, *shapes: str, out: str, dtype: str = "float", **o: object) -> Case:
+def e(equation: str, *shapes: str, out: str, dtype: str = "float", **o: Any) -> Case:
     names = ["x", "z", "u", "v"][: len(shapes)]
     given = ", ".join(f"{dtype}[{s}] {n}" for s, n in zip(shapes, names, strict=True))
     return Case(
         f'g ({given}) => ({dtype}[{out}] y) {{ y = Einsum<equation="{equation}">({", ".join(names)}) }}',
-        **o,  # type: ignore[arg-type]
+        **o,
     )
 
 

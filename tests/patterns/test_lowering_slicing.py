@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphopt.patterns import rules_of
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
 
 
-def _slices(*cuts: str, axis: int = 1, x: str = "float[N,6]", **options: object) -> Case:
+def _slices(*cuts: str, axis: int = 1, x: str = "float[N,6]", **options: Any) -> Case:
     """Slices 'start end step' of x, each read by another operator."""
     readers = ("Relu", "Neg", "Abs")
     body, constants, outputs = "", [f"int64[1] axis = {{{axis}}}"], []
@@ -17,7 +19,7 @@ def _slices(*cuts: str, axis: int = 1, x: str = "float[N,6]", **options: object)
         constants += [f"int64[1] {n}{k} = {{{v}}}" for n, v in (("s", start), ("e", end), ("t", step))]
         body += f"p{k} = Slice(x, s{k}, e{k}, axis, t{k}) y{k} = {readers[k]}(p{k}) "
         outputs.append(f"float[A{k},B{k}] y{k}")
-    return Case(f"g ({x} x) => ({', '.join(outputs)}) <{', '.join(constants)}> {{ {body} }}", **options)  # type: ignore[arg-type]
+    return Case(f"g ({x} x) => ({', '.join(outputs)}) <{', '.join(constants)}> {{ {body} }}", **options)
 
 
 FIRES = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphopt.patterns import rules_of
@@ -10,17 +12,17 @@ from tests.patterns.raising_cases import of
 from tests.patterns.rule_cases import Case, check_fires, check_refuses
 
 
-def unary(node: str, x: str = "float[N,64,9]", constants: str = "", **options: object) -> Case:
-    return Case(f"g ({x} x) => ({x} y) <{constants}> {{ y = {node} }}", **options)  # type: ignore[arg-type]
+def unary(node: str, x: str = "float[N,64,9]", constants: str = "", **options: Any) -> Case:
+    return Case(f"g ({x} x) => ({x} y) <{constants}> {{ y = {node} }}", **options)
 
 
-def normalized(body: str, x: str = "float[N,S,8]", **options: object) -> Case:
+def normalized(body: str, x: str = "float[N,S,8]", **options: Any) -> Case:
     text = f"g ({x} x, {x} k) => ({x} y) <{floats('s', 8)}, {floats('b', 8)}> {{ {body} }}"
-    return Case(text, **options)  # type: ignore[arg-type]
+    return Case(text, **options)
 
 
-def reduced(node: str, y: str, axes: str, x: str = "float[N,40,100]", **options: object) -> Case:
-    return Case(f"g ({x} x) => ({y} y) <int64[1] a = {{{axes}}}> {{ y = {node} }}", opset=18, **options)  # type: ignore[arg-type]
+def reduced(node: str, y: str, axes: str, x: str = "float[N,40,100]", **options: Any) -> Case:
+    return Case(f"g ({x} x) => ({y} y) <int64[1] a = {{{axes}}}> {{ y = {node} }}", opset=18, **options)
 
 
 SLOPES = "float[64,1] s = {" + ", ".join(str(k / 100) for k in range(1, 65)) + "}"

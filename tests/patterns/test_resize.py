@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import graphopt
@@ -24,13 +26,13 @@ def nearest(
     x: str = "float[2,3,4,6]",
     y: str = "float[2,3,8,18]",
     sizes: str = SIZES,
-    **options: object,
+    **options: Any,
 ) -> Case:
     """x, rows and columns with a dim of their own, repeated and put together."""
     return Case(
         f"g ({x} x) => ({y} y) <{sizes}> {{ {apart} b = {repeat}(a, m) y = Reshape(b, put) }}",
         **{"opset": 18, **options},
-    )  # type: ignore[arg-type]
+    )
 
 
 def resize(
@@ -39,7 +41,7 @@ def resize(
     constants: str = "",
     x: str = "float[2,3,4,6]",
     y: str = "float[2,3,4,6]",
-    **options: object,
+    **options: Any,
 ) -> Case:
     known = ", ".join(
         c
@@ -53,15 +55,15 @@ def resize(
     return Case(
         f"g ({x} x) => ({y} y) <{known}> {{ y = Resize{written}(x, {arguments}) }}",
         **{"opset": 19, **options},
-    )  # type: ignore[arg-type]
+    )
 
 
 def computed(
-    body: str, constants: str = "", x: str = "float[N,3,H,6]", y: str = "float[N,3,A,B]", **options: object
+    body: str, constants: str = "", x: str = "float[N,3,H,6]", y: str = "float[N,3,A,B]", **options: Any
 ) -> Case:
     """x, resized to the sizes c."""
     known = ", ".join(k for k in ("int64[1] zero = {0}, int64[1] two = {2}, int64[1] four = {4}", constants) if k)
-    return Case(f"g ({x} x) => ({y} y) <{known}> {{ s = Shape(x) {body} }}", **{"opset": 17, **options})  # type: ignore[arg-type]
+    return Case(f"g ({x} x) => ({y} y) <{known}> {{ s = Shape(x) {body} }}", **{"opset": 17, **options})
 
 
 def twice(
@@ -71,20 +73,20 @@ def twice(
     then: str = "",
     x: str = "float[2,3,4,6]",
     y: str = "float[2,3,8,12]",
-    **options: object,
+    **options: Any,
 ) -> Case:
     """x, resized by two scales one after the other."""
     known = f"float[4] a = {{{first}}}, float[4] b = {{{second}}}"
     body = f"r = Resize<{attributes}>(x, , a) y = Resize<{then or attributes}>(r, , b)"
-    return Case(f"g ({x} x) => ({y} y) <{known}> {{ {body} }}", **{"opset": 17, **options})  # type: ignore[arg-type]
+    return Case(f"g ({x} x) => ({y} y) <{known}> {{ {body} }}", **{"opset": 17, **options})
 
 
 def turned(
-    scales: str, attributes: str = REPEAT, q: str = "0,2,3,1", y: str = "float[2,6,8,3]", **options: object
+    scales: str, attributes: str = REPEAT, q: str = "0,2,3,1", y: str = "float[2,6,8,3]", **options: Any
 ) -> Case:
     """Channels to the front, resized, and back."""
     body = f"t = Transpose<perm=[0,3,1,2]>(x) r = Resize<{attributes}>(t, , a) y = Transpose<perm=[{q}]>(r)"
-    return Case(f"g (float[2,3,4,3] x) => ({y} y) <float[4] a = {{{scales}}}> {{ {body} }}", **{"opset": 17, **options})  # type: ignore[arg-type]
+    return Case(f"g (float[2,3,4,3] x) => ({y} y) <float[4] a = {{{scales}}}> {{ {body} }}", **{"opset": 17, **options})
 
 
 FIRES = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import graphopt
@@ -9,9 +11,9 @@ from tests.patterns.raising_cases import of
 from tests.patterns.rule_cases import Case, build, check_fires, check_refuses, compare, inputs, run_ort
 
 
-def g(body: str, given: str, y: str, constants: str = "", **options: object) -> Case:
+def g(body: str, given: str, y: str, constants: str = "", **options: Any) -> Case:
     known = f"<{constants}>" if constants else ""
-    return Case(f"g ({given}) => ({y} y) {known} {{ {body} }}", **{"opset": 23, **options})  # type: ignore[arg-type]
+    return Case(f"g ({given}) => ({y} y) {known} {{ {body} }}", **{"opset": 23, **options})
 
 
 HALVES = "a, b = Split<axis=3>(x, h) n = Neg(b) t = Concat<axis=-1>(n, a) "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import graphopt
@@ -16,9 +18,9 @@ CONSTANTS = (
 )
 
 
-def g(body: str, given: str, y: str, constants: str = "", **options: object) -> Case:
+def g(body: str, given: str, y: str, constants: str = "", **options: Any) -> Case:
     known = ", ".join(c for c in (CONSTANTS, constants) if c)
-    return Case(f"g ({given}) => ({y} y) <{known}> {{ {body} }}", **{"opset": 23, **options})  # type: ignore[arg-type]
+    return Case(f"g ({given}) => ({y} y) <{known}> {{ {body} }}", **{"opset": 23, **options})
 
 
 def joined(first: str, second: str, name: str) -> str:

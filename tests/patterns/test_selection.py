@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphopt.patterns import rules_of
@@ -9,7 +11,7 @@ from tests.patterns.rule_cases import Case, check_fires, check_refuses
 
 
 def _marks(
-    equal: str = "e = Equal(u, places)", to: int = 7, places: str = "0,1,2,3", axis: str = "-1", **o: object
+    equal: str = "e = Equal(u, places)", to: int = 7, places: str = "0,1,2,3", axis: str = "-1", **o: Any
 ) -> Case:
     """Which of four largest elements was chosen."""
     n = places.count(",") + 1
@@ -17,7 +19,7 @@ def _marks(
     text = f"""g (float[N,4] x) => ({dtype}[A,B,C] y)
         <int64[1] two = {{2}}, int64[{n}] places = {{{places}}}, int64[1] axis = {{{axis}}}> {{
         v, i = TopK(x, two) u = Unsqueeze(i, axis) {equal} y = Cast<to={to}>(e) }}"""
-    return Case(text, **o)  # type: ignore[arg-type]
+    return Case(text, **o)
 
 
 FIRES = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.patterns.building import cases, floats
@@ -17,15 +19,15 @@ def marks(
     constants: str = f"{TABLE}, int64[4] p = {{0,1,2,3}}",
     to: int = 1,
     out: str = "float[A,B,C]",
-    **o: object,
+    **o: Any,
 ) -> Case:
     """Marks among four places, times a table."""
     text = f"g ({ids}) => ({out} y) <{constants}, int64[1] last = {{-1}}, int64[3] tall = {{0,2,1}}> {{ {column} {equal} m = Cast<to={to}>(e) y = MatMul(m, w) }}"
-    return Case(text, **o)  # type: ignore[arg-type]
+    return Case(text, **o)
 
 
-def rows(body: str, constants: str, ids: str = "int64[N,2] i", out: str = "float[A,B,C]", **o: object) -> Case:
-    return Case(f"g ({ids}) => ({out} y) <{constants}> {{ {body} }}", **o)  # type: ignore[arg-type]
+def rows(body: str, constants: str, ids: str = "int64[N,2] i", out: str = "float[A,B,C]", **o: Any) -> Case:
+    return Case(f"g ({ids}) => ({out} y) <{constants}> {{ {body} }}", **o)
 
 
 FIRES = {
