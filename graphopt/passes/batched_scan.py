@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from graphopt.ir import Graph, Model, Node, Tensor, Value
-from graphopt.passes.hoisting import write_instead
+from graphopt.passes.hoisting import source_of, write_instead
 from graphopt.passes.purity import is_deterministic, is_pure
 from graphopt.rewrite import Rewriter
 from graphopt.rewrite.matching import params
@@ -48,13 +48,6 @@ def batch_scan(node: Node, rewriter: Rewriter) -> bool:
         return False
     write_instead(node, body, writer.nodes, writer.constants, results, rewriter, "batched_scan", started)
     return True
-
-
-def _itself(v: Value | None) -> Value | None:
-    """What a value is a copy of."""
-    while v is not None and v.node is not None and v.node.op == "Identity":
-        v = v.node.inputs[0]
-    return v
 
 
 class _Writer:
@@ -103,7 +96,7 @@ class _Writer:
         if len({(self.stands_for[v].shape or (None,))[0] for v in self.body.inputs[self.states :]}) != 1:
             raise _Declined  # of other lengths: an error, which a length of 1 would not be here
         for out, into in zip(self.body.outputs[: self.states], self.body.inputs, strict=False):
-            if _itself(out) is not into:
+            if out is None or source_of(out) is not into:
                 raise _Declined
         for n in self.body:
             self._copy(n)

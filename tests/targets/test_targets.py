@@ -227,3 +227,23 @@ def test_a_table_holds_versions_and_dtypes() -> None:
     assert refusals(kernels, model(text.format("double"), 13)) == [None]
     assert refusals(kernels, model(text.format("double"))) == ["there is no kernel for Relu of double"]
     assert helper.tensor_dtype_to_np_dtype(DOUBLE) == "float64"
+
+
+@pytest_ort
+def test_models_that_a_newer_opset_would_spoil_stay() -> None:
+    """Weights that are inputs count as constants before IR version 4 only; another rank than is declared shows to newer inference."""
+    text = "g (float[2,8] x, float[8] w) => (float[2,8] y) <float[8] w = {1, 2, 3, 4, 5, 6, 7, 8}> { y = Mul(x, w) }"
+    old = parser.parse_model(f'<ir_version: 3, opset_import: ["": 9]>\n{text}')
+    assert [i.name for i in old.graph.input] == ["x", "w"]
+    assert graphopt.optimize(old, target="onnxruntime").opsets[""] == 9
+    old.ir_version = 4
+    assert graphopt.optimize(old, target="onnxruntime").opsets[""] == 23
+    wrong = model(
+        "g (float[2,8] x, int64[1] s) => (float[16] y) { c = Concat<axis = 0>(s, s, s) y = Reshape(x, c) }", 13
+    )
+    assert graphopt.optimize(wrong, target="onnxruntime").opsets[""] == 13
+    del wrong.graph.output[0].type.tensor_type.shape.dim[:]
+    wrong.graph.output[0].type.tensor_type.shape.dim.add()
+    for _ in range(2):
+        wrong.graph.output[0].type.tensor_type.shape.dim.add()
+    assert graphopt.optimize(wrong, target="onnxruntime").opsets[""] == 23
