@@ -12,6 +12,7 @@ from graphopt import optimize
 from graphopt.ir import Model
 from tests.ir import invariants
 from tests.ir.building import ops, parse, run, same_bits
+from tests.patterns.rule_cases import run_ort
 
 X = np.float32([-1, 0.5])
 ONLY = ("if_branches", "dead_code")
@@ -24,21 +25,14 @@ def simplify(text: str, only: Any = ONLY, opset: int = 17, imports: str = "") ->
     m = optimize(model, level=1, **({"only": only} if only else {}))
     assert model.SerializeToString(deterministic=True) == before
     invariants.check(m)
+    assert m.report is not None
+    assert m.report.nodes_before - m.report.nodes_after == sum(step.saved for step in m.report.steps), "the ledger"
     onnx.checker.check_model(m.proto, full_check=True)
     for c in (True, False):
         feeds = {i.name: X if i.type.tensor_type.elem_type == 1 else np.array(c) for i in model.graph.input}
         assert same_bits(run(m, **feeds), run(model, **feeds))
-        assert same_bits(_onnxruntime(m.proto, feeds), _onnxruntime(model, feeds))
+        assert same_bits(run_ort(m.proto, feeds), run_ort(model, feeds))
     return m
-
-
-def _onnxruntime(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feeds)
 
 
 def conditional(
