@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from graphopt.ir import OpSchema
 from graphopt.testing.building.builder import Invalid
 from graphopt.testing.choices import Choices
 
@@ -18,6 +19,8 @@ class Parameters(ABC):
 
     choices: Choices
     op_type: str
+    schema: OpSchema
+    attributes: dict[str, Any]
 
     @abstractmethod
     def parameter(
@@ -40,6 +43,10 @@ class Parameters(ABC):
 
     def asks(self, name: str) -> bool:
         """Whether somebody will ask for this parameter, or for this word."""
+        return False
+
+    def written(self, name: str) -> bool:
+        """Whether a parameter stands written as it has to be."""
         return False
 
     # ------------------------------------------------------------------------------------ by kind

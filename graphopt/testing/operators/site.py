@@ -114,10 +114,6 @@ class Site(Parameters):
         """Whether a parameter is open to be chosen."""
         return True
 
-    def written(self, name: str) -> bool:
-        """Whether a parameter stands written as it has to be."""
-        return False
-
     def decided(self, name: str) -> Any:
         """The value of a parameter where it is there already."""
         return None
