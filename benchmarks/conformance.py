@@ -27,7 +27,6 @@ from benchmarks.suite import Case, exported
 _RANDOM = "draws random numbers; the expected ones come from another generator"
 #: Cases that fail on graphopt's own kernels, and why.
 KNOWN = {
-    "node/test_attention_4d_causal_fp16_expanded": "two of 192 values are a float16 step off, nearer to the exact ones",
     "node/test_bernoulli": _RANDOM,
     "node/test_bernoulli_double": _RANDOM,
     "node/test_bernoulli_double_expanded": _RANDOM,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from onnx import printer
 
 from graphopt.rewrite import Rule
+from graphopt.testing.proof.alarm import alarm
 from graphopt.testing.proof.rungs import NO_ANSWER, RUNGS, Counterexample, Proved, refute
 from graphopt.testing.proof.sides import Sides, sides_of
 from graphopt.testing.proof.specimens import Specimen, chosen, specimens
@@ -156,7 +157,8 @@ def _climb(specimen: Specimen, sides: Sides | None, found: _Findings) -> None:
 def _proved(sides: Sides, found: _Findings) -> tuple[str, Counterexample | None]:
     for name, rung, seconds in RUNGS:
         try:
-            answer = rung(sides, seconds)
+            with alarm(2 * seconds):
+                answer = rung(sides, seconds)
         except NO_ANSWER:
             continue
         if isinstance(answer, Counterexample):

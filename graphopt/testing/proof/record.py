@@ -22,14 +22,16 @@ _PACKAGE = "graphopt.patterns"
 
 
 def write(proofs: Mapping[str, Proof], rules: Mapping[str, Rule], path: Path | None = None) -> Path:
-    """Record proofs, one rule a line; the file.
+    """Record proofs, one rule a line; the file. What it records of other rules stays.
 
     Args:
-        rules: the same rules, by name.
+        rules: all rules, by name; no others are left in the file.
         path: of the file; None: the one beside the rules.
     """
     target = path or Path(str(resources.files(_PACKAGE).joinpath(PROOFS)))
-    lines = [f"{json.dumps(n)}: {json.dumps(_entry(proofs[n], rules[n]))}" for n in sorted(proofs)]
+    before = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    entries = {**before, **{n: _entry(p, rules[n]) for n, p in proofs.items()}}
+    lines = [f"{json.dumps(n)}: {json.dumps(entries[n])}" for n in sorted(entries) if n in rules]
     target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     return target
 
