@@ -10,6 +10,7 @@ from graphopt.ir.schema import (
     IRRELEVANT_ATTRIBUTES,
     OpSchema,
     Param,
+    any_number,
     as_input,
     input_of,
     newest_schema,
@@ -19,5 +20,6 @@ from graphopt.ir.tensor import Tensor, dtype_name
 
 __all__ = [
     "COMMUTATIVE_OPS", "IRRELEVANT_ATTRIBUTES", "Dim", "Function", "Graph", "Model", "Node", "OpSchema", "Param", "Reference",
-    "Shape", "Tensor", "Value", "as_input", "dtype_name", "input_of", "load", "newest_schema", "op_key", "op_schema",
+    "Shape", "Tensor", "Value", "any_number", "as_input", "dtype_name", "input_of", "load", "newest_schema", "op_key",
+    "op_schema",
 ]  # fmt: skip

@@ -144,6 +144,10 @@ def read_schema(s: defs.OpSchema) -> OpSchema:
     )  # fmt: skip
 
 
+#: ONNX says of what repeats that there may be INT_MAX.
+_MANY = 1 << 16
+
+
 @cache
 def newest_schema(op_type: str, domain: str = "") -> OpSchema | None:
     """The newest schema of an operator that the installed onnx knows."""
@@ -151,6 +155,16 @@ def newest_schema(op_type: str, domain: str = "") -> OpSchema | None:
         return op_schema(op_type, defs.get_schema(op_type, domain).since_version, domain)
     except defs.SchemaError:
         return None
+
+
+@cache
+def any_number(op_type: str, domain: str = "") -> tuple[bool, bool]:
+    """Whether the last input, and the last output, of an operator repeats; without reading the rest of its schema."""
+    try:
+        s = defs.get_schema(op_type, domain)
+    except defs.SchemaError:
+        return False, False
+    return s.max_input > _MANY, s.max_output > _MANY
 
 
 def _attribute(a: Any) -> Attribute:

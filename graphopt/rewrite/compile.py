@@ -21,7 +21,7 @@ Match = tuple[tuple[Any, ...], tuple[Node | None, ...], tuple[Node, ...]]
 REACH = 3
 _ANYWHERE = 1 << 10
 #: So many nodes are held against the outline of a pattern before it is compiled all the same.
-_PATIENCE = 64
+_PATIENCE = 1024
 
 
 class Compiled:

@@ -11,7 +11,7 @@ from itertools import permutations
 from typing import Any
 
 from graphopt.errors import RuleError
-from graphopt.ir import newest_schema
+from graphopt.ir import any_number
 from graphopt.rewrite import matching
 from graphopt.rewrite.outline import bag_of, call_of, commutes
 from graphopt.rewrite.rule import Rule, Variant
@@ -101,7 +101,7 @@ class Generator:
             self.loop(f"for {', '.join(names)} in permutations({leaves}):")
             self.arguments(list(zip(args, names, strict=True)), leaves)
             return
-        if _counts_outputs(call):
+        if any_number(call.op_type, call.domain)[1]:  # what Split computes depends on how many outputs it has
             self.line(f"if len({node}.outputs) != {call.outputs}: {self.fail}")
         positional = len(call.args)
         if call.args and isinstance(call.args[-1], Rest):
@@ -303,9 +303,3 @@ class Generator:
             if kind.dims is not None and name in self.bound:
                 out.append(f"({self.bound[name]}, {kind.dims!r}),")
         return out
-
-
-def _counts_outputs(call: Call) -> bool:
-    """Whether what an operator computes depends on the number of its outputs, as that of Split does."""
-    schema = newest_schema(call.op_type, call.domain)
-    return schema is not None and bool(schema.outputs) and schema.outputs[-1].variadic

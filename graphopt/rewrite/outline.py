@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from graphopt.ir import COMMUTATIVE_OPS, Node, Value
+from graphopt.ir import COMMUTATIVE_OPS, Node, Value, any_number
 from graphopt.rewrite.rule import Rule, Variant
 from graphopt.rewrite.terms import Call, Output, Rest, Var
 
@@ -24,44 +24,66 @@ _CLOSE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """Stands for a constant, every element of which is this number."""
+
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outline:
     """A call: its operator, and what is known of its operands before anything is bound.
 
     Attributes:
-        form: how operands are found: "ordered" by their places, "commuted" at any place, "bag" anywhere below nested calls.
-        operands: each with its place: another call, CONST, or a number.
+        form: how operands are found: "ordered" by their places, "commuted" in either order, "bag" anywhere below nested calls.
+        operands: each with its place: another call, CONST, a number, or constants that are filled with one.
+        same: places of operands that are one value.
+        inputs, outputs: how many there are, where that is no matter of what is left out.
     """
 
     op: str
     form: str
-    operands: tuple[tuple[int, Outline | str | float], ...]
+    operands: tuple[tuple[int, Wanted], ...]
+    same: tuple[tuple[int, int], ...] = ()
+    inputs: int | None = None
+    outputs: int | None = None
 
     def may_match(self, node: Node) -> bool:
         """Whether nothing speaks against a match with `node`, whose operator has been compared already."""
         inputs = node.inputs
-        if self.form == "ordered":
-            return all(k < len(inputs) and _may_be(wanted, inputs[k]) for k, wanted in self.operands)
+        if self.inputs is not None and len(inputs) != self.inputs:
+            return False
+        if self.outputs is not None and len(node.outputs) != self.outputs:
+            return False
         if self.form == "bag":
             inputs = list(inputs)
             for v in inputs:
                 if v is not None and v.node is not None and v.node.op == self.op and len(inputs) < _MANY:
                     inputs += v.node.inputs
-            if len(inputs) >= _MANY:
-                return True
-        return all(any(_may_be(wanted, v) for v in inputs) for _, wanted in self.operands)
+            return len(inputs) >= _MANY or all(any(_may_be(w, v) for v in inputs) for _, w in self.operands)
+        for i, j in self.same:
+            if i >= len(inputs) or j >= len(inputs) or inputs[i] is not inputs[j]:
+                return False
+        if all(k < len(inputs) and _may_be(wanted, inputs[k]) for k, wanted in self.operands):
+            return True
+        return self.form == "commuted" and all(k < 2 and _may_be(wanted, inputs[1 - k]) for k, wanted in self.operands)
 
 
+#: What is known of an operand.
+Wanted = Outline | Fill | str | float
 #: Sums and products of more operands are left to the function that matches.
 _MANY = 16
 
 
-def _may_be(wanted: Outline | str | float, v: Value | None) -> bool:
+def _may_be(wanted: Wanted, v: Value | None) -> bool:
     if v is None:
         return False
     if isinstance(wanted, Outline):
         return v.node is not None and v.node.op == wanted.op and wanted.may_match(v.node)
     if v.const is None or isinstance(wanted, str):
         return v.const is not None
+    if isinstance(wanted, Fill):
+        return bool(v.const.fill == wanted.number)
     found = v.const.item()
     return isinstance(found, (int, float)) and (found == wanted or abs(found - wanted) <= _CLOSE * abs(wanted))
 
@@ -74,17 +96,24 @@ def outline_of(rule: Rule, variant: Variant) -> Outline:
         bag = bag_of(call, rule, variant)
         if bag is None and call.op in BAG_OPS and any(_is_call(resolve(a), call.op) for a in call.args):
             return Outline(call.op, "bag", ())  # one where another call of the pattern is known already
-        operands: list[tuple[int, Outline | str | float]] = []
-        for k, a in enumerate(call.args if bag is None else bag):
-            a = resolve(a)
+        args = [resolve(a) for a in (call.args if bag is None else bag)]
+        operands: list[tuple[int, Wanted]] = []
+        for k, a in enumerate(args):
             if isinstance(a, (Call, Output)):
                 operands.append((k, outline(call_of(a))))
             elif isinstance(a, (bool, int, float)) and isfinite(a):
                 operands.append((k, a))
             elif is_constant(a):
-                operands.append((k, CONST))
-        form = "bag" if bag is not None else "commuted" if commutes(call) else "ordered"
-        return Outline(call.op, form, tuple(operands))
+                filled = isinstance(a, Var) and a.kind.fill is not None
+                operands.append((k, Fill(a.kind.fill) if filled else CONST))
+        if bag is not None:
+            return Outline(call.op, "bag", tuple(operands))
+        variables = [(k, a.name) for k, a in enumerate(args) if isinstance(a, Var)]
+        same = tuple((i, j) for n, (i, name) in enumerate(variables) for j, other in variables[:n] if name == other)
+        takes_any, gives_any = any_number(call.op_type, call.domain)
+        inputs = len(args) if takes_any and not any(map(_may_be_left_out, args)) else None
+        outputs = call.outputs if gives_any else None
+        return Outline(call.op, "commuted" if commutes(call) else "ordered", tuple(operands), same, inputs, outputs)
 
     return outline(call_of(variant.roots[0]))
 
@@ -112,7 +141,7 @@ def bag_of(call: Call, rule: Rule, variant: Variant, matched: Container[int] = (
     resolve = variant.walker.resolve
     if not any(_is_call(resolve(a), call.op) for a in call.args):
         return None
-    uses = _uses(variant)
+    uses = variant.walker.uses
     out: list[Any] = []
 
     def flatten(c: Call) -> None:
@@ -127,16 +156,6 @@ def bag_of(call: Call, rule: Rule, variant: Variant, matched: Container[int] = (
     return out if 3 <= len(out) <= BAG_LIMIT else None
 
 
-def _uses(variant: Variant) -> dict[int, int]:
-    """How often each call is read, by id; being a root counts."""
-    uses: dict[int, int] = {}
-    for term in (*variant.roots, *(a for c in variant.calls for a in c.args)):
-        term = variant.walker.resolve(term)
-        if isinstance(term, (Call, Output)):
-            uses[id(call_of(term))] = uses.get(id(call_of(term)), 0) + 1
-    return uses
-
-
 def commutes(call: Call) -> bool:
     """Whether both orders of the operands are tried."""
     return (
@@ -149,6 +168,10 @@ def is_constant(arg: Any) -> bool:
     if isinstance(arg, Var):
         return arg.kind.role == "const" and not arg.kind.optional
     return arg is not None and not isinstance(arg, Rest)
+
+
+def _may_be_left_out(arg: Any) -> bool:
+    return arg is None or isinstance(arg, Rest) or (isinstance(arg, Var) and arg.kind.optional)
 
 
 def call_of(term: Any) -> Call:

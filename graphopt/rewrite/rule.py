@@ -184,7 +184,7 @@ class Walker:
         self.choices = choices
         self.taken: dict[int, int] = {}
         self.open: Alternatives | None = None
-        self.seen: set[int] = set()
+        self.uses: dict[int, int] = {}  # how often each call is read, by id; being a root counts
 
     def resolve(self, term: Any) -> Any:
         """The term itself, or the choice of an alternative (and of one inside it)."""
@@ -203,9 +203,11 @@ class Walker:
         """Append every call below `term`, each once, parents first."""
         term = self.resolve(term)
         call = term.call if isinstance(term, Output) else term
-        if self.open is not None or not isinstance(call, Call) or id(call) in self.seen:
+        if self.open is not None or not isinstance(call, Call):
             return
-        self.seen.add(id(call))
+        self.uses[id(call)] = uses = self.uses.get(id(call), 0) + 1
+        if uses > 1:
+            return
         calls.append(call)
         for a in call.args:
             self.walk(a, calls)
