@@ -38,7 +38,8 @@ class Outline:
         form: how operands are found: "ordered" by their places, "commuted" in either order, "bag" anywhere below nested calls.
         operands: each with its place: another call, CONST, a number, or constants that are filled with one.
         same: places of operands that are one value.
-        inputs, outputs: how many there are, where that is no matter of what is left out.
+        inputs: how many there are, None where some may be left out.
+        outputs: how many there are; both count for operators that take, or give, any number.
     """
 
     op: str
@@ -46,14 +47,14 @@ class Outline:
     operands: tuple[tuple[int, Wanted], ...]
     same: tuple[tuple[int, int], ...] = ()
     inputs: int | None = None
-    outputs: int | None = None
+    outputs: int = 1
 
     def may_match(self, node: Node) -> bool:
         """Whether nothing speaks against a match with `node`, whose operator has been compared already."""
         inputs = node.inputs
-        if self.inputs is not None and len(inputs) != self.inputs:
+        if len(inputs) != self.inputs and self.inputs is not None and any_number(node.op_type, node.domain)[0]:
             return False
-        if self.outputs is not None and len(node.outputs) != self.outputs:
+        if len(node.outputs) != self.outputs and any_number(node.op_type, node.domain)[1]:
             return False
         if self.form == "bag":
             inputs = list(inputs)
@@ -110,10 +111,9 @@ def outline_of(rule: Rule, variant: Variant) -> Outline:
             return Outline(call.op, "bag", tuple(operands))
         variables = [(k, a.name) for k, a in enumerate(args) if isinstance(a, Var)]
         same = tuple((i, j) for n, (i, name) in enumerate(variables) for j, other in variables[:n] if name == other)
-        takes_any, gives_any = any_number(call.op_type, call.domain)
-        inputs = len(args) if takes_any and not any(map(_may_be_left_out, args)) else None
-        outputs = call.outputs if gives_any else None
-        return Outline(call.op, "commuted" if commutes(call) else "ordered", tuple(operands), same, inputs, outputs)
+        inputs = None if any(map(_may_be_left_out, args)) else len(args)
+        form = "commuted" if commutes(call) else "ordered"
+        return Outline(call.op, form, tuple(operands), same, inputs, call.outputs)
 
     return outline(call_of(variant.roots[0]))
 
