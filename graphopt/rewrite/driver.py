@@ -55,9 +55,11 @@ class RuleSet:
         return found
 
     def _mask(self, ops: Iterable[str]) -> int:
-        mask = 0
+        mask, bits = 0, self.bits
         for op in ops:
-            mask |= self.bits.setdefault(op, 1 << len(self.bits))
+            if op not in bits:
+                bits[op] = 1 << len(bits)
+            mask |= bits[op]
         return mask
 
 

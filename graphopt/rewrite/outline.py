@@ -10,7 +10,7 @@ from typing import Any
 
 from graphopt.ir import COMMUTATIVE_OPS, Node, Value, any_number
 from graphopt.rewrite.rule import Rule, Variant
-from graphopt.rewrite.terms import Call, Output, Rest, Var
+from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Var
 
 #: Stands for "a constant" among the operators that produce a root's inputs.
 CONST = "<const>"
@@ -97,23 +97,29 @@ def outline_of(rule: Rule, variant: Variant) -> Outline:
         bag = bag_of(call, rule, variant)
         if bag is None and call.op in BAG_OPS and any(_is_call(resolve(a), call.op) for a in call.args):
             return Outline(call.op, "bag", ())  # one where another call of the pattern is known already
-        args = [resolve(a) for a in (call.args if bag is None else bag)]
         operands: list[tuple[int, Wanted]] = []
-        for k, a in enumerate(args):
-            if isinstance(a, (Call, Output)):
+        same: list[tuple[int, int]] = []
+        places: dict[str, int] = {}
+        left_out = False
+        for k, a in enumerate(call.args if bag is None else bag):
+            a = resolve(a)
+            if isinstance(a, Var):
+                kind = a.kind
+                left_out = left_out or kind.optional
+                if kind.role == "const" and not kind.optional:
+                    operands.append((k, CONST if kind.fill is None else Fill(kind.fill)))
+                if (place := places.setdefault(a.name, k)) != k:
+                    same.append((place, k))
+            elif isinstance(a, (Call, Output)):
                 operands.append((k, outline(call_of(a))))
-            elif isinstance(a, (bool, int, float)) and isfinite(a):
-                operands.append((k, a))
-            elif is_constant(a):
-                filled = isinstance(a, Var) and a.kind.fill is not None
-                operands.append((k, Fill(a.kind.fill) if filled else CONST))
+            elif a is None or isinstance(a, Rest):
+                left_out = True
+            else:
+                operands.append((k, a if isinstance(a, (bool, int, float)) and isfinite(a) else CONST))
         if bag is not None:
             return Outline(call.op, "bag", tuple(operands))
-        variables = [(k, a.name) for k, a in enumerate(args) if isinstance(a, Var)]
-        same = tuple((i, j) for n, (i, name) in enumerate(variables) for j, other in variables[:n] if name == other)
-        inputs = None if any(map(_may_be_left_out, args)) else len(args)
         form = "commuted" if commutes(call) else "ordered"
-        return Outline(call.op, form, tuple(operands), same, inputs, call.outputs)
+        return Outline(call.op, form, tuple(operands), tuple(same), None if left_out else len(call.args), call.outputs)
 
     return outline(call_of(variant.roots[0]))
 
@@ -121,15 +127,19 @@ def outline_of(rule: Rule, variant: Variant) -> Outline:
 def needs(rule: Rule, variant: Variant) -> frozenset[str]:
     """Operators, or CONST, that must be among the producers of the inputs of the node that matching starts from."""
     root = call_of(variant.roots[0])
-    if bag_of(root, rule, variant) is not None:
+    if root.op in BAG_OPS and bag_of(root, rule, variant) is not None:
         return frozenset({root.op})
-    resolve = variant.walker.resolve
     found = set()
     for a in root.args:
-        a = resolve(a)
-        if isinstance(a, (Call, Output)):
+        if isinstance(a, Alternatives):
+            a = variant.walker.resolve(a)
+        if isinstance(a, Var):  # the most frequent ones first: this is done for every rule of an operator
+            kind = a.kind
+            if kind.role == "const" and not kind.optional:
+                found.add(CONST)
+        elif isinstance(a, (Call, Output)):
             found.add(call_of(a).op)
-        elif is_constant(a):
+        elif a is not None and not isinstance(a, Rest):  # a number
             found.add(CONST)
     return frozenset(found)
 
@@ -161,17 +171,6 @@ def commutes(call: Call) -> bool:
     return (
         call.op in COMMUTATIVE_OPS and len(call.args) == 2 and not isinstance(call.args[-1], Rest) and not call.domain
     )
-
-
-def is_constant(arg: Any) -> bool:
-    """Whether an argument that is no call stands for a constant that must be there."""
-    if isinstance(arg, Var):
-        return arg.kind.role == "const" and not arg.kind.optional
-    return arg is not None and not isinstance(arg, Rest)
-
-
-def _may_be_left_out(arg: Any) -> bool:
-    return arg is None or isinstance(arg, Rest) or (isinstance(arg, Var) and arg.kind.optional)
 
 
 def call_of(term: Any) -> Call:
