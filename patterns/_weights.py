@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
-from graphopt.patterns._elementwise import FLOATS
-from graphopt.patterns._windows import (
-    along,
-    finite,
-    survives,
-    wide,
-)
+from graphopt.patterns._windows import along, finite, times
 from graphopt.rewrite.terms import Constant
 from graphopt.shapes import same_dims
 
@@ -35,12 +28,4 @@ def beside(k: Constant, x: Any, axis: int, n: int) -> np.ndarray | None:
 
 def scaled(w: Constant, f: np.ndarray, axis: int = 1) -> np.ndarray | None:
     """Weights with a factor along one axis, that of the columns; None where their dtype cannot hold them well."""
-    narrow = None
-    if w.onnx_dtype == TensorProto.FLOAT and w.ndim == 2 and (np.abs(f) <= FLOATS[w.onnx_dtype].largest).all():
-        narrow = f.astype(np.float32)
-    if narrow is not None and np.array_equal(narrow, f):  # then float32 rounds the products as float64 would
-        largest = wide(np.maximum(w.max(1 - axis, initial=0), -w.min(1 - axis, initial=0))) * np.abs(f)
-        if (largest <= FLOATS[w.onnx_dtype].largest).all():
-            return w.array * (narrow if axis else narrow[:, None]) if survives(largest, (0,), w.onnx_dtype) else None
-    product = wide(w) * (f if axis else f[:, None])
-    return product if survives(product, (axis,), w.onnx_dtype) else None
+    return times(w.array, f if axis else f[:, None], (axis,), w.onnx_dtype)

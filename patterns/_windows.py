@@ -45,6 +45,24 @@ def survives(w: np.ndarray, kept: tuple[int, ...], dtype: int) -> bool:
     return finite(largest) and not ((largest > 0) & (largest < FLOATS[dtype].smallest)).any()
 
 
+def times(a: np.ndarray, f: np.ndarray, kept: tuple[int, ...], dtype: int) -> np.ndarray | None:
+    """Weights times factors, one for each place on the axes `kept`; None where the dtype cannot hold the products well.
+
+    They are multiplied in float64. Of float32 weights no copy is made for that: rounding keeps the order, so the largest
+    product of each channel tells what `survives` asks.
+    """
+    others = tuple(i for i in range(a.ndim) if i not in kept)
+    if dtype == TensorProto.FLOAT and all(d == 1 for i, d in enumerate(f.shape, a.ndim - f.ndim) if i in others):
+        largest = np.maximum(a.max(others, initial=0, keepdims=True), -a.min(others, initial=0, keepdims=True))
+        products = wide(largest) * np.abs(f)
+        if (products <= FLOATS[dtype].largest).all():
+            if not survives(products, kept, dtype):
+                return None
+            return np.multiply(a, f, out=np.empty(a.shape, np.float32), dtype=np.float64, casting="same_kind")
+    product = wide(a) * f
+    return product if survives(product, kept, dtype) else None
+
+
 def moderate(c: np.ndarray, dtype: int) -> bool:
     """Whether a shift may move behind weights without much loss."""
     return bool(np.abs(c).max(initial=0) <= _MODERATE.get(dtype, 1000.0))
@@ -115,10 +133,10 @@ class Kernel:
         first, second = w.shape[:2]
         self.outputs, self.inputs = (second * self.group, first) if self.transposed else (first, second * self.group)
 
-    def taps(self) -> np.ndarray:
-        """[group, outputs of a group, inputs of a group, taps] in float64."""
-        first, second = self.w.shape[:2]
-        a = wide(self.w).reshape(self.group, first // self.group, second, -1)
+    def taps(self, w: np.ndarray) -> np.ndarray:
+        """Weights as [group, outputs of a group, inputs of a group, taps]."""
+        first, second = w.shape[:2]
+        a = w.reshape(self.group, first // self.group, second, -1)
         return a.swapaxes(1, 2) if self.transposed else a
 
     def weights(self, taps: np.ndarray) -> np.ndarray:
@@ -127,18 +145,19 @@ class Kernel:
 
     def times_outputs(self, f: np.ndarray) -> np.ndarray | None:
         """Weights of `f * conv(x)`; None where the dtype cannot hold them well."""
-        return self._checked(self.taps() * f.reshape(self.group, -1, 1, 1), (0, 1))
+        return self._times(f.reshape(self.group, -1, 1, 1), (0, 1))
 
     def times_inputs(self, f: np.ndarray) -> np.ndarray | None:
         """Weights of `conv(x * f)`; None where the dtype cannot hold them well."""
-        return self._checked(self.taps() * f.reshape(self.group, 1, -1, 1), (0, 2))
+        return self._times(f.reshape(self.group, 1, -1, 1), (0, 2))
 
-    def _checked(self, taps: np.ndarray, kept: tuple[int, ...]) -> np.ndarray | None:
-        return self.weights(taps) if survives(taps, kept, self.w.onnx_dtype) else None
+    def _times(self, f: np.ndarray, kept: tuple[int, ...]) -> np.ndarray | None:
+        taps = times(self.taps(self.w.array), f, kept, self.w.onnx_dtype)
+        return None if taps is None else self.weights(taps)
 
     def answer(self, c: np.ndarray) -> np.ndarray:
         """What each output channel adds up to where every window lies in an input of `c`, one number per channel."""
-        return np.einsum("goit,gi->go", self.taps(), c.reshape(self.group, -1)).reshape(-1)
+        return np.einsum("goit,gi->go", self.taps(wide(self.w)), c.reshape(self.group, -1)).reshape(-1)
 
 
 def unpadded(attrs: Mapping[str, Any], kernel: Sequence[int]) -> bool:
