@@ -1,13 +1,13 @@
-"""Tells the calls of a rule's left side, when its body is read again, what they were matched with."""
+"""Reads a rule's body again, and tells its parameters and the calls of its left side what they were matched with."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
 from graphopt.ir import Node, Value
-from graphopt.rewrite.rule import Rule, Variant
-from graphopt.rewrite.terms import Alternatives, Call, Output
+from graphopt.rewrite.rule import Rule, Variant, call_body
+from graphopt.rewrite.terms import Alternatives, Call, Constant, Leaf, Output
 
 _SELF, _CHOICE, _CALL, _ARGUMENT = range(4)
 
@@ -18,11 +18,17 @@ class Binding:
 
     Args:
         matched: by id, the calls that stand for one node; those inside bags do not.
+
+    Attributes:
+        functions: the definitions of operators on the left side that bring their bodies along.
     """
 
-    __slots__ = ("_results", "_steps")
+    __slots__ = ("_results", "_rule", "_seen_as", "_steps", "functions")
 
     def __init__(self, rule: Rule, variant: Variant, matched: Collection[int]) -> None:
+        self.functions = [c.function for c in variant.calls if c.function is not None]
+        self._rule = rule
+        self._seen_as = [_SEEN_AS.get(kind.role) for kind in rule.kinds.values()]
         self._steps: list[tuple[int, int, int, int, int]] = []
         places = {id(c): k for k, c in enumerate(variant.calls)}
         taken = variant.walker.taken
@@ -52,6 +58,11 @@ class Binding:
 
         self._results = [visit(term, i, _SELF, 0) for i, term in enumerate(rule.left)]
 
+    def read(self, values: Sequence[Any]) -> Generator[Any, None, str | None]:
+        """Start the body. `values`: what the parameters were matched with, in order."""
+        seen = [v if see is None else see(v) for v, see in zip(values, self._seen_as, strict=True)]
+        return call_body(self._rule.fn, self._rule.kinds, seen)
+
     def __call__(self, left: Any, nodes: Sequence[Node | None]) -> list[Value | None]:
         """Bind the calls of another reading's left side; the values to be replaced."""
         terms = list(left) if isinstance(left, tuple) else [left]
@@ -69,3 +80,12 @@ class Binding:
                 assert node is not None
                 term.value = node.outputs[output] if output < len(node.outputs) else None
         return [terms[k].value for k in self._results]
+
+
+#: By the role of a parameter, what the body sees of what was matched, where that is not the same.
+_SEEN_AS: dict[str, Callable[[Any], Any]] = {
+    "tensor": lambda v: None if v is None else Leaf(v),
+    "const": lambda v: None if v is None else Constant(v),
+    "variadic": lambda vs: tuple(map(Leaf, vs)),
+    "attrs": lambda attributes: attributes or {},  # None: only another choice of an any_of has it
+}

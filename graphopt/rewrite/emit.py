@@ -12,8 +12,6 @@ from graphopt.errors import RuleError
 from graphopt.ir import Graph, Model, Node
 from graphopt.rewrite.compile import Compiled, Match
 from graphopt.rewrite.replacement import Builder, Declined, Replacement, known_function
-from graphopt.rewrite.rule import call_body
-from graphopt.rewrite.terms import Constant, Leaf
 
 
 def instantiate(
@@ -37,18 +35,14 @@ def instantiate(
     rule = compiled.rule
     if rule.since and graph.opsets.get("", 0) < rule.since:
         raise Declined(f"not before opset {rule.since}")
-    for call in compiled.variant.calls:
-        if call.function is not None:
-            known_function(model, call.function)
+    bind = compiled.bind
+    for function in bind.functions:
+        known_function(model, function)
     values, nodes, _ = match
-    arguments = {
-        name: v if (see := _SEEN_AS.get(kind.role)) is None else see(v)
-        for (name, kind), v in zip(rule.kinds.items(), values, strict=True)
-    }
-    body = call_body(rule.fn, rule.kinds, arguments)
+    body = bind.read(values)
     offers: list[Any] = []
     try:
-        values_of_roots = compiled.bind(next(body), nodes)
+        values_of_roots = bind(next(body), nodes)
         reason = yield_all(body, offers)
     except Declined:
         raise
@@ -61,7 +55,7 @@ def instantiate(
         raise Declined("all outputs that would be replaced are left out")
     if not offers:
         raise Declined(reason or "the guard says no")
-    if len(set(replaced)) < len(replaced):
+    if len(replaced) > 1 and len(set(replaced)) < len(replaced):
         raise Declined("two outputs that would be replaced are one value")
     valid: list[Replacement] = []
     refused: Declined | None = None
@@ -89,12 +83,3 @@ def yield_all(body: Generator[Any, None, str | None], offers: list[Any]) -> str 
             offers.append(next(body))
         except StopIteration as stop:
             return stop.value
-
-
-#: By the role of a parameter, what the body sees of what was matched, where that is not the same.
-_SEEN_AS: dict[str, Callable[[Any], Any]] = {
-    "tensor": lambda v: None if v is None else Leaf(v),
-    "const": lambda v: None if v is None else Constant(v),
-    "variadic": lambda vs: tuple(map(Leaf, vs)),
-    "attrs": lambda attributes: attributes or {},  # None: only another choice of an any_of has it
-}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -119,9 +119,7 @@ def _make(fn: Callable[..., Any], exact: bool, always: bool, since: int) -> Rule
     kinds = kinds_of(fn)
     try:
         left = next(
-            call_body(
-                fn, kinds, {n: (Rest(Var(n, k)),) if k.role == "variadic" else Var(n, k) for n, k in kinds.items()}
-            )
+            call_body(fn, kinds, [(Rest(Var(n, k)),) if k.role == "variadic" else Var(n, k) for n, k in kinds.items()])
         )
     except StopIteration:
         raise RuleError(f"rule '{name}': the body ends before its first yield, the pattern") from None
@@ -146,16 +144,20 @@ def _make(fn: Callable[..., Any], exact: bool, always: bool, since: int) -> Rule
 
 
 def call_body(
-    fn: Callable[..., Any], kinds: dict[str, Kind], values: dict[str, Any]
+    fn: Callable[..., Any], kinds: dict[str, Kind], values: Sequence[Any]
 ) -> Generator[Any, None, str | None]:
-    """Start a rule's body with these arguments; a variadic parameter's is a tuple."""
-    if not fn.__code__.co_flags & inspect.CO_VARARGS:
-        return fn(**values)
-    rest = next(n for n, k in kinds.items() if k.role == "variadic")
-    names = list(kinds)
-    before = names[: names.index(rest)]
-    after = {n: values[n] for n in names[len(before) + 1 :]}
-    return fn(*(values[n] for n in before), *values[rest], **after)
+    """Start a rule's body with these arguments, in the order of its parameters; a variadic one's is a tuple."""
+    code = fn.__code__
+    if not code.co_flags & inspect.CO_VARARGS and not code.co_kwonlyargcount:
+        return fn(*values)
+    before: list[Any] = []
+    named: dict[str, Any] = {}
+    for (name, kind), value in zip(kinds.items(), values, strict=True):
+        if kind.role == "variadic":
+            before, named = [*named.values(), *value], {}
+        else:
+            named[name] = value
+    return fn(*before, **named)
 
 
 def _variants(roots: tuple[Any, ...]) -> list[Variant]:

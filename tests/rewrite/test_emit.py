@@ -677,3 +677,21 @@ def test_parameters_of_all_kinds_can_be_handed_on() -> None:
     node = next(n for n in m.graph if n.op == "Softmax")
     assert node.attributes == {"axis": 0}
     invariants.check(m)
+
+
+def test_parameters_by_name_and_behind_variadic_ones() -> None:
+    @rule
+    def only_named(x, *, a: Int):
+        yield op.Neg(op.Concat(x, x, axis=a))
+        yield op.Concat(-x, -x, axis=a)
+
+    @rule
+    def behind(first, *xs, a: Int):
+        yield op.Neg(op.Concat(first, *xs, axis=a))
+        yield op.Concat(-first, *(op.Abs(x) for x in xs), axis=a)
+
+    model = "g (float[2, 2] x, float[2, 2] z) => (float[4, 2] y) { c = Concat<axis=0>(%s) y = Neg(c) }"
+    m, _ = rewrite(parse(model % "x, x"), only_named)
+    assert ops(m) == ["Neg", "Neg", "Concat"]
+    m, _ = rewrite(parse(model % "z, x"), behind)
+    assert [(n.op_type, n.input[0]) for n in m.proto.graph.node[:2]] == [("Neg", "z"), ("Abs", "x")]
