@@ -11,6 +11,7 @@ from graphopt.rewrite.binding import Binding
 from graphopt.rewrite.generator import Generator
 from graphopt.rewrite.outline import Outline, needs, outline_of
 from graphopt.rewrite.rule import Rule, Variant
+from graphopt.rewrite.single import single_matcher
 
 #: What a match yields: the parameters' values in order, the nodes of the calls in order (None inside a bag), and the nodes
 #: between the operands of bags.
@@ -22,6 +23,8 @@ REACH = 3
 _ANYWHERE = 1 << 10
 #: So many nodes are held against the outline of a pattern before it is compiled all the same.
 _PATIENCE = 1024
+#: So many nodes are held against a pattern of one call before it is compiled.
+_FEW = 64
 
 
 class Compiled:
@@ -34,7 +37,19 @@ class Compiled:
         match: the bindings of the pattern with a node as root, lazily.
     """
 
-    __slots__ = ("_bind", "_generator", "_outline", "_seen", "match", "needs", "op", "rule", "size", "variant")
+    __slots__ = (
+        "_bind",
+        "_generator",
+        "_outline",
+        "_seen",
+        "_single",
+        "match",
+        "needs",
+        "op",
+        "rule",
+        "size",
+        "variant",
+    )
 
     def __init__(self, rule: Rule, variant: Variant) -> None:
         self.rule = rule
@@ -44,17 +59,21 @@ class Compiled:
         self.size = len(variant.calls) if len(variant.roots) == 1 else _ANYWHERE
         self._outline: Outline | None = None
         self._seen = 0
+        self._single: Callable[[Node], Iterable[Match]] | None = None
         self._generator: Generator | None = None
         self._bind: Binding | None = None
         self.match: Callable[[Node], Iterable[Match]] = self._match
 
     def _match(self, node: Node) -> Iterable[Match]:
-        """What `match` is until a node comes that the outline fits."""
+        """What `match` is until a node comes that the outline fits, or some have come that only one call is held against."""
         if self._outline is None:
             self._outline = outline_of(self.rule, self.variant)
+            self._single = single_matcher(self.rule, self.variant)
         self._seen += 1
         if self._seen <= _PATIENCE and not self._outline.may_match(node):
             return ()
+        if self._single is not None and self._seen <= _FEW:
+            return self._single(node)
         self.compile()
         return self.match(node)
 
@@ -70,7 +89,9 @@ class Compiled:
     def bind(self) -> Binding:
         """Tells the calls of another reading's left side what they were matched with; gives the values to be replaced."""
         if self._bind is None:
-            self._bind = Binding(self.rule, self.variant, self.compile().matched)
+            calls = self.variant.calls
+            matched = {id(calls[0])} if len(calls) == 1 else self.compile().matched
+            self._bind = Binding(self.rule, self.variant, matched)
         return self._bind
 
     @property

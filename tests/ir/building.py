@@ -8,8 +8,10 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, parser
 
-from graphopt.ir import Model, load
+from graphopt.ir import Model, Node, load
 from graphopt.rewrite import Driver, Ledger, Rewriter, Rule, RuleSet
+from graphopt.rewrite.compile import Compiled
+from graphopt.rewrite.single import single_matcher
 from graphopt.shapes import infer_model
 from tests.ir import invariants
 
@@ -42,6 +44,14 @@ def rewrite(model: ModelProto, *rules: Rule) -> tuple[Model, Ledger]:
     onnx.checker.check_model(m.proto)
     assert model.SerializeToString(deterministic=True) == before
     return m, ledger
+
+
+def found_at(compiled: Compiled, node: Node) -> list[Any]:
+    """What a pattern finds at a node; one of a single call finds the same where it is not compiled."""
+    found = list(compiled.match(node))
+    if (single := single_matcher(compiled.rule, compiled.variant)) is not None:
+        assert list(single(node)) == found
+    return found
 
 
 def ops(model: Model | ModelProto) -> list[str]:

@@ -18,6 +18,7 @@ from graphopt.rewrite import (
     Axis,
     Const,
     Dim,
+    Filled,
     Float,
     Int,
     Ints,
@@ -33,7 +34,7 @@ from graphopt.rewrite import (
 )
 from graphopt.rewrite.compile import Compiled, compile_rule, variants_of
 from graphopt.shapes import infer_model
-from tests.ir.building import parse, with_constants
+from tests.ir.building import found_at, parse, with_constants
 
 
 def plain(value: Any) -> Any:
@@ -50,7 +51,7 @@ def bindings(r: Rule, model: ModelProto | str, **kwargs: Any) -> list[tuple[Any,
     for node in m.graph:
         for c in compile_rule(r):
             if c.op == node.op:
-                found += [tuple(map(plain, values)) for values, _, _ in c.match(node)]
+                found += [tuple(map(plain, values)) for values, _, _ in found_at(c, node)]
     return found
 
 
@@ -345,7 +346,7 @@ def test_a_body_is_not_looked_into_from_outside() -> None:
         for node in m.nodes()
         for c in compile_rule(r)
         if c.op == node.op
-        for values, _, _ in c.match(node)
+        for values, _, _ in found_at(c, node)
     ]
     assert found == [("a",)]
 
@@ -927,3 +928,51 @@ def test_outlines_let_every_match_through() -> None:
         ]
 
     assert found(variants_of) == found(compile_rule) != []
+
+
+def test_patterns_of_one_call() -> None:
+    """What is not compiled finds the same as what is: `bindings` looks at both."""
+
+    @rule
+    def twice(x):
+        yield op.Sub(x, x)
+        yield x
+
+    @rule
+    def ones(x, k: Filled[1]):
+        yield x * k
+        yield x
+
+    @rule
+    def square(x, k: Ints):
+        yield op.MaxPool(x, kernel_shape=k, strides=k)
+        yield x
+
+    @rule
+    def softmax(x):
+        yield op.Softmax(x)
+        yield x
+
+    assert bindings(twice, elementwise("y = Sub(a, a)")) == [("a",)]
+    assert bindings(twice, elementwise("y = Sub(a, b)")) == []
+    filled = "g (float[2] a) => (float[2] y) <float[2] k = {%s}> { y = Mul(a, k) }"
+    assert bindings(ones, filled % "1, 1") == [("a", "k")]
+    assert bindings(ones, filled % "1, 2") == []
+    pool = "g (float[1, 1, 8, 8] a) => (float[1, 1, M, N] y) { y = MaxPool<kernel_shape=[2, 2], strides=[%s]>(a) }"
+    assert bindings(square, pool % "2, 2") == [("a", [2, 2])]
+    assert bindings(square, pool % "2, 1") == []
+    last = "g (float[2, 3] a) => (float[2, 3] y) { y = Softmax<axis=%d>(a) }"
+    assert bindings(softmax, last % -1) == [("a",)]
+    assert bindings(softmax, last % 0) == []
+
+
+def test_patterns_of_one_call_are_compiled_where_many_nodes_come() -> None:
+    @rule
+    def r(x, k: Const):
+        yield x + k
+        yield x
+
+    text = "g (float[2] a) => (float[2] y) <float[2] k = {1, 2}> { y = Add(a, k) }"
+    (c,), (node,) = variants_of(r), load(parse(text)).graph
+    found = [list(c.match(node)) for _ in range(100)]
+    assert all(f == found[0] and len(f) == 1 for f in found) and c._generator is not None
