@@ -33,7 +33,7 @@ def merge_common_subexpressions(model: Model, ledger: Ledger, rewriter: Rewriter
 
 
 def _merge(model: Model, graph: Graph, ledger: Ledger, rewriter: Rewriter | None) -> int:
-    seen: dict[Hashable, Node] = {}
+    seen: dict[Hashable, Node | dict[Hashable, Node]] = {}  # by operator and operands, then by attributes
     merged = 0
     deterministic: dict[str, bool] = {}
     for node in graph:
@@ -44,18 +44,17 @@ def _merge(model: Model, graph: Graph, ledger: Ledger, rewriter: Rewriter | None
             known = deterministic[node.op] = node.op not in _APART and is_deterministic(model, node)
             if not known:
                 continue
-        key: Hashable
         read = map(operand_key, node.inputs)
         operands: Hashable = frozenset(read) if node.op in _COMMUTATIVE and len(node.inputs) == 2 else tuple(read)
-        if node._attributes is None and node._proto is not None and not node._proto.attribute:
-            key = (node.op, len(node.outputs), operands)
-        else:
-            attributes = attributes_key(node)
-            if attributes is None:
-                continue
-            key = (node.op, len(node.outputs), operands, attributes)
-        first = seen.setdefault(key, node)
-        if first is not node and _take_over(first, node, ledger, rewriter):
+        key: Hashable = (node.op, len(node.outputs), operands)
+        alike = seen.setdefault(key, node)
+        if alike is node:
+            continue  # nobody else reads the same, so nobody asks for the attributes
+        if isinstance(alike, Node):
+            seen[key] = alike = {attributes_key(alike): alike}
+        attributes = attributes_key(node)
+        first = None if attributes is None else alike.setdefault(attributes, node)
+        if first is not None and first is not node and _take_over(first, node, ledger, rewriter):
             merged += 1
     return merged
 
