@@ -35,8 +35,6 @@ LEVELS = {
 }
 
 
-#: From this IR version on an initializer need not be an input, and callers may override one that is.
-_OVERRIDABLE_IR = 4
 #: The operator that depends on what lies around it: on how its inputs lead to another value of the graph.
 GRADIENT = "ai.onnx.preview.training::Gradient"
 
@@ -273,7 +271,7 @@ def _preferred(m: Model, target: Target, kernels: Kernels) -> dict[str, int]:
     own = m.opsets.get("", 0)
     if target.opset is None or not 0 < own < target.opset:
         return {}
-    if m.ir_version < _OVERRIDABLE_IR and any(v in m.graph.initializers for v in m.graph.inputs):
+    if m.lists_weights:
         return {}
     infer_model(m)
     for declared, v in zip(m.source.graph.output, m.graph.outputs, strict=True):

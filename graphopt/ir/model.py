@@ -147,6 +147,12 @@ class Model:
         for v in hiding:
             v.rename(self.fresh_name(v.name))
 
+    @property
+    def lists_weights(self) -> bool:
+        """Whether weights are inputs too, as IR version 3 wants it: to runtimes they are constants there, at later versions
+        what callers may override."""
+        return self.ir_version < _FREE_INITIALIZERS_IR and any(v in self.graph.initializers for v in self.graph.inputs)
+
     def freeze_inputs(self) -> list[str]:
         """Take inputs that have an initializer off the interface, so that their values count as constant.
 
@@ -159,7 +165,7 @@ class Model:
             v.const = graph.initializers[v]
             v.dtype, v.shape = v.const.dtype, v.const.dims
         if frozen:
-            self.ir_version = max(self.ir_version, 4)
+            self.ir_version = max(self.ir_version, _FREE_INITIALIZERS_IR)
             graph.touch()
         return [v.name for v in frozen]
 
@@ -202,3 +208,5 @@ def opsets_of(source: Any) -> dict[str, int]:
 NEWEST_IR = onnx.IR_VERSION
 #: The first IR versions with model-local functions, and with defaults of their attributes.
 _FUNCTIONS_IR, _DEFAULTS_IR = 8, 9
+#: From this IR version on an initializer need not be an input, and callers may override one that is.
+_FREE_INITIALIZERS_IR = 4

@@ -42,6 +42,7 @@ class Rewriter:
         self.model = model
         self.ledger = ledger
         self.removable = removable
+        self._lists_weights = model.lists_weights
         self.refuses = refuses
         self.weigh = weigh
         self.pending: dict[Node, None] = {}
@@ -161,13 +162,12 @@ class Rewriter:
         self.below[node] = 0
 
     def add_constant(self, v: Value, before: Node) -> None:
-        """Give a constant that was made outside the graph its place: an initializer, or a Constant node in a function.
-
-        A model of IR version 3, in which every initializer is an input, becomes version 4.
+        """Give a constant that was made outside the graph its place: an initializer; a Constant node in a function, and in a
+        model of IR version 3 whose weights are inputs, which it becomes version 4 for only where there can be no such node.
         """
         graph = before.graph
         assert graph is not None and v.const is not None
-        if not is_function_body(graph):
+        if not is_function_body(graph) and not (self._lists_weights and _constant_takes(graph, v.dtype)):
             graph.model.ir_version = max(graph.model.ir_version, 4)
             graph.initializers[v] = v.const
             graph.touch()

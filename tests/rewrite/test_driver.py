@@ -817,7 +817,7 @@ def test_names_of_inner_values_are_kept() -> None:
 
 # -------------------------------------------------------------------------- old files
 def test_ir_version_3() -> None:
-    """Its initializers are inputs, so callers may change them; a new constant makes it version 4."""
+    """Its weights are inputs, which runtimes take for constants as long as it has that version: new ones are nodes."""
     text = "g (float[2] x, float[2] w) => (float[2] y) <float[2] w = {1, 2}> { a = Relu(x) y = Add(a, w) }"
 
     @rule
@@ -825,12 +825,21 @@ def test_ir_version_3() -> None:
         yield op.Relu(x)
         yield op.Max(x, 0.0)
 
-    proto = parse(text, opset=8, ir=3)
-    m, _ = rewrite(proto, r)
-    assert m.proto.ir_version >= 4
-    assert [i.name for i in m.proto.graph.input] == ["x", "w"]
-    m, _ = rewrite(proto, no_identity)
-    assert m.proto.ir_version == 3
+    @rule
+    def shaped(x):
+        yield op.Relu(x)
+        yield op.Abs(op.Reshape(x, [2]))
+
+    for other in (r, shaped, no_identity):
+        m, _ = rewrite(parse(text, opset=9, ir=3), other)
+        assert m.proto.ir_version == 3
+        assert [i.name for i in m.proto.graph.input] == ["x", "w"]
+        assert [t.name for t in m.proto.graph.initializer] == ["w"]
+    m, _ = rewrite(parse(text, opset=8, ir=3), shaped)  # there are no Constants of integers before opset 9
+    assert m.proto.ir_version >= 4 and [i.name for i in m.proto.graph.input] == ["x", "w"]
+    without = "g (float[2] x) => (float[2] y) { y = Relu(x) }"
+    m, _ = rewrite(parse(without, opset=9, ir=3), r)
+    assert m.proto.ir_version >= 4 and len(m.proto.graph.initializer) == 1
 
 
 def test_attributes_by_reference_do_not_match() -> None:
