@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.patterns._elementwise import SINGLE
 from graphopt.patterns._windows import added_pads, along, finite, unpadded
-from graphopt.rewrite import Attrs, Const, Float, Ints, Maybe, any_of, op, rule
+from graphopt.rewrite import Attrs, Const, Float, Ints, Maybe, Str, any_of, op, rule
 from graphopt.shapes import is_static, same_dims
 
 
@@ -155,6 +155,29 @@ def max_pool_of_zero_pad(
         return pads
     inner = next(c for c in (relu, sigmoid, clip) if c.value is not None)
     yield op.MaxPool(inner, kernel_shape=kernel, **{**a, "auto_pad": "NOTSET", "pads": pads})
+
+
+@rule(exact=True)
+def max_pool_of_unread_pad(x, p: Ints, v: Maybe[Float], axes: Maybe[Ints], mode: Str, kernel: Ints, a: Attrs):
+    """Rows that are put behind an image where no window reaches are not put there."""
+    pad = op.Pad(x, pads=p, value=v, axes=axes, mode=mode)
+    yield op.MaxPool(pad, kernel_shape=kernel, **a)
+    if any(a.get("pads") or ()) or a.get("ceil_mode") or a.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return "windows reach over the border"
+    rank = len(kernel) + 2
+    where = list(range(rank)) if axes is None else [i % rank for i in axes]
+    strides, dilations = (a.get(name) or [1] * len(kernel) for name in ("strides", "dilations"))
+    pads = list(p)
+    for k, axis in enumerate(where):
+        size, end = pad.shape[axis] if pad.shape else None, p[len(where) + k]
+        if axis < 2 or end <= 0 or not isinstance(size, int):
+            continue
+        extent = (kernel[axis - 2] - 1) * dilations[axis - 2] + 1
+        pads[len(where) + k] -= min(end, (size - extent) % strides[axis - 2]) if size >= extent else 0
+    if pads == p:
+        return "windows reach everything that is put behind, or its size is not known"
+    padded = op.Pad(x, pads=pads, value=v, axes=axes, mode=mode) if any(pads) else x
+    yield op.MaxPool(padded, kernel_shape=kernel, **a)
 
 
 def _window_pads(

@@ -35,7 +35,13 @@ def positive(
     return g(body, (*given, constants), x, y, **{"nodes": 2, **o})
 
 
+BEHIND = "int64[8] p = {0,0,0,0,0,0,1,1}"
+TWO_BEHIND = "int64[8] p = {0,0,0,0,0,0,2,2}"
+ONE_BEHIND = "int64[2] p = {0,1}, int64[1] d = {-1}"
+EVEN_X = "[N,2,4,6]"
+
 ONE = "<kernel_shape=[1,1]>"
+STEPS = "<kernel_shape=[2,2], strides=[2,2]>"
 TWO = "<kernel_shape=[2,2]>"
 #: Pools that are linear, with the shape that they make of [N,2,5,6].
 AVERAGES = [
@@ -99,6 +105,28 @@ FIRES = {
     "max_pool_of_pad": [
         g(f"a = Pad(x, p, z) y = MaxPool{TWO}(a)", (EVEN, "float z = {-inf}"), y="[N,2,6,7]", nodes=1),
         g("a = Pad(x, p, z) y = MaxPool<kernel_shape=[3,3]>(a)", (EVEN, "float z = {-inf}"), y="[N,2,5,6]", nodes=1),
+    ],
+    "max_pool_of_unread_pad": [
+        g(f"a = Pad(x, p, z) y = MaxPool{STEPS}(a)", (BEHIND, "float z = {7}"), EVEN_X, "[N,2,2,3]", nodes=1),
+        g(f"a = Pad(x, p) y = MaxPool{STEPS}(a)", (PAD,), EVEN_X, "[N,2,3,3]", nodes=2),
+        g(f'a = Pad<mode="reflect">(x, p) y = MaxPool{STEPS}(a)', (BEHIND,), EVEN_X, "[N,2,2,3]", nodes=1),
+        g(f"a = Pad<pads=[0,0,0,0,0,0,1,1]>(x) y = MaxPool{STEPS}(a)", (), EVEN_X, "[N,2,2,3]", opset=7, nodes=1),
+        g(f"a = Pad(x, p, , d) y = MaxPool{STEPS}(a)", ONE_BEHIND, EVEN_X, "[N,2,2,3]", opset=18, nodes=1),
+        g("a = Pad(x, p) y = MaxPool<kernel_shape=[1,2], strides=[4,4]>(a)", TWO_BEHIND, "[N,2,1,4]", "[N,2,1,2]"),
+        g(
+            "a = Pad(x, p) y = MaxPool<kernel_shape=[1,2], strides=[4,4]>(a)",
+            TWO_BEHIND,
+            "[N,2,2,2]",
+            "[N,2,1,1]",
+            nodes=1,
+        ),
+        g(
+            "a = Pad(x, p) y = MaxPool<kernel_shape=[2,2], dilations=[3,3], strides=[2,2]>(a)",
+            BEHIND,
+            EVEN_X,
+            "[N,2,1,2]",
+            nodes=1,
+        ),
     ],
     "max_pool_of_zero_pad": [
         positive("r = Relu(x)"),
@@ -196,6 +224,17 @@ REFUSES = {
             ("", "0,0,1,0,0,0,1,1", "-inf", "kernel_shape=[2,2], ceil_mode=1", "[N,2,6,6]", "ceil_mode"),
             ("", "0,0,2,0,0,0,1,1", "-inf", "kernel_shape=[2,2]", "[N,2,7,6]", "lie in the padding"),
             ("", "0,1,1,0,0,0,1,1", "-inf", "kernel_shape=[2,2]", "[N,3,6,6]", "batch or channels"),
+        ]
+    ],
+    "max_pool_of_unread_pad": [
+        g(f"a = Pad(x, p) y = MaxPool{pool}(a)", (BEHIND,), x, y, reason=reason)
+        for pool, x, y, reason in [
+            (TWO, EVEN_X, "[N,2,4,6]", "reach everything"),
+            (STEPS, "[N,2,5,7]", "[N,2,3,4]", "reach everything"),
+            (STEPS, "[N,2,H,W]", "[N,2,A,B]", "not known"),
+            ("<kernel_shape=[2,2], strides=[2,2], ceil_mode=1>", EVEN_X, "[N,2,3,4]", "over the border"),
+            ("<kernel_shape=[2,2], strides=[2,2], pads=[0,0,1,1]>", EVEN_X, "[N,2,3,4]", "over the border"),
+            ('<kernel_shape=[2,2], strides=[2,2], auto_pad="SAME_UPPER">', EVEN_X, "[N,2,3,4]", "over the border"),
         ]
     ],
     "max_pool_of_zero_pad": [

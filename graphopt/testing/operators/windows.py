@@ -10,6 +10,8 @@ from graphopt.testing.operators.registry import operands
 from graphopt.testing.operators.site import Shape, Site
 
 _IMAGE = {0: (3, 5)}
+#: What a rule says that wants windows to lie inside of the image.
+_REACHES_OVER = "windows reach over the border"
 #: Sizes of spatial dims, and how often they are drawn.
 _SIZES = ((1, 2), (4, 3), (3, 4), (1, 1), (3, 5), (2, 6))
 
@@ -47,12 +49,15 @@ def _image(s: Site, ranks: tuple[int, int] = (3, 5)) -> Shape:
 def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True, beyond: bool = False) -> None:
     """Strides, pads, dilations and auto_pad. `beyond`: windows may lie in the padding altogether."""
     n = len(kernel)
-    strides = s.parameter("strides", lambda: [s.choices.weighted(((3, 1), (1, 2))) for _ in range(n)], [1] * n)
+    inside = s.asks(_REACHES_OVER) and not s.choices.chance(6)
+    steps = ((1, 1), (3, 2), (1, 3)) if inside else ((3, 1), (1, 2))
+    none = None if inside else [1] * n
+    strides = s.parameter("strides", lambda: [s.choices.weighted(steps) for _ in range(n)], none)
     # larger steps than the kernel make for less than no padding, of which ONNX Runtime complains
     same = ["SAME_UPPER", "SAME_LOWER"] if all(k >= d for k, d in zip(kernel, strides)) else []
-    auto = s.text("auto_pad", ["NOTSET", "NOTSET", *same, "VALID"], "NOTSET")
+    auto = s.text("auto_pad", ["NOTSET", "NOTSET", *([] if inside else same), "VALID"], "NOTSET")
     pads = [0] * 2 * n
-    if auto == "NOTSET":
+    if auto == "NOTSET" and not inside:
         least = 2 if beyond and s.choices.chance(3) else 1
         before = [p[n:] + p[:n] for p in s.recent("pads") if len(p) == 2 * n] if s.repeats else []
 
