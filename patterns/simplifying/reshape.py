@@ -39,9 +39,11 @@ def reshape_nothing(x, shape, allowzero: Maybe[Int]):
     """A Reshape to the shape that is there does nothing."""
     y = op.Reshape(x, shape, allowzero=allowzero)
     yield y
-    target = described(x.value, shape.value, allowzero, y.shape)
-    if target is None or x.shape is None or len(target) != len(x.shape):
+    if x.rank is None or x.rank != y.rank:
         return "the rank changes or is unknown"
+    target = described(x.value, shape.value, allowzero, y.shape)
+    if target is None:
+        return "the shape is unknown"
     other = [k for k, d in enumerate(target) if not (d == 0 or (d is not None and d == x.shape[k]))]
     if len(other) > 1:
         return "two dims may change"
@@ -72,11 +74,11 @@ def reshape_computed_shape(x, shape, allowzero: Maybe[Int]):
     """A shape that the graph puts together from x's own dims is a constant one: 0 copies, -1 infers."""
     y = op.Reshape(x, shape, allowzero=allowzero)
     yield y
+    if shape.is_const:
+        return "the shape is a constant"
     constant = shape_to_write(described(x.value, shape.value, allowzero, y.shape), x.shape)
     if constant is None:
         return "no constant shape does the same for all inputs"
-    if shape.is_const:
-        return "the shape is a constant"
     yield op.Reshape(x, shape=constant)
 
 
@@ -85,9 +87,11 @@ def reshape_own_dim(x, shape: Const, allowzero: Maybe[Int]):
     """A dim that is inferred and cannot be but x's own is a copy of it, which tells what it is."""
     y = op.Reshape(x, shape, allowzero=allowzero)
     yield y
+    if not (shape.array == -1).any():
+        return "nothing is inferred"
     target = described(x.value, shape.value, allowzero, y.shape)
     if target is None or not any(d == -1 and t == 0 for d, t in zip(shape.array, target, strict=True)):
-        return "nothing is inferred, or it is not x's own dim"
+        return "it is not x's own dim that is inferred"
     yield op.Reshape(x, shape=target)
 
 
