@@ -129,7 +129,7 @@ REFUSES = {
                 reason="per column",
             ),
             g(f"a = MatMul(x, w) {body}", (W, K), also="float[A,N,3] a", reason="nothing would be saved"),
-            g(f"z = MatMul(x, w) a = Add(z, b) {body}", (W, B, K), also="float[A,N,3] z", reason="saved"),
+            g(f"z = MatMul(x, w) a = Add(z, b) {body}", (W, B, K), also="float[A,N,3] z", reason="would be saved"),
             g(f"a = MatMul(x, z) {body}", K, more="float[4,3] z"),
             graph(
                 f"a = MatMul(x, w) {body}",
@@ -157,7 +157,7 @@ REFUSES = {
             (WIDE, R, "float k = {2}"),
             y=OUT,
             also="float[A,3,N,2] h",
-            reason="saved",
+            reason="would be saved",
         ),
         g(
             f"p = MatMul(x, w) z = Add(p, b) {HEADS} y = Mul(h, k)",
@@ -183,7 +183,7 @@ REFUSES = {
             "[4,N]",
             "[3,N]",
             also="float[3,N] a",
-            reason="saved",
+            reason="would be saved",
         ),
     ],
     **{
@@ -199,7 +199,7 @@ REFUSES = {
                     {"constants": (W, "float k = {inf}")},
                 ]
             ],
-            g(f"{body} y = MatMul(a, w)", (W, K4), also="float[A,N,4] a", reason="saved"),
+            g(f"{body} y = MatMul(a, w)", (W, K4), also="float[A,N,4] a", reason="would be saved"),
         ]
         for rule, body in BEFORE.items()
     },
@@ -231,7 +231,7 @@ REFUSES = {
             "a = MatMul(x, w) y = MatMul(a, v)",
             (floats("w", 4, 8), floats("v", 8, 3)),
             also="float[A,N,8] a",
-            reason="saved",
+            reason="would be saved",
         ),
         g(
             "z = MatMul(x, w) a = Add(z, b) y = MatMul(a, v)",
