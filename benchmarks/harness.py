@@ -6,6 +6,7 @@ a command's parent process starts at once, its workers pay.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -393,6 +394,13 @@ def interleave(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict
             if turn:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
+
+
+def stay_on(core: int | None) -> None:
+    """Keep the process on one core, None: the last one that it may use, -1: any; where the platform can."""
+    if hasattr(os, "sched_setaffinity") and core != -1:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if core is None else core})
 
 
 def geometric_mean(values: Iterable[float]) -> float:

@@ -11,8 +11,6 @@ code 1 where a tuned model is slower than the analytic choice or the untouched m
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -76,9 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="a tuning cache")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args(arguments)
-    if hasattr(os, "sched_setaffinity") and options.core != -1:
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if options.core is None else options.core})
+    harness.stay_on(options.core)
     found = []
     for entry in entries(options.models, options.only):
         try:
