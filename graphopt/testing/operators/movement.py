@@ -115,7 +115,8 @@ def concat(s: Site) -> None:
     if s.larger and axis == 1 and not s.choices.chance(4):  # most of it is one part
         most = s.choices.integer(0, s.count - 1)
         for i in range(s.count):
-            s.operand(i, (base[0], 9 if i == most else 1, *base[2:]))
+            few = 0 if s.choices.chance(24) else s.choices.integer(1, 2)
+            s.operand(i, (base[0], 9 if i == most else few, *base[2:]))
     for i in range(s.count):
         s.operand(i, (*base[:axis], s.dim() if (there or i) and not alike else base[axis], *base[axis + 1 :]))
     shapes = [s.shape(i) for i in range(s.count)]
