@@ -99,7 +99,8 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
             builder.names.pop(0, None)
     doubts = any("known" in w or "rank" in w for w in hints_of(rule).words)  # the rule tells of a rank that it needs
     builder.vague = choices.chance(8 if many else 2 if doubts else 4 if asks else 8)
-    builder.alike = choices.one((2, 3)) if choices.chance(4) else None
+    turned = "transA" in hints_of(rule).words  # which is not seen where it is forgotten, unless matrices are square
+    builder.alike = choices.one((2, 3)) if choices.chance(2 if turned else 4) else None
     special = rule.exact and style is None and choices.chance(2)
     any_style = style is None
     style = style or choices.weighted(_STYLES)

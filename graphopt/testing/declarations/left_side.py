@@ -308,10 +308,9 @@ class LeftSide:
 
     def _uneven(self, shape: Shape) -> np.ndarray:
         """Weights that get too small for 16 bits when they are multiplied, as a rule all but those of one channel."""
-        found = draw_array(self.choices, TensorProto.DOUBLE, shape, "small") * self.choices.one(
-            [8.0, 2.0, 2.0**-3, 2.0**-10]
-        )
-        axis = self.choices.integer(0, len(shape) - 1)
+        found = draw_array(self.choices, TensorProto.DOUBLE, shape, "small") * self.choices.one([8.0, 2.0, 0.125])
+        outputs = 0 if len(shape) > 2 else 1
+        axis = self.choices.integer(0, len(shape) - 1) if self.choices.chance(4) else outputs
         if shape[axis] > 1 and not self.choices.chance(3):
             np.moveaxis(found, axis, 0)[self.choices.integer(0, shape[axis] - 1)] *= 2.0**10
         return found.astype(np.float16)

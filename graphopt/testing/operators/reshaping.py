@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.blocks import cut_into_blocks, image_of_blocks
 from graphopt.testing.operators.movement import first_of
 from graphopt.testing.operators.pairs import put_together, to_be_repeated
@@ -211,7 +210,7 @@ def squeeze(s: Site) -> None:
         recent = [a for a in recent if a and all(-len(x) <= i < len(x) and x[i] == 1 for i in a)]
         if recent and s.choices.chance(2):
             axes = {a % len(x) for a in s.choices.one(recent)}
-            if s.choices.chance(2 if len(axes) > 1 else 3):  # and others, or not all of them
+            if s.choices.chance(2):  # and others, or not all of them
                 axes.symmetric_difference_update(s.choices.some(ones))
             return _anyhow(s, sorted(axes) or ones, len(x))
         if not ones:
