@@ -26,7 +26,7 @@ def local_response_in_a_convolution(x, alpha: Float, beta: Float, bias: Float, s
         return why
     if x.rank != 4 or not isinstance(c := x.shape[1], int) or not 0 < c <= _MOST_CHANNELS:
         return "the channels are not known, or very many"
-    if beta not in (0.5, 0.75, 1.0):
+    if beta not in (0.5, 0.75, 1.0) or bias <= 0:
         return "not a power that roots give"
     distance = np.subtract.outer(np.arange(c), np.arange(c))
     window = (distance <= (size - 1) // 2) & (-distance <= size - 1 - (size - 1) // 2)

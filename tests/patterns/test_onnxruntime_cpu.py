@@ -49,7 +49,6 @@ FIRES = [
         unary("LRN<size = 5, alpha = 0.3, beta = 0.75>(x)", "float[7,7,9,9]", nodes=6),
         unary("LRN<size = 3, alpha = 0.3, beta = 0.5, bias = 2.0>(x)", "float[3,3,9,H]", nodes=4),
         unary("LRN<size = 1, alpha = 0.3, beta = 1.0>(x)", "float[3,3,9,9]", nodes=3),
-        unary("LRN<size = 5, alpha = 0.3, bias = 0.0>(x)", "float[N,7,9,9]", nodes=6),
     ),
     *of(
         "softmax_before_one_axis",
@@ -83,6 +82,7 @@ REFUSES = [
     *of(
         "local_response_in_a_convolution",
         unary("LRN<size = 5, beta = 0.6>(x)", "float[N,7,9,9]", reason="roots"),
+        unary("LRN<size = 5, bias = 0.0>(x)", "float[N,7,9,9]", reason="roots"),
         unary("LRN<size = 5>(x)", "float[N,C,9,9]", reason="channels are not known"),
     ),
     *of(
