@@ -307,7 +307,7 @@ def _shaking(op: str, function: Callable[..., Any], rng: np.random.Generator) ->
         elif op.endswith("Window"):  # cosines that cancel out
             size = np.maximum(size, 1.0)
         elif op in _PRODUCTS and len(given) > 1:
-            size = np.maximum(size, given[0].max() * given[1].max())
+            size = np.maximum(size, given[0].max() * _by_output(op, given[1], y.ndim))
         coarsest = max(float(ml_dtypes.finfo(t).eps) for t in {y.dtype, *(v.dtype for v in values_of(op, values))})
         by = rng.uniform(-4, 4, y.shape) * coarsest * np.where(np.isfinite(size), size, 0)
         if op in ("Mul", "Div") and y.size:  # which may be too small for the dtype
@@ -317,6 +317,15 @@ def _shaking(op: str, function: Callable[..., Any], rng: np.random.Generator) ->
         return (y.astype(np.float64) + by).astype(y.dtype)
 
     return call
+
+
+def _by_output(op: str, w: np.ndarray, rank: int) -> Any:
+    """The largest weight, of each output by itself where it is clear which they are."""
+    if op == "MatMul" and rank > 1 and w.ndim == 2:
+        return w.max(0)
+    if op == "Conv" and w.ndim == rank:
+        return w.max(tuple(range(1, rank))).reshape(-1, *(1,) * (rank - 2))
+    return w.max()
 
 
 def _factored(op: str, values: Sequence[Any], epsilon: float) -> np.ndarray:

@@ -25,7 +25,7 @@ def softmax_before_one_axis(x, axis: Int):
         return "the dims behind it are not known"
     joined = (*x.shape[: axis + 1], prod(x.shape[axis + 1 :]))
     there, back = target_of(x.shape, joined), target_of(joined, x.shape)
-    if there is None or back is None:
+    if back is None:  # nothing lies behind it, which leads nowhere either
         return "no constant shape leads there and back"
     function = op.Softmax if chosen(softmax).op == "Softmax" else op.LogSoftmax
     yield op.Reshape(function(op.Reshape(x, there), axis=axis), back)

@@ -32,7 +32,7 @@ def depth_to_space(x: "N C H W", s, p: Perm, shape):
         return "another order, or not single or double precision"
     batch, channels, height, width = x.shape
     kept, size = (parts.shape[1], parts.shape[2]) if p == _COLUMNS_LAST else (parts.shape[3], parts.shape[1])
-    if not isinstance(size, int) or not size:
+    if not isinstance(size, int):
         return "the size of the blocks is not known"
     block = (kept, size, size) if p == _COLUMNS_LAST else (size, size, kept)
     if not same_shape(parts.shape, (batch, *block, height, width)) or channels != mul(kept, size * size):
@@ -52,7 +52,7 @@ def space_to_depth(x: "N C H W", s: Ints, p: Perm, shape):
     if x.dtype not in _DTYPES or (p != _SPACE and not (p == _SPACE_OF_ONE and channels == 1)):
         return "another order, or not single or double precision"
     rows, size, columns = parts.shape[2:5]
-    if not size:
+    if not isinstance(size, int):
         return "the size of the blocks is not known"
     blocks = (batch, channels, rows, size, columns, size)
     if not same_shape(parts.shape, blocks) or not same_shape((height, width), (mul(rows, size), mul(columns, size))):

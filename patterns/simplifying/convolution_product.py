@@ -25,7 +25,7 @@ def convolution_of_product_rows(
     if p != [0, 2, 1] or not pointwise(w2, a):
         return "not rows that become channels, or the convolution is not pointwise"
     (k, m), n = w.shape, w2.shape[0]
-    if image.shape is None or channels.shape is None or not same_dims(image.shape[1], m):
+    if image.shape is None or not same_dims(image.shape[1], m):
         return "the channels of the image are not known to be the columns"
     if not same_dims(image.shape[0], channels.shape[0]):
         return "the batch is not known to stay"

@@ -103,6 +103,7 @@ REFUSES = [
         moved(SPACE, "float[2,3,4,6]", "float[2,12,2,3]", [0, 3, 2, 2, 2, 3], [0, 12, 2, 3], reason="positions"),
         moved(SPACE, "float[2,3,4,6]", "float[2,12,6]", [0, 3, 2, 2, 3, 2], [0, 12, 6], reason="no image"),
         moved(SPACE, "float[2,3,H,6]", "float[2,12,2,3]", [0, 3, 2, 2, 3, 2], [0, 12, 2, 3], reason="not positions"),
+        moved(SPACE, "float[2,3,N,N]", "float[2,C,1,1]", [0, 3, 1, 0, 1, -1], [0, -1, 1, 1], reason="not known"),
     ),
     *of(
         "patches_of_slices",

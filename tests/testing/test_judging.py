@@ -61,3 +61,18 @@ def test_products_too_small_for_their_dtype() -> None:
     assert roundings(_parsed(text % bits), feeds)["y"] > 0.02
     feeds = {"x": np.float16([1, 2])}
     assert roundings(_parsed(text % bits), feeds)["y"] < 0.02
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "body"),
+    [
+        ("float[1,2]", "float[2,2] w = {1, 1e-4, 1, 1e-4}", "p = MatMul (x, w)"),
+        ("float[1,2,1]", "float[2,2,1] w = {1, 1, 1e-4, 1e-4}", "p = Conv (x, w)"),
+    ],
+    ids=["columns", "channels"],
+)
+def test_small_weights_beside_large_ones(x: str, w: str, body: str) -> None:
+    """What rounding does to one column of a product has nothing to do with the weights of another."""
+    text = f"g ({x} x) => (float y) <{w}, int64 i = {{1}}> {{ {body} g = Gather<axis = 1> (p, i) y = ReduceSum<keepdims = 0> (g) }}"
+    feeds = {"x": np.full([int(d) for d in x[6:-1].split(",")], 0.75, np.float32)}
+    assert roundings(_parsed(text.replace("1e-4", "0.0001")), feeds)["y"] < 1e-5

@@ -85,7 +85,7 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
     asks, counted = hints_of(rule).shapes, hints_of(rule).channels  # channels that count are numbers
     # of which all have to be known
     many = sum(kind.role == "tensor" for kind in rule.kinds.values()) > 6 or any(
-        "larger" in w for w in hints_of(rule).words
+        "larger" in w or "padding alone" in w for w in hints_of(rule).words
     )
     for size, name in ((2, "N"), (3, "M"), (4, "K")):
         if choices.chance(8 if many else 4 if counted else 2) or (
@@ -93,21 +93,26 @@ def draw_instance(choices: Choices, rule: Rule, k: int, decoys: bool, style: str
         ):
             builder.names[size] = name
     if asks:  # a dim that is known by name may be empty, or of one element
-        builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", 12)) if choices.chance(of)})
+        ones = 3 if any("broadcast the image" in w for w in hints_of(rule).words) else 12
+        builder.names.update({size: name for size, name, of in ((0, "E", 2), (1, "B", ones)) if choices.chance(of)})
         if not _WITHOUT_EMPTY.isdisjoint(hints_of(rule).own_operators):
             builder.names.pop(0, None)
     doubts = any("known" in w or "rank" in w for w in hints_of(rule).words)  # the rule tells of a rank that it needs
     builder.vague = choices.chance(8 if many else 2 if doubts else 4 if asks else 8)
-    builder.alike = choices.one((2, 3)) if choices.chance(4) else None
+    turned = "transA" in hints_of(rule).words  # which is not seen where it is forgotten, unless matrices are square
+    builder.alike = choices.one((2, 3)) if choices.chance(2 if turned else 4) else None
     special = rule.exact and style is None and choices.chance(2)
     any_style = style is None
     style = style or choices.weighted(_STYLES)
     left = LeftSide(builder, rule, variant, style, special, tame=not any_style)
     if any_style and TensorProto.FLOAT8E4M3FN in left.signature.dtypes.values():
         left.style = "ends"
-    if any_style and TensorProto.FLOAT16 in left.signature.dtypes.values() and choices.chance(3):
+    if any_style and TensorProto.FLOAT16 in left.signature.dtypes.values() and choices.chance(2 if left.narrow else 3):
         # towards the end of its range
         left.style, left.generic = choices.one(("small", "mixed")), True
+        left.uneven = left.narrow and not choices.chance(3)
+    if any_style and any("would be rounded" in w for w in hints_of(rule).nearby) and choices.chance(4):
+        left.style, left.beyond = "small", True
     if decoys and choices.chance(8):
         roots = _inside_if(left)
     else:
@@ -147,7 +152,9 @@ def _surround(builder: Builder, left: LeftSide, roots: Sequence[Value], decoys: 
             shown = _used(builder, root)
             if choices.chance(3):
                 builder.output(root)
-        if decoys and choices.chance(6):
+        if left.uneven:
+            _show_parts(builder, root, 1 if any(c.op == "Conv" for c in left.variant.calls) else -1)
+        elif decoys and choices.chance(6):
             builder.output(_part(builder, root))
         builder.output(shown)
     if not decoys:
@@ -173,8 +180,19 @@ def _part(builder: Builder, v: Value) -> Value:
     if not isinstance(array, np.ndarray) or not array.size or not array.ndim:
         return v
     axis = choices.integer(0, array.ndim - 1)
-    index = np.array(choices.integer(0, array.shape[axis] - 1), np.int64)
-    return builder.node("Gather", [v, builder.constant(index)], {"axis": axis})[0]
+    return _place(builder, v, axis, choices.integer(0, array.shape[axis] - 1))
+
+
+def _show_parts(builder: Builder, v: Value, axis: int) -> None:
+    """Some places of a tensor along an axis, each as an output."""
+    array = builder.arrays[v]
+    if isinstance(array, np.ndarray) and array.size and -array.ndim <= axis < array.ndim:
+        for index in range(min(array.shape[axis], 6)):
+            builder.output(_place(builder, v, axis, index))
+
+
+def _place(builder: Builder, v: Value, axis: int, index: int) -> Value:
+    return builder.node("Gather", [v, builder.constant(np.array(index, np.int64))], {"axis": axis})[0]
 
 
 def _nothing(a: np.ndarray) -> np.ndarray:

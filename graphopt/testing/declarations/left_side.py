@@ -27,6 +27,7 @@ from graphopt.testing.values import np_dtype
 #: How often a constant is any array, one number everywhere, or a number of elements; and one of integers.
 _KINDS = ((5, "array"), (4, "number"), (2, "dims"))
 _WHOLE_KINDS = ((3, "array"), (5, "number"), (1, "dims"))
+_COUNTING_KINDS = ((2, "array"), (3, "number"), (4, "dims"))
 _SINGLE_KINDS = ((3, "array"), (8, "number"), (1, "dims"))
 #: Dtypes that rules about positions ask for: theirs, and that of marks.
 _OF_POSITIONS = frozenset({TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT})
@@ -48,6 +49,10 @@ class LeftSide:
         tame: numbers had best be such as exact arithmetic can follow.
         given: shapes and the like may be inputs of the model, which nobody can look into; None: not decided yet.
         plain: attributes that nobody names are defaults.
+        narrow: the rule declines where weights would become too small.
+        uneven: constants are small, but for some at one place along an axis.
+        doubled: in constants neighbours had best be equal.
+        beyond: some constants are larger than 16 bits can hold, and what meets them is small.
         generic: constants are any numbers, none that the rule may be waiting for: where there are many, each special one hides
             something.
     """
@@ -81,14 +86,19 @@ class LeftSide:
             asked = recipes.FLOATING
         if self.bounding:  # wide integers are where bounds that are read as floats go wrong
             asked = frozenset({TensorProto.INT64} if self.choices.chance(2) else ())
+        self.narrow = any("become too small" in w for w in self.hints.nearby)
+        if self.narrow and self.choices.chance(4):
+            asked = frozenset({TensorProto.FLOAT16})
         self.signature.choose_dtypes(self.choices, asked)
         self._favour_permutations()
         self._favour_ranks()
         terms = [a for c in variant.calls for a in arguments(c, self.walker)]
         constants = {a.name for a in terms if isinstance(a, Var) and a.kind.role == "const"}
         self.generic = self.choices.chance(2 if len(constants) > 2 else 5)
-        pointwise = any("not pointwise" in w for w in self.hints.words)
-        self.plain = self.choices.chance(3) != pointwise
+        plainly = any("not pointwise" in w or "does more" in w for w in self.hints.words)
+        self.plain = self.choices.chance(3) != plainly
+        self.uneven = self.beyond = False
+        self.doubled = any("neighbours are not equal" in w for w in self.hints.words)
         self.bound: dict[str, Any] = {}
         self.kinds: dict[str, list[Any]] = {}
         self.attributes: list[tuple[str, dict[str, Any]]] = []
@@ -251,7 +261,9 @@ class LeftSide:
     def numbers(self, dtype: int, shape: Shape, style: str) -> np.ndarray:
         """Values of a tensor that is no constant."""
         style = self._beside_small(dtype, self.style) if style == "plain" else style
-        if style == "small" and self.choices.integer(0, 1):  # beside constants that are
+        if self.uneven or (
+            style == "small" and not self.beyond and self.choices.integer(0, 1)
+        ):  # beside constants that are
             style = "large"
         if self.bounding and dtype not in FLOATING and self.choices.chance(2):
             style = "ends"
@@ -268,13 +280,23 @@ class LeftSide:
                 return np.full(shape, self.hints.fills[var.name]).astype(np_dtype(dtype))
         special = self.special and dtype in FLOATING
         whole = dtype in (TensorProto.INT64, TensorProto.INT32)
+        counting = whole and any(c.op == "ReduceSum" for c in self.variant.calls)
         kinds = _WHOLE_KINDS if whole else _SINGLE_KINDS if self.hints.single else _KINDS
+        kinds = _COUNTING_KINDS if counting else kinds
         kind = "array" if self.generic else self.choices.weighted(kinds)
+        if self.uneven and dtype == TensorProto.FLOAT16 and len(shape) > 1:
+            return self._uneven(shape)
+        if self.beyond and dtype == TensorProto.FLOAT and self.choices.integer(0, 1):
+            return draw_array(self.choices, dtype, shape, "ends") * np.float32(500)
         if kind == "array" or dtype == TensorProto.STRING:
             if style == "plain":
                 style = "fraction" if self.choices.chance(6) and self.style == "plain" else self.style
             found = draw_array(self.choices, dtype, shape, self._beside_small(dtype, style), special)
             found = np.abs(found) if style == "positive" and dtype in FLOATING else found
+            if self.doubled and shape and shape[-1] % 2 == 0 and not self.choices.chance(4):
+                found = np.repeat(found[..., ::2], 2, -1)
+                if found.size and self.choices.chance(4):  # but for the last one
+                    found[..., -1] += 1
             return found / 3 if dtype == TensorProto.DOUBLE and self.choices.chance(2) else found  # no float32
         number = np.asarray(self.number() if kind == "number" else self.choices.one(self._counts()))
         if dtype == TensorProto.BOOL:
@@ -283,6 +305,15 @@ class LeftSide:
             number = np.asarray(1)
         with np.errstate(all="ignore"):
             return np.full(shape, number).astype(np_dtype(dtype))
+
+    def _uneven(self, shape: Shape) -> np.ndarray:
+        """Weights that get too small for 16 bits when they are multiplied, as a rule all but those of one channel."""
+        found = draw_array(self.choices, TensorProto.DOUBLE, shape, "small") * self.choices.one([8.0, 2.0, 0.125])
+        outputs = 0 if len(shape) > 2 else 1
+        axis = self.choices.integer(0, len(shape) - 1) if self.choices.chance(4) else outputs
+        if shape[axis] > 1 and not self.choices.chance(3):
+            np.moveaxis(found, axis, 0)[self.choices.integer(0, shape[axis] - 1)] *= 2.0**10
+        return found.astype(np.float16)
 
     def _beside_small(self, dtype: int, style: str) -> str:
         """Small numbers are divided by large ones now and then; small integers are large ones."""

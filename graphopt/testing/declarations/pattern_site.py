@@ -55,7 +55,8 @@ class PatternSite(Site):
         self.beside = frozenset(c.op for c in left.variant.calls)
         self.marks = "OneHot" in left.hints.operators or {"Unsqueeze", "Equal", "Cast", "MatMul"} <= self.beside
         if left.hints.shapes:
-            self.empty = 4 if any("empty" in w or w == "allowzero" for w in left.hints.words) else 10
+            doubted = any("empty" in w or "padding alone" in w or w == "allowzero" for w in left.hints.words)
+            self.empty = 4 if doubted else 10
             self.flat = 12 if left.hints.channels else 4
         self.channels = left.hints.channels
         self.batches = left.hints.batches

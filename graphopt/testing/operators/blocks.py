@@ -29,7 +29,12 @@ def cut_into_blocks(s: Site, x: Shape) -> list[int]:
         return _mixed(s, [batch, channels, height, 1, width, 1])
     if "DepthToSpace" not in s.operators:
         s.note("order", s.choices.one([[0, 3, 5, 1, 2, 4], [0, 3, 5, 1, 2, 4], [0, 1, 3, 5, 2, 4]]))
-        return _mixed(s, [batch, channels, height // size, size, width // size, size])
+        rows, columns = height // size, width // size
+        if s.choices.chance(6):  # as many elements, by other rows or channels
+            return s.choices.one(
+                [[batch, channels * size, rows, size, columns, 1], [batch, channels, 1, size, rows * columns, size]]
+            )
+        return _mixed(s, [batch, channels, rows, size, columns, size])
     kept = channels // (size * size)
     orders = (([kept, size, size], [0, 1, 4, 2, 5, 3]), ([size, size, kept], [0, 3, 4, 1, 5, 2]))
     block, order = s.choices.one(orders)

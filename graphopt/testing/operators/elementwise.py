@@ -284,8 +284,8 @@ def _fitting(s: Site, i: int, full: Shape) -> Shape:
         return (s.choices.one([1, 1, 2]), *narrower(s, full, len(full)))
     if low > len(full):  # the result gets more dims
         return (*(s.dim() for _ in range(low - len(full))), *narrower(s, full, len(full)))
-    if 1 in full and s.choices.chance(4 if s.builder.vague else 12):  # dims of the result grow
-        full = tuple(s.dim() if d == 1 else d for d in full)
+    if 1 in full and s.choices.chance(2 if s.whole else 4 if s.builder.vague else 12):  # dims of the result grow
+        full = tuple((16 if s.whole and k == 1 else s.dim()) if d == 1 else d for k, d in enumerate(full))
     return narrower(s, full, low, high)
 
 

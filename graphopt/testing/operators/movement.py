@@ -70,7 +70,7 @@ def tile(s: Site) -> None:
     if s.pairs and s.shape(0) is None and not s.choices.chance(8):
         s.operand(0, to_be_repeated(s))
     x = first_of(s, 1)
-    usual = [1] * (len(x) - 1) + [2] if s.pairs else [1, 1, 1, 2, 1, s.choices.integer(1, 3)]
+    usual = [1] * (len(x) - 1) + [2] if s.pairs else [1, 1, 1, 2, 1, s.choices.integer(0 if s.blocks else 1, 3)]
     as_usual = (s.pairs or s.blocks) and len(usual) == len(x) and not s.choices.chance(6)
     s.parameter(
         "repeats",
@@ -115,7 +115,8 @@ def concat(s: Site) -> None:
     if s.larger and axis == 1 and not s.choices.chance(4):  # most of it is one part
         most = s.choices.integer(0, s.count - 1)
         for i in range(s.count):
-            s.operand(i, (base[0], 9 if i == most else 1, *base[2:]))
+            few = 0 if s.choices.chance(24) else s.choices.integer(1, 2)
+            s.operand(i, (base[0], 9 if i == most else few, *base[2:]))
     for i in range(s.count):
         s.operand(i, (*base[:axis], s.dim() if (there or i) and not alike else base[axis], *base[axis + 1 :]))
     shapes = [s.shape(i) for i in range(s.count)]
@@ -152,9 +153,10 @@ def split(s: Site) -> None:
         axis = s.axis(len(x), default=0, suits=of_channels(s, x) % len(x) if products else None)
         i = input_of(s.schema, "split")
         equal = i is not None and not s.wants(i)
-        s.operand(
-            0, (*x[:axis], n * s.choices.integer(1, 2) + (0 if equal else s.choices.one([0, 0, 1])), *x[axis + 1 :])
-        )
+        d = n * s.choices.integer(1, 2) + (0 if equal else s.choices.one([0, 0, 1]))
+        if equal and "Squeeze" in s.beside and "num_outputs" in s.schema.attributes and s.choices.chance(4):
+            d = 2 * n - 1  # all of two elements but the last one
+        s.operand(0, (*x[:axis], d, *x[axis + 1 :]))
         x = s.shape(0)
         assert x is not None
     else:

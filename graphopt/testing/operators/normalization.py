@@ -12,13 +12,15 @@ from graphopt.testing.operators.site import Site
 @operands("Softmax", "LogSoftmax", "Hardmax", carries=(0,))
 def softmax(s: Site) -> None:
     early = s.asks("there are not two axes behind it") and not s.choices.chance(4)
-    s.operand(0, s.new_shape(0, 3 if early else 1, empty=False))
+    nothing = early and s.shape(0) is None and s.choices.chance(12)
+    s.operand(0, (2, 3, s.choices.integer(5, 6), 0) if nothing else s.new_shape(0, 3 if early else 1, empty=False))
     x = s.shape(0)
-    if not x or 0 in x:
+    if not x or (0 in x and not nothing):
         raise Invalid(f"{s.op_type} of {x}")
     suits = None if s.recent("axes") else len(x) - 1  # those of what stands beside it, or the last
-    if early:
+    if early and not nothing:
         suits = s.choices.integer(0, len(x) - 3)
+    suits = 1 if nothing else suits
     s.axis(len(x), default=-1 if s.schema.since_version >= 13 else 1, suits=suits)
 
 

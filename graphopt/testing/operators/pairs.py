@@ -8,7 +8,8 @@ from graphopt.testing.operators.site import Shape, Site
 def pairs_to_slice(s: Site) -> Shape:
     """A shape with an even number of elements along the last axis, most often."""
     x = s.new_shape(0, 1)
-    return x if s.choices.chance(8) else (*x[:-1], s.choices.one([8, 2, 4, 12]))
+    known = [d for d in (8, 2, 4, 12) if d not in s.builder.names or s.choices.chance(8)]
+    return x if s.choices.chance(8) else (*x[:-1], s.choices.one(known))
 
 
 def put_together(s: Site, x: Shape, copied: bool) -> list[int]:

@@ -16,7 +16,8 @@ _PICKS = "ReduceMax ReduceMin".split()
 @operands("ReduceLogSumExp", dtypes={0: FLOATING})
 @operands(*_SUMS, *_PICKS)
 def reduction(s: Site) -> None:
-    s.operand(0, s.new_shape(0, empty=s.op_type in ("ReduceSum", "ReduceProd")))
+    of_nothing = s.op_type in ("ReduceSum", "ReduceProd") or (s.op_type == "ReduceMean" and s.large)
+    s.operand(0, s.new_shape(0, empty=of_nothing))
     _reduced(s)
 
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.testing.building.builder import Invalid
 from graphopt.testing.operators.blocks import cut_into_blocks, image_of_blocks
 from graphopt.testing.operators.movement import first_of
 from graphopt.testing.operators.pairs import put_together, to_be_repeated
@@ -118,6 +117,7 @@ def reshape(s: Site) -> None:
         targets += [list(x)[::-1]] * (size == 0)
         if size == 1:
             targets.append([])
+        usual += [[]] * (size == 1 and not low)
         if not size:  # other dims of as many elements
             usual = [[d and 1 for d in x], [d and s.choices.integer(2, 4) for d in x], list(x[::-1])]
         fitting = [t for t in targets if low <= len(t) <= high] or [_factors(s, size, low)]
@@ -210,11 +210,11 @@ def squeeze(s: Site) -> None:
         recent = [a for a in recent if a and all(-len(x) <= i < len(x) and x[i] == 1 for i in a)]
         if recent and s.choices.chance(2):
             axes = {a % len(x) for a in s.choices.one(recent)}
-            if s.choices.chance(3):  # and others, or not all of them
+            if s.choices.chance(2):  # and others, or not all of them
                 axes.symmetric_difference_update(s.choices.some(ones))
             return _anyhow(s, sorted(axes) or ones, len(x))
         if not ones:
-            raise Invalid("nothing to squeeze")
+            return []
         return _anyhow(s, s.choices.some(ones, 1), len(x))
 
     s.parameter("axes", options)
@@ -262,7 +262,8 @@ def _anyhow(s: Site, axes: Sequence[int], rank: int) -> list[int]:
         return [a % rank for a in axes]
     if not s.choices.chance(2):
         return list(axes)
-    return [a % rank - s.choices.one([rank, rank, 0]) for a in axes]
+    from_end = [rank] if s.builder.vague else [rank, rank, 0]  # where nobody knows the rank, these are not counted
+    return [a % rank - s.choices.one(from_end) for a in axes]
 
 
 @operands("Expand", plan=_narrowed)
@@ -283,7 +284,7 @@ def expand(s: Site) -> None:
         if s.pairs and x and not s.choices.chance(6):
             return [*(d if s.choices.chance(6) else 1 for d in x[:-1]), 2]
         if s.blocks and len(x) == 6 and not s.choices.chance(6):
-            return [1, 1, 1, s.choices.integer(1, 3), 1, 2]
+            return [1, 1, 1, s.choices.weighted(((3, 2), (2, 1), (2, 3), (1, 0))), 1, 2 - 2 * s.choices.chance(8)]
         target = [s.dim() if d == 1 and s.choices.integer(0, 1) else d for d in x]
         if s.choices.chance(3):
             target.insert(0, s.choices.integer(1, 3))

@@ -214,10 +214,17 @@ class Site(Parameters):
         blocks = self.whole and len(dims) == 4 and not self.choices.chance(6)
         if blocks:
             dims[1] = 16
+        elif self.whole and len(dims) == 4 and self.choices.integer(0, 1):  # to be broadcast
+            dims[1] = 1
+            return tuple(dims)
         if self.large and dims and not self.choices.chance(4):
             k = self.choices.one([0, 2, 3]) if blocks else self.choices.integer(0, len(dims) - 1)
             many = _MANY // 2 if self.whole else _MANY  # of which a convolution makes more
+            if blocks and self.choices.chance(2):  # others are as many as the channels
+                dims[self.choices.one([i for i in (0, 2, 3) if i != k])] = 16
             dims[k] = many // max(math.prod(dims) // max(dims[k], 1), 1) + 1
+            if empty and self.choices.chance(3 if blocks else 6):
+                dims[self.choices.one([2, 3]) if blocks else self.choices.integer(0, len(dims) - 1)] = 0
             return tuple(dims)
         if dims and empty and self.choices.chance(self.empty):
             dims[self.choices.integer(0, len(dims) - 1)] = 0

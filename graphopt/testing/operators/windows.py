@@ -62,6 +62,8 @@ def _window(s: Site, x: Shape, kernel: Shape, dilated: bool = True, beyond: bool
         before = [p[n:] + p[:n] for p in s.recent("pads") if len(p) == 2 * n] if s.repeats else []
 
         def options() -> list[int]:
+            if 0 in x[2:]:  # padding alone makes something of it
+                return [1] * 2 * n
             if before and s.choices.integer(0, 1):  # as many on the other sides
                 return s.choices.one(before)
             return [s.choices.integer(0, max(min(1, k - 2 + least), 0)) for k in (*kernel, *kernel)]
@@ -91,9 +93,8 @@ def convolution(s: Site, weights: int, bias: int | None) -> Shape:
     if w is None:
         before = [k for k in s.recent("convolved") if k[0] == x]
         s.repeats = bool(before) and s.choices.chance(2)
-        group = s.parameter(
-            "group", lambda: s.choices.one([1, 1, *(g for g in (channels, 2) if g and channels % g == 0)]), 1
-        )
+        groups = (channels, 2, 2) if s.pointwise else (channels, 2)
+        group = s.parameter("group", lambda: s.choices.one([1, 1, *(g for g in groups if g and channels % g == 0)]), 1)
         alike = s.builder.alike if group == 1 else None
         pointwise = s.choices.chance(2 if alike else 3) or (s.pointwise and not s.choices.chance(6))
         kernel = (1,) * (len(x) - 2) if pointwise else _kernel(s, x)
@@ -147,7 +148,8 @@ def _padded(s: Site) -> bool:
     before = node.inputs[0] if node is not None and node.op == "Pad" else None
     if before is None:
         return False
-    if 0 in s.builder.arrays[before].shape and 0 not in (before.shape or ()):
+    doubted = s.asks("a window may see padding alone")
+    if 0 in s.builder.arrays[before].shape and 0 not in (before.shape or ()) and not doubted:
         raise Invalid("an empty image of unknown size")
     return True
 
