@@ -45,15 +45,15 @@ class Bench:
         found: dict[str, Any] = {}
         paths = {BASE: self.entry["path"]}
         with tempfile.TemporaryDirectory() as folder:
+            feeds = models.Bench(self.entry, "identity", folder, 1)._make_feeds(_session(paths[BASE], threads))[0]
             for i, (name, (optimizer, level)) in enumerate(self.optimizers.items()):
                 target = Path(folder, f"{i}.onnx")
                 try:
                     harness.optimizer(optimizer, level).file(Path(self.entry["path"]), target)
-                    _session(str(target), threads)
+                    _session(str(target), threads).run(None, feeds)
                     paths[name] = str(target)
                 except Exception as error:
                     found[name] = harness.describe(error)
-            feeds = models.Bench(self.entry, "identity", folder, 1)._make_feeds(_session(paths[BASE], threads))[0]
 
             def opener(path: str) -> Callable[[], Callable[[], object]]:
                 def opened() -> Callable[[], object]:
