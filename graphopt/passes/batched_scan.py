@@ -12,12 +12,11 @@ from math import prod
 
 import numpy as np
 
-from graphopt.ir import Graph, Model, Node, Tensor, Value
+from graphopt.ir import Graph, Model, Node, Value
+from graphopt.passes.body_writer import BodyWriter, can_be_copied
 from graphopt.passes.hoisting import source_of, write_instead
-from graphopt.passes.purity import is_deterministic, is_pure
 from graphopt.rewrite import Rewriter
 from graphopt.rewrite.matching import params
-from graphopt.shapes import infer_node
 
 #: Elements that a value may have for all rounds together, dims of unknown size apart: all of them are there at a time.
 _LARGEST = 1 << 14
@@ -42,7 +41,7 @@ def batch_scan(node: Node, rewriter: Rewriter) -> bool:
         return False
     started = time.perf_counter()
     try:
-        writer = _Writer(rewriter.model, node, body)
+        writer = _AllRounds(rewriter.model, node, body)
         results = writer.write()
     except (_Declined, ValueError):
         return False
@@ -50,20 +49,16 @@ def batch_scan(node: Node, rewriter: Rewriter) -> bool:
     return True
 
 
-class _Writer:
-    """The nodes that a Scan becomes, not yet in the graph.
+class _AllRounds(BodyWriter):
+    """The nodes of the body for all rounds together.
 
     Attributes:
-        nodes: in order.
-        constants: what has to be put in beside them.
+        batched: values of the body that have one more dim in the graph, the first, for the rounds.
+        states: so many inputs are carried.
     """
 
     def __init__(self, model: Model, node: Node, body: Graph) -> None:
-        self.model, self.node, self.body = model, node, body
-        self.nodes: list[Node] = []
-        self.constants: list[Value] = []
-        #: What a value of the body is in the graph; those of `batched` have one more dim there, the first, for the rounds.
-        self.stands_for: dict[Value, Value] = {}
+        super().__init__(model, node, body)
         self.batched: set[Value] = set()
         scanned = node.attributes.get("num_scan_inputs")
         self.states = len(body.inputs) - scanned if isinstance(scanned, int) else -1
@@ -76,13 +71,7 @@ class _Writer:
             raise _Declined
         if len(node.inputs) != len(body.inputs) or len(node.outputs) != len(body.outputs) or None in node.inputs:
             raise _Declined
-        if any(v.type is not None for v in (*body.inputs, *body.outputs)):
-            raise _Declined
-        if any(v in body.initializers for v in body.inputs) or (
-            body.source is not None and body.source.sparse_initializer
-        ):
-            raise _Declined
-        if not all(is_pure(model, n) and is_deterministic(model, n) for n in body):
+        if not can_be_copied(model, body):
             raise _Declined
 
     def write(self) -> list[Value]:
@@ -99,7 +88,7 @@ class _Writer:
             if out is None or source_of(out) is not into:
                 raise _Declined
         for n in self.body:
-            self._copy(n)
+            self._write(n)
         if not self.batched.issuperset(self.body.outputs[self.states :]):
             raise _Declined
         return [self.stands_for[v] for v in self.body.outputs]
@@ -113,30 +102,20 @@ class _Writer:
         ):
             raise _Declined
 
-    def _copy(self, n: Node) -> None:
+    def _write(self, n: Node) -> None:
         """A node of the body, for all rounds at once where it is another one in each."""
         together = any(v in self.batched for v in n.inputs)
-        inputs = [None if v is None else self.stands_for.get(v, v) for v in n.inputs]
-        attributes = dict(n.attributes)
+        inputs, attributes = self.operands(n), dict(n.attributes)
         if together and n.op in _ELEMENTWISE:
             inputs = self._aligned(n)
         elif together and n.op in _REDUCE:
             inputs, attributes = self._reduced(n, inputs)
         elif together or any(isinstance(a, Graph) for a in attributes.values()):
             raise _Declined
-        copy = self._node(n.op_type, inputs, attributes, n.domain)
-        copy.inherit(n)
-        for v in n.outputs:
-            if v is None:
-                copy.outputs.append(None)
-                continue
-            self.stands_for[v] = self._output(copy, v.name)
-            self.stands_for[v].const = v.const if n.op == "Constant" else None
-            if together:
-                self.batched.add(v)
-        infer_node(self.model, copy)
+        self.copy(n, inputs, attributes)
         for v in n.outputs if together else ():
             if v is not None:
+                self.batched.add(v)
                 self._check(self.stands_for[v])
 
     def _aligned(self, n: Node) -> list[Value | None]:
@@ -147,7 +126,7 @@ class _Writer:
         for v in n.inputs:
             new = None if v is None else self.stands_for.get(v, v)
             if v is not None and new is not None and v in self.batched and ranks[v] < most:
-                new = self._with_ones(new, list(range(1, 1 + most - ranks[v])))
+                new = self.unsqueezed(new, list(range(1, 1 + most - ranks[v])))
             inputs.append(new)
         return inputs
 
@@ -171,34 +150,7 @@ class _Writer:
         axes = [a + 1 if a >= 0 else a for a in given]
         if "axes" in n.attributes or (len(n.inputs) < 2 and not self._axes_are_input(n)):
             return inputs[:1], {**n.attributes, "axes": axes}
-        return [inputs[0], self._constant("axes", np.array(axes, np.int64))], dict(n.attributes)
+        return [inputs[0], self.constant("axes", np.array(axes, np.int64))], dict(n.attributes)
 
     def _axes_are_input(self, n: Node) -> bool:
         return self.body.opsets.get("", 0) >= (_AXES_ARE_INPUT if n.op == "ReduceSum" else 18)
-
-    def _with_ones(self, v: Value, axes: list[int]) -> Value:
-        if self.body.opsets.get("", 0) < _AXES_ARE_INPUT:
-            node = self._node("Unsqueeze", [v], {"axes": axes})
-        else:
-            node = self._node("Unsqueeze", [v, self._constant("axes", np.array(axes, np.int64))], {})
-        out = self._output(node, "Unsqueeze")
-        infer_node(self.model, node)
-        return out
-
-    def _node(self, op_type: str, inputs: list[Value | None], attributes: dict[str, object], domain: str = "") -> Node:
-        name = self.model.fresh_name(f"{self.node.name or 'Scan'}_{op_type}")
-        node = Node(op_type, inputs, domain=domain, name=name, attributes=attributes)
-        node.graph = self.node.graph
-        self.nodes.append(node)
-        return node
-
-    def _output(self, node: Node, name: str) -> Value:
-        return node.new_output(self.model.fresh_name(f"{self.node.name or 'Scan'}_{name}"))
-
-    def _constant(self, name: str, array: np.ndarray) -> Value:
-        assert self.node.graph is not None
-        v = Value(self.model.fresh_name(name), self.node.graph)
-        v.const = Tensor(array=array)
-        v.dtype, v.shape = v.const.dtype, v.const.dims
-        self.constants.append(v)
-        return v
