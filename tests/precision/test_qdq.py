@@ -56,7 +56,7 @@ def quantized(name: str, folder: Path, **options: Any) -> Path:
     model = with_constants(text, **constants)
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self.feeds: Iterator[Any] = iter([{"x": RNG.standard_normal(shape).astype(np.float32)} for _ in range(4)])
 

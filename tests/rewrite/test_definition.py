@@ -309,7 +309,7 @@ def test_what_a_function_cannot_be() -> None:
     with pytest.raises(RuleError, match="a domain of your own"):
         function("")
 
-    def optional(x: Maybe[Tensor]):  # type: ignore[valid-type]
+    def optional(x: Maybe[Tensor]):
         return op.Relu(x)
 
     def constant(c: Const):

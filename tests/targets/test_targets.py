@@ -82,7 +82,7 @@ def test_a_target_that_does_not_exist() -> None:
     with pytest.raises(ArgumentError, match="did you mean 'onnxruntime'"):
         target_of("onnxrutime")
     with pytest.raises(ArgumentError, match="the targets are onnx, onnxruntime"):
-        graphopt.optimize(model("g (float[2] x) => (float[2] y) { y = Relu(x) }"), target=None)  # type: ignore[arg-type]
+        graphopt.optimize(model("g (float[2] x) => (float[2] y) { y = Relu(x) }"), target=None)
 
 
 # --------------------------------------------------------------------------------------------------- tables are honest
@@ -90,7 +90,7 @@ def test_a_target_that_does_not_exist() -> None:
 def _loader(name: str) -> Callable[[bytes], Any]:
     if name == "web":
         one = create("web", model("g (float[2] x) => (float[2] y) { y = Relu(x) }").SerializeToString())
-        return one.load  # type: ignore[attr-defined, no-any-return]
+        return one.load
     return partial(create, name)
 
 

@@ -135,7 +135,7 @@ def test_a_mistake_where_no_point_is_drawn_is_found_by_smt() -> None:
         yield op.Neg(op.Neg(x))
 
     drawn = [s for mine in specimens(almost_nothing) for s in mine]
-    assert drawn and all(refute(sides_of(s)) is None for s in drawn if s.feeds["x"].dtype != np.float16)  # type: ignore[arg-type]
+    assert drawn and all(refute(sides_of(s)) is None for s in drawn if s.feeds["x"].dtype != np.float16)
     proof = prove(almost_nothing)
     assert proof.rung == "refuted" and "-1000.0 before" in proof.counterexample
 

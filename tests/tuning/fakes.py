@@ -103,5 +103,5 @@ class Builder:
         self.clock.now += self.takes
         self.built.append(choice)
         model = chain(self.nodes(choice), 17 if choice.own_opset or not choice.level else 18)
-        model.report = SimpleNamespace(steps=[step(r) for r in self.rules], tuning=None)  # type: ignore[assignment]
+        model.report = SimpleNamespace(steps=[step(r) for r in self.rules], tuning=None)
         return model
