@@ -255,3 +255,27 @@ def test_shapes_of_what_was_never_collected() -> None:
         after="t = Shape(q) r = Cast<to=1>(t) p = ReduceMax<keepdims=0>(r) y = Add(z, p)",
     )
     assert "Loop" in ops(optimize(model, level=1, only="constant_loop"))
+
+
+def test_sequences_that_are_carried() -> None:
+    """Only tensors are written out."""
+    body = (
+        "b (int64 i, bool c, seq(float[2]) v) => (bool d, seq(float[2]) w) { d = Identity(c) w = SequenceInsert(v, x) }"
+    )
+    lines = f"a = Abs(x) q = SequenceConstruct(a) z = Loop(n, yes, q) <body = {body}> y = ConcatFromSequence<axis=0>(z)"
+    model = parse(
+        f"g (float[2] x, bool c0, int64 n0) => (float[N] y) <int64 n = {{3}}, bool yes = {{1}}> {{ {lines} }}",
+        check=False,
+    )
+    m = optimize(model, level=1, only="constant_loop")
+    assert "Loop" in ops(m) and not m.report.steps
+
+
+def test_metadata_of_the_body_stays() -> None:
+    model = loop("d = Identity(c) w = Sin(v)")
+    (node,) = (n for n in model.graph.node if n.op_type == "Loop")
+    body = node.attribute[0].g
+    (sine,) = (n for n in body.node if n.op_type == "Sin")
+    sine.metadata_props.add(key="from", value="layer 3")
+    copies = [n for n in unroll(model).proto.graph.node if n.op_type == "Sin"]
+    assert len(copies) == 3 and all(n.metadata_props[0].value == "layer 3" for n in copies)

@@ -26,6 +26,7 @@ from graphopt.rewrite import (
     Perm,
     Rule,
     Str,
+    Tensor,
     any_of,
     domain,
     maybe,
@@ -976,3 +977,19 @@ def test_patterns_of_one_call_are_compiled_where_many_nodes_come() -> None:
     (c,), (node,) = variants_of(r), load(parse(text)).graph
     found = [list(c.match(node)) for _ in range(100)]
     assert all(f == found[0] and len(f) == 1 for f in found) and c._generator is not None
+
+
+def test_operands_that_may_be_left_out_of_what_takes_any_number() -> None:
+    @rule
+    def r(x, y: Maybe[Tensor], a: Int):
+        yield op.Neg(op.Concat(x, y, axis=a))
+        yield x
+
+    for operands, found in (("a", [("a", None, 0)]), ("a, b", [("a", "b", 0)]), ("a, b, a", [])):
+        text = f"g (float[2] a, float[2] b) => (float[N] y) {{ p = Concat<axis=0>({operands}) y = Neg(p) }}"
+        m = load(parse(text))
+        infer_model(m)
+        (c,) = variants_of(r)
+        got = [tuple(map(plain, values)) for n in m.graph if n.op == "Neg" for values, _, _ in c.match(n)]
+        assert got == found
+        variants_of.cache_clear()
