@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,11 @@ class Bench:
             openers = {name: opener(path) for name, path in paths.items()}
             times = reopened(openers, time.perf_counter, timer, openings, until)
         for name in paths:
-            ratio = ratio_of(paired(times[BASE], times[name]))
-            found[name] = "no round ended in time" if ratio is None else ratio.to_dict()
+            ratio, inverse = (ratio_of(paired(*pair)) for pair in permutations((times[BASE], times[name])))
+            if ratio is None or inverse is None:
+                found[name] = "no round ended in time"
+            else:
+                found[name] = ratio.to_dict() | {"slower": inverse.slower and ratio.high < _NOISE}
         return found | {"ms": statistics.median(times[BASE] or [math.nan]) * 1e3}
 
 
@@ -133,7 +137,7 @@ def _summary(rows: dict[str, dict[str, Any]], names: Sequence[str]) -> bool:
         found = {i: r[name] for i, r in rows.items() if isinstance(r.get(name), dict)}
         if not found:
             continue
-        slow = [i for i, r in found.items() if r["high"] < _NOISE]
+        slow = [i for i, r in found.items() if r["slower"]]
         mean = harness.geometric_mean(r["median"] for r in found.values())
         print(
             f"{name}: {mean:.3f} times as fast, geometric mean of {len(found)} models; lowest "
