@@ -51,7 +51,9 @@ def product_times_factor(x, w: Const["K N"], b: Const, k: Const):
 def product_over_divisor(x, w: Const["K N"], b: Const, k: Const):
     """A divisor per column after a matrix product goes into its weights."""
     y = x @ w
-    yield any_of(y, y + b) / k
+    yield any_of(y, z := y + b) / k
+    if (y if b is None else z).uses > 1:
+        return "nothing would be saved, since what is divided is used elsewhere"
     f, shift = per_column(k, y.rank, w.shape[1]), None if b is None else per_column(b, y.rank, w.shape[1])
     if f is None or not f.all() or (shift is None) != (b is None):
         return "not one finite number per column"

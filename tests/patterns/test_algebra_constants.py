@@ -195,6 +195,10 @@ REFUSES = {
         g("y = Div(x, c)", "float16[N]", "float16 c = {30720}", reason="too small"),
     ],
     "divide_by_constant": [
+        Case(
+            "g (float[A] x) => (float[A] y) <float k = {1.4142135}> { a = Div(x, k) b = Erf(a) y = Mul(b, x) }",
+            reason="know a Gelu",
+        ),
         g("y = Div(x, c)", "int64[N]", "int64 c = {3}", reason="not floats"),
         g("y = Div(x, c)", constants="float[4] c = {3,0,1,1}", reason="infinite or too small"),
         g("y = Div(x, c)", c=1e38, reason="too small"),
