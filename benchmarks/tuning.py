@@ -1,6 +1,7 @@
 """What tuning wins: the untouched model, the analytic choice and the tuned one, measured side by side after tuning.
 
     python -m benchmarks.tuning --models FOLDER --only ppocr4-det,bert-2l.ts,silero-vad --seconds 60
+    python -m benchmarks.tuning --models FOLDER --only bert-2l.ts --shape input_ids=4x256 --shape attention_mask=4x256
 
 Tunes each model for --seconds, then measures anew, with other inputs, the three models in turn (an order that changes, one
 thread, pinned to one core), opened anew every few rounds. Times are those of the thread, so that other programs on the
@@ -21,7 +22,9 @@ from benchmarks import harness
 from benchmarks.models import entries, make_input
 
 
-def measure(entry: dict[str, Any], seconds: float, openings: int, after: float, cache: Path | None) -> dict[str, Any]:
+def measure(
+    entry: dict[str, Any], shapes: dict[str, list[int]], seconds: float, openings: int, after: float, cache: Path | None
+) -> dict[str, Any]:
     """One model."""
     import graphopt
     from graphopt.exec.executors import create
@@ -29,7 +32,8 @@ def measure(entry: dict[str, Any], seconds: float, openings: int, after: float, 
     from graphopt.tuning.ratio import paired, ratio_of
 
     path = Path(entry["path"])
-    tuned_on, measured_on = ({s["name"]: make_input(s, seed) for s in entry["inputs"]} for seed in (0, 1))
+    specs = [s | {"shape": shapes.get(s["name"], s["shape"])} for s in entry["inputs"]]
+    tuned_on, measured_on = ({s["name"]: make_input(s, seed) for s in specs} for seed in (0, 1))
     tuned = graphopt.optimize(path, target="onnxruntime", tune=seconds, tune_inputs=tuned_on, tune_cache=cache)
     analytic = graphopt.optimize(path, target="onnxruntime")
     assert tuned.report is not None
@@ -60,11 +64,19 @@ def measure(entry: dict[str, Any], seconds: float, openings: int, after: float, 
     }
 
 
+def _shape(text: str) -> tuple[str, list[int]]:
+    name, _, dims = text.partition("=")
+    return name, [int(d) for d in dims.split("x")]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="a folder, a manifest.json, or one file")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="ids of models")
+    parser.add_argument(
+        "--shape", type=_shape, action="append", default=[], metavar="INPUT=4x256", help="of an input, repeatable"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="of tuning a model (default: 60)")
     parser.add_argument("--openings", type=int, default=40, help="of sessions afterwards, at most (default: 40)")
     parser.add_argument(
@@ -78,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     for entry in entries(options.models, options.only):
         try:
-            row = measure(entry, options.seconds, options.openings, options.after, options.cache)
+            row = measure(entry, dict(options.shape), options.seconds, options.openings, options.after, options.cache)
         except Exception as e:
             print(f"left out: {entry['id']}: {harness.describe(e)}", flush=True)
             continue
