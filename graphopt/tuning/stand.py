@@ -19,8 +19,10 @@ from graphopt.ir import Model
 from graphopt.targets import Target
 
 Feeds = Mapping[str, Any]
-#: Executors that compute in the thread that calls them, where they have but one.
-_IN_THREAD = frozenset({"onnxruntime"})
+#: What the time of one that has but one thread is: that of the thread which calls it, or that of the process.
+_OWN_TIME: dict[str, Callable[[], float]] = {"onnxruntime": time.thread_time, "openvino": time.process_time}
+#: How an executor is told to optimise; others do so by themselves.
+_OPTIONS: dict[str, dict[str, Any]] = {"onnxruntime": {"optimize": True}}
 #: Runs a model on inputs and gives its outputs by name.
 Session = Callable[[Feeds], Mapping[str, Any]]
 
@@ -65,8 +67,11 @@ class RuntimeStand:
             )
         self._executor = target.executor
         self.threads = threads
-        # What other programs take from a thread that does all the work itself is no part of its own time.
-        self.timer = time.thread_time if threads == 1 and target.executor in _IN_THREAD else time.perf_counter
+        name = target.executor.partition(":")[0]
+        self._options = _OPTIONS.get(name, {})
+        # What other programs take from the one thread that does all the work is no part of its own time.
+        on_processor = threads == 1 and target.executor == name
+        self.timer = _OWN_TIME.get(name, time.perf_counter) if on_processor else time.perf_counter
         self.runtime = _version(target.executor)
         self.processor = processor_name()
         self.open(_smallest())  # finds out whether it is there
@@ -74,7 +79,7 @@ class RuntimeStand:
     def open(self, model: Model) -> Session:
         with model_file(model) as file:
             folder = {} if file.folder is None else {"folder": file.folder}
-            return create(self._executor, file.source, threads=self.threads, optimize=True, **folder).run
+            return create(self._executor, file.source, threads=self.threads, **self._options, **folder).run
 
     def find_inputs(self, model: Model, session: Session, seconds: float) -> Feeds:
         with model_file(model) as file:
