@@ -11,7 +11,7 @@ import typer
 
 from graphopt.errors import ArgumentError
 
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.", show_default=False)]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file, '-' for standard input.", show_default=False)]
 
 Level = Annotated[
     int | None,

@@ -182,6 +182,7 @@ def as_typed(message: str) -> str:
 
 
 _SPELLINGS = {
+    "^(the bytes given|what was given)(?= )": "standard input",
     "^(without|only):": r"--\1:",
     "^input_shapes:": "--input-shape:",
     "external_data=True": "--external-data",
