@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli import bisect, check_rule, demo, explain, fuzz, inspect, optimize, rules, verify
+from graphopt.cli import bisect, check_rule, demo, diff, explain, fuzz, inspect, optimize, rules, verify
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
@@ -57,6 +57,7 @@ def graphopt(
 for command, summary in (
     (optimize.optimize, "Optimize a model and tell what was done."),
     (verify.verify, "Run two models on the same inputs, compare the outputs."),
+    (diff.diff, "Compare the structure of two models."),
     (bisect.bisect, "Find the rewrite that changes the outputs."),
     (fuzz.fuzz, "Look for mistakes with random models."),
     (inspect.inspect, "Show what a model holds."),

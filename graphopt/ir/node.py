@@ -237,6 +237,14 @@ class Node:
         self._proto = message
         self.touch()
 
+    def bodies(self) -> Iterator[tuple[str, Graph]]:
+        """The subgraphs, each with the attribute that holds it, by name."""
+        graphs = {id(g) for g in self.subgraphs}
+        for name, value in sorted(self.attributes.items()) if graphs else ():
+            for body in value if isinstance(value, list) else [value]:
+                if id(body) in graphs:
+                    yield name, body
+
     def users(self) -> Iterator[Node]:
         """The nodes that read any output, each once per output."""
         for v in self.outputs:

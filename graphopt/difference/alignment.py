@@ -1,0 +1,205 @@
+"""Which node of one model is which of another, and what differs between partners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+
+from graphopt.difference.fingerprints import Fingerprints, Interner
+from graphopt.difference.words import change_of_constant, type_text
+from graphopt.ir import Graph, Model, Node, Value
+from graphopt.ir.text import value_text
+
+
+class Alignment:
+    """Two models, node by node.
+
+    Attributes:
+        partner: nodes of the first model to those of the second.
+        back: the other way round.
+        graphs: graphs that correspond, in order: main graphs, bodies of partners, functions of one name.
+        places: the name of each graph in sentences; '' is the main one.
+    """
+
+    def __init__(self, a: Model, b: Model) -> None:
+        intern = Interner()
+        self.a, self.b = Fingerprints(a, intern), Fingerprints(b, intern)
+        self.partner: dict[Node, Node] = {}
+        self.back: dict[Node, Node] = {}
+        self._inputs: dict[Value, Value] = {}
+        self.places: dict[Graph, str] = {}
+        self.graphs: list[tuple[Graph, Graph]] = []
+        self._keys = [
+            (x.up(x.exact), x.down(x.exact), x.up(x.loose), x.down(x.loose)) for x in (self.a, self.b)
+        ]
+        self._align(a.graph, b.graph, "")
+        for key in sorted(a.functions.keys() & b.functions.keys()):
+            self._align(a.functions[key].graph, b.functions[key].graph, f"function {key[0]}::{key[1]}")
+
+    # ----------------------------------------------------------------------------------------------------- partners
+    def _align(self, ga: Graph, gb: Graph, place: str) -> None:
+        self.graphs.append((ga, gb))
+        self.places[ga] = self.places[gb] = place
+        self._inputs.update(zip(ga.inputs, gb.inputs))
+        mine = [n for n in ga if n in self.a.exact]
+        theirs = [n for n in gb if n in self.b.exact]
+        (up_a, down_a, like_up_a, like_down_a), (up_b, down_b, like_up_b, like_down_b) = self._keys
+        for keys_a, keys_b in (
+            ((up_a, down_a), (up_b, down_b)), ((up_a,), (up_b,)), ((down_a,), (down_b,)),
+            ((like_up_a, like_down_a), (like_up_b, like_down_b)),
+        ):  # fmt: skip
+            self._pair_by(mine, theirs, lambda n, k=keys_a: tuple(x[n] for x in k), lambda n, k=keys_b: tuple(x[n] for x in k))
+        for alike_a, alike_b in ((self.a.exact, self.b.exact), (self.a.loose, self.b.loose)):
+            self._spread(ga, gb, lambda x, y, p=alike_a, q=alike_b: p[x] == q[y])
+        self._pair_by(mine, theirs, self.a.exact.__getitem__, self.b.exact.__getitem__, alone=True)
+        self._spread(ga, gb, lambda x, y: (x.op, x.overload) == (y.op, y.overload))
+        for x in mine:
+            y = self.partner.get(x)
+            if y is not None and x.subgraphs:
+                for (name, p), (other, q) in zip(x.bodies(), y.bodies()):
+                    if name == other:
+                        self._align(p, q, f"{place}/{_name(x)}.{name}".lstrip("/"))
+
+    def _pair(self, x: Node, y: Node) -> None:
+        self.partner[x] = y
+        self.back[y] = x
+
+    def _pair_by(
+        self,
+        mine: Iterable[Node],
+        theirs: Iterable[Node],
+        key: Callable[[Node], Hashable],
+        other_key: Callable[[Node], Hashable],
+        alone: bool = False,
+    ) -> None:
+        """Make partners of nodes without one that have equal keys, in order. `alone`: only where there are no two of a key."""
+        groups: dict[Hashable, tuple[list[Node], list[Node]]] = {}
+        for n in mine:
+            if n not in self.partner:
+                groups.setdefault(key(n), ([], []))[0].append(n)
+        for n in theirs:
+            if n not in self.back and (group := groups.get(other_key(n))) is not None:
+                group[1].append(n)
+        for xs, ys in groups.values():
+            if not alone or len(xs) == len(ys) == 1:
+                for x, y in zip(xs, ys):
+                    self._pair(x, y)
+
+    def _spread(self, ga: Graph, gb: Graph, alike: Callable[[Node, Node], bool]) -> None:
+        """Make partners of neighbours of partners, along the edges, as far as that goes."""
+        todo = [(x, self.partner[x]) for x in ga if x in self.partner]
+
+        def offer(x: Node | None, y: Node | None) -> None:
+            if x is None or y is None or x.graph is not ga or y.graph is not gb:
+                return
+            if x in self.a.exact and y in self.b.exact and x not in self.partner and y not in self.back and alike(x, y):
+                self._pair(x, y)
+                todo.append((x, y))
+
+        def offer_users(v: Value | None, w: Value | None) -> None:
+            if v is None or w is None:
+                return
+            waiting: dict[tuple[str, int], list[Node]] = {}
+            for y in w.uses:
+                if y not in self.back and y.graph is gb:
+                    waiting.setdefault((y.op, y.inputs.index(w)), []).append(y)
+            for x in v.uses if waiting else ():
+                if x not in self.partner and x.graph is ga:
+                    for y in waiting.get((x.op, x.inputs.index(v)), ()):
+                        if y not in self.back and x not in self.partner:
+                            offer(x, y)
+
+        for v, w in zip(ga.outputs, gb.outputs):
+            offer(v.node, w.node)
+        for v, w in zip(ga.inputs, gb.inputs):
+            offer_users(v, w)
+        while todo:
+            x, y = todo.pop()
+            for v, w in zip(x.inputs, y.inputs):
+                offer(v.node if v is not None else None, w.node if w is not None else None)
+            for v, w in zip(x.outputs, y.outputs):
+                offer_users(v, w)
+
+    # -------------------------------------------------------------------------------------------------- differences
+    def same(self, v: Value | None, w: Value | None) -> bool:
+        """Whether two values are the same, given who is whose partner."""
+        if v is None or w is None:
+            return v is w
+        if v.const is not None or w.const is not None:
+            return v.const is not None and w.const is not None and self.a.constant(v.const) == self.b.constant(w.const)
+        if v.node is not None or w.node is not None:
+            return v.node is not None and self.partner.get(v.node) is w.node and v.index == w.index
+        return self._inputs[v] is w if v in self._inputs else self.a.sparse(v) == self.b.sparse(w)
+
+    def follows(self, v: Value | None, w: Value | None) -> bool:
+        """Whether it is told already that two values differ: one comes from a node that was added or removed."""
+        gone = v is not None and v.node is not None and v.node in self.a.exact and v.node not in self.partner
+        new = w is not None and w.node is not None and w.node in self.b.exact and w.node not in self.back
+        return gone or new
+
+    def changes(self) -> Iterator[tuple[Node, Node, list[str]]]:
+        """Partners that differ, and in what."""
+        for ga, _ in self.graphs:
+            for x in ga:
+                y = self.partner.get(x)
+                if y is not None and (what := list(self._changes(x, y))):
+                    yield x, y, what
+
+    def _changes(self, x: Node, y: Node) -> Iterator[str]:
+        mine, theirs = self.a.attributes(x), self.b.attributes(y)
+        for name in sorted({*mine, *theirs}):
+            if mine.get(name) != theirs.get(name):
+                before, after = (value_text(n.attributes.get(name)) for n in (x, y))
+                yield f"{name} {before} -> {after}" if before != after else f"{name} {before}: other values"
+        if [name for name, _ in x.bodies()] != [name for name, _ in y.bodies()]:
+            yield "other bodies"
+        for i in range(max(len(x.inputs), len(y.inputs))):
+            v, w = (n.inputs[i] if i < len(n.inputs) else None for n in (x, y))
+            if self.same(v, w) or self.follows(v, w):
+                continue
+            if v is not None and w is not None and v.const is not None and w.const is not None:
+                yield f"input {i}: {change_of_constant(v.const, w.const)}"
+            else:
+                yield f"input {i}: {_source(v)} -> {_source(w)}"
+        given = [[v is not None and v.used for v in n.outputs] for n in (x, y)]
+        if len(given[0]) != len(given[1]):
+            yield f"{len(given[0])} -> {len(given[1])} outputs"
+
+    def interface(self) -> Iterator[str]:
+        """Differences of what graphs take and give."""
+        for ga, gb in self.graphs:
+            at = f"{self.places[ga]}: " if self.places[ga] else ""
+            dims: tuple[dict[str, str], dict[str, str]] = ({}, {})
+            for what, mine, theirs in (("input", ga.inputs, gb.inputs), ("output", ga.outputs, gb.outputs)):
+                if len(mine) != len(theirs):
+                    yield f"{at}{len(mine)} -> {len(theirs)} {what}s"
+                for i, (v, w) in enumerate(zip(mine, theirs)):
+                    before, after = type_text(v, ga, dims[0]), type_text(w, gb, dims[1])
+                    if before != after:
+                        yield f"{at}{what} {i} '{v.name}': {before} -> {after}"
+            for i, (v, w) in enumerate(zip(ga.outputs, gb.outputs)):
+                if not self.same(v, w) and not self.follows(v, w):
+                    yield f"{at}output {i} '{v.name}': {_source(v)} -> {_source(w)}"
+            for i, (v, w) in enumerate(zip(ga.inputs, gb.inputs)):
+                x, y = ga.initializers.get(v), gb.initializers.get(w)
+                if (x is None) != (y is None):
+                    yield f"{at}input {i} '{v.name}': {'no default' if x is None else 'a default'} -> {'no default' if y is None else 'a default'}"
+                elif x is not None and y is not None and self.a.constant(x) != self.b.constant(y):
+                    yield f"{at}input {i} '{v.name}': the default: {change_of_constant(x, y)}"
+        mine, theirs = self.a.model.functions, self.b.model.functions
+        for key in sorted(mine.keys() ^ theirs.keys()):
+            yield f"function {key[0]}::{key[1]}: {'removed' if key in mine else 'added'}"
+
+
+def _name(node: Node) -> str:
+    return node.name or next((v.name for v in node.outputs if v is not None), "")
+
+
+def _source(v: Value | None) -> str:
+    """Where a value comes from."""
+    if v is None:
+        return "nothing"
+    if v.const is not None:
+        return value_text(v.const)
+    if v.node is None:
+        return f"'{v.name}'"
+    return f"{v.node.op} '{_name(v.node)}'" + (f" output {v.index}" if v.index else "")
