@@ -30,8 +30,11 @@ Exit codes:
   70  a bug in graphopt; --debug shows where
 """
 
+#: The variable by which shells ask for completions.
+COMPLETION = "_GRAPHOPT_COMPLETE"
+
 app = typer.Typer(
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -86,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in args[:end]
     args = [a for a in args[:end] if a != "--debug"] + args[end:]
     _prepare_streams()
+    if COMPLETION in os.environ:
+        return _complete()
     try:
         with warnings.catch_warnings():
             if not debug and not sys.warnoptions:
@@ -107,6 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError:
         _drop_output()
     return code
+
+
+def _complete() -> int:
+    """Answer a shell that asks how a line may go on, or for the script with which it asks (docs/cli.md)."""
+    try:
+        app(prog_name="graphopt", complete_var=COMPLETION)
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 0
+    return 0
 
 
 def _run(args: list[str]) -> int:

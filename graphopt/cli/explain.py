@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphopt.cli import options
+from graphopt.cli import completion, options
 from graphopt.cli.output import Screen, did_you_mean, err, out, place, short
 from graphopt.cli.streams import source, title
 from graphopt.errors import ArgumentError
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 #: Steps that are drawn at most: for each, the model is optimized twice more.
 _DRAWN = 10
 
-RuleName = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only the steps of this rule or pass.")]
+RuleName = Annotated[
+    str | None,
+    typer.Option(
+        "--rule", metavar="NAME", help="Only the steps of this rule or pass.", autocompletion=completion.rules
+    ),
+]
 NodeName = Annotated[
     str | None, typer.Option("--node", metavar="NAME", help="Only the steps that took or brought this node or value.")
 ]
-Limit = Annotated[int, typer.Option(metavar="N", help="Show so many steps, refusals, or nodes of a tree; 0: all.", min=0)]
+Limit = Annotated[
+    int, typer.Option(metavar="N", help="Show so many steps, refusals, or nodes of a tree; 0: all.", min=0)
+]
 StepNumber = Annotated[
     int | None, typer.Option("--step", metavar="K", help="Only the step of this number.", min=1, show_default=False)
 ]

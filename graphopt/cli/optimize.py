@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphopt.cli import options
+from graphopt.cli import completion, options
 from graphopt.cli.output import DIFFERENT, OK, as_data, code_of, err, out, show_report, show_verification, size_text
 from graphopt.cli.streams import (
     check_data, check_target, data_files, is_stream, output_beside, save, size_of, source, title, told,
@@ -52,11 +52,14 @@ Precision = Annotated[
         metavar="NAME",
         help="fp16, bf16, int8-dynamic or int4-weights: convert the model, and report how far its outputs move by that.",
         show_default=False,
+        autocompletion=completion.precisions,
     ),
 ]
 Provenance = Annotated[
     bool,
-    typer.Option("--provenance", help="Note in each new node which rules made it, and from which nodes; Netron shows it."),
+    typer.Option(
+        "--provenance", help="Note in each new node which rules made it, and from which nodes; Netron shows it."
+    ),
 ]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Compare with MODEL first; nothing is written if the outputs differ.")

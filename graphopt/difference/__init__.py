@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from graphopt._gc import paused_gc
 from graphopt.difference.alignment import Alignment
 from graphopt.difference.hunks import hunks_of
 from graphopt.ir import Model, Node, load
@@ -153,22 +154,24 @@ def diff(a: Any, b: Any) -> Diff:
         >>> fast = graphopt.optimize("model.onnx")
         >>> print(graphopt.diff("model.onnx", fast))
     """
-    first, second = load(a), load(b)
-    alignment = Alignment(first, second)
-    counts = first.node_count(), second.node_count()
-    places = alignment.places
+    with paused_gc():
+        first, second = load(a), load(b)
+        alignment = Alignment(first, second)
+        gone_and_new = hunks_of(alignment)
+        differing = list(alignment.changes())
+        interface = (*_opsets(first, second), *alignment.interface())
 
     def entry(node: Node) -> NodeEntry:
         name = node.name or next((v.name for v in node.outputs if v is not None), "")
         graph = node.graph
-        while graph is not None and graph not in places:  # the body of a node that has no partner itself
+        while graph is not None and graph not in alignment.places:  # the body of a node that has no partner itself
             graph = graph.parent
-        return NodeEntry(node.op, name, places[graph] if graph is not None else "")
+        return NodeEntry(node.op, name, alignment.places[graph] if graph is not None else "")
 
-    hunks = tuple(Hunk(tuple(map(entry, gone)), tuple(map(entry, new))) for gone, new in hunks_of(alignment))
-    changed = tuple(Change(entry(x), entry(y), tuple(what)) for x, y, what in alignment.changes())
-    removed = sum(len(h.removed) for h in hunks)
-    interface = (*_opsets(first, second), *alignment.interface())
+    hunks = tuple(Hunk(tuple(map(entry, gone)), tuple(map(entry, new))) for gone, new in gone_and_new)
+    changed = tuple(Change(entry(x), entry(y), tuple(what)) for x, y, what in differing)
+    counts = len(alignment.a.exact), len(alignment.b.exact)
+    removed = sum(len(gone) for gone, _ in gone_and_new)
     return Diff(counts, counts[0] - removed - len(changed), hunks, changed, interface)
 
 

@@ -9,6 +9,9 @@ from graphopt.difference.words import change_of_constant, type_text
 from graphopt.ir import Graph, Model, Node, Value
 from graphopt.ir.text import value_text
 
+#: Constants with more elements than this are hardly the same by chance.
+_MARKED = 8
+
 
 class Alignment:
     """Two models, node by node.
@@ -28,9 +31,7 @@ class Alignment:
         self._inputs: dict[Value, Value] = {}
         self.places: dict[Graph, str] = {}
         self.graphs: list[tuple[Graph, Graph]] = []
-        self._keys = [
-            (x.up(x.exact), x.down(x.exact), x.up(x.loose), x.down(x.loose)) for x in (self.a, self.b)
-        ]
+        self._keys = [(x.up(x.exact), x.down(x.exact), x.up(x.loose), x.down(x.loose)) for x in (self.a, self.b)]
         self._align(a.graph, b.graph, "")
         for key in sorted(a.functions.keys() & b.functions.keys()):
             self._align(a.functions[key].graph, b.functions[key].graph, f"function {key[0]}::{key[1]}")
@@ -47,10 +48,13 @@ class Alignment:
             ((up_a, down_a), (up_b, down_b)), ((up_a,), (up_b,)), ((down_a,), (down_b,)),
             ((like_up_a, like_down_a), (like_up_b, like_down_b)),
         ):  # fmt: skip
-            self._pair_by(mine, theirs, lambda n, k=keys_a: tuple(x[n] for x in k), lambda n, k=keys_b: tuple(x[n] for x in k))
+            self._pair_by(
+                mine, theirs, lambda n, k=keys_a: tuple(x[n] for x in k), lambda n, k=keys_b: tuple(x[n] for x in k)
+            )
         for alike_a, alike_b in ((self.a.exact, self.b.exact), (self.a.loose, self.b.loose)):
             self._spread(ga, gb, lambda x, y, p=alike_a, q=alike_b: p[x] == q[y])
-        self._pair_by(mine, theirs, self.a.exact.__getitem__, self.b.exact.__getitem__, alone=True)
+        weighty = [[n for n in nodes if _has_weights(n)] for nodes in (mine, theirs)]
+        self._pair_by(*weighty, self.a.exact.__getitem__, self.b.exact.__getitem__, alone=True)
         self._spread(ga, gb, lambda x, y: (x.op, x.overload) == (y.op, y.overload))
         for x in mine:
             y = self.partner.get(x)
@@ -172,8 +176,8 @@ class Alignment:
             for what, mine, theirs in (("input", ga.inputs, gb.inputs), ("output", ga.outputs, gb.outputs)):
                 if len(mine) != len(theirs):
                     yield f"{at}{len(mine)} -> {len(theirs)} {what}s"
-                for i, (v, w) in enumerate(zip(mine, theirs)):
-                    before, after = type_text(v, ga, dims[0]), type_text(w, gb, dims[1])
+                types = zip(*(_types(g, what, d) for g, d in zip((ga, gb), dims)))
+                for i, (v, (before, after)) in enumerate(zip(mine, types)):
                     if before != after:
                         yield f"{at}{what} {i} '{v.name}': {before} -> {after}"
             for i, (v, w) in enumerate(zip(ga.outputs, gb.outputs)):
@@ -188,6 +192,18 @@ class Alignment:
         mine, theirs = self.a.model.functions, self.b.model.functions
         for key in sorted(mine.keys() ^ theirs.keys()):
             yield f"function {key[0]}::{key[1]}: {'removed' if key in mine else 'added'}"
+
+
+def _types(graph: Graph, what: str, dims: dict[str, str]) -> list[str]:
+    """The declared types of a graph's inputs or outputs; those of a function have none."""
+    if what == "input":
+        return [type_text(graph.input_infos.get(v), dims) for v in graph.inputs]
+    return [type_text(info, dims) for info in graph.output_infos or [None] * len(graph.outputs)]
+
+
+def _has_weights(node: Node) -> bool:
+    """Whether there is something about a node by which it is known again anywhere."""
+    return any(v is not None and v.const is not None and v.const.size > _MARKED for v in node.inputs)
 
 
 def _name(node: Node) -> str:

@@ -43,7 +43,7 @@ class Fingerprints:
         self.loose: dict[Node, int] = {}
         self._constants: dict[Tensor, int] = {}
         for node in model.nodes():
-            if node.op != "Constant":
+            if not _is_told_elsewhere(node):
                 what = (node.op, node.overload, len(node.outputs), tuple(self.attributes(node).items()))
                 self.exact[node] = intern(what, tuple(self.constant_input(v) for v in node.inputs))
                 types = tuple(v and v.const and (v.const.dtype, tuple(v.const.dims)) for v in node.inputs)
@@ -118,7 +118,7 @@ class Fingerprints:
             for i, v in enumerate(graph.inputs):
                 values[v] = self.intern("input", i, _depth(graph))
             for node in graph:
-                if node.op == "Constant" and node.output.const is not None:
+                if _is_told_elsewhere(node):
                     continue
                 held = tuple((name, walk(body)) for name, body in node.bodies())
                 nodes[node] = self.intern("up", of.get(node), tuple(value(v) for v in node.inputs), held)
@@ -148,13 +148,20 @@ class Fingerprints:
                 uses = []
                 for v in node.outputs:
                     if v is not None:
-                        readers = [(nodes[u], i) for u in v.uses if u in nodes for i, r in enumerate(u.inputs) if r is v]
+                        readers = [
+                            (nodes[u], i) for u in v.uses if u in nodes for i, r in enumerate(u.inputs) if r is v
+                        ]
                         uses.append((tuple(sorted(readers)), tuple(exits.get(v, ()))))
                 nodes[node] = self.intern("down", of[node], tuple(uses))
 
         for graph in (self.model.graph, *(f.graph for f in self.model.functions.values())):
             walk(graph)
         return nodes
+
+
+def _is_told_elsewhere(node: Node) -> bool:
+    """Whether a node is a constant, which is told with the nodes that read it; sparse ones and those of calls are nodes."""
+    return node.op == "Constant" and node.output.const is not None
 
 
 def _depth(graph: Graph) -> int:

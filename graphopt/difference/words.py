@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, ValueInfoProto
 
-from graphopt.ir import Graph, Tensor, Value
+from graphopt.ir import Tensor
 from graphopt.ir.text import constant_text, numpy_name
 
 
@@ -21,10 +21,8 @@ def change_of_constant(before: Tensor, after: Tensor) -> str:
     return f"{old}: other values, by up to {np.nanmax(moved, initial=0.0):.3g}"
 
 
-def type_text(v: Value, graph: Graph, dims: dict[str, str]) -> str:
-    """The declared type of an input or output; names of dims are replaced by letters in the order in which they come."""
-    infos: dict[Value, ValueInfoProto] = {**graph.input_infos, **dict(zip(graph.outputs, graph.output_infos))}
-    info = infos.get(v)
+def type_text(info: ValueInfoProto | None, dims: dict[str, str]) -> str:
+    """A declared type; names of dims are replaced by others, in the order in which they come."""
     if info is None:
         return "of any type"
     t = info.type

@@ -201,7 +201,9 @@ class Model:
         if isinstance(path, (str, os.PathLike)):
             save(self, Path(path), external_data)
         elif external_data:
-            raise ArgumentError("external_data=True needs a file, which the data can lie beside; a stream has no such place")
+            raise ArgumentError(
+                "external_data=True needs a file, which the data can lie beside; a stream has no such place"
+            )
         else:
             write(self, path)
 
