@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli import bisect, check_rule, demo, diff, explain, fuzz, inspect, optimize, rules, verify
+from graphopt.cli import bisect, check_rule, demo, diff, explain, fuzz, inspect, optimize, rules, tidy, verify
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
@@ -62,6 +62,7 @@ for command, summary in (
     (verify.verify, "Run two models on the same inputs, compare the outputs."),
     (diff.diff, "Compare the structure of two models."),
     (bisect.bisect, "Find the rewrite that changes the outputs."),
+    (tidy.tidy, "Optimize models in place, verified; for hooks."),
     (fuzz.fuzz, "Look for mistakes with random models."),
     (inspect.inspect, "Show what a model holds."),
     (explain.explain, "Tell every step of an optimization, and why."),

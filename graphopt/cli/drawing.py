@@ -56,7 +56,7 @@ class Drawing:
             **{
                 name: {
                     "lines": [line.to_dict() for line in side.lines],
-                    "changed": [n.name or n.output.name for n in side.marked if n.outputs],
+                    "changed": [n.name or _output(n) for n in side.marked],
                 }
                 for name, side in sides.items()
             },
@@ -119,11 +119,12 @@ def _part(start: Collection[Node], marked: Collection[Node], reach: int, style: 
 def _found(model: Model, records: Collection[NodeRecord]) -> list[Node]:
     """The nodes that the ledger speaks of; Constants are no nodes of a tree."""
     wanted = {(r.op, r.name, r.output) for r in records if r.op != "Constant"}
-    return [n for n in model.nodes() if (n.op, n.name, n.outputs[0].name if _first(n) else "") in wanted]
+    return [n for n in model.nodes() if (n.op, n.name, _output(n)) in wanted]
 
 
-def _first(node: Node) -> bool:
-    return bool(node.outputs) and node.outputs[0] is not None
+def _output(node: Node) -> str:
+    first = node.outputs[0] if node.outputs else None
+    return "" if first is None else first.name
 
 
 def _same(model: Model, nodes: Collection[Node]) -> list[Node]:

@@ -280,8 +280,8 @@ def _show(screen: Screen, data: dict[str, Any]) -> None:
         )
     if data["functions"]:
         facts.append(("functions", short(data["functions"])))
-    for title, text in facts:
-        screen.line(f"{title:14s}{text}")
+    for what, text in facts:
+        screen.line(f"{what:14s}{text}")
     if overridable := data["initializers_that_are_inputs"]:
         text = (
             f"{len(overridable)} initializers are inputs too, so that callers may override them: {short(overridable)}"

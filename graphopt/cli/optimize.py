@@ -11,8 +11,17 @@ import typer
 from graphopt.cli import completion, options
 from graphopt.cli.output import DIFFERENT, OK, as_data, code_of, err, out, show_report, show_verification, size_text
 from graphopt.cli.streams import (
-    check_data, check_target, data_files, is_stream, output_beside, save, size_of, source, title, told,
-)  # fmt: skip
+    check_data,
+    check_target,
+    data_files,
+    is_stream,
+    output_beside,
+    save,
+    size_of,
+    source,
+    title,
+    told,
+)
 from graphopt.errors import ArgumentError
 
 if TYPE_CHECKING:

@@ -62,11 +62,11 @@ def lines_of(graph: Graph, within: Collection[Node] | None = None) -> list[Line]
     ends += [n for n in depth if not any(u in depth for u in n.users())]
     ends += reversed(depth)  # of what is left, as where users lie in bodies
     claimed: set[Node] = set()
-    lines: list[Line] = []
-    for end in ends:
-        if end not in claimed:
-            lines.append(_line(end, ", ".join(v.name for v in end.outputs if v is not None), depth, claimed))
-    return lines
+    return [_line(end, _outputs(end), depth, claimed) for end in ends if end not in claimed]
+
+
+def _outputs(node: Node) -> str:
+    return ", ".join(v.name for v in node.outputs if v is not None)
 
 
 def _line(end: Node, title: str, depth: Mapping[Node, int], claimed: set[Node]) -> Line:

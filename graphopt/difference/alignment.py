@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
 
 from graphopt.difference.fingerprints import Fingerprints, Interner
 from graphopt.difference.words import change_of_constant, type_text
@@ -31,7 +32,10 @@ class Alignment:
         self._inputs: dict[Value, Value] = {}
         self.places: dict[Graph, str] = {}
         self.graphs: list[tuple[Graph, Graph]] = []
-        self._keys = [(x.up(x.exact), x.down(x.exact), x.up(x.loose), x.down(x.loose)) for x in (self.a, self.b)]
+        self._numbers = [
+            {"up": x.up(x.exact), "down": x.down(x.exact), "like_up": x.up(x.loose), "like_down": x.down(x.loose)}
+            for x in (self.a, self.b)
+        ]
         self._align(a.graph, b.graph, "")
         for key in sorted(a.functions.keys() & b.functions.keys()):
             self._align(a.functions[key].graph, b.functions[key].graph, f"function {key[0]}::{key[1]}")
@@ -43,19 +47,14 @@ class Alignment:
         self._inputs.update(zip(ga.inputs, gb.inputs))
         mine = [n for n in ga if n in self.a.exact]
         theirs = [n for n in gb if n in self.b.exact]
-        (up_a, down_a, like_up_a, like_down_a), (up_b, down_b, like_up_b, like_down_b) = self._keys
-        for keys_a, keys_b in (
-            ((up_a, down_a), (up_b, down_b)), ((up_a,), (up_b,)), ((down_a,), (down_b,)),
-            ((like_up_a, like_down_a), (like_up_b, like_down_b)),
-        ):  # fmt: skip
-            self._pair_by(
-                mine, theirs, lambda n, k=keys_a: tuple(x[n] for x in k), lambda n, k=keys_b: tuple(x[n] for x in k)
-            )
+        for kinds in (("up", "down"), ("up",), ("down",), ("like_up", "like_down")):
+            keys_a, keys_b = ([numbers[kind] for kind in kinds] for numbers in self._numbers)
+            self._pair_by(mine, theirs, partial(_key, keys_a), partial(_key, keys_b))
         for alike_a, alike_b in ((self.a.exact, self.b.exact), (self.a.loose, self.b.loose)):
-            self._spread(ga, gb, lambda x, y, p=alike_a, q=alike_b: p[x] == q[y])
-        weighty = [[n for n in nodes if _has_weights(n)] for nodes in (mine, theirs)]
-        self._pair_by(*weighty, self.a.exact.__getitem__, self.b.exact.__getitem__, alone=True)
-        self._spread(ga, gb, lambda x, y: (x.op, x.overload) == (y.op, y.overload))
+            self._spread(ga, gb, alike_a.__getitem__, alike_b.__getitem__)
+        heavy_a, heavy_b = ([n for n in nodes if _has_weights(n)] for nodes in (mine, theirs))
+        self._pair_by(heavy_a, heavy_b, self.a.exact.__getitem__, self.b.exact.__getitem__, alone=True)
+        self._spread(ga, gb, _operator, _operator)
         for x in mine:
             y = self.partner.get(x)
             if y is not None and x.subgraphs:
@@ -88,29 +87,29 @@ class Alignment:
                 for x, y in zip(xs, ys):
                     self._pair(x, y)
 
-    def _spread(self, ga: Graph, gb: Graph, alike: Callable[[Node, Node], bool]) -> None:
-        """Make partners of neighbours of partners, along the edges, as far as that goes."""
+    def _spread(
+        self, ga: Graph, gb: Graph, key: Callable[[Node], Hashable], other_key: Callable[[Node], Hashable]
+    ) -> None:
+        """Make partners of neighbours of partners that have equal keys, along the edges, as far as that goes."""
         todo = [(x, self.partner[x]) for x in ga if x in self.partner]
 
         def offer(x: Node | None, y: Node | None) -> None:
-            if x is None or y is None or x.graph is not ga or y.graph is not gb:
+            if x not in self.a.exact or y not in self.b.exact or x in self.partner or y in self.back:
                 return
-            if x in self.a.exact and y in self.b.exact and x not in self.partner and y not in self.back and alike(x, y):
+            if x.graph is ga and y.graph is gb and key(x) == other_key(y):
                 self._pair(x, y)
                 todo.append((x, y))
 
         def offer_users(v: Value | None, w: Value | None) -> None:
             if v is None or w is None:
                 return
-            waiting: dict[tuple[str, int], list[Node]] = {}
-            for y in w.uses:
-                if y not in self.back and y.graph is gb:
-                    waiting.setdefault((y.op, y.inputs.index(w)), []).append(y)
+            waiting: dict[Hashable, list[Node]] = {}
+            for y in reversed(w.uses):
+                if y in self.b.exact and y not in self.back:
+                    waiting.setdefault((other_key(y), y.inputs.index(w)), []).append(y)
             for x in v.uses if waiting else ():
-                if x not in self.partner and x.graph is ga:
-                    for y in waiting.get((x.op, x.inputs.index(v)), ()):
-                        if y not in self.back and x not in self.partner:
-                            offer(x, y)
+                if x in self.a.exact and x not in self.partner and (ys := waiting.get((key(x), x.inputs.index(v)))):
+                    offer(x, ys.pop())
 
         for v, w in zip(ga.outputs, gb.outputs):
             offer(v.node, w.node)
@@ -118,10 +117,10 @@ class Alignment:
             offer_users(v, w)
         while todo:
             x, y = todo.pop()
-            for v, w in zip(x.inputs, y.inputs):
-                offer(v.node if v is not None else None, w.node if w is not None else None)
-            for v, w in zip(x.outputs, y.outputs):
-                offer_users(v, w)
+            for read, other in zip(x.inputs, y.inputs):
+                offer(None if read is None else read.node, None if other is None else other.node)
+            for given, other in zip(x.outputs, y.outputs):
+                offer_users(given, other)
 
     # -------------------------------------------------------------------------------------------------- differences
     def same(self, v: Value | None, w: Value | None) -> bool:
@@ -177,28 +176,36 @@ class Alignment:
                 if len(mine) != len(theirs):
                     yield f"{at}{len(mine)} -> {len(theirs)} {what}s"
                 types = zip(*(_types(g, what, d) for g, d in zip((ga, gb), dims)))
-                for i, (v, (before, after)) in enumerate(zip(mine, types)):
-                    if before != after:
-                        yield f"{at}{what} {i} '{v.name}': {before} -> {after}"
+                for i, (v, (old, new)) in enumerate(zip(mine, types)):
+                    if old != new:
+                        yield f"{at}{what} {i} '{v.name}': {old} -> {new}"
             for i, (v, w) in enumerate(zip(ga.outputs, gb.outputs)):
                 if not self.same(v, w) and not self.follows(v, w):
                     yield f"{at}output {i} '{v.name}': {_source(v)} -> {_source(w)}"
             for i, (v, w) in enumerate(zip(ga.inputs, gb.inputs)):
                 x, y = ga.initializers.get(v), gb.initializers.get(w)
                 if (x is None) != (y is None):
-                    yield f"{at}input {i} '{v.name}': {'no default' if x is None else 'a default'} -> {'no default' if y is None else 'a default'}"
+                    yield f"{at}input {i} '{v.name}': the default was {'added' if x is None else 'removed'}"
                 elif x is not None and y is not None and self.a.constant(x) != self.b.constant(y):
                     yield f"{at}input {i} '{v.name}': the default: {change_of_constant(x, y)}"
-        mine, theirs = self.a.model.functions, self.b.model.functions
-        for key in sorted(mine.keys() ^ theirs.keys()):
-            yield f"function {key[0]}::{key[1]}: {'removed' if key in mine else 'added'}"
+        before, after = self.a.model.functions, self.b.model.functions
+        for key in sorted(before.keys() ^ after.keys()):
+            yield f"function {key[0]}::{key[1]}: {'removed' if key in before else 'added'}"
 
 
 def _types(graph: Graph, what: str, dims: dict[str, str]) -> list[str]:
     """The declared types of a graph's inputs or outputs; those of a function have none."""
     if what == "input":
         return [type_text(graph.input_infos.get(v), dims) for v in graph.inputs]
-    return [type_text(info, dims) for info in graph.output_infos or [None] * len(graph.outputs)]
+    return [type_text(info, dims) for info in graph.output_infos] or [type_text(None, dims)] * len(graph.outputs)
+
+
+def _operator(node: Node) -> tuple[str, str]:
+    return node.op, node.overload
+
+
+def _key(numbers: list[dict[Node, int]], node: Node) -> tuple[int, ...]:
+    return tuple(n[node] for n in numbers)
 
 
 def _has_weights(node: Node) -> bool:

@@ -122,9 +122,9 @@ class Fingerprints:
                     continue
                 held = tuple((name, walk(body)) for name, body in node.bodies())
                 nodes[node] = self.intern("up", of.get(node), tuple(value(v) for v in node.inputs), held)
-                for i, v in enumerate(node.outputs):
-                    if v is not None:
-                        values[v] = self.intern("output", nodes[node], i)
+                for i, out in enumerate(node.outputs):
+                    if out is not None:
+                        values[out] = self.intern("output", nodes[node], i)
             return tuple(self._result(v, values) for v in graph.outputs)
 
         for graph in (self.model.graph, *(f.graph for f in self.model.functions.values())):
@@ -140,8 +140,8 @@ class Fingerprints:
 
         def walk(graph: Graph) -> None:
             exits: dict[Value, list[int]] = {}
-            for i, v in enumerate(graph.outputs):
-                exits.setdefault(v, []).append(i)
+            for i, result in enumerate(graph.outputs):
+                exits.setdefault(result, []).append(i)
             for node in reversed([n for n in graph if n in of]):
                 for _, body in node.bodies():
                     walk(body)

@@ -16,22 +16,24 @@ def hunks_of(alignment: Alignment) -> list[tuple[list[Node], list[Node]]]:
     for nodes in (gone, new):
         for n in nodes:
             groups.find(n)
-            for v in _read(n):
-                if v.node in nodes:
-                    groups.join(n, v.node)
+            for read in _read(n):
+                if read.node in nodes:
+                    groups.join(n, read.node)
             if n.graph is not None and n.graph.owner in nodes:
                 groups.join(n, n.graph.owner)
     for ga, gb in alignment.graphs:
-        readers = [(x.inputs, alignment.partner[x].inputs) for x in ga if x in alignment.partner]
-        for mine, theirs in (*readers, (ga.outputs, gb.outputs)):
-            for v, w in zip(mine, theirs):
-                if v is not None and w is not None and v.node in gone and w.node in new:
-                    groups.join(v.node, w.node)
+        pairs: list[tuple[Value | None, Value | None]] = list(zip(ga.outputs, gb.outputs))
+        for x in ga:
+            if x in alignment.partner:
+                pairs += zip(x.inputs, alignment.partner[x].inputs)
+        for v, w in pairs:
+            if v is not None and w is not None and v.node in gone and w.node in new:
+                groups.join(v.node, w.node)
     order = {n: i for i, n in enumerate(alignment.a.exact)}
     order_b = {n: i for i, n in enumerate(alignment.b.exact)}
     found: dict[Node, tuple[list[Node], list[Node]]] = {}
-    for side, nodes in enumerate((sorted(gone, key=order.__getitem__), sorted(new, key=order_b.__getitem__))):
-        for n in nodes:
+    for side, in_order in enumerate((sorted(gone, key=order.__getitem__), sorted(new, key=order_b.__getitem__))):
+        for n in in_order:
             found.setdefault(groups.find(n), ([], []))[side].append(n)
 
     def place(hunk: tuple[list[Node], list[Node]]) -> tuple[int, int]:
