@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 from graphopt.difference.fingerprints import Fingerprints, Interner
+from graphopt.difference.partners import Key, Partners
 from graphopt.difference.words import change_of_constant, type_text
 from graphopt.ir import Graph, Model, Node, Value
 from graphopt.ir.text import value_text
@@ -18,6 +18,8 @@ class Alignment:
     """Two models, node by node.
 
     Attributes:
+        a: the numbers of the first model.
+        b: those of the second.
         partner: nodes of the first model to those of the second.
         back: the other way round.
         graphs: graphs that correspond, in order: main graphs, bodies of partners, functions of one name.
@@ -27,15 +29,12 @@ class Alignment:
     def __init__(self, a: Model, b: Model) -> None:
         intern = Interner()
         self.a, self.b = Fingerprints(a, intern), Fingerprints(b, intern)
-        self.partner: dict[Node, Node] = {}
-        self.back: dict[Node, Node] = {}
+        self._partners = Partners(self.a.exact, self.b.exact)
+        self.partner, self.back = self._partners.of, self._partners.back
         self._inputs: dict[Value, Value] = {}
         self.places: dict[Graph, str] = {}
         self.graphs: list[tuple[Graph, Graph]] = []
-        self._numbers = [
-            {"up": x.up(x.exact), "down": x.down(x.exact), "like_up": x.up(x.loose), "like_down": x.down(x.loose)}
-            for x in (self.a, self.b)
-        ]
+        self._keys = list(zip(_keys(self.a), _keys(self.b)))
         self._align(a.graph, b.graph, "")
         for key in sorted(a.functions.keys() & b.functions.keys()):
             self._align(a.functions[key].graph, b.functions[key].graph, f"function {key[0]}::{key[1]}")
@@ -47,80 +46,24 @@ class Alignment:
         self._inputs.update(zip(ga.inputs, gb.inputs))
         mine = [n for n in ga if n in self.a.exact]
         theirs = [n for n in gb if n in self.b.exact]
-        for kinds in (("up", "down"), ("up",), ("down",), ("like_up", "like_down")):
-            keys_a, keys_b = ([numbers[kind] for kind in kinds] for numbers in self._numbers)
-            self._pair_by(mine, theirs, partial(_key, keys_a), partial(_key, keys_b))
-        for alike_a, alike_b in ((self.a.exact, self.b.exact), (self.a.loose, self.b.loose)):
-            self._spread(ga, gb, alike_a.__getitem__, alike_b.__getitem__)
-        heavy_a, heavy_b = ([n for n in nodes if _has_weights(n)] for nodes in (mine, theirs))
-        self._pair_by(heavy_a, heavy_b, self.a.exact.__getitem__, self.b.exact.__getitem__, alone=True)
-        self._spread(ga, gb, _operator, _operator)
+        pairs = self._partners
+        for keys in self._keys:
+            pairs.pair_unique(mine, theirs, *keys)
+        for keys in self._keys:
+            pairs.spread(ga, gb, *keys)
+        for keys in self._keys:
+            pairs.pair_alike(mine, theirs, *keys)
+        exact, loose = ((getattr(self.a, k).__getitem__, getattr(self.b, k).__getitem__) for k in ("exact", "loose"))
+        pairs.spread(ga, gb, *exact, guess=True)
+        pairs.spread(ga, gb, *loose, guess=True)
+        pairs.pair_unique(filter(_has_weights, mine), filter(_has_weights, theirs), *exact)
+        pairs.spread(ga, gb, _operator, _operator, guess=True)
         for x in mine:
             y = self.partner.get(x)
             if y is not None and x.subgraphs:
                 for (name, p), (other, q) in zip(x.bodies(), y.bodies()):
                     if name == other:
                         self._align(p, q, f"{place}/{_name(x)}.{name}".lstrip("/"))
-
-    def _pair(self, x: Node, y: Node) -> None:
-        self.partner[x] = y
-        self.back[y] = x
-
-    def _pair_by(
-        self,
-        mine: Iterable[Node],
-        theirs: Iterable[Node],
-        key: Callable[[Node], Hashable],
-        other_key: Callable[[Node], Hashable],
-        alone: bool = False,
-    ) -> None:
-        """Make partners of nodes without one that have equal keys, in order. `alone`: only where there are no two of a key."""
-        groups: dict[Hashable, tuple[list[Node], list[Node]]] = {}
-        for n in mine:
-            if n not in self.partner:
-                groups.setdefault(key(n), ([], []))[0].append(n)
-        for n in theirs:
-            if n not in self.back and (group := groups.get(other_key(n))) is not None:
-                group[1].append(n)
-        for xs, ys in groups.values():
-            if not alone or len(xs) == len(ys) == 1:
-                for x, y in zip(xs, ys):
-                    self._pair(x, y)
-
-    def _spread(
-        self, ga: Graph, gb: Graph, key: Callable[[Node], Hashable], other_key: Callable[[Node], Hashable]
-    ) -> None:
-        """Make partners of neighbours of partners that have equal keys, along the edges, as far as that goes."""
-        todo = [(x, self.partner[x]) for x in ga if x in self.partner]
-
-        def offer(x: Node | None, y: Node | None) -> None:
-            if x not in self.a.exact or y not in self.b.exact or x in self.partner or y in self.back:
-                return
-            if x.graph is ga and y.graph is gb and key(x) == other_key(y):
-                self._pair(x, y)
-                todo.append((x, y))
-
-        def offer_users(v: Value | None, w: Value | None) -> None:
-            if v is None or w is None:
-                return
-            waiting: dict[Hashable, list[Node]] = {}
-            for y in reversed(w.uses):
-                if y in self.b.exact and y not in self.back:
-                    waiting.setdefault((other_key(y), y.inputs.index(w)), []).append(y)
-            for x in v.uses if waiting else ():
-                if x in self.a.exact and x not in self.partner and (ys := waiting.get((key(x), x.inputs.index(v)))):
-                    offer(x, ys.pop())
-
-        for v, w in zip(ga.outputs, gb.outputs):
-            offer(v.node, w.node)
-        for v, w in zip(ga.inputs, gb.inputs):
-            offer_users(v, w)
-        while todo:
-            x, y = todo.pop()
-            for read, other in zip(x.inputs, y.inputs):
-                offer(None if read is None else read.node, None if other is None else other.node)
-            for given, other in zip(x.outputs, y.outputs):
-                offer_users(given, other)
 
     # -------------------------------------------------------------------------------------------------- differences
     def same(self, v: Value | None, w: Value | None) -> bool:
@@ -204,8 +147,15 @@ def _operator(node: Node) -> tuple[str, str]:
     return node.op, node.overload
 
 
-def _key(numbers: list[dict[Node, int]], node: Node) -> tuple[int, ...]:
-    return tuple(n[node] for n in numbers)
+def _keys(f: Fingerprints) -> list[Key]:
+    """What nodes are paired by, the surest first."""
+    up, down, like_up, like_down = f.up(f.exact), f.down(f.exact), f.up(f.loose), f.down(f.loose)
+    return [
+        lambda n: (up[n], down[n]),
+        up.__getitem__,
+        down.__getitem__,
+        lambda n: (like_up[n], like_down[n]),
+    ]
 
 
 def _has_weights(node: Node) -> bool:
