@@ -9,7 +9,8 @@ import typer
 
 from graphopt.cli import options
 from graphopt.cli.output import DIFFERENT, OK, err, out
-from graphopt.cli.streams import check_target
+from graphopt.cli.streams import check_target, is_stream
+from graphopt.errors import ArgumentError
 
 Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files.", show_default=False)]
 Check = Annotated[bool, typer.Option("--check", help="Write nothing, only tell which models would change.")]
@@ -43,6 +44,8 @@ def tidy(
     as it is.
     """
     for path in models:
+        if is_stream(path):
+            raise ArgumentError("tidy changes files in place; 'graphopt optimize -' takes standard input")
         check_target(path, path.with_name(f"{path.name}.tmp"))
     arguments = {"target": target, "without": options.names(without) or (), "only": options.names(only)}
     judged = {"on": options.names(on), "rtol": options.finite(rtol)}
