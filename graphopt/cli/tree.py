@@ -91,7 +91,8 @@ def _line(end: Node, title: str, depth: Mapping[Node, int], claimed: set[Node]) 
             line.items.append((n, joining))
             for p in dict.fromkeys(_producers(n, depth)):
                 if p not in claimed:
-                    joining.append(Line(f"input {n.inputs.index(p.output) if p.output in n.inputs else ''}".rstrip()))
+                    place = f"input {n.inputs.index(p.output)}" if p.output in n.inputs else "captured"
+                    joining.append(Line(place))
                     below.append((p, joining[-1]))
             for name, body in n.bodies():
                 joining += [Line(f"{name}: {part.title}", part.origin, part.items) for part in lines_of(body)]
@@ -100,7 +101,10 @@ def _line(end: Node, title: str, depth: Mapping[Node, int], claimed: set[Node]) 
 
 
 def _producers(node: Node, shown: Collection[Node]) -> list[Node]:
-    return [v.node for v in node.inputs if v is not None and v.node is not None and v.node in shown]
+    """The nodes that one reads from, in its bodies too."""
+    from graphopt.ir import Graph
+
+    return [v.node for v in Graph._reads(node) if v.node is not None and v.node in shown]
 
 
 def around(start: Iterable[Node], reach: int) -> dict[Node, int]:
