@@ -28,6 +28,7 @@ if not os.path.isdir(os.path.join(_HERE, "patterns")):
 
 if TYPE_CHECKING:
     from graphopt.bisection import bisect
+    from graphopt.difference import diff
     from graphopt.errors import GraphoptError
     from graphopt.ir import Model, load
     from graphopt.pipeline import optimize
@@ -45,6 +46,7 @@ _EXPORTS = {
     "Report": "graphopt.report",
     "Model": "graphopt.ir",
     "bisect": "graphopt.bisection",
+    "diff": "graphopt.difference",
     "function": "graphopt.rewrite",
     "infer_shapes": "graphopt.shapes.annotate",
     "load": "graphopt.ir",
@@ -73,6 +75,7 @@ __all__ = [
     "Precision",
     "Report",
     "bisect",
+    "diff",
     "function",
     "infer_shapes",
     "load",

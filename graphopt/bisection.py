@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ class Bisection:
     """What `bisect` found.
 
     Attributes:
-        steps: how many rewrites optimising takes in all.
+        steps: how many rewrites optimising takes in all, None where it was not found out.
         at: the number of the first one after which the outputs differ, from 1 on; 0 where none does.
         step: that rewrite: rule, where it is written, nodes before and after.
         verification: of the model after it against the original; where there is none, of the optimised model.
@@ -35,7 +36,7 @@ class Bisection:
         cut: before and after are parts of the model, not the whole.
     """
 
-    steps: int
+    steps: int | None
     at: int = 0
     step: Step | None = None
     verification: Verification | None = None
@@ -60,6 +61,17 @@ class Bisection:
             nodes = len(self.before.graph)
             lines.append(f"  shown by {what}: {nodes} node{'s' * (nodes != 1)}")
         return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "steps": self.steps,
+            "at": self.at,
+            "step": None if self.step is None else self.step.to_dict(),
+            "cut": self.cut,
+            "nodes": None if self.before is None else len(self.before.graph),
+            "verification": None if self.verification is None else json.loads(self.verification.to_json()),
+        }
 
     def save(self, path: str | Path) -> list[Path]:
         """Write `before` to a file and `after` beside it, as <name>.after.onnx; whole or not at all.

@@ -69,6 +69,7 @@ def optimize(
     fold_allowance: int = DEFAULT_ALLOWANCE,
     steps: int | None = None,
     verify: bool = False,
+    provenance: bool = False,
     precision: str | Precision | None = None,
     tune: float | None = None,
     tune_inputs: Mapping[str, Any] | None = None,
@@ -101,6 +102,8 @@ def optimize(
         fold_allowance: bytes by which constant folding may make the model larger in all.
         steps: stop after so many rewrites, of rules and passes together (`graphopt.bisect` looks for the one at fault).
         verify: compare the result with the original (`graphopt.verify`) and raise where they differ.
+        provenance: note in the metadata of each new node which rules made it (`graphopt.rules`) and which nodes it stands for
+            (`graphopt.nodes`), as Netron and others show it. Nothing that a runtime reads changes, nor the IR version.
         precision: "fp16", "bf16", "int8-dynamic" or "int4-weights" (`graphopt.Precision` for more choices): convert what the
             level made of the model, and apply the level's rules to that once more. Values change by that;
             `.report.precision` says how far, measured.
@@ -144,6 +147,8 @@ def optimize(
             "input_shapes": input_shapes, "opset": opset, "fold_allowance": fold_allowance,
         }  # fmt: skip
         m = tuned(model, tune, level, arguments, inputs=tune_inputs, cache=tune_cache, threads=tune_threads)
+        if provenance:
+            _note_provenance(m)
         if verify:
             _verify(model, m, bool(freeze_inputs or input_shapes))
         return m
@@ -205,6 +210,8 @@ def optimize(
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
+        if provenance:
+            _note_provenance(m)
     if lowering is not None:
         m.report.precision = lowering.report(m)
     if verify:
@@ -227,6 +234,17 @@ def _lowering(
             "verify=True asks for equal outputs, and precision= changes them; .report.precision says by how much"
         )
     return Lowering(precision, model, freeze_inputs=freeze_inputs, input_shapes=input_shapes)
+
+
+def _note_provenance(m: Model) -> None:
+    from graphopt.rewrite.provenance import METADATA_IR, note_provenance  # few ask for it
+
+    assert m.report is not None
+    if note_provenance(m, m.report.steps) and m.ir_version < METADATA_IR:
+        m.report.notes.append(
+            f"the model has IR version {m.ir_version}, and nodes have metadata from {METADATA_IR} on: "
+            "readers of older versions skip the provenance"
+        )
 
 
 def _convert(m: Model, targets: dict[str, int], notes: list[str]) -> bool:

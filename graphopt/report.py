@@ -125,19 +125,7 @@ class Report:
                 {"rule": r, "applications": n, "nodes_saved": saved, "microseconds": us}
                 for r, n, saved, us in self.by_rule()
             ],
-            "steps": [
-                {
-                    "rule": s.rule,
-                    "where": s.where,
-                    "graph": s.graph,
-                    "location": s.location,
-                    "before": [{"op": r.op, "name": r.name, "output": r.output} for r in s.before],
-                    "after": [{"op": r.op, "name": r.name, "output": r.output} for r in s.after],
-                    "microseconds": s.microseconds,
-                    "note": s.note,
-                }
-                for s in self.steps
-            ],
+            "steps": [s.to_dict() for s in self.steps],
             "refusals": [{"rule": r, "reason": why, "count": n, "first": at} for r, why, n, at in self.refusals()],
             "warnings": self.warnings,
             **({} if self.precision is None else {"precision": self.precision.to_dict()}),

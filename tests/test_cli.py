@@ -26,7 +26,7 @@ from graphopt.patterns import PHASES, TARGET_PHASES, all_rules, rules_of
 from graphopt.rewrite import Rule, op, rule
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("optimize", "verify", "bisect", "inspect", "explain", "rules", "check-rule", "demo")
+COMMANDS = ("optimize", "verify", "diff", "bisect", "tidy", "inspect", "explain", "rules", "check-rule", "fuzz", "demo")
 
 
 class Result(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli import bisect, check_rule, demo, explain, fuzz, inspect, optimize, rules, verify
+from graphopt.cli import bisect, check_rule, demo, diff, explain, fuzz, inspect, optimize, rules, tidy, verify
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
@@ -30,8 +30,11 @@ Exit codes:
   70  a bug in graphopt; --debug shows where
 """
 
+#: The variable by which shells ask for completions.
+COMPLETION = "_GRAPHOPT_COMPLETE"
+
 app = typer.Typer(
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -57,7 +60,9 @@ def graphopt(
 for command, summary in (
     (optimize.optimize, "Optimize a model and tell what was done."),
     (verify.verify, "Run two models on the same inputs, compare the outputs."),
+    (diff.diff, "Compare the structure of two models."),
     (bisect.bisect, "Find the rewrite that changes the outputs."),
+    (tidy.tidy, "Optimize models in place, verified; for hooks."),
     (fuzz.fuzz, "Look for mistakes with random models."),
     (inspect.inspect, "Show what a model holds."),
     (explain.explain, "Tell every step of an optimization, and why."),
@@ -85,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in args[:end]
     args = [a for a in args[:end] if a != "--debug"] + args[end:]
     _prepare_streams()
+    if COMPLETION in os.environ:
+        return _complete()
     try:
         with warnings.catch_warnings():
             if not debug and not sys.warnoptions:
@@ -106,6 +113,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError:
         _drop_output()
     return code
+
+
+def _complete() -> int:
+    """Answer a shell that asks how a line may go on, or for the script with which it asks (docs/cli.md)."""
+    try:
+        app(prog_name="graphopt", complete_var=COMPLETION)
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 0
+    return 0
 
 
 def _run(args: list[str]) -> int:

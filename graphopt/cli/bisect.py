@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from graphopt.cli import options
-from graphopt.cli.optimize import check_data, check_target
-from graphopt.cli.output import DIFFERENT, INCONCLUSIVE, OK, err, out, place, show_verification
+from graphopt.cli.output import DIFFERENT, INCONCLUSIVE, OK, as_data, err, out, place, show_verification
+from graphopt.cli.streams import check_data, check_target, is_stream, output_beside, save, source, title, told
+from graphopt.errors import ArgumentError
 
 Output = Annotated[
     Path | None,
@@ -17,7 +18,8 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write the smallest failing model. Default: beside MODEL, as <name>.bisect.onnx.",
+        help="Where to write the smallest failing model, '-' for standard output. Default: beside MODEL, as "
+        "<name>.bisect.onnx.",
         show_default=False,
     ),
 ]
@@ -33,28 +35,45 @@ def bisect(
     without: options.Without = None,
     only: options.Only = None,
     opset: options.Opset = None,
+    json: options.Json = False,
 ) -> int:
     """Optimize MODEL with fewer and fewer rewrites: exit code 0 if none changes the outputs, 1 if one does, 3 if inconclusive."""
+    from graphopt.bisection import Bisection, files
     from graphopt.bisection import bisect as search
-    from graphopt.bisection import files
     from graphopt.ir import load
     from graphopt.verification import VerificationError
 
-    file = output if output is not None else model.with_name(f"{model.stem}.bisect.onnx")
-    for path in files(file):
+    file = output or output_beside(model, "bisect.onnx")
+    if is_stream(file) and json:
+        raise ArgumentError("standard output takes the model or the JSON, not both; write the model to a file with -o")
+    paths = (file,) if is_stream(file) else files(file)
+    for path in paths:
         check_target(model, path)
-        check_data(load(model), path)
+    read = source(model)
+    for path in paths:
+        check_data(load(read), path)
     chosen: dict[str, Any] = {
         "without": options.names(without) or (), "only": options.names(only), "opset": options.opset(opset), "target": target,
     }  # fmt: skip
-    screen = out()
+    screen = told(file)
     try:
-        with err().working(f"looking for the rewrite that changes what {model} computes"):
-            found = search(str(model), level, on=options.names(on), rtol=options.finite(rtol), **chosen)
+        with err().working(f"looking for the rewrite that changes what {title(model)} computes"):
+            found = search(read, level, on=options.names(on), rtol=options.finite(rtol), **chosen)
     except VerificationError as e:
-        show_verification(screen, e.result, all_executors=not on)
+        if json:
+            out().json({**Bisection(None).to_dict(), "verification": as_data(e.result), "output": None})
+        else:
+            show_verification(screen, e.result, all_executors=not on)
         err().line("graphopt: nothing to bisect: no comparison could have told a difference")
         return INCONCLUSIVE
+    if found and is_stream(file):
+        assert found.before is not None
+        save(found.before, file)
+    elif found:
+        found.save(file)
+    if json:
+        out().json({**found.to_dict(), "output": [str(p) for p in paths] if found else None})
+        return DIFFERENT if found else OK
     text = str(found)
     if found.step is not None and found.step.where:
         text = text.replace(found.step.where, place(found.step.where))
@@ -64,6 +83,6 @@ def bisect(
     show_verification(screen, found.verification, all_executors=not on)
     if not found:
         return OK
-    paths = found.save(file)
-    screen.line(f"written    {paths[0]}, and with the rewrite applied {paths[1].name}", "bold")
+    beside = "to standard output" if is_stream(file) else f"{file}, and with the rewrite applied {paths[-1].name}"
+    screen.line(f"written    {beside}", "bold")
     return DIFFERENT

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from graphopt.cli import options
-from graphopt.cli.output import DIFFERENT, OK, err, out
+from graphopt.cli.output import DIFFERENT, OK, Screen, err, out
 from graphopt.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from graphopt.rewrite import Rule
+    from graphopt.testing.checking import RuleCheck
+    from graphopt.testing.proof import Proof
 
 Target = Annotated[
     str | None,
@@ -38,6 +45,7 @@ def check_rule(
     profile: ProfileName = "quick",
     prove: Proofs = False,
     save: Save = None,
+    json: options.Json = False,
 ) -> int:
     """Test rules from their own declarations: exit code 0 if all are right, 1 if one is wrong or fires too seldom.
 
@@ -54,36 +62,47 @@ def check_rule(
     if save is not None and not save.is_dir():
         raise ArgumentError(f"--save: '{save}' is no folder; make it first")
     rules = rules_in(target or OWN)
-    screen, wrong, started = out(), 0, time.perf_counter()
+    screen, wrong, started = out(quiet=json), 0, time.perf_counter()
+    data: list[dict[str, Any]] = []
     for rule in rules:
+        saved: Path | None = None
+        proof: Proof | None = None
         try:
             with err().working(f"checking {rule.name}"):
                 found = check(rule, PROFILES[profile], options.names(on))
+                proof = _proof(rule) if prove else None
         except RuleFailure as failure:
             wrong += 1
             screen.line(str(failure), "red")
             if save is not None and failure.instance is not None:
-                screen.line(f"saved as {_saved(failure, save)}")
+                saved = _saved(failure, save)
+                screen.line(f"saved as {saved}")
             screen.line()
-            continue
-        screen.line(f"{found}{_proved(rule) if prove else ''}")
-        for (executor, why), n in found.left_out.most_common(3) if len(rules) == 1 else ():
-            screen.line(f"  {n} not compared on {executor}: {why}", "dim")
-        missing = [n for n in (options.names(on) or EXECUTORS) if not found.compared[n]]
-        if missing and len(rules) == 1:
-            screen.line(f"  nothing was compared on {', '.join(missing)}", "yellow")
+            data.append({"right": False, "story": str(failure), **failure.check.to_dict()})
+        else:
+            screen.line(str(found) if proof is None else f"{found}; {proof}")
+            if len(rules) == 1:
+                _show_left_out(screen, found, options.names(on) or EXECUTORS)
+            data.append({"right": True, "story": "", **found.to_dict()})
+        data[-1] |= {"saved": saved and str(saved), "proof": None if proof is None else asdict(proof)}
     seconds = time.perf_counter() - started
     screen.line(f"{len(rules) - wrong} of {len(rules)} rules are right, as far as was tried, in {seconds:.0f} s")
+    if json:
+        out().json({"rules": data, "right": len(rules) - wrong, "wrong": wrong, "seconds": seconds})
     return DIFFERENT if wrong else OK
 
 
-def _proved(rule: object) -> str:
-    from graphopt.rewrite import Rule
+def _proof(rule: Rule) -> Proof:
     from graphopt.testing.proof import prove
 
-    assert isinstance(rule, Rule)
-    proof = prove(rule)
-    return f"; {proof}"
+    return prove(rule)
+
+
+def _show_left_out(screen: Screen, found: RuleCheck, executors: Sequence[str]) -> None:
+    for (executor, why), n in found.left_out.most_common(3):
+        screen.line(f"  {n} not compared on {executor}: {why}", "dim")
+    if missing := [n for n in executors if not found.compared[n]]:
+        screen.line(f"  nothing was compared on {', '.join(missing)}", "yellow")
 
 
 def _saved(failure: object, folder: Path) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from graphopt.cli.output import code_of, err, out, show_report, show_verification
+from graphopt.cli import options
+from graphopt.cli.output import as_data, code_of, err, out, show_report, show_verification
 
 
-def demo() -> int:
+def demo(json: options.Json = False) -> int:
     """Optimize a small detector that is built in memory, verify it, and show what changed. Needs no file."""
     import graphopt
     from graphopt.demo import demo_model
@@ -15,6 +16,10 @@ def demo() -> int:
         model = demo_model()
         optimized = graphopt.optimize(model, 2)
     assert optimized.report is not None
+    if json:
+        result = graphopt.verify(model, optimized, seeds=2, sizes=1)
+        screen.json({**optimized.report.to_dict(), "verification": as_data(result)})
+        return code_of(result)
     screen.line("A small detector, written down the way exporters do, optimized at level 2\n", "bold")
     show_report(screen, optimized.report)
     screen.line()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +90,7 @@ def fuzz(
     from graphopt.testing.fuzzing.examining import RemoteExaminer
 
     if replay is not None:
-        return _replay(replay, RemoteExaminer(optimizer or "", level, chosen, further))
+        return _replay(replay, RemoteExaminer(optimizer or "", level, chosen, further), json)
 
     limits: dict[str, Any] = {"seeds": seeds, "minutes": minutes if seeds or minutes is not None else 1.0}
     with _progress(err(), level, optimizer) as watch:
@@ -105,15 +106,13 @@ def fuzz(
             **limits,
         )
     if json:
-        from dataclasses import asdict
-
         out().json(asdict(found.run))
     else:
         _show(out(), found, corpus)
     return DIFFERENT if found.run.findings else OK
 
 
-def _replay(path: Path, examine: RemoteExaminer) -> int:
+def _replay(path: Path, examine: RemoteExaminer, json: bool) -> int:
     from graphopt.testing.fuzzing.corpus import read_example
 
     example = read_example(path)
@@ -121,6 +120,9 @@ def _replay(path: Path, examine: RemoteExaminer) -> int:
         outcome = examine(example)
     finally:
         examine.close()
+    if json:
+        out().json(asdict(outcome))
+        return DIFFERENT if outcome.finding else OK
     if outcome.finding is None:
         out().line(f"nothing is wrong: {_compared(outcome.compared)}", "green")
         _show_left_out(out(), outcome.left_out)

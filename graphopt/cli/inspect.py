@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from graphopt.cli import options
 from graphopt.cli.output import Screen, err, out, short, size_text
+from graphopt.cli.streams import size_of, source, title
 from graphopt.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -51,13 +51,14 @@ def inspect(
         raise ArgumentError("--input-shape says something about --shapes and --cost only")
     if shapes and cost:
         raise ArgumentError("--shapes and --cost are two views; give one")
-    with err().working(f"reading {model}"):
+    read, name = source(model), title(model)
+    with err().working(f"reading {name}"):
         if shapes:
-            data = describe_shapes(infer_shapes(str(model), input_shapes=options.input_shapes(input_shape)), model)
+            data = describe_shapes(infer_shapes(read, input_shapes=options.input_shapes(input_shape)), name)
         elif cost:
-            data = describe_cost(str(model), options.input_shapes(input_shape), target)
+            data = describe_cost(load(read), name, options.input_shapes(input_shape), target)
         else:
-            data = describe(load(model), model)
+            data = describe(load(read), name, size_of(model, read))
     if json:
         out().json(data)
     else:
@@ -65,18 +66,16 @@ def inspect(
     return 0
 
 
-def describe_cost(path: str, shapes: Any, target: str) -> dict[str, Any]:
+def describe_cost(model: Model, name: str, shapes: Any, target: str) -> dict[str, Any]:
     """What a run is estimated to take on a target, as plain data."""
     from graphopt.cost import cost_of_model
-    from graphopt.ir import load
     from graphopt.shapes import pin_inputs
     from graphopt.targets import target_of
 
     machine = target_of(target).machine
-    model = load(path)
     if shapes:
         pin_inputs(model, shapes)
-    return {"file": path, "target": target, **cost_of_model(model, machine).to_dict()}
+    return {"file": name, "target": target, **cost_of_model(model, machine).to_dict()}
 
 
 def _show_cost(screen: Screen, data: dict[str, Any]) -> None:
@@ -101,7 +100,7 @@ def _show_cost(screen: Screen, data: dict[str, Any]) -> None:
     screen.table(("operator", "nodes", "million flops", "bytes moved", "microseconds", "share"), rows)
 
 
-def describe_shapes(model: Model, path: Path) -> dict[str, Any]:
+def describe_shapes(model: Model, name: str) -> dict[str, Any]:
     """What inference says of every value that a node computes, as plain data."""
     from graphopt.shapes import facts_of
     from graphopt.shapes.text import show
@@ -115,7 +114,7 @@ def describe_shapes(model: Model, path: Path) -> dict[str, Any]:
         if v is not None and node.op != "Constant"
     ]
     return {
-        "file": str(path),
+        "file": name,
         "inputs": [_interface(info) for info in model.graph.input_infos.values() if _is_fed(info, model)],
         "equal_dims": [[show(a), show(b)] for a, b in facts.equalities],
         "refused": {node.name or node.output.name: reason for node, reason in facts.refused.items()},
@@ -169,7 +168,7 @@ def _show_shapes(screen: Screen, data: dict[str, Any]) -> None:
     screen.table(("value", "operator", "type", "dims", "elements, or why it is unknown"), rows)
 
 
-def describe(model: Model, path: Path) -> dict[str, Any]:
+def describe(model: Model, name: str, size: int) -> dict[str, Any]:
     """All that the command tells, as plain data."""
     from onnx.defs import onnx_opset_version
 
@@ -192,8 +191,8 @@ def describe(model: Model, path: Path) -> dict[str, Any]:
     unknown = Counter(node.op for node in model.nodes() if _is_unknown(model, node))
     overridable = [v.name for v in graph.inputs if v in graph.initializers]
     return {
-        "file": str(path),
-        "bytes": path.stat().st_size,
+        "file": name,
+        "bytes": size,
         "producer": " ".join(filter(None, (source.producer_name, source.producer_version))),
         "ir_version": source.ir_version,
         "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
@@ -281,8 +280,8 @@ def _show(screen: Screen, data: dict[str, Any]) -> None:
         )
     if data["functions"]:
         facts.append(("functions", short(data["functions"])))
-    for title, text in facts:
-        screen.line(f"{title:14s}{text}")
+    for what, text in facts:
+        screen.line(f"{what:14s}{text}")
     if overridable := data["initializers_that_are_inputs"]:
         text = (
             f"{len(overridable)} initializers are inputs too, so that callers may override them: {short(overridable)}"

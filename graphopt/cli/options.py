@@ -9,9 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from graphopt.cli import completion
 from graphopt.errors import ArgumentError
 
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.", show_default=False)]
+ModelPath = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The ONNX file, '-' for standard input.", show_default=False)
+]
 
 Level = Annotated[
     int | None,
@@ -22,6 +25,7 @@ Level = Annotated[
         help="0: load and save. 1: exact, the same bits. 2: algebra and fusion into standard operators, up to rounding. "
         "3: the target's own operators too. Default: 3 with a --target, else 2.",
         show_default=False,
+        autocompletion=completion.levels,
     ),
 ]
 
@@ -32,6 +36,7 @@ Target = Annotated[
         "-t",
         metavar="NAME",
         help="The runtime that the model is for: onnx (any), onnxruntime, onnxruntime-cuda, openvino, tensorrt, web.",
+        autocompletion=completion.targets,
     ),
 ]
 
@@ -41,13 +46,17 @@ Without = Annotated[
         "--without",
         metavar="NAME",
         help="Leave out a rule, a family of rules or a pass ('graphopt rules' lists them). Repeat it, or use commas.",
+        autocompletion=completion.rules_and_families,
     ),
 ]
 
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        "--only", metavar="NAME", help="Run this rule, family or pass and nothing else. Repeat it, or use commas."
+        "--only",
+        metavar="NAME",
+        help="Run this rule, family or pass and nothing else. Repeat it, or use commas.",
+        autocompletion=completion.rules_and_families,
     ),
 ]
 
@@ -83,6 +92,7 @@ Layout = Annotated[
         help="NHWC: convolutions and what is around them with channels last. NCHW: channels first, also between Transposes. "
         "Default: as it is.",
         show_default=False,
+        autocompletion=completion.layouts,
     ),
 ]
 
@@ -127,6 +137,7 @@ On = Annotated[
         metavar="NAME",
         help="Who runs the models: reference, jax, onnxruntime, openvino, onnx.reference; a provider or device may follow, as "
         "in onnxruntime:CUDAExecutionProvider. Repeat it, or use commas. Default: reference and onnxruntime.",
+        autocompletion=completion.executors,
     ),
 ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.tree import Tree
 
     from graphopt.report import Report
     from graphopt.verification import Verification
@@ -26,6 +27,7 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141  # what a shell reports of a program that SIGPIPE ended
 
 _SHOWN = 10  # rows of a summary
+_ENDLESS = 1 << 16  # columns, where lines are not to be wrapped
 
 
 class Screen:
@@ -119,6 +121,21 @@ class Screen:
         else:
             print(text, file=self.file)
 
+    def tree(self, tree: Tree) -> None:
+        """A tree; in a pipe every line is as long as it needs to be."""
+        if self.quiet:
+            return
+        if self.terminal:
+            self._console.print(tree)
+            return
+        from rich.console import Console
+
+        console = Console(file=self.file, width=_ENDLESS, color_system=None, markup=False, emoji=False, highlight=False)
+        with console.capture() as captured:
+            console.print(tree, no_wrap=True, overflow="ignore", crop=False)
+        for line in captured.get().splitlines():
+            print(line.rstrip(), file=self.file)
+
     def json(self, data: Any) -> None:
         """Data for programs, quiet or not; numbers that JSON does not have are null."""
         print(json.dumps(_finite(data), indent=1), file=self.file)
@@ -182,6 +199,7 @@ def as_typed(message: str) -> str:
 
 
 _SPELLINGS = {
+    "^(the bytes given|what was given)(?= )": "standard input",
     "^(without|only):": r"--\1:",
     "^input_shapes:": "--input-shape:",
     "external_data=True": "--external-data",

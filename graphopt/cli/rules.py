@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphopt.cli import options
+from graphopt.cli import completion, options
 from graphopt.cli.output import Screen, did_you_mean, out, place
 from graphopt.errors import ArgumentError
 
@@ -16,15 +16,25 @@ if TYPE_CHECKING:
     from graphopt.rewrite import Rule
 
 Name = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="One rule or pass, with its source.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="One rule or pass, with its source.", show_default=False, autocompletion=completion.rules
+    ),
 ]
 Family = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Only the rules of this family, which is the file that holds them.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Only the rules of this family, which is the file that holds them.",
+        autocompletion=completion.families,
+    ),
 ]
 Phase = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Only the rules of this phase: raising, simplifying, lowering, or that of a target."
+        metavar="NAME",
+        help="Only the rules of this phase: raising, simplifying, lowering, or that of a target.",
+        autocompletion=completion.phases,
     ),
 ]
 

@@ -9,6 +9,7 @@ import typer
 
 from graphopt.cli import options
 from graphopt.cli.output import as_data, code_of, err, out, show_verification
+from graphopt.cli.streams import title, two_sources
 from graphopt.errors import ModelError
 
 Original = Annotated[Path, typer.Argument(metavar="A", help="The original.", show_default=False)]
@@ -30,14 +31,15 @@ def verify(
     for path in (original, candidate):
         if path.is_dir():
             raise ModelError(f"'{path}' is a folder; name the .onnx file in it")
+    a, b = two_sources(original, candidate)
     from graphopt.verification import verify as compare
 
-    with err().working(f"comparing {candidate} with {original}"):
-        result = compare(str(original), str(candidate), on=options.names(on), seeds=seeds, rtol=options.finite(rtol))
+    with err().working(f"comparing {title(candidate)} with {title(original)}"):
+        result = compare(a, b, on=options.names(on), seeds=seeds, rtol=options.finite(rtol))
     if result.verdict == "inconclusive" and not result.rows:  # nothing ran: perhaps A is no valid model
         from graphopt.ir import load
 
-        load(original)
+        load(a)
     if json:
         out().json(as_data(result))
     else:

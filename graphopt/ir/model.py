@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import onnx
 from onnx import FunctionProto, ModelProto
 
+from graphopt.errors import ArgumentError
 from graphopt.ir.graph import Graph
 from graphopt.ir.node import Node, Value
 from graphopt.ir.schema import OpSchema, op_schema
@@ -181,20 +183,29 @@ class Model:
         """The bytes of `proto`, so that a Model can stand where a ModelProto is asked for."""
         return self.proto.SerializeToString()
 
-    def save(self, path: str | Path, *, external_data: bool | None = None) -> None:
+    def save(self, path: str | Path | IO[bytes], *, external_data: bool | None = None) -> None:
         """Write the model whole or not at all.
 
         Args:
-            path: the file; an existing one is replaced at the end, in one step.
+            path: the file; an existing one is replaced at the end, in one step. Or a binary stream, as `sys.stdout.buffer` or
+                an `io.BytesIO`, which takes the model with all of its weights.
             external_data: put tensors of 1 KiB and more into '<file name>.data' beside it. None: only where the model
                 had external data or would pass protobuf's 2 GB.
 
         Raises:
             SaveError: the folder is missing or not writable, or the model is too large for one file.
+            ArgumentError: external data beside a stream.
         """
-        from graphopt.ir.save import save
+        from graphopt.ir.save import save, write
 
-        save(self, Path(path), external_data)
+        if isinstance(path, (str, os.PathLike)):
+            save(self, Path(path), external_data)
+        elif external_data:
+            raise ArgumentError(
+                "external_data=True needs a file, which the data can lie beside; a stream has no such place"
+            )
+        else:
+            write(self, path)
 
     def __repr__(self) -> str:
         return f"<graphopt.Model {self.graph.name!r}: {self.node_count()} nodes, opset {self.opsets.get('')}>"

@@ -6,7 +6,7 @@ A node that nobody touched keeps the message that it was read from and is saved 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,6 +222,28 @@ class Node:
         source = other._proto
         if self._proto is None and source is not None and (source.metadata_props or source.doc_string):
             self._proto = NodeProto(doc_string=source.doc_string, metadata_props=source.metadata_props)
+
+    def set_metadata(self, entries: Mapping[str, str]) -> None:
+        """Set entries of `metadata_props`, the others stay; one without text goes."""
+        message = NodeProto()
+        if self._proto is not None:
+            message.CopyFrom(self._proto)
+        kept = [p for p in message.metadata_props if p.key not in entries]
+        message.ClearField("metadata_props")
+        message.metadata_props.extend(kept)
+        for key, value in entries.items():
+            if value:
+                message.metadata_props.add(key=key, value=value)
+        self._proto = message
+        self.touch()
+
+    def bodies(self) -> Iterator[tuple[str, Graph]]:
+        """The subgraphs, each with the attribute that holds it, by name."""
+        graphs = {id(g) for g in self.subgraphs}
+        for name, value in sorted(self.attributes.items()) if graphs else ():
+            for body in value if isinstance(value, list) else [value]:
+                if id(body) in graphs:
+                    yield name, body
 
     def users(self) -> Iterator[Node]:
         """The nodes that read any output, each once per output."""

@@ -46,16 +46,10 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
         )
     data_name = path.name + ".data"
     with _temporary(path.parent, path.name, 1 + external_data) as (model_tmp, *data_tmps):
-        proto = header(model)
-        fill_graph(proto.graph, model.graph)
-        tensors = dict(model.graph.initializers)
         writer = _DataFile(data_tmps[0], data_name) if external_data else None
-        if model.external:
-            for t in _inner_tensors(proto):
-                if t.data_location == TensorProto.EXTERNAL:
-                    _relocate(t, Tensor(_copy(t), base_dir=model.base_dir), writer)
+        proto = _message(model, writer)
         with open(model_tmp, "wb") as f:
-            _write_model(f, proto, tensors, writer, path)
+            _write_model(f, proto, dict(model.graph.initializers), writer, path)
         if writer is None or not writer.offset:
             os.replace(model_tmp, path)
             return
@@ -65,6 +59,22 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
         _replace_both(data_tmps[0], data, model_tmp, path)
         for move in moves:
             move()
+
+
+def write(model: Model, f: IO[bytes]) -> int:
+    """Write the model, with all of its weights, to a binary stream; the bytes written. See `Model.save`."""
+    return _write_model(f, _message(model, None), dict(model.graph.initializers), None, "a stream")
+
+
+def _message(model: Model, writer: _DataFile | None) -> ModelProto:
+    """The model less the initializers of the main graph; external data inside attributes is moved to where it will be."""
+    proto = header(model)
+    fill_graph(proto.graph, model.graph)
+    if model.external:
+        for t in _inner_tensors(proto):
+            if t.data_location == TensorProto.EXTERNAL:
+                _relocate(t, Tensor(_copy(t), base_dir=model.base_dir), writer)
+    return proto
 
 
 def _replace_both(data_tmp: Path, data: Path, model_tmp: Path, path: Path) -> None:
@@ -130,9 +140,9 @@ def _moves(model: Model, data: Path, writer: _DataFile) -> list[Callable[[], Non
 
 
 def _write_model(
-    f: IO[bytes], proto: ModelProto, tensors: dict[Value, Tensor], writer: _DataFile | None, path: Path
-) -> None:
-    """Write the message field by field, so that one tensor at a time is in memory twice."""
+    f: IO[bytes], proto: ModelProto, tensors: dict[Value, Tensor], writer: _DataFile | None, path: Path | str
+) -> int:
+    """Write the message field by field, so that one tensor at a time is in memory twice; the bytes written."""
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
     entries: list[tuple[bytes | TensorProto, Tensor | None, int]] = []  # message, whose raw data it lacks, size of all
@@ -155,15 +165,16 @@ def _write_model(
         raise SaveError(
             f"'{path}': {total} bytes pass protobuf's limit of 2 GB for one file; save with external_data=True"
         )
-    f.write(proto.SerializeToString())
-    f.write(tag(MODEL_GRAPH) + varint(total))
-    f.write(graph)
+    top, begin = proto.SerializeToString(), tag(MODEL_GRAPH) + varint(total)
+    for part in (top, begin, graph):
+        f.write(part)
     for head, apart, size in entries:
         f.write(tag(GRAPH_INITIALIZER) + varint(size))
         f.write(head if isinstance(head, bytes) else head.SerializeToString())
         if apart is not None:
             f.write(tag(TENSOR_RAW_DATA) + varint(apart.raw_size))
             _write_raw(f, apart)
+    return len(top) + len(begin) + total
 
 
 class _DataFile:

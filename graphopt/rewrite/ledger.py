@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,19 @@ class Step:
     def saved(self) -> int:
         """How many nodes fewer, Constants apart."""
         return sum(n.op != "Constant" for n in self.before) - sum(n.op != "Constant" for n in self.after)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "rule": self.rule,
+            "where": self.where,
+            "graph": self.graph,
+            "location": self.location,
+            "before": [{"op": r.op, "name": r.name, "output": r.output} for r in self.before],
+            "after": [{"op": r.op, "name": r.name, "output": r.output} for r in self.after],
+            "microseconds": self.microseconds,
+            "note": self.note,
+        }
 
 
 class LimitReached(Exception):

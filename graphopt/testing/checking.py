@@ -79,6 +79,19 @@ class RuleCheck:
     compared: Counter[str] = field(default_factory=Counter)
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "rule": self.rule,
+            "drawn": self.drawn,
+            "invalid": dict(self.invalid),
+            "fired": self.fired,
+            "refused": dict(self.refused),
+            "variants": {"fired": len(self.variants), "of": self.of_variants},
+            "compared": dict(self.compared),
+            "left_out": [{"executor": e, "reason": why, "count": n} for (e, why), n in self.left_out.most_common()],
+        }
+
     def __str__(self) -> str:
         on = ", ".join(f"{name} {n}" for name, n in self.compared.items()) or "nothing"
         return (
