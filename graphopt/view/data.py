@@ -13,6 +13,7 @@ from graphopt.shapes import infer_model
 from graphopt.shapes.text import show_shape
 
 _LONGEST = 160  # characters of an attribute
+_EXPORTERS = "pkg.torch."  # metadata that is about the exporter's machine
 _FEW = 8  # elements of a constant that are shown
 
 
@@ -128,7 +129,7 @@ class _Reader:
         number = len(self.data.nodes)
         cost = cost_of(node, self.machine, self.sizes)
         proto = node.proto
-        metadata = {} if proto is None else {p.key: _cut(p.value) for p in proto.metadata_props}
+        metadata = {} if proto is None else {p.key: p.value for p in proto.metadata_props}
         first = next((v.name for v in node.outputs if v is not None), "")
         self.data.places.setdefault((node.op, first), number)
         self.data.nodes.append(
@@ -142,7 +143,7 @@ class _Reader:
                 scope_of(node.name or first, metadata),
                 cost.work.amount if cost.work.kind in ("product", "convolution", "depthwise", "recurrence") else 0.0,
                 cost.seconds,
-                metadata,
+                {k: _cut(v) for k, v in metadata.items() if not k.startswith(_EXPORTERS)},
             )
         )
         for title, sub in zip(_graph_names(node), node.subgraphs, strict=True):
