@@ -1,10 +1,10 @@
-/* Places for boxes and edges, from ELK in a worker of its own for each model; without workers, in the page. */
+/* Places for boxes and edges, from ELK in a worker; where a page may have none, in the page. */
 
 const ELK_OPTIONS = {
   "elk.algorithm": "layered", "elk.direction": "DOWN", "elk.hierarchyHandling": "INCLUDE_CHILDREN",
   "elk.edgeRouting": "ORTHOGONAL", "elk.layered.spacing.nodeNodeBetweenLayers": "30", "elk.spacing.nodeNode": "22",
   "elk.spacing.edgeNode": "12", "elk.spacing.edgeEdge": "8", "elk.layered.spacing.edgeNodeBetweenLayers": "12",
-  "elk.layered.thoroughness": "3", "elk.layered.considerModelOrder.strategy": "NODES_AND_EDGES",
+  "elk.layered.thoroughness": "2", "elk.layered.considerModelOrder.strategy": "NODES_AND_EDGES",
   "elk.layered.mergeEdges": "true", "elk.json.edgeCoords": "ROOT", "elk.json.shapeCoords": "ROOT",
 };
 const HOLDER_OPTIONS = { "elk.padding": "[top=30,left=14,bottom=14,right=14]" };
@@ -14,27 +14,28 @@ async function unpacked(id) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-let engineSource = null;
-async function engine() {
-  engineSource ||= unpacked("worker").then((text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-  const url = await engineSource;
-  try {
-    return new ELK({ workerFactory: () => new Worker(url) });
-  } catch {
-    const Engine = await inPage(url);
-    return new ELK({ workerFactory: () => new Engine(url) });
-  }
+/* One engine for both models: starting it, and warming it up, takes as long as a layout. */
+let started = null;
+function engine() {
+  started ||= unpacked("worker").then((text) => {
+    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    try {
+      const worker = new Worker(url);
+      return new ELK({ workerFactory: () => worker });
+    } catch {
+      return inPage(url).then((Engine) => new ELK({ workerFactory: () => new Engine(url) }));
+    }
+  });
+  return started;
 }
-let pageEngine = null;
 function inPage(url) {
-  pageEngine ||= new Promise((done, failed) => {
+  return new Promise((done, failed) => {
     window.module = { exports: {} };
     window.exports = window.module.exports;
     const script = Object.assign(document.createElement("script"), { src: url, onerror: failed });
     script.onload = () => done(window.module.exports.Worker);
     document.head.append(script);
   });
-  return pageEngine;
 }
 
 const pen = document.createElement("canvas").getContext("2d");
@@ -68,7 +69,8 @@ function elkItem(item) {
 }
 
 /* Lay out what a side shows: items get x, y, w, h; edges their points. */
-async function layout(side, elk) {
+async function layout(side) {
+  const elk = await engine();
   const edges = side.edges();
   const graph = {
     id: "root", layoutOptions: ELK_OPTIONS, children: side.root.children.map(elkItem),

@@ -21,7 +21,6 @@ class App {
     await Promise.all(this.all.map((p) => p.arrange()));
     this.all.forEach((p) => p.begin());
     this.anchor();
-    this.follow(this.panes.before);
   }
   async arrange(panes = this.all, anchor = null) {
     const many = panes.find((p) => p.side.visible().length > LIMIT);
@@ -36,18 +35,20 @@ class App {
   }
 
   // ------------------------------------------------------------------ moving together
-  /* Where what is shown on one side lies on the other, from top to bottom. */
+  /* Where what is shown on one side lies on the other, from top to bottom, without ever going back. */
   anchor() {
     const { before, after } = this.sides, pairs = new Map();
     const middle = (i) => ({ x: i.x + i.w / 2, y: i.y + i.h / 2 });
-    for (const [b, partners] of this.links.partners.before) for (const a of partners) {
-      const x = before.shown(before.leaves[b]), y = after.shown(after.leaves[a]);
-      if (x.x !== undefined && y.x !== undefined) pairs.set(`${x.key} ${y.key}`, [middle(x), middle(y)]);
+    const meet = (x, y) => { if (x.x !== undefined && y.x !== undefined) pairs.set(`${x.key} ${y.key}`, [middle(x), middle(y)]); };
+    for (const [b, partners] of this.links.partners.before) for (const a of partners) meet(before.shown(before.leaves[b]), after.shown(after.leaves[a]));
+    for (const pill of before.root.children) if (pill.value !== undefined) {
+      const twin = this.links.counterpart(pill);
+      if (twin) meet(pill, twin);
     }
+    const ends = Object.values(this.panes).map((p) => [{ x: p.plan.width / 2, y: 0 }, { x: p.plan.width / 2, y: p.plan.height }]);
     const sorted = (from, to) => {
-      const rows = [...pairs.values()].map((p) => [p[from], p[to]]).sort((p, q) => p[0].y - q[0].y);
-      let high = -Infinity;
-      return rows.map(([p, q]) => [p, { x: q.x, y: (high = Math.max(high, q.y)) }]);
+      const inner = [...pairs.values()].map((p) => [p[from], p[to]]).sort((p, q) => p[0].y - q[0].y);
+      return [[ends[from][0], ends[to][0]], ...rising(inner), [ends[from][1], ends[to][1]]];
     };
     this.anchors = { before: sorted(0, 1), after: sorted(1, 0) };
   }
@@ -260,6 +261,22 @@ class App {
   }
 }
 
+/* Pairs of places with the second ones made to rise: neighbours that fall share their average (pool adjacent violators). */
+function rising(pairs) {
+  const pools = [];
+  for (const [p, q] of pairs) {
+    pools.push({ y: q.y, n: 1, members: [[p, q]] });
+    while (pools.length > 1 && pools[pools.length - 2].y > pools[pools.length - 1].y) {
+      const b = pools.pop(), a = pools[pools.length - 1];
+      a.y = (a.y * a.n + b.y * b.n) / (a.n + b.n);
+      a.n += b.n;
+      a.members.push(...b.members);
+    }
+  }
+  return pools.flatMap((pool) => pool.members.map(([p, q]) => [p, { x: q.x, y: pool.y }]));
+}
+
+engine().catch(() => {}); // starts while the data is read; whoever waits for it hears of errors
 unpacked("data").then(async (text) => {
   const app = new App(JSON.parse(text));
   app.listen();

@@ -1,6 +1,7 @@
 /* Both models as items: leaves are nodes, groups are what is folded together, pills the inputs and outputs. */
 
-const BUDGET = 70; // boxes that are shown at first, of each model
+const BUDGETS = [44, 30, 18, 10]; // boxes that are shown at first, of each model: as many as leave few enough edges
+const EDGES = 90;
 const LIMIT = 1500; // no more boxes are drawn at once
 
 class Side {
@@ -53,13 +54,19 @@ class Side {
   }
 
   unfoldSome() {
+    for (const budget of BUDGETS) {
+      this.unfold(budget);
+      if (this.edges().length <= EDGES) break;
+    }
+  }
+  unfold(budget) {
     for (const item of this.items.values()) if (item.children) item.open = false;
     const waiting = this.root.children.filter((c) => c.children);
     let shown = this.root.children.length;
     while (waiting.length) {
       waiting.sort((a, b) => a.size - b.size);
       const g = waiting.pop();
-      if (shown + g.children.length - 1 > BUDGET) continue;
+      if (shown + g.children.length - 1 > budget) continue;
       g.open = true;
       shown += g.children.length - 1;
       waiting.push(...g.children.filter((c) => c.children));

@@ -7,7 +7,7 @@ function svg(tag, attributes = {}, ...children) {
   e.append(...children);
   return e;
 }
-const SMALLEST = 0.03, LARGEST = 3, FAR = 0.55;
+const SMALLEST = 0.03, LARGEST = 3, FAR = 0.42;
 
 class Pane {
   constructor(side, hooks) {
@@ -26,8 +26,7 @@ class Pane {
     const old = anchor && anchor.x !== undefined ? this.onScreen(anchor) : null;
     this.figure.classList.add("busy");
     try {
-      this.elk ||= await engine();
-      this.plan = await layout(this.side, this.elk);
+      this.plan = await layout(this.side);
       this.draw();
     } finally {
       this.figure.classList.remove("busy");
@@ -101,17 +100,19 @@ class Pane {
     e.element = path;
     return [path, tip];
   }
-  /* A shape below each box, once for each set of values that leave it. */
+  /* What flows along an edge, beside its beginning; once where several begin. */
   shapes() {
-    const seen = new Set(), found = [];
+    const places = new Map();
     for (const e of this.plan.edges) {
-      const v = [...e.values][0], key = `${e.from.key}:${e.values.size > 1 ? "many" : v}`;
-      const text = e.values.size > 1 ? `${e.values.size} values` : this.side.values[v].type;
-      if (!text || seen.has(key)) continue;
-      seen.add(key);
-      found.push(svg("text", { class: "shape", x: e.points[0].x + 5, y: e.points[0].y + 11 }, text));
+      const { x, y } = e.points[0], key = `${Math.round(x / 40)}:${Math.round(y)}:${e.from.key}`;
+      if (!places.has(key)) places.set(key, { x, y, values: new Set() });
+      for (const v of e.values) places.get(key).values.add(v);
     }
-    return found;
+    return [...places.values()].map(({ x, y, values }) => {
+      const [first] = values, types = new Set([...values].map((v) => this.side.values[v].type));
+      const text = values.size === 1 ? this.side.values[first].type : types.size === 1 ? `${values.size} × ${[...types][0]}` : `${values.size} values`;
+      return svg("text", { class: "shape", x: x + 5, y: y + 11 }, text);
+    });
   }
 
   /* Classes of items that are lit; `current` is the one that keys act on. */
@@ -144,7 +145,7 @@ class Pane {
   }
   /* The top of the model, as large as can be read. */
   begin() {
-    const { w } = this.size(), k = Math.max(0.4, Math.min(1, (w - 40) / this.plan.width));
+    const { w } = this.size(), k = Math.max(0.8, Math.min(1, (w - 40) / this.plan.width));
     const first = this.side.root.children.find((i) => i.x !== undefined && i.kind !== "input") || { x: 0, w: this.plan.width };
     const middle = this.plan.width * k <= w ? this.plan.width / 2 : first.x + first.w / 2;
     this.at = { k, x: w / 2 - middle * k, y: 44 };
