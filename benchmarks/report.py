@@ -85,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 used = processor_seconds(os.getpid()) - sum(os.times()[:2]) - before
                 failed |= page.locator("html[data-failed]").count() > 0
                 size = f"{len(html) / 1024:.0f} KiB"
-                print(f"{name:24s} {report.nodes_before:6d} {made:6.2f} s {size:>9s} {opened:7.2f} s {used:7.2f} s  {scheme}")
+                print(
+                    f"{name:24s} {report.nodes_before:6d} {made:6.2f} s {size:>9s} {opened:7.2f} s {used:7.2f} s  {scheme}"
+                )
                 if args.shots:
                     page.screenshot(path=args.shots / f"{name}.{scheme}.png")
                 page.close()

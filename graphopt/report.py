@@ -176,7 +176,9 @@ class Report:
             MissingDependencyError: jinja2 is not installed.
         """
         if self.origin is None or self.result is None:
-            raise ArgumentError("the models of this report are not known; take the .report of what graphopt.optimize returns")
+            raise ArgumentError(
+                "the models of this report are not known; take the .report of what graphopt.optimize returns"
+            )
         from graphopt.targets import target_of  # heavy, and only pages need it
         from graphopt.view.html import page
 

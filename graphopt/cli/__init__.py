@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli import bisect, check_rule, demo, explain, fuzz, inspect, optimize, rules, verify
+from graphopt.cli import bisect, check_rule, demo, explain, fuzz, inspect, optimize, report, rules, verify
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
@@ -60,6 +60,7 @@ for command, summary in (
     (bisect.bisect, "Find the rewrite that changes the outputs."),
     (fuzz.fuzz, "Look for mistakes with random models."),
     (inspect.inspect, "Show what a model holds."),
+    (report.report, "Show a model before and after as a page."),
     (explain.explain, "Tell every step of an optimization, and why."),
     (rules.rules, "List all rules as equations."),
     (check_rule.check_rule, "Test rules from their own declarations."),

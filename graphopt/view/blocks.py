@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, Union
 
 import numpy as np
@@ -165,7 +166,7 @@ class _Folding:
                 tied = np.flatnonzero(near == near.min()) + first
                 cuts.append(int(tied[np.abs(tied - middle).argmin()]))
         cuts.append(high)
-        return [Block("region", self.title(a, b), self.interval(a, b)) for a, b in zip(cuts, cuts[1:])]
+        return [Block("region", self.title(a, b), self.interval(a, b)) for a, b in pairwise(cuts)]
 
     def title(self, low: int, high: int) -> str:
         """The module that most of the nodes came from, else their operators."""
@@ -183,7 +184,8 @@ def _narrow(children: list[Child]) -> list[Child]:
         size = max(2, min(MOST, round(len(children) ** 0.5)))
         groups = [children[i : i + size] for i in range(0, len(children), size)]
         children = [
-            Block("region", f"{i * size + 1} to {i * size + len(g)}", g) if len(g) > 1 else g[0] for i, g in enumerate(groups)
+            Block("region", f"{i * size + 1} to {i * size + len(g)}", g) if len(g) > 1 else g[0]
+            for i, g in enumerate(groups)
         ]
     return children
 

@@ -74,12 +74,14 @@ class ModelData:
 
     Attributes:
         places: numbers of nodes by operator and first output, which is how a ledger speaks of them.
+        named: numbers of nodes by operator and name, for those that have a name: an output may be renamed on the way.
     """
 
     nodes: list[NodeData] = field(default_factory=list)
     values: list[ValueData] = field(default_factory=list)
     graphs: list[GraphData] = field(default_factory=list)
     places: dict[tuple[str, str], int] = field(default_factory=dict)
+    named: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def readers(self) -> dict[int, list[int]]:
         """The nodes that read each value, in order, once for each input that does."""
@@ -132,6 +134,8 @@ class _Reader:
         metadata = {} if proto is None else {p.key: p.value for p in proto.metadata_props}
         first = next((v.name for v in node.outputs if v is not None), "")
         self.data.places.setdefault((node.op, first), number)
+        if node.name:
+            self.data.named.setdefault((node.op, node.name), number)
         self.data.nodes.append(
             NodeData(
                 node.op,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from graphopt import __version__
+import graphopt
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, cost_of_model
 from graphopt.errors import MissingDependencyError
 from graphopt.ir import Model
@@ -87,7 +87,7 @@ def page(
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
         title=title or before.graph.name or "model",
-        version=__version__,
+        version=graphopt.__version__,
         level=None if report is None else report.level,
         seconds=None if report is None else report.seconds,
         figures=_figures(before, after, machine, file_bytes, measured, measured_on),
@@ -95,7 +95,7 @@ def page(
         rules=rules,
         refusals=None if report is None else _refusals(report),
         warnings=[] if report is None else _warnings(report),
-        data=_packed(_data(sides, lineage, rules)),
+        data=_packed(_data(sides, lineage, rules, before.graph.name)),
         worker=_packed_text(_asset("elk-worker.min.js")),
         scripts=_SCRIPTS,
     )
@@ -106,11 +106,22 @@ def _asset(name: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------- the graphs
-def _data(sides: Mapping[str, ModelData], lineage: Lineage, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the page draws; lists instead of mappings where there are thousands."""
+def _data(
+    sides: Mapping[str, ModelData], lineage: Lineage, rules: Sequence[Mapping[str, Any]], main: str
+) -> dict[str, Any]:
+    """What the page draws; lists instead of mappings where there are thousands. `main`: the name of the main graph."""
     numbers = {r["name"]: i for i, r in enumerate(rules)}
     changes = [
-        [numbers.get(c.rule, -1), c.note, c.graph, c.removed, c.added, c.before, c.after, round(c.microseconds)]
+        [
+            numbers.get(c.rule, -1),
+            c.note,
+            c.graph if c.graph != main else "",
+            c.removed,
+            c.added,
+            c.before,
+            c.after,
+            round(c.microseconds),
+        ]
         for c in lineage.changes
     ]
     return {
@@ -158,7 +169,9 @@ def _figures(
     rows = [
         _figure("nodes", [c.nodes for c in counts], lambda n: f"{n:,.0f}"),
         _figure("constants", [c.constant_bytes for c in counts], bytes_text),
-        _figure("flops", [sum(o.flops for o in c.operators) for c in costs], _flops_text, "of products and convolutions"),
+        _figure(
+            "flops", [sum(o.flops for o in c.operators) for c in costs], _flops_text, "of products and convolutions"
+        ),
         _figure("estimated time", [c.seconds for c in costs], time_text, f"one thread{f', {sizes}' if sizes else ''}"),
     ]
     if file_bytes is not None:

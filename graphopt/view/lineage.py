@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from graphopt.rewrite import Step
+from graphopt.rewrite.ledger import NodeRecord, Step
 from graphopt.view.data import ModelData
 
 
@@ -49,45 +49,67 @@ class Lineage:
 def from_steps(before: ModelData, after: ModelData, steps: Sequence[Step]) -> Lineage:
     """Follow nodes through the steps of an optimisation, also those that came and went on the way."""
     changes: list[Change] = []
-    makers: dict[tuple[str, str], int] = {}  # nodes that some step has written and none has taken yet
-    parents: list[list[int]] = []
+    made = _Made()
+    parents: list[set[int]] = []
     for number, s in enumerate(steps):
         origins: set[int] = set()
-        made_by: set[int] = set()
+        makers: set[int] = set()
         for r in s.before:
-            place = (r.op, r.output)
-            maker = makers.pop(place, None)
+            maker = made.take(r)
             if maker is not None:
-                made_by.add(maker)
+                makers.add(maker)
                 origins.update(changes[maker].before)
-            elif place in before.places:
-                origins.add(before.places[place])
+            elif (n := _find(before, r.op, r.output, r.name)) is not None:
+                origins.add(n)
         for r in s.after:
-            makers[r.op, r.output] = number
-        parents.append(sorted(made_by))
-        changes.append(
-            Change(
-                s.rule,
-                s.note,
-                s.graph,
-                [(r.op, r.name or r.output) for r in s.before],
-                [(r.op, r.name or r.output) for r in s.after],
-                sorted(origins),
-                microseconds=s.microseconds,
-            )
-        )
+            made.put(r, number)
+        parents.append(makers)
+        removed, added = ([(r.op, r.name or r.output) for r in records] for records in (s.before, s.after))
+        changes.append(Change(s.rule, s.note, s.graph, removed, added, sorted(origins), microseconds=s.microseconds))
     led_to: list[set[int]] = [set() for _ in steps]
-    for place, maker in makers.items():
-        if place in after.places:
-            led_to[maker].add(after.places[place])
+    kept: dict[int, int] = {}
+    for n, node in enumerate(after.nodes):
+        output = next((after.values[v].name for v in node.outputs if v >= 0), "")
+        record = NodeRecord(node.op, node.name if node.name != output else "", output)
+        maker = made.take(record)
+        if maker is not None:
+            led_to[maker].add(n)
+        elif (same := _find(before, record.op, record.output, record.name)) is not None:
+            kept[n] = same
     for number in range(len(steps) - 1, -1, -1):
         for parent in parents[number]:
             led_to[parent] |= led_to[number]
         changes[number].after = sorted(led_to[number])
-    kept = {
-        n: before.places[place] for place, n in after.places.items() if place not in makers and place in before.places
-    }
     return Lineage(kept, changes)
+
+
+class _Made:
+    """The nodes that some step has written and none has taken yet, with the numbers of these steps."""
+
+    def __init__(self) -> None:
+        self.by_output: dict[tuple[str, str], tuple[NodeRecord, int]] = {}
+        self.by_name: dict[tuple[str, str], tuple[NodeRecord, int]] = {}
+
+    def put(self, r: NodeRecord, step: int) -> None:
+        self.by_output[r.op, r.output] = r, step
+        if r.name:
+            self.by_name[r.op, r.name] = r, step
+
+    def take(self, r: NodeRecord) -> int | None:
+        """The step that wrote this node, which is not told a second time."""
+        found = self.by_output.get((r.op, r.output)) or (self.by_name.get((r.op, r.name)) if r.name else None)
+        if found is None:
+            return None
+        record, step = found
+        self.by_output.pop((record.op, record.output), None)
+        self.by_name.pop((record.op, record.name), None)
+        return step
+
+
+def _find(data: ModelData, op: str, output: str, name: str) -> int | None:
+    """The node of a model that a ledger speaks of."""
+    found = data.places.get((op, output))
+    return data.named.get((op, name)) if found is None and name else found
 
 
 def from_models(before: ModelData, after: ModelData) -> Lineage:
@@ -149,9 +171,10 @@ class _Matching:
                 if len(users_a) == len(users_b) == 1:
                     near.append((users_a.pop(), users_b.pop()))
             for c, d in near:
-                if c >= 0 and d >= 0 and self.after.nodes[c].attributes == self.before.nodes[d].attributes:
-                    if self.pair(c, d):
-                        todo.append((c, d))
+                if c < 0 or d < 0 or self.after.nodes[c].attributes != self.before.nodes[d].attributes:
+                    continue
+                if self.pair(c, d):
+                    todo.append((c, d))
 
 
 def _histories(data: ModelData, known: dict[object, int]) -> list[int]:

@@ -96,8 +96,9 @@ class App {
       item.side.reveal(item);
       await this.arrange([this.pane(item.side)]);
     } else this.light();
-    this.pane(item.side).show(item);
-    if (this.twin && this.together && jump) this.pane(this.twin.side).show(this.twin.side.shown(this.twin));
+    const both = this.twin && this.together && jump;
+    this.pane(item.side).show(item, both);
+    if (both) this.pane(this.twin.side).show(this.twin.side.shown(this.twin), true);
     const { node } = item;
     this.say(node ? `${node.op} ${node.label}, ${item.side.name}${node.status ? `, ${node.status}` : ""}` : `${item.title || item.kind}, ${item.size || ""} nodes`);
   }
@@ -160,7 +161,8 @@ class App {
   // ------------------------------------------------------------------ searching
   index() {
     this.texts ||= Object.values(this.sides).flatMap((side) => side.nodes.map((n) => {
-      const values = [...n.inputs, ...n.outputs].filter((v) => v >= 0).map((v) => `${side.values[v].label} ${side.values[v].type}`);
+      const own = (v) => v >= 0 && (n.outputs.includes(v) || side.values[v].constant); // other inputs are found at their producers
+      const values = [...n.inputs, ...n.outputs].filter(own).map((v) => `${side.values[v].label} ${side.values[v].type}`);
       return [`${n.op} ${n.label} ${n.scope} ${values.join(" ")}`.toLowerCase(), side.leaves[n.id]];
     }));
     return this.texts;

@@ -100,19 +100,23 @@ class Pane {
     e.element = path;
     return [path, tip];
   }
-  /* What flows along an edge, beside its beginning; once where several begin. */
+  /* What flows along an edge, beside its beginning: once where several begin, and where there is room. */
   shapes() {
-    const places = new Map();
+    const places = new Map(), rows = new Map();
     for (const e of this.plan.edges) {
-      const { x, y } = e.points[0], key = `${Math.round(x / 40)}:${Math.round(y)}:${e.from.key}`;
-      if (!places.has(key)) places.set(key, { x, y, values: new Set() });
+      const { x, y } = e.points[0], key = `${e.from.key}:${[...e.values].join()}`;
+      if (!places.has(key)) places.set(key, { x, y: Math.round(y), values: new Set() });
       for (const v of e.values) places.get(key).values.add(v);
     }
-    return [...places.values()].map(({ x, y, values }) => {
+    const found = [];
+    for (const { x, y, values } of [...places.values()].sort((p, q) => p.x - q.x)) {
       const [first] = values, types = new Set([...values].map((v) => this.side.values[v].type));
       const text = values.size === 1 ? this.side.values[first].type : types.size === 1 ? `${values.size} × ${[...types][0]}` : `${values.size} values`;
-      return svg("text", { class: "shape", x: x + 5, y: y + 11 }, text);
-    });
+      if (!text || x < (rows.get(y) ?? -Infinity)) continue;
+      rows.set(y, x + 10 + widthOf(text, 9.5));
+      found.push(svg("text", { class: "shape", x: x + 5, y: y + 11 }, text));
+    }
+    return found;
   }
 
   /* Classes of items that are lit; `current` is the one that keys act on. */
@@ -128,20 +132,19 @@ class Pane {
   }
 
   // ------------------------------------------------------------------ moving
-  apply(glide = false) {
-    this.view.classList.toggle("glide", glide);
-    this.view.style.transform = `translate(${this.at.x}px,${this.at.y}px) scale(${this.at.k})`;
+  apply() {
+    this.view.setAttribute("transform", `translate(${this.at.x},${this.at.y}) scale(${this.at.k})`);
     this.svg.classList.toggle("far", this.at.k < FAR);
   }
   size() { return { w: this.svg.clientWidth, h: this.svg.clientHeight }; }
-  fit(items = null, glide = true) {
+  fit(items = null) {
     const { w, h } = this.size(), placed = (items || []).filter((i) => i.x !== undefined);
     let box = { x: 0, y: 0, r: this.plan.width, b: this.plan.height };
     if (placed.length) box = { x: Math.min(...placed.map((i) => i.x)), y: Math.min(...placed.map((i) => i.y)), r: Math.max(...placed.map((i) => i.x + i.w)), b: Math.max(...placed.map((i) => i.y + i.h)) };
     const most = placed.length ? 1 : 1.1, pad = placed.length ? 60 : 24;
     const k = Math.max(SMALLEST, Math.min(most, (w - 2 * pad) / (box.r - box.x), (h - 2 * pad) / (box.b - box.y)));
     this.at = { k, x: w / 2 - (k * (box.x + box.r)) / 2, y: h / 2 - (k * (box.y + box.b)) / 2 };
-    this.apply(glide);
+    this.apply();
   }
   /* The top of the model, as large as can be read. */
   begin() {
@@ -164,15 +167,15 @@ class Pane {
     this.apply();
     this.hooks.moved(this);
   }
-  /* Bring an item into sight if it is not. */
-  show(item) {
+  /* Bring an item into sight if it is not; the other side follows unless it has a place of its own to be at. */
+  show(item, alone = false) {
     if (item.x === undefined) return;
     const { w, h } = this.size(), { x, y } = this.onScreen(item);
     if (x < 60 || x > w - 60 || y < 40 || y > h - 60) {
       this.at.x += w / 2 - x;
       this.at.y += h / 2 - y;
-      this.apply(true);
-      this.hooks.moved(this);
+      this.apply();
+      if (!alone) this.hooks.moved(this);
     }
   }
 
