@@ -10,10 +10,9 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
-import graphopt
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, cost_of_model
 from graphopt.errors import MissingDependencyError
 from graphopt.ir import Model
@@ -87,7 +86,7 @@ def page(
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
         title=title or before.graph.name or "model",
-        version=graphopt.__version__,
+        version=_version(),
         level=None if report is None else report.level,
         seconds=None if report is None else report.seconds,
         figures=_figures(before, after, machine, file_bytes, measured, measured_on),
@@ -99,6 +98,11 @@ def page(
         worker=_packed_text(_asset("elk-worker.min.js")),
         scripts=_SCRIPTS,
     )
+
+
+def _version() -> str:
+    """The package's own. It is asked for by name: an import would close a circle through what the package exports."""
+    return str(import_module("graphopt").__version__)
 
 
 def _asset(name: str) -> str:
