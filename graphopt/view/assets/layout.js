@@ -10,7 +10,8 @@ const ELK_OPTIONS = {
 const HOLDER_OPTIONS = { "elk.padding": "[top=30,left=14,bottom=14,right=14]" };
 
 async function unpacked(id) {
-  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0));
+  const letters = atob(document.getElementById(id).textContent.trim()), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
