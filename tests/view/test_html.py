@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -97,7 +98,7 @@ def test_rules_are_shown_with_equation_source_and_line(demo: tuple[Report, Reade
         assert r.equation in words
         assert f"def {r.name}(" in words
     assert re.search(r"graphopt/patterns/\w+/\w+\.py:\d+", words)
-    assert "/work" not in words and "/home" not in words
+    assert str(Path(graphopt.__file__).parent.parent) not in words  # no folder of this machine
 
 
 def test_refusals_and_operators_are_listed(demo: tuple[Report, Reader]) -> None:
