@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError, OpsetError
 from graphopt.exec.kernels.registry import kernel_for
-from graphopt.ir import Model, load, newest_schema, op_schema
+from graphopt.ir import Model, load, newest_schema, op_schema, origin_of
 from graphopt.passes import COST, ConstantFolding
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
 from graphopt.passes.opset import convert_opset, targets_of, write_out
@@ -161,6 +161,7 @@ def optimize(
         check(layout)
     with paused_gc():
         m = load(model)
+        origin = origin_of(m)
         started = time.perf_counter()
         ledger = Ledger(limit=steps)
         notes: list[str] = []
@@ -209,7 +210,10 @@ def optimize(
             rounds.lay(m, layout)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
-        m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
+        m.report = Report(
+            level, before, Summary.of(m), ledger, time.perf_counter() - started, notes,
+            target=target, rules=own, origin=origin, result=m,
+        )  # fmt: skip
         if provenance:
             _note_provenance(m)
     if lowering is not None:

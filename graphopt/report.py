@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graphopt.ir import Model
-from graphopt.rewrite import Ledger, Step
+from graphopt.errors import ArgumentError
+from graphopt.ir import Model, Origin
+from graphopt.rewrite import Ledger, Rule, Step
 
 if TYPE_CHECKING:
     from graphopt.precision import PrecisionReport
@@ -53,6 +54,9 @@ class Report:
         notes: what the user should know, beside the ledger's warnings.
         precision: what another precision costs and gains, None where none was asked for.
         tuning: what was measured to come to it (`graphopt.tuning.Tuning`), None where nothing was.
+        target: the runtime that the model is for.
+        rules: those that the caller brought.
+        origin, result: what was optimised, and what came of it; None where there is no telling.
     """
 
     level: int
@@ -63,6 +67,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
     precision: PrecisionReport | None = None
     tuning: Any = None
+    target: str = "onnx"
+    rules: tuple[Rule, ...] = field(default=(), repr=False)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+    result: Model | None = field(default=None, repr=False, compare=False)
 
     @property
     def steps(self) -> list[Step]:
@@ -134,6 +142,38 @@ class Report:
 
     def to_json(self, indent: int | None = 1) -> str:
         return json.dumps(self.to_dict(), indent=indent)
+
+    def to_html(
+        self,
+        title: str = "",
+        *,
+        file_bytes: tuple[int, int] | None = None,
+        measured: tuple[float, float] | None = None,
+        measured_on: str = "",
+    ) -> str:
+        """A page that shows the models side by side, what was done and what was not; one file, which needs no network.
+
+        Args:
+            title: what was optimised; '': the file, or the name of the graph.
+            file_bytes: of the files before and after.
+            measured: seconds of a run of each.
+            measured_on: where they were measured.
+
+        Raises:
+            ArgumentError: the report is not of `graphopt.optimize`, so the models are not known.
+            MissingDependencyError: jinja2 is not installed.
+        """
+        if self.origin is None or self.result is None:
+            raise ArgumentError(
+                "the models of this report are not known; take the .report of what graphopt.optimize returns"
+            )
+        from graphopt.targets import target_of  # heavy, and only pages need it
+        from graphopt.view.html import page
+
+        return page(
+            self.origin.reread(), self.result, self, title=title, machine=target_of(self.target).machine,
+            file_bytes=file_bytes, measured=measured, measured_on=measured_on,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         size = f"{_bytes(self.before.constant_bytes)} -> {_bytes(self.after.constant_bytes)} of constants"

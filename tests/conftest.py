@@ -1,19 +1,22 @@
 """What all tests share: Hypothesis settings, and the models and suites that lie outside the repository.
 
 A test marked `zoo` runs on real models, one marked `suite` on the ONNX backend suite as files. `.ci/run` makes both.
-Where they are not there, these tests are skipped, and the summary says so in one line. In a test marked `contradicts`,
+One marked `browser` opens a page in Chromium through playwright.
+Where these are not there, the tests are skipped, and the summary says so in one line. In a test marked `contradicts`,
 inference may contradict itself, which fails any other one. What such a test takes:
 
     zoo_dir     the folder of the models, with manifest.json
     zoo         the module that reads it: zoo.models(zoo_dir), zoo.make_inputs(entry, seed), zoo.difference(want, got)
     suite_dir   the folder of the suite, with cases/index.json
     shared_dir  the folder of the programs that made them
+    chromium    the browser's program
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -28,10 +31,14 @@ SHARED = ROOT.parent / "shared"
 ZOO = Path(os.environ.get("GRAPHOPT_ZOO") or "~/.cache/graphopt-zoo").expanduser()
 SUITE = Path(os.environ.get("GRAPHOPT_SUITE") or "~/.cache/graphopt-suite").expanduser()
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "chromium")
+PLAYWRIGHT = importlib.util.find_spec("playwright")
+
 #: What a test of each marker reads.
 NEEDS = {
     "zoo": (ZOO / "manifest.json", SHARED / "zoo" / "zoo.py"),
     "suite": (SUITE / "cases" / "index.json", SHARED / "suite" / "run_suite.py"),
+    "browser": (Path(CHROMIUM), Path((PLAYWRIGHT and PLAYWRIGHT.origin) or "playwright")),
 }
 
 # Examples that take long on a busy machine are no failures; in CI they are the same at every run, elsewhere new ones are tried.
@@ -74,8 +81,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if counts:
         what = " and ".join(f"{n} {marker}" for marker, n in counts.items())
         needed = ", ".join(str(path) for marker in counts for path in missing(marker))
-        how = "run .ci/run with the folder shared beside this checkout"
-        terminalreporter.write_line(f"left out: {what} tests, for lack of {needed}; to make them, {how}", yellow=True)
+        how = "to make models and suite, run .ci/run with the folder shared beside this checkout" * (
+            counts.keys() != {"browser"}
+        )
+        text = f"left out: {what} tests, for lack of {needed}"
+        terminalreporter.write_line("; ".join(filter(None, (text, how))), yellow=True)
 
 
 def present(marker: str, path: Path) -> Path:
@@ -109,3 +119,8 @@ def zoo(zoo_dir: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    return present("browser", Path(CHROMIUM))

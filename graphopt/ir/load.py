@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -62,6 +62,23 @@ def load(model: Any, base_dir: str | None = None) -> Model:
         return _build(onnx_ir.to_proto(model), None, "")
     accepted = "a path, bytes, an onnx.ModelProto, an onnx_ir.Model or a torch ONNXProgram"
     raise ArgumentError(f"cannot load a model from {type(model).__name__}: pass {accepted}")
+
+
+class Origin(NamedTuple):
+    """What a model was read from, less the values of large weights."""
+
+    proto: ModelProto
+    path: Path | None
+    base_dir: str
+
+    def reread(self) -> Model:
+        """The model as it was read, whatever was done to it since; large weights are known by dtype and dims only."""
+        return _build(*self)
+
+
+def origin_of(model: Model) -> Origin:
+    """What a model was read from."""
+    return Origin(model.source, model.path, model.base_dir)
 
 
 def _read(path: Path) -> bytes:

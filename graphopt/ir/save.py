@@ -271,6 +271,17 @@ def _inner_tensors(proto: ModelProto) -> Iterator[TensorProto]:
         yield from of_nodes(f.node)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        SaveError: it cannot be written.
+    """
+    with _temporary(path.parent, path.name, 1) as (temporary,):
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+
+
 @contextlib.contextmanager
 def _temporary(folder: Path, name: str, count: int) -> Iterator[list[Path]]:
     """Files beside the destination that are gone afterwards unless they were renamed."""
