@@ -61,6 +61,14 @@ class Bisection:
             lines.append(f"  shown by {what}: {nodes} node{'s' * (nodes != 1)}")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import bisection_html
+
+        return bisection_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
     def save(self, path: str | Path) -> list[Path]:
         """Write `before` to a file and `after` beside it, as <name>.after.onnx; whole or not at all.
 

@@ -205,6 +205,7 @@ def optimize(
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(level, before, Summary.of(m), ledger, time.perf_counter() - started, notes)
+        m.report.own_rules = own
     if lowering is not None:
         m.report.precision = lowering.report(m)
     if verify:

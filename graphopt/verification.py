@@ -119,6 +119,14 @@ class Verification:
         remarks = (Text(remark, style="dim") for remark in self._remarks())
         return Group(coloured(self.verdict), *map(Text, self.problems), *([table] if self.rows else []), *remarks)
 
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import verification_html
+
+        return verification_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
 
 _HEAD = ("executor", "output", "status", "runs", "difference", "tolerance", "")
 

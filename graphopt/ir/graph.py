@@ -259,6 +259,20 @@ class Graph:
         self.first, self.last = (order[0], order[-1]) if order else (None, None)
         return None
 
+    # ------------------------------------------------------------------ showing
+    def __repr__(self) -> str:
+        return f"<graphopt.Graph {self.name!r}: {sum(n.op != 'Constant' for n in self)} nodes>"
+
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import graph_html
+
+        return graph_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        from graphopt.view import svg_of
+
+        return svg_of(self)
+
     @staticmethod
     def _reads(node: Node) -> Iterable[Value]:
         """What a node reads, its subgraphs included."""

@@ -199,6 +199,16 @@ class Model:
     def __repr__(self) -> str:
         return f"<graphopt.Model {self.graph.name!r}: {self.node_count()} nodes, opset {self.opsets.get('')}>"
 
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import model_html
+
+        return model_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        from graphopt.view import svg_of
+
+        return svg_of(self)
+
 
 def opsets_of(source: Any) -> dict[str, int]:
     """Version by domain of a model or function; 'ai.onnx' is spelt ''."""

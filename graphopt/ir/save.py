@@ -67,6 +67,19 @@ def save(model: Model, path: Path, external_data: bool | None = None) -> None:
             move()
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is no model: an existing one is replaced at the end, in one step.
+
+    Raises:
+        SaveError: the folder is missing or not writable.
+    """
+    if not path.parent.is_dir():
+        raise SaveError(f"folder '{path.parent}' does not exist; create it first")
+    with _temporary(path.parent, path.name, 1) as (temporary,):
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+
+
 def _replace_both(data_tmp: Path, data: Path, model_tmp: Path, path: Path) -> None:
     """Put both files in their places; an old model never stands beside new data."""
     old = data_tmp.with_suffix(".old")

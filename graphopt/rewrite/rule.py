@@ -78,6 +78,16 @@ class Rule:
     def __repr__(self) -> str:
         return f"<rule {self.name}: {self.equation}>"
 
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import rule_html
+
+        return rule_html(self)
+
+    def _repr_svg_(self) -> str | None:
+        from graphopt.view import svg_of
+
+        return svg_of(self)
+
 
 @overload
 def rule(fn: Callable[..., Any]) -> Rule: ...

@@ -86,6 +86,14 @@ class RuleCheck:
             f"{len(self.variants)} of {self.of_variants} variants; outputs compared: {on}"
         )
 
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import check_html
+
+        return check_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
 
 def apply_rule(rule: Rule, model: ModelProto) -> tuple[ModelProto | None, Ledger]:
     """Run one rule alone over a model: what it makes of it, None where it does not fire; and the ledger.

@@ -110,3 +110,11 @@ class Tuning:
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import tuning_html
+
+        return tuning_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from onnx import printer
 
@@ -79,6 +80,17 @@ class Proof:
             f"On {len(self.specimens)} small models of fixed sizes, with constants and attributes as drawn, both sides are equal "
             f"over the real numbers wherever both are defined: {_BY[self.rung]} ({self.note})."
         )
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.rung}. {self.claim}"
+
+    def _repr_html_(self) -> str:
+        from graphopt.view.notebook import proof_html
+
+        return proof_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
 
 @dataclass
