@@ -1,4 +1,4 @@
-"""One step of an optimisation, or one phase, with where it stands: what `report.step`, `report.phases` and `graphopt.trace` give."""
+"""A step of an optimisation, or a phase, with where it stands: what `report.step`, `report.phases` and `graphopt.trace` give."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from graphopt.rewrite import Rule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NumberedStep:
     """What one step did, and where it stands among the others. Notebooks draw it.
 
@@ -36,7 +36,7 @@ class NumberedStep:
     rule: Rule | None
     why: str
     nodes: int
-    replay: Callable[[int], Model] | None = field(default=None, repr=False, compare=False)
+    replay: Callable[[int], Model] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -74,6 +74,9 @@ class NumberedStep:
         lines += [f"  {self.rule.equation}"] if self.rule is not None else []
         lines += [f"  {text}" for text in (self.why, step.note, step.where) if text]
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<step {self.number} of {self.of}: {self.name} at '{self.step.location}'>"
 
     def _repr_html_(self) -> str:
         from graphopt.view.notebook import step_html

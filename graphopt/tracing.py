@@ -89,8 +89,8 @@ class Trace(Sequence[NumberedStep]):
 def trace(model: Any, level: int | None = None, **options: Any) -> Trace:
     """Optimise a model, and keep what is needed to walk through it.
 
-    The model is optimised once. Each step's nodes, before and after, come from the ledger; only `step.model`, the whole model as it
-    is after a step, takes another optimisation, which stops there.
+    The model is optimised once. Each step's nodes, before and after, come from the ledger; only `step.model`, the whole model
+    as it is after a step, takes another optimisation, which stops there.
 
     Args:
         model: as for `graphopt.optimize`.

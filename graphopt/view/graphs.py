@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 
@@ -18,6 +19,8 @@ from graphopt.view.picture import Box, Edge, Mark, Picture
 MOST = 90
 _FOLDED_NAMES = 3
 _NAME = 22
+#: So many nodes that have nothing to do with each other are drawn side by side.
+_LOOSE = 5
 
 
 def picture_of(
@@ -69,6 +72,7 @@ class _Drawn:
         for v in graph.inputs:
             if v in fed and (not v.uses or any(_reader(graph, user) in held for user in v.uses)):
                 self.made[v] = self._add(_value_box(v))
+                self.labelled.add(v)  # its box says it already
         for group in groups:
             at = self._add(_box(group[0], marked(group[0])) if len(group) == 1 else _fold(group))
             for node in group:
@@ -78,6 +82,7 @@ class _Drawn:
                 self.made.update({v: at for v in node.outputs if v is not None})
         for v in dict.fromkeys(graph.outputs):
             if v in self.made:
+                self.labelled.add(v)
                 self._link(v, self._add(_value_box(v)))
 
     def picture(self, note: str) -> Picture:
@@ -204,8 +209,10 @@ def _tail(name: str) -> str:
 # ----------------------------------------------------------------------------------------------------------- the ledger
 def picture_of_records(records: Sequence[NodeRecord], mark: Mark, caption: str, most: int = MOST) -> Picture:
     """Nodes as the ledger keeps them, with what they read and what is read of them."""
-    shown = _in_order(records[:most])
-    note = f"{len(shown)} of {len(records)} nodes" if len(records) > len(shown) else ""
+    loose = _loose(records)
+    rest = [r for r in records if r not in loose]
+    shown = _in_order(rest[:most])
+    note = f"{len(shown)} of {len(rest)} nodes" if len(rest) > len(shown) else ""
     made = {o for r in shown for o in (r.output, *r.more_outputs) if o}
     boxes: list[Box] = []
     at: dict[str, int] = {}
@@ -226,7 +233,17 @@ def picture_of_records(records: Sequence[NodeRecord], mark: Mark, caption: str, 
         if r.output and r.output not in inside and r.op != "Constant":
             edges[at[r.output], len(boxes)] = None
             boxes.append(Box(_tail(r.output), "value", hint=r.output))
+    for op, n in Counter(r.op for r in records if r in loose).most_common():
+        boxes.append(Box(f"{n}× {op.rpartition('::')[2]}", "fold", family_of(op), mark=mark))
     return Picture(tuple(boxes), tuple(Edge(a, b) for a, b in edges), caption, note)
+
+
+def _loose(records: Sequence[NodeRecord]) -> set[NodeRecord]:
+    """Nodes beside the others, where there are many: no other one reads them or is read by them."""
+    made = {o for r in records for o in (r.output, *r.more_outputs)}
+    read = {name for r in records for name in r.inputs}
+    loose = {r for r in records if not made & set(r.inputs) and not read & {r.output, *r.more_outputs}}
+    return loose if len(loose) > _LOOSE else set()
 
 
 def _in_order(records: Collection[NodeRecord]) -> list[NodeRecord]:
@@ -238,7 +255,7 @@ def _in_order(records: Collection[NodeRecord]) -> list[NodeRecord]:
         while stack:
             r = stack[-1]
             waiting = [p for name in r.inputs if (p := producer.get(name)) and p not in done and p not in open_]
-            if r in done or r in open_ and not waiting:
+            if r in done or (r in open_ and not waiting):
                 stack.pop()
                 done.setdefault(r)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from graphopt.errors import MissingDependencyError
@@ -12,7 +13,7 @@ Point = tuple[float, float]
 
 _CHARACTER, _SMALL_CHARACTER = 7.4, 5.8  # widths of text, of titles and of the lines below
 _PADDING, _GAP = 18.0, 22.0
-_NARROWEST, _WIDEST = 46.0, 170.0
+_NARROWEST, _WIDEST = 46.0, 220.0
 _HIGH, _LOW, _LAYER_GAP = 38.0, 25.0, 30.0
 
 
@@ -52,7 +53,7 @@ def place(picture: Picture) -> Placed:
             chain.append(len(lines))
             lines.append(layer)
         chain.append(edge.target)
-        pairs += zip(chain, chain[1:])
+        pairs += pairwise(chain)
         hops.append(chain)
     columns = _columns(len(lines), pairs, lines)
     sizes = tuple(_size(box) for box in boxes)
@@ -102,7 +103,7 @@ def _spread(columns: list[float], layers: list[int], widths: list[float]) -> lis
     for i in sorted(range(len(xs)), key=lambda i: xs[i]):
         by_layer.setdefault(layers[i], []).append(i)
     for row in by_layer.values():
-        for left, right in zip(row, row[1:]):
+        for left, right in pairwise(row):
             least = xs[left] + (widths[left] + widths[right]) / 2 + _GAP / 2
             xs[right] = max(xs[right], least)
     left = min(x - w / 2 for x, w in zip(xs, widths))

@@ -1,6 +1,7 @@
 """What notebooks show of models, rules, reports, steps, verifications and tunings: HTML without styles or scripts of its own.
 
-The functions are called by the `_repr_html_` of what they show. Colours are the notebook's; those added here read on light and dark.
+The functions are called by the `_repr_html_` of what they show. Colours are the notebook's; those added here read on light
+and dark.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _GOOD, _BAD, _UNSURE = "#2c8a45", "#c8383a", "#b07d12"
 _VERDICTS = {"equal": _GOOD, "different": _BAD, "failed": _BAD, "interface differs": _BAD}
+_LONG = 400  # an equation that is folded away
 _ROWS = 12  # of a table that is shown at once
 _WITHOUT = "drawings need igraph: pip install 'graphopt[view]'"
 
@@ -34,16 +36,19 @@ _WITHOUT = "drawings need igraph: pip install 'graphopt[view]'"
 # ------------------------------------------------------------------------------------------------------ models and rules
 def model_html(model: Model) -> str:
     """A model in numbers, its interface, and a drawing."""
+    from graphopt.compare import type_text
     from graphopt.report import Summary, size_text
 
     summary = Summary.of(model)
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opsets.items()))
     size = size_text(summary.constant_bytes)
     head = _line(_strong(f"model {model.graph.name}"), f": {summary.nodes:,} nodes, {size} of constants, {opsets}")
-    weights = model.graph.initializers
-    inputs = [v for v in model.graph.inputs if v not in weights]
-    interface = [_line(f"{what}: ", _code(", ".join(map(_typed, values)) or "none"))
-                 for what, values in (("inputs", inputs), ("outputs", model.graph.outputs))]  # fmt: skip
+    graph = model.graph
+    inputs = [graph.input_infos[v] for v in graph.inputs if v not in graph.initializers]
+    interface = [
+        _line(f"{what}: ", _code(", ".join(f"{i.name}: {type_text(i.type)}" for i in infos) or "none"))
+        for what, infos in (("inputs", inputs), ("outputs", graph.output_infos))
+    ]
     most = _line(", ".join(f"{n} {op}" for op, n in summary.operators.most_common(8)))
     return _html(head, *interface, most, _details("graph", _drawing(model), opened=True))
 
@@ -60,9 +65,9 @@ def rule_html(rule: Rule) -> str:
     return _html(
         _line(_strong(f"rule {rule.name}"), f", {claim}"),
         *([_line(" ".join(rule.doc.split()))] if rule.doc else []),
-        _line(_code(rule.equation)),
+        _equation(rule),
         _drawing(rule),
-        _line(_small(rule.where)),
+        _line(_small(_place(rule.where))),
     )
 
 
@@ -83,7 +88,9 @@ def report_html(report: Report) -> str:
     more = [*(report.precision.lines() if report.precision else ())]
     return _html(
         head,
-        _beside(_table(("operator", "before", "after", ""), operators), _table(("rule or pass", "applied", "nodes saved"), rules)),
+        _beside(
+            _table(("operator", "before", "after", ""), operators), _table(("rule or pass", "applied", "nodes saved"), rules)
+        ),
         _details("phases", _table(("phase", "steps", "nodes"), phases)) if phases else _line("nothing was done"),
         *([_details("what nearly applied, and why it did not", _table(("rule", "why not", "times", "first at"), refusals))]
           if refusals else []),
@@ -97,16 +104,22 @@ def step_html(step: NumberedStep) -> str:
     """A step: which rule, why, the nodes before and after."""
     entry = step.step
     head = _line(_strong(f"step {step.number} of {step.of}: {entry.rule}"), f" at {entry.location}, {step.phase}")
-    equation = [_line(_code(step.rule.equation))] if step.rule is not None else []
+    equation = [_equation(step.rule)] if step.rule is not None else []
     texts = [_line(text) for text in (step.why, entry.note) if text]
-    foot = _line(_small(f"{step.nodes:,} nodes left" + (f"; {entry.where}" if entry.where else "")))
+    foot = _line(_small(f"{step.nodes:,} nodes left" + (f"; {_place(entry.where)}" if entry.where else "")))
     return _html(head, *texts, *equation, _drawing(step), foot)
 
 
 def trace_html(trace: Trace) -> str:
     """The phases of an optimisation, and its steps in a list."""
     rows = [
-        [p.name, f"{p.first} to {p.last}", f"{p.nodes_before:,} → {p.nodes_after:,}", _changes(p.operators), _counted(p.rules)]
+        [
+            p.name,
+            f"{p.first} to {p.last}",
+            f"{p.nodes_before:,} → {p.nodes_after:,}",
+            _changes(p.operators),
+            _counted(p.rules),
+        ]
         for p in trace.phases
     ]
     steps = [[s.number, s.phase, s.name, s.step.location, s.nodes] for s in trace]
@@ -187,7 +200,11 @@ def _tuning(tuning: Tuning) -> list[ET.Element]:
     first, *rest = tuning.lines()
     candidates = [[str(m.choice), f"{m.ratio.median:.3f}", _interval(m.ratio)] for m in tuning.candidates]
     head = ("candidate", "time", "over the analytic choice's, with its interval; the mark is 1")
-    return [_line(_strong(first)), *(_line(text.strip()) for text in rest), *([_table(head, candidates)] if candidates else [])]
+    return [
+        _line(_strong(first)),
+        *(_line(text.strip()) for text in rest),
+        *([_table(head, candidates)] if candidates else []),
+    ]
 
 
 def _interval(ratio: Any, low: float = 0.4, high: float = 1.6) -> ET.Element:
@@ -233,6 +250,17 @@ def _plain(text: Any) -> str:
 
 def _html(*parts: ET.Element) -> str:
     return ET.tostring(_element("div", *parts), encoding="unicode", short_empty_elements=False)
+
+
+def _equation(rule: Rule) -> ET.Element:
+    """The equation, one that has many alternatives folded away."""
+    text = rule.equation
+    return _line(_code(text)) if len(text) <= _LONG else _details("equation", _code(text))
+
+
+def _place(where: str) -> str:
+    """file:line, without the folders that tell nothing."""
+    return "/".join(where.replace("\\", "/").split("/")[-3:])
 
 
 def _line(*content: Content) -> ET.Element:
@@ -309,11 +337,3 @@ def _drawing(thing: Any) -> ET.Element:
     for element in svg.iter():  # a document of its own no more
         element.tag = element.tag.rpartition("}")[2]
     return _element("div", svg, style="overflow: auto; max-height: 560px")
-
-
-def _typed(v: Any) -> str:
-    from onnx import TensorProto
-
-    from graphopt.shapes.text import show_shape
-
-    return f"{v.name}: {TensorProto.DataType.Name(v.dtype).lower() if v.dtype else 'not a tensor'}{show_shape(v.shape)}"

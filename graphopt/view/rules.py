@@ -21,14 +21,18 @@ from graphopt.view.picture import Box, Edge, Picture
 
 _INFIX = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.Div: "Div", ast.Pow: "Pow", ast.MatMult: "MatMul"}
 _TENSORS = ("tensor", "variadic")
+#: Left sides with more spellings than this would not be recognized in a picture of all.
+_SPELLINGS = 4
 
 
 def pictures_of_rule(rule: Rule) -> list[Picture]:
-    """The left side, and each right side that the body may write."""
-    left = _Side()
+    """The left side, and each right side that the body may write. Of a left side with many spellings the first is drawn."""
+    many = len(rule.variants) > _SPELLINGS
+    left = _Side(first_only=many)
     for term in rule.left:
         left.root(left.term(term))
-    return [left.picture("this"), *_right_sides(rule)]
+    note = f"the first of {len(rule.variants)} spellings" if many else ""
+    return [left.picture("this", note), *_right_sides(rule)]
 
 
 @dataclass
@@ -40,6 +44,7 @@ class _Side:
     leaves: dict[str, int] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
     results: int = 0
+    first_only: bool = False
 
     def leaf(self, text: str) -> int:
         if text not in self.leaves:
@@ -54,13 +59,17 @@ class _Side:
     def root(self, at: int) -> None:
         """Let what stands here be the result."""
         self.results += 1
-        self.edges.append(Edge(at, self._add(Box("result" if self.results == 1 else f"result {self.results}", "value"))))
+        self.edges.append(
+            Edge(at, self._add(Box("result" if self.results == 1 else f"result {self.results}", "value")))
+        )
 
     def term(self, term: Any) -> int:
         """A term of the pattern."""
         if isinstance(term, Output):
             return self.term(term.call)
         if isinstance(term, Alternatives):
+            if self.first_only:
+                return self.term(term.choices[0])
             key = id(term)
             if key not in self.calls:
                 self.calls[key] = self.call("any of", [self.term(c) for c in term.choices])
@@ -76,8 +85,8 @@ class _Side:
             return self.leaf(f"*{term.var.name}")
         return self.leaf(term.name if isinstance(term, Var) else show(term))
 
-    def picture(self, caption: str) -> Picture:
-        return Picture(tuple(self.boxes), tuple(self.edges), caption)
+    def picture(self, caption: str, note: str = "") -> Picture:
+        return Picture(tuple(self.boxes), tuple(self.edges), caption, note)
 
     def _add(self, box: Box) -> int:
         self.boxes.append(box)
@@ -130,7 +139,9 @@ class _Reader:
         if isinstance(node, ast.Call):
             operands = [self.read(a) for a in node.args if not _is_literal(a)]
             words = [ast.unparse(a) for a in node.args if _is_number_literal(a)]
-            words += [f"{k.arg}={ast.unparse(k.value)}" if k.arg else f"**{ast.unparse(k.value)}" for k in node.keywords]
+            words += [
+                f"{k.arg}={ast.unparse(k.value)}" if k.arg else f"**{ast.unparse(k.value)}" for k in node.keywords
+            ]
             return self.side.call(_operator(node) or "", operands, ", ".join(words))
         if isinstance(node, ast.UnaryOp):
             return self.side.call("Neg", [self.read(node.operand)])
@@ -150,7 +161,12 @@ class _Reader:
             return type(node.op) in _INFIX and (self.holds_tensor(node.left) or self.holds_tensor(node.right))
         if isinstance(node, ast.Name):
             value = self.assigned.get(node.id)
-            return value is not None and node.id not in self.tensors and not _names(value, node.id) and self.graphical(value)
+            return (
+                value is not None
+                and node.id not in self.tensors
+                and not _names(value, node.id)
+                and self.graphical(value)
+            )
         return False
 
     def holds_tensor(self, node: ast.expr) -> bool:

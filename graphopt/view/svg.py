@@ -1,4 +1,4 @@
-"""Pictures as SVG. Nothing but shapes and text with colours that read on light and dark: no styles that could leak, no scripts."""
+"""Pictures as SVG. Nothing but shapes and text with colours that read on light and dark: no styles, no scripts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def render(pictures: Sequence[Picture], between: str = "→", label: str = "") -
             "viewBox": f"0 0 {_n(width)} {_n(height)}", "role": "img", "font-family": _FONT,
         },
     )  # fmt: skip
-    ET.SubElement(root, "title").text = _printable(label) or "; ".join(p.caption for p in pictures if p.caption) or "graph"
+    ET.SubElement(root, "title").text = (
+        _printable(label) or "; ".join(p.caption for p in pictures if p.caption) or "graph"
+    )
     x = _MARGIN
     for i, (one, room) in enumerate(zip(placed, widths)):
         if i:
