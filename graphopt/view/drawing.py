@@ -61,15 +61,16 @@ def draw(thing: Any, *, around: str | None = None, reach: int = 3, most: int = M
     if most < 1 or reach < 0:
         raise ArgumentError(f"most must be 1 or more and reach 0 or more, not {most} and {reach}")
     pictures: Sequence[Picture]
-    between = "→"
+    between = ["→"]
     if isinstance(thing, NumberedStep):
         pictures = pictures_of_step(thing, most)
     elif isinstance(thing, Rule):
         pictures = pictures_of_rule(thing)
+        between += ["or"] * (len(pictures) - 2)
     elif isinstance(thing, Graph):
-        pictures, between = [picture_of(thing, around=around, reach=reach, most=most)], ""
+        pictures = [picture_of(thing, around=around, reach=reach, most=most)]
     else:
-        pictures, between = [picture_of(typed(thing).graph, around=around, reach=reach, most=most)], ""
+        pictures = [picture_of(typed(thing).graph, around=around, reach=reach, most=most)]
     return Drawing(render(pictures, between))
 
 
@@ -82,9 +83,8 @@ def pictures_of_step(step: NumberedStep, most: int = MOST) -> list[Picture]:
 
 
 def typed(model: Any) -> Model:
-    """The model with shapes: itself where they are known, a copy where they are not."""
-    if isinstance(model, Model) and model.facts is not None:
-        return model
-    copy = load(model)
-    infer_model(copy)
-    return copy
+    """The model with shapes, which are inferred where that was not done. A `Model` is not copied: weights may be large."""
+    found = model if isinstance(model, Model) else load(model)
+    if found.facts is None:
+        infer_model(found)
+    return found

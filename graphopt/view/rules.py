@@ -116,7 +116,7 @@ def _right_sides(rule: Rule) -> list[Picture]:
         for root in expression.elts if isinstance(expression, ast.Tuple) else [expression]:
             if not isinstance(root, ast.Dict):
                 reader.side.root(reader.read(root))
-        pictures.append(reader.side.picture("that" if not pictures else "or that"))
+        pictures.append(reader.side.picture("that"))
     return pictures
 
 

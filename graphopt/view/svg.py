@@ -17,12 +17,12 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _CHARACTERS = 0.55  # width of a character over the size of the font
 
 
-def render(pictures: Sequence[Picture], between: str = "→", label: str = "") -> str:
+def render(pictures: Sequence[Picture], between: Sequence[str] = (), label: str = "") -> str:
     """One or several pictures side by side as an SVG document.
 
     Args:
         pictures: from left to right.
-        between: what stands between them.
+        between: what stands between each two.
         label: what the drawing shows, for those who do not see it.
 
     Raises:
@@ -48,7 +48,7 @@ def render(pictures: Sequence[Picture], between: str = "→", label: str = "") -
     x = _MARGIN
     for i, (one, room) in enumerate(zip(placed, widths)):
         if i:
-            _text(root, x + _BETWEEN / 2, _MARGIN + captions + inner / 2, between, 20, _LINE)
+            _text(root, x + _BETWEEN / 2, _MARGIN + captions + inner / 2, between[i - 1], 20, _LINE)
             x += _BETWEEN
         middle = x + room / 2
         if one.picture.caption:
