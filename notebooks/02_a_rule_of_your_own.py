@@ -13,14 +13,16 @@
 # %% [markdown]
 # # A rule of your own: write it, test it, prove it, use it
 #
-# A rule is a Python generator. The first `yield` says what to see, the second what to write; the Python between them is the guard.
-# That is all there is to it, and this notebook goes all the way with one: fuse a product with a scaled bias.
+# A rule is a Python generator. The first `yield` says what to see, the second what to write; the Python between them
+# is the guard. That is all there is to it, and this notebook goes all the way with one: fuse a product with a scaled
+# bias.
 #
 # The networks of our example end their layers with
 #
 #     y = (x @ w) * scale + shift
 #
-# where scale and shift have one number for each column. A product's columns can be scaled once and for all, in the weights:
+# where scale and shift have one number for each column. A product's columns can be scaled once and for all, in the
+# weights:
 
 # %%
 from graphopt.rewrite import Const, op, rule
@@ -36,17 +38,18 @@ def scaled_product(x, w: Const["K N"], scale: Const["N"], shift: Const["N"]):
 scaled_product
 
 # %% [markdown]
-# `Const["K N"]` is a constant with two dims; the letter `N` is the same dim wherever it stands. In the second `yield`, `w * scale` is
-# NumPy: both are constants there, so their product is computed now and becomes a new weight. `op.MatMul(x, ...)` is a node.
+# `Const["K N"]` is a constant with two dims; the letter `N` is the same dim wherever it stands. In the second
+# `yield`, `w * scale` is NumPy: both are constants there, so their product is computed now and becomes a new weight.
+# `op.MatMul(x, ...)` is a node.
 #
-# Nobody has to write the other spellings down. The operands of a sum and a product are tried in both orders, and in rules
-# that are not `exact` in every association: `shift + scale * (x @ w)` is found as well.
+# Nobody has to write the other spellings down. The operands of a sum and a product are tried in both orders, and in
+# rules that are not `exact` in every association: `shift + scale * (x @ w)` is found as well.
 #
 # ## Test it
 #
-# What a rule declares is enough to test it. `check_rule` draws models that hold its left side, with everything around them that
-# could go wrong: other users of inner values, dims of 1 and 0, operands the other way round, several dtypes. Where the rule fires, both
-# models run, and must agree.
+# What a rule declares is enough to test it. `check_rule` draws models that hold its left side, with everything around
+# them that could go wrong: other users of inner values, dims of 1 and 0, operands the other way round, several
+# dtypes. Where the rule fires, both models run, and must agree.
 
 # %%
 from graphopt.testing import RuleFailure, check_rule, prove
@@ -54,8 +57,9 @@ from graphopt.testing import RuleFailure, check_rule, prove
 check_rule(scaled_product, on=["reference", "onnxruntime"])
 
 # %% [markdown]
-# To see that this means something, make a mistake. Here the scale is forgotten for the bias, in a rule for
-# `(x @ w + b) * scale`:
+# To see that this means something, make a mistake. Here the scale is forgotten for the bias, in a rule for `(x @ w +
+# b) * scale`:
+
 
 # %%
 @rule
@@ -76,8 +80,8 @@ else:
 #
 # ## Prove it
 #
-# Tests show the presence of bugs. `prove` looks for more: both sides are run on symbols instead of numbers, on small shapes, and
-# compared as formulas over the reals.
+# Tests show the presence of bugs. `prove` looks for more: both sides are run on symbols instead of numbers, on small
+# shapes, and compared as formulas over the reals.
 
 # %%
 proof = prove(scaled_product)
@@ -122,8 +126,8 @@ fast = graphopt.optimize(model, rules=[scaled_product], without="linear")
 fast.report.step(1)
 
 # %% [markdown]
-# `rules=` are tried before the package's own. (`without="linear"` keeps the package's rules of that family out, which would
-# have done the same.)
+# `rules=` are tried before the package's own. (`without="linear"` keeps the package's rules of that family out, which
+# would have done the same.)
 
 # %%
 result = graphopt.verify(model, fast)
@@ -131,8 +135,8 @@ assert result
 fast
 
 # %% [markdown]
-# When it does not fire, the report tells why. Let the model's scale be an input, which no rule may fold into a weight, and the guard of
-# a rule have a say:
+# When a rule does not fire, the report tells why. A guard declines by returning the reason:
+
 
 # %%
 @rule
@@ -159,4 +163,5 @@ assert not declined.report.steps
 # graphopt check-rule my_rules.py --prove
 # ```
 #
-# The reference of the language is `docs/rules.md`: attributes, alternatives, optional inputs, several outputs, operators of your own.
+# The reference of the language is `docs/rules.md`: attributes, alternatives, optional inputs, several outputs,
+# operators of your own.

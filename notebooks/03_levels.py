@@ -33,8 +33,8 @@ from graphopt.view import plots
 detector = demo_model()
 
 # %% [markdown]
-# The detector ships with the package. The transformer is one encoder layer, written here the way TorchScript exports it: layer
-# normalisation in nine nodes, GELU in five, and shapes that are read off at run time.
+# The detector ships with the package. The transformer is one encoder layer, written here the way TorchScript exports
+# it: layer normalisation in nine nodes, GELU in five, and shapes that are read off at run time.
 
 # %%
 WIDTH, HEADS = 32, 4
@@ -113,7 +113,9 @@ MODELS = {"detector": detector, "transformer": transformer}
 
 traces = {(m, name): graphopt.trace(MODELS[m], **how) for m in MODELS for name, how in LEVELS.items()}
 for (m, name), trace in traces.items():
-    print(f"{m:12s} {name:21s} {trace.report.nodes_before:4d} -> {trace.report.nodes_after:3d} nodes, {len(trace):3d} steps")
+    print(
+        f"{m:12s} {name:21s} {trace.report.nodes_before:4d} -> {trace.report.nodes_after:3d} nodes, {len(trace):3d} steps"
+    )
 
 # %% [markdown]
 # `graphopt.trace` optimises as `graphopt.optimize` does, and can be walked through. Nodes left after each step:
@@ -130,7 +132,8 @@ for ax, m in zip(axes, MODELS):
 # %% [markdown]
 # ## Level 1: exact
 #
-# Nothing here rounds anywhere else than before: dead code, common subexpressions, constants folded, shapes computed in the shortest way.
+# Nothing here rounds anywhere else than before: dead code, common subexpressions, constants folded, shapes computed
+# in the shortest way.
 
 # %%
 traces["transformer", "level 1"]
@@ -145,9 +148,9 @@ result
 #
 # ## Level 2: algebra and fusion
 #
-# The phases have a direction. *Raising* recognises what exporters have taken apart, and restores the operator: LayerNormalization, Gelu,
-# HardSwish. *Simplifying* works on that form: a BatchNormalization disappears into the convolution before it. *Lowering* writes what runs
-# best.
+# The phases have a direction. *Raising* recognises what exporters have taken apart, and restores the operator:
+# LayerNormalization, Gelu, HardSwish. *Simplifying* works on that form: a BatchNormalization disappears into the
+# convolution before it. *Lowering* writes what runs best.
 
 # %%
 traces["detector", "level 2"]
@@ -163,12 +166,17 @@ from IPython.display import display
 
 seen = set()
 for step in traces["transformer", "level 2"]:
-    if step.phase == "raising" and step.name in ("normalization", "gelu", "reshape_computed_shape") and step.name not in seen:
+    if (
+        step.phase == "raising"
+        and step.name in ("normalization", "gelu", "reshape_computed_shape")
+        and step.name not in seen
+    ):
         seen.add(step.name)
         display(step)
 
 # %% [markdown]
-# `step.model` is the whole model as it is after a step; it is made when you ask for it. Right after the first normalisation was found, around it:
+# `step.model` is the whole model as it is after a step; it is made when you ask for it. Right after the first
+# normalisation was found, around it:
 
 # %%
 from graphopt.view import draw
@@ -180,8 +188,8 @@ draw(step.model, around=step.after[-1].output, reach=2)
 # %% [markdown]
 # ## Level 3: for a runtime
 #
-# ONNX Runtime on this machine is asked which kernels it has. The opset is raised where that lets better operators be written
-# (`Attention` exists from opset 23 on).
+# ONNX Runtime on this machine is asked which kernels it has. The opset is raised where that lets better operators be
+# written (`Attention` exists from opset 23 on).
 
 # %%
 best = traces["transformer", "level 3, onnxruntime"].model
@@ -196,5 +204,5 @@ for m in MODELS:
     assert graphopt.verify(MODELS[m], traces[m, "level 3, onnxruntime"].model, on="onnxruntime")
 
 # %% [markdown]
-# Which level should you take? Level 3 with the runtime that you deploy to. Level 2 where you do not know it, or want one file for all. Level 1
-# where somebody compares bits.
+# Which level should you take? Level 3 with the runtime that you deploy to. Level 2 where you do not know it, or want
+# one file for all. Level 1 where somebody compares bits.

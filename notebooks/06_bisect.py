@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Which rewrite broke my model?
 #
-# An optimised model gives other outputs. It happens: a rule of yours has a hole, or one of ours has. Every step is in the
-# ledger and optimising can stop after any of them, so the step at fault can be found by halving. This notebook plants a mistake in the middle
-# of a real optimisation and finds it.
+# An optimised model gives other outputs. It happens: a rule of yours has a hole, or one of ours has. Every step is in
+# the ledger and optimising can stop after any of them, so the step at fault can be found by halving. This notebook
+# plants a mistake in the middle of a real optimisation and finds it.
 
 # %%
 import tempfile
@@ -23,11 +23,12 @@ from pathlib import Path
 
 import graphopt
 from graphopt.demo import demo_model
-from graphopt.rewrite import Const, op, rule
+from graphopt.rewrite import op, rule
 
 # %% [markdown]
-# The rule looks innocent. `clip(x + 3, 0, 6) / 6` is a hard sigmoid, so the next line of the author's thoughts was that
-# `x * sigmoid(x)` might be had cheaper as well:
+# The rule looks innocent. `clip(x + 3, 0, 6) / 6` is a hard sigmoid, so the next line of the author's thoughts was
+# that `x * sigmoid(x)` might be had cheaper as well:
+
 
 # %%
 @rule
@@ -51,12 +52,12 @@ assert not result
 # %%
 from graphopt.view import plots
 
-plots.verification(result)
-
+axes = plots.verification(result)
 # %% [markdown]
 # ## Bisect
 #
-# With all arguments that made the wrong model, `bisect` optimises again and again with fewer steps, and compares each time:
+# With all arguments that made the wrong model, `bisect` optimises again and again with fewer steps, and compares each
+# time:
 
 # %%
 found = graphopt.bisect(detector, rules=[cheap_silu])
@@ -66,8 +67,8 @@ found
 assert found and found.step.rule == "cheap_silu"
 
 # %% [markdown]
-# It names the step, the rule and its place in the source, and cuts the model down to the nodes that show the difference. That is what
-# belongs into a bug report:
+# It names the step, the rule and its place in the source, and cuts the model down to the nodes that show the
+# difference. That is what belongs into a bug report:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:

@@ -13,8 +13,9 @@
 # %% [markdown]
 # # Comparing with the peers, on your model
 #
-# There are other optimizers for ONNX. Which one does most for *your* model, and does it stay the same model? This notebook asks all that are installed: nodes, whether the
-# outputs and the interface are still those of the original, time to optimise, and time to run under ONNX Runtime.
+# There are other optimizers for ONNX. Which one does most for *your* model, and does it stay the same model? This
+# notebook asks all that are installed: nodes, whether the outputs and the interface are still those of the original,
+# time to optimise, and time to run under ONNX Runtime.
 #
 # Put the path of your model in the place of `demo_model()`.
 
@@ -33,11 +34,16 @@ from graphopt.view import plots
 model = demo_model()  # or onnx.load("model.onnx")
 
 # %% [markdown]
-# `graphopt.testing.peers` has each of them as a function from model to model, with the options that they have by default. What is not installed
-# is left out, and named:
+# `graphopt.testing.peers` has each of them as a function from model to model, with the options that they have by
+# default. What is not installed is left out, and named:
 
 # %%
-PEERS = {"onnxsim": peers.onnxsim, "onnxslim": peers.onnxslim, "onnxoptimizer": peers.onnxoptimizer, "onnxscript": peers.onnxscript}
+PEERS = {
+    "onnxsim": peers.onnxsim,
+    "onnxslim": peers.onnxslim,
+    "onnxoptimizer": peers.onnxoptimizer,
+    "onnxscript": peers.onnxscript,
+}
 OPTIMIZERS = {
     "graphopt, level 2": lambda m: graphopt.optimize(m).proto,
     "graphopt, for onnxruntime": lambda m: graphopt.optimize(m, target="onnxruntime").proto,
@@ -71,19 +77,19 @@ for name, why in failed.items():
     print(f"{name:27s} failed: {why}")
 
 # %% [markdown]
-# *interface differs* means that inputs, outputs or their declared types and dims are not those of the original any more, so that a caller
-# might notice.
+# *interface differs* means that inputs, outputs or their declared types and dims are not those of the original any
+# more, so that a caller might notice.
 
 # %%
 counts = {name: graphopt.load(m).node_count() for name, m in made.items()}
 assert counts["graphopt, level 2"] < counts["as it is"]
-plots.ratios(counts, what="nodes, Constants apart")
-
+axes = plots.ratios(counts, what="nodes, Constants apart")
 # %% [markdown]
 # ## Time
 #
-# Fewer nodes are a means. What counts is how long a run takes, with all the optimizations that the runtime does itself. Times on a machine that does
-# other things as well are noisy; so the models take turns, and what is reported is the median of the ratios to the original in the same turn.
+# Fewer nodes are a means. What counts is how long a run takes, with all the optimizations that the runtime does
+# itself. Times on a machine that does other things as well are noisy; so the models take turns, and what is reported
+# is the median of the ratios to the original in the same turn.
 
 # %%
 import numpy as np
@@ -112,16 +118,18 @@ for turn in range(60):
             ratios[name].append(t / times["as it is"])
 
 medians = {name: statistics.median(r) for name, r in ratios.items()}
-plots.ratios(medians, what="time of a run over the original's, one thread (median of 50 turns)")
+axes = plots.ratios(medians, what="time of a run over the original's, one thread (median of 50 turns)")
 
 # %% [markdown]
-# Two sessions of the very same model can differ by a few percent, by where their memory happens to lie. Before you believe a small difference, open the
-# sessions anew and measure again. `python -m benchmarks.latency` in the repository does that, over many models; `graphopt.optimize(model, tune=60)` measures
-# for you what else could have been decided, and keeps what is faster.
+# Two sessions of the very same model can differ by a few percent, by where their memory happens to lie. Before you
+# believe a small difference, open the sessions anew and measure again. `python -m benchmarks.latency` in the
+# repository does that, over many models; `graphopt.optimize(model, tune=60)` measures for you what else could have
+# been decided, and keeps what is faster.
 #
 # ## Random models
 #
-# One model says little about an optimizer. `graphopt fuzz` asks thousands that nobody wrote, any optimizer with the same ones:
+# One model says little about an optimizer. `graphopt fuzz` asks thousands that nobody wrote, any optimizer with the
+# same ones:
 #
 # ```sh
 # graphopt fuzz --seeds 1000 --level 2

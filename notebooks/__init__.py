@@ -1,1 +1,1 @@
-"""Notebooks as text (jupytext's percent format): read them here, open them in Jupyter or VS Code, run them by `python -m notebooks`."""
+"""Notebooks as text (jupytext's percent format), to be read here, opened in Jupyter or run by `python -m notebooks`."""

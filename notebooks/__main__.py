@@ -90,7 +90,10 @@ def main(arguments: Sequence[str] | None = None, folder: Path = HERE) -> int:
         started = time.perf_counter()
         cells, problem = run(path, options.output and options.output / f"{path.stem}.ipynb")
         failed += bool(problem)
-        print(f"{path.stem:28s} {cells:3d} cells  {time.perf_counter() - started:5.1f} s  {'failed' if problem else 'ok'}", flush=True)
+        print(
+            f"{path.stem:28s} {cells:3d} cells  {time.perf_counter() - started:5.1f} s  {'failed' if problem else 'ok'}",
+            flush=True,
+        )
         if problem:
             print(problem, file=sys.stderr)
     return int(failed > 0)

@@ -82,7 +82,9 @@ class Proof:
         )
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.rung}. {self.claim}"
+        return "\n".join(
+            [f"{self.rule}: {self.rung}. {self.claim}", *([self.counterexample] if self.counterexample else [])]
+        )
 
     def _repr_html_(self) -> str:
         from graphopt.view.notebook import proof_html
