@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from graphopt._display import html_of
 from graphopt.errors import ArgumentError, GraphoptError, ModelError, SaveError
 from graphopt.ir import Model, load
 from graphopt.passes import remove_dead_code
@@ -62,9 +63,7 @@ class Bisection:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import bisection_html
-
-        return bisection_html(self)
+        return html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

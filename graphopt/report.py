@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphopt._display import html_of
 from graphopt.errors import ArgumentError
 from graphopt.ir import Model
 from graphopt.rewrite import Ledger, Rule, Step
@@ -202,9 +203,7 @@ class Report:
         return f"<graphopt.Report: level {self.level}, {nodes}, {len(self.steps)} steps>"
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import report_html
-
-        return report_html(self)
+        return html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphopt._display import html_of, svg_of
 from graphopt.errors import ArgumentError
 from graphopt.rewrite import NodeRecord, Step
 
@@ -79,13 +80,9 @@ class NumberedStep:
         return f"<step {self.number} of {self.of}: {self.name} at '{self.step.location}'>"
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import step_html
-
-        return step_html(self)
+        return html_of(self)
 
     def _repr_svg_(self) -> str | None:
-        from graphopt.view import svg_of
-
         return svg_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
+from graphopt._display import html_of
 from graphopt.errors import ArgumentError
 from graphopt.ir import Model
 from graphopt.pipeline import optimize
@@ -37,7 +38,6 @@ class Trace(Sequence[NumberedStep]):
         assert self.model.report is not None
         return self.model.report
 
-    @property
     def phases(self) -> list[Phase]:
         """The parts of the work in which something was done, in order."""
         return self.report.phases()
@@ -75,12 +75,10 @@ class Trace(Sequence[NumberedStep]):
 
     def __str__(self) -> str:
         lines = [f"{len(self)} steps, {self.report.nodes_before} -> {self.report.nodes_after} nodes"]
-        return "\n".join([*lines, *(f"  {phase}" for phase in self.phases)])
+        return "\n".join([*lines, *(f"  {phase}" for phase in self.phases())])
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import trace_html
-
-        return trace_html(self)
+        return html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphopt import compare as comparing
+from graphopt._display import html_of
 from graphopt.compare import compare
 from graphopt.errors import ArgumentError, GraphoptError, ModelError
 from graphopt.exec.executors import DEFAULTS, installed, known, model_file
@@ -120,9 +121,7 @@ class Verification:
         return Group(coloured(self.verdict), *map(Text, self.problems), *([table] if self.rows else []), *remarks)
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import verification_html
-
-        return verification_html(self)
+        return html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

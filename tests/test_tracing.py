@@ -45,7 +45,7 @@ def test_a_report_without_steps() -> None:
 @pytest.mark.parametrize("level", [1, 2])
 def test_phases_cover_all_steps_and_count_nodes(level: int) -> None:
     trace = graphopt.trace(demo_model(), level)
-    phases = trace.phases
+    phases = trace.phases()
     assert [p.first for p in phases] == [1, *(p.last + 1 for p in phases[:-1])] and phases[-1].last == len(trace)
     assert [p.nodes_before for p in phases] == [trace.report.nodes_before, *(p.nodes_after for p in phases[:-1])]
     assert phases[-1].nodes_after == trace.report.nodes_after

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import ValueInfoProto
 
+from graphopt._display import html_of, svg_of
 from graphopt.ir.node import Node, Value
 from graphopt.ir.tensor import Tensor
 
@@ -264,13 +265,9 @@ class Graph:
         return f"<graphopt.Graph {self.name!r}: {sum(n.op != 'Constant' for n in self)} nodes>"
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import graph_html
-
-        return graph_html(self)
+        return html_of(self)
 
     def _repr_svg_(self) -> str | None:
-        from graphopt.view import svg_of
-
         return svg_of(self)
 
     @staticmethod

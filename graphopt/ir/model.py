@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import FunctionProto, ModelProto
 
+from graphopt._display import html_of, svg_of
 from graphopt.ir.graph import Graph
 from graphopt.ir.node import Node, Value
 from graphopt.ir.schema import OpSchema, op_schema
@@ -200,13 +201,9 @@ class Model:
         return f"<graphopt.Model {self.graph.name!r}: {self.node_count()} nodes, opset {self.opsets.get('')}>"
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import model_html
-
-        return model_html(self)
+        return html_of(self)
 
     def _repr_svg_(self) -> str | None:
-        from graphopt.view import svg_of
-
         return svg_of(self)
 
 

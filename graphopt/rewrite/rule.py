@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from graphopt._display import html_of, svg_of
 from graphopt.errors import RuleError
 from graphopt.rewrite.annotations import Kind, kinds_of
 from graphopt.rewrite.equation import right_side, show
@@ -79,13 +80,9 @@ class Rule:
         return f"<rule {self.name}: {self.equation}>"
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import rule_html
-
-        return rule_html(self)
+        return html_of(self)
 
     def _repr_svg_(self) -> str | None:
-        from graphopt.view import svg_of
-
         return svg_of(self)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, printer
 
+from graphopt._display import html_of
 from graphopt.errors import GraphoptError, RuleError
 from graphopt.exec.executors import installed, known
 from graphopt.ir import load
@@ -87,9 +88,7 @@ class RuleCheck:
         )
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import check_html
-
-        return check_html(self)
+        return html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphopt._display import html_of
 from graphopt.tuning.choice import Choice
 from graphopt.tuning.ratio import Ratio
 
@@ -112,9 +113,7 @@ class Tuning:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import tuning_html
-
-        return tuning_html(self)
+        return html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -217,7 +217,8 @@ def picture_of_records(records: Sequence[NodeRecord], mark: Mark, caption: str, 
     boxes: list[Box] = []
     at: dict[str, int] = {}
     edges: dict[tuple[int, int], None] = {}
-    read = [name for r in shown for name in r.inputs if name and name not in made]
+    # a node that seems to read what it made itself read what has taken its output's name since
+    read = [name for r in shown for name in r.inputs if name and (name not in made or name == r.output)]
     for name in dict.fromkeys(read):
         at[name] = len(boxes)
         boxes.append(Box(_tail(name), "value", hint=name))
@@ -228,7 +229,7 @@ def picture_of_records(records: Sequence[NodeRecord], mark: Mark, caption: str, 
             if name in at:
                 edges[at[name], place] = None
         at.update({o: place for o in (r.output, *r.more_outputs) if o})
-    inside = {name for r in shown for name in r.inputs}
+    inside = {name for r in shown for name in r.inputs if name != r.output}
     for r in shown:
         if r.output and r.output not in inside and r.op != "Constant":
             edges[at[r.output], len(boxes)] = None

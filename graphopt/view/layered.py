@@ -106,8 +106,8 @@ def _spread(columns: list[float], layers: list[int], widths: list[float]) -> lis
         for left, right in pairwise(row):
             least = xs[left] + (widths[left] + widths[right]) / 2 + _GAP / 2
             xs[right] = max(xs[right], least)
-    left = min(x - w / 2 for x, w in zip(xs, widths))
-    return [x - left for x in xs]
+    first = min(x - w / 2 for x, w in zip(xs, widths))
+    return [x - first for x in xs]
 
 
 def _size(box: Box) -> Point:

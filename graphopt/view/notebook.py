@@ -1,13 +1,13 @@
 """What notebooks show of models, rules, reports, steps, verifications and tunings: HTML without styles or scripts of its own.
 
-The functions are called by the `_repr_html_` of what they show. Colours are the notebook's; those added here read on light
+`html_of` is called by the `_repr_html_` of what is shown. Colours are the notebook's; those added here read on light
 and dark.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 _GOOD, _BAD, _UNSURE = "#2c8a45", "#c8383a", "#b07d12"
 _VERDICTS = {"equal": _GOOD, "different": _BAD, "failed": _BAD, "interface differs": _BAD}
 _LONG = 400  # an equation that is folded away
-_ROWS = 12  # of a table that is shown at once
+_ROWS, _MOST_ROWS = 12, 500  # of a table: shown at once, and at all
 _WITHOUT = "drawings need igraph: pip install 'graphopt[view]'"
+
+
+def html_of(thing: Any) -> str:
+    """What a notebook shows of a thing that has a `_repr_html_`."""
+    return next(_KINDS[c.__name__] for c in type(thing).__mro__ if c.__name__ in _KINDS)(thing)
 
 
 # ------------------------------------------------------------------------------------------------------ models and rules
@@ -120,7 +125,7 @@ def trace_html(trace: Trace) -> str:
             _changes(p.operators),
             _counted(p.rules),
         ]
-        for p in trace.phases
+        for p in trace.phases()
     ]
     steps = [[s.number, s.phase, s.name, s.step.location, s.nodes] for s in trace]
     nodes = f"{trace.report.nodes_before:,} → {trace.report.nodes_after:,} nodes"
@@ -225,6 +230,22 @@ def _interval(ratio: Any, low: float = 0.4, high: float = 1.6) -> ET.Element:
     return svg
 
 
+#: By the name of the class, so that showing one kind of thing imports no other.
+_KINDS: dict[str, Callable[[Any], str]] = {
+    "Model": model_html,
+    "Graph": graph_html,
+    "Rule": rule_html,
+    "Report": report_html,
+    "NumberedStep": step_html,
+    "Trace": trace_html,
+    "Verification": verification_html,
+    "Bisection": bisection_html,
+    "Tuning": tuning_html,
+    "RuleCheck": check_html,
+    "Proof": proof_html,
+}
+
+
 # ------------------------------------------------------------------------------------------------------------- elements
 Content = Any  # text, or an element
 
@@ -303,8 +324,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Content]]) -> ET.Element
     shown = _rows_table(head, rows[:_ROWS])
     if len(rows) <= _ROWS:
         return shown
-    rest = _rows_table(head, rows[_ROWS:])
-    return _element("div", shown, _details(f"{len(rows) - _ROWS} more", rest))
+    rest = _rows_table(head, rows[_ROWS:_MOST_ROWS])
+    cut = [_line(f"and {len(rows) - _MOST_ROWS} that are not shown")] if len(rows) > _MOST_ROWS else []
+    return _element("div", shown, _details(f"{len(rows) - _ROWS} more", rest, *cut))
 
 
 def _rows_table(head: Sequence[str], rows: Iterable[Sequence[Content]]) -> ET.Element:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graphopt.tuning.result import Tuning
     from graphopt.verification import Verification
 
+_EDGE, _GREY = "#5a6069", "#868b93"
 _BEFORE, _LINE = "#b9bec6", "#4a78b8"
 _GOOD, _BAD, _UNSURE = "#2c8a45", "#c8383a", "#b07d12"
 
@@ -45,8 +46,15 @@ def operators(report: Report, ax: Axes | None = None, most: int = 20) -> Axes:
     places = range(len(rows))
     ax.barh([p - 0.2 for p in places], [b for _, b, _ in rows], 0.38, color=_BEFORE, label="before")
     colours = [colour_of(family_of(op)) for op, _, _ in rows]
-    edge = {"edgecolor": "#5a6069", "linewidth": 0.6}
-    ax.barh([p + 0.2 for p in places], [a for _, _, a in rows], 0.38, color=colours, label="after", **edge)
+    ax.barh(
+        [p + 0.2 for p in places],
+        [a for _, _, a in rows],
+        0.38,
+        color=colours,
+        label="after",
+        edgecolor=_EDGE,
+        linewidth=0.6,
+    )
     ax.set_yticks(list(places), [op for op, _, _ in rows])
     ax.invert_yaxis()
     ax.set_xlabel("nodes")
@@ -66,18 +74,20 @@ def nodes(report: Report | Trace, ax: Axes | None = None, label: str = "") -> Ax
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    report = getattr(report, "report", report)
-    left = [report.nodes_before]
-    for step in report.steps:
+    from graphopt.tracing import Trace
+
+    found = report.report if isinstance(report, Trace) else report
+    left = [found.nodes_before]
+    for step in found.steps:
         left.append(left[-1] - step.saved)
     new = ax is None
     ax = ax or _axes(7.2, 3.4)
     ax.step(range(len(left)), left, where="post", color=_LINE if new else None, label=label or None)
     if new:
-        for phase in report.phases():
+        for phase in found.phases():
             ax.axvline(phase.first - 1, color=_BEFORE, linewidth=0.8)
-            text = {"rotation": 90, "va": "top", "ha": "left", "fontsize": 7, "color": "#868b93"}
-            ax.text(phase.first - 1, left[0], f" {phase.name}", **text)
+            name = ax.text(phase.first - 1, left[0], f" {phase.name}", fontsize=7, color=_GREY)
+            name.set(rotation=90, va="top", ha="left")
     ax.set_xlabel("step")
     ax.set_ylabel("nodes left")
     ax.set_ylim(bottom=0)
@@ -137,7 +147,7 @@ def verification(result: Verification, ax: Axes | None = None) -> Axes:
     least = min((v for d, t, _ in worst.values() for v in (d, t) if v > 0), default=1e-12) / 10
     for place, (difference, tolerance, ok) in enumerate(worst.values()):
         ax.plot([max(difference, least)], [place], "o", color=_GOOD if ok else _BAD)
-        ax.plot([max(tolerance, least)], [place], "|", color="#868b93", markersize=14)
+        ax.plot([max(tolerance, least)], [place], "|", color=_GREY, markersize=14)
     ax.set_xscale("log")
     ax.set_yticks(range(len(worst)), list(worst))
     ax.invert_yaxis()

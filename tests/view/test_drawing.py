@@ -151,6 +151,8 @@ def test_records_come_in_order_and_loose_ones_are_counted() -> None:
     picture = picture_of_records(chain, "gone", "before")
     assert [b.title for b in picture.boxes] == ["x", "Exp", "Abs", "Add", "c"]
     assert named_edges(picture) == {("x", "Exp"), ("Exp", "Abs"), ("Abs", "Add"), ("x", "Add"), ("Add", "c")}
+    renamed = picture_of_records([NodeRecord("Identity", "", "y", ("y",))], "gone", "")
+    assert named_edges(renamed) == {("y", "Identity"), ("Identity", "y")} and len(renamed.boxes) == 3
     loose = [NodeRecord("Constant", f"k{i}", f"k{i}") for i in range(40)]
     assert [b.title for b in picture_of_records([*chain, *loose], "gone", "").boxes][-1] == "40× Constant"
 

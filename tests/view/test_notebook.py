@@ -113,6 +113,14 @@ def test_judgements_and_tunings() -> None:
     )
 
 
+def test_long_tables_are_folded_and_cut() -> None:
+    check = RuleCheck("r")
+    check.refused.update(f"reason {i}" for i in range(700))
+    assert (
+        "688 more" in text_of(check) and "and 200 that are not shown" in text_of(check) and len(rows_of(check)) == 502
+    )
+
+
 def test_plain_text_is_what_print_prints(fast: Any) -> None:
     class Printer:
         shown = ""

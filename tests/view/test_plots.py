@@ -44,7 +44,7 @@ def test_nodes(trace: Any) -> None:
     ax = plots.nodes(trace)
     left = list(ax.lines[0].get_ydata())
     assert left == [187, *(s.nodes for s in trace)] and left[-1] == trace.model.node_count()
-    assert [t.get_text().strip() for t in ax.texts] == [p.name for p in trace.phases]
+    assert [t.get_text().strip() for t in ax.texts] == [p.name for p in trace.phases()]
     assert plots.nodes(trace.report, ax, label="again") is ax
 
 

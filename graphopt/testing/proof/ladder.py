@@ -9,6 +9,7 @@ from typing import Any
 
 from onnx import printer
 
+from graphopt._display import html_of
 from graphopt.rewrite import Rule
 from graphopt.testing.proof.alarm import alarm
 from graphopt.testing.proof.rungs import NO_ANSWER, RUNGS, Counterexample, Proved, refute
@@ -87,9 +88,7 @@ class Proof:
         )
 
     def _repr_html_(self) -> str:
-        from graphopt.view.notebook import proof_html
-
-        return proof_html(self)
+        return html_of(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
