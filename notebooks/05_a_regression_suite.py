@@ -14,7 +14,7 @@
 # # A property-based regression suite for your own models
 #
 # You have models, perhaps rules of your own, and want to know on every commit, and after every update of graphopt,
-# that nothing broke. This notebook builds such a suite, runs it, and breaks it on purpose.
+# that nothing broke. This notebook builds such a suite, runs it, and sees it find a mistake.
 #
 # ## Three properties
 #
