@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from graphopt.rewrite import function, rule
     from graphopt.shapes.annotate import infer_shapes
     from graphopt.shapes.registry import shape_function
+    from graphopt.tracing import trace
     from graphopt.verification import verify
 
 #: Public names and where they live; imported when first asked for, so that `import graphopt` costs next to nothing.
@@ -53,6 +54,7 @@ _EXPORTS = {
     "optimize": "graphopt.pipeline",
     "rule": "graphopt.rewrite",
     "shape_function": "graphopt.shapes.registry",
+    "trace": "graphopt.tracing",
     "verify": "graphopt.verification",
 }
 
@@ -82,5 +84,6 @@ __all__ = [
     "optimize",
     "rule",
     "shape_function",
+    "trace",
     "verify",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from graphopt._display import html_of
 from graphopt.errors import ArgumentError, GraphoptError, ModelError, SaveError
 from graphopt.ir import Model, load
 from graphopt.passes import remove_dead_code
@@ -72,6 +73,12 @@ class Bisection:
             "nodes": None if self.before is None else len(self.before.graph),
             "verification": None if self.verification is None else json.loads(self.verification.to_json()),
         }
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
     def save(self, path: str | Path) -> list[Path]:
         """Write `before` to a file and `after` beside it, as <name>.after.onnx; whole or not at all.

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphopt._display import html_of
 from graphopt.errors import ArgumentError
 from graphopt.ir import Model, Origin
 from graphopt.rewrite import Ledger, Rule, Step
+from graphopt.steps import NumberedStep, Phase, phases
 
 if TYPE_CHECKING:
     from graphopt.precision import PrecisionReport
@@ -42,7 +44,7 @@ class Summary:
         return cls(operators, size)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Report:
     """The ledger of an optimisation and the model before and after.
 
@@ -121,6 +123,43 @@ class Report:
 
         return [s for s in self.steps if any(mentions(s))]
 
+    def rule(self, name: str) -> Rule | None:
+        """The rule of this name, one of the user's own or of the package's; None: it is a pass, or nothing."""
+        from graphopt.patterns import all_rules
+
+        return next((r for r in self.rules if r.name == name), None) or all_rules().get(name)
+
+    def step(self, number: int) -> NumberedStep:
+        """What step `number` did, from 1 on; `optimize(steps=number)` stops right after it. Notebooks draw it.
+
+        Raises:
+            ArgumentError: there is no such step.
+        """
+        if not isinstance(number, int) or not 1 <= number <= len(self.steps):
+            last = f"the last one is {len(self.steps)}" if self.steps else "there are none"
+            raise ArgumentError(f"step {number!r} does not exist: they are counted from 1, and {last}")
+        return self._numbered(number, sum(s.saved for s in self.steps[:number]))
+
+    def numbered(self) -> Iterator[NumberedStep]:
+        """Every step with its number and where it stands, in order."""
+        saved = 0
+        for number, s in enumerate(self.steps, 1):
+            saved += s.saved
+            yield self._numbered(number, saved)
+
+    def _numbered(self, number: int, saved: int) -> NumberedStep:
+        from graphopt.passes import PASSES
+
+        step = self.steps[number - 1]
+        rule = self.rule(step.rule)
+        why = PASSES.get(step.rule, "") if rule is None else " ".join(rule.doc.split())
+        phase = [name for at, name in self.ledger.phases if at < number][-1:]
+        return NumberedStep(number, len(self.steps), "".join(phase), step, rule, why, self.nodes_before - saved)
+
+    def phases(self) -> list[Phase]:
+        """The parts of the work in which something was done, in order, with what each did."""
+        return phases(self.steps, self.ledger.phases, self.nodes_before)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {
@@ -176,7 +215,7 @@ class Report:
         )  # fmt: skip
 
     def __str__(self) -> str:
-        size = f"{_bytes(self.before.constant_bytes)} -> {_bytes(self.after.constant_bytes)} of constants"
+        size = f"{size_text(self.before.constant_bytes)} -> {size_text(self.after.constant_bytes)} of constants"
         lines = [f"level {self.level}: {self.nodes_before} -> {self.nodes_after} nodes, {size}, {self.seconds:.3f} s"]
         lines += [f"  {n:5d} x {name:36s} {-saved:+5d} nodes" for name, n, saved, _ in self.by_rule()]
         lines += [f"  note: {w}" for w in self.warnings]
@@ -184,8 +223,19 @@ class Report:
         lines += [] if self.tuning is None else self.tuning.lines()
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        nodes = f"{self.nodes_before} -> {self.nodes_after} nodes"
+        return f"<graphopt.Report: level {self.level}, {nodes}, {len(self.steps)} steps>"
 
-def _bytes(n: int) -> str:
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+def size_text(n: int) -> str:
+    """A number of bytes: '12.3 MiB'."""
     size = float(n)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":

@@ -55,6 +55,7 @@ class Rounds:
         from graphopt.passes.layout import change_layout
 
         infer_model(m)
+        self.ledger.begin("layout")
         with contextlib.suppress(LimitReached):
             rewriter = Rewriter(m, self.ledger, removable=lambda node: is_pure(m, node))
             if change_layout(m, layout, rewriter):
@@ -71,6 +72,7 @@ class Rounds:
 def _run(m: Model, work: Rounds) -> None:
     selection, folding, ledger = work.selection, work.folding, work.ledger
     handlers = _handlers(selection, folding, work.exact)
+    ledger.begin("cleaning up")
     if "dead_code" in selection:
         remove_dead_code(m, ledger)
     if "duplicate_initializers" in selection:
@@ -81,6 +83,7 @@ def _run(m: Model, work: Rounds) -> None:
     refuses = None if work.kernels is None else partial(work.kernels.refuses, m)
     rewriter = Rewriter(m, ledger, lambda node: is_pure(m, node), refuses, weigh)
     for rules in work.phases:
+        ledger.begin(rules.name)
         driver = Driver(rewriter, rules, handlers)
         changed = driver.run() > 0
         folded = folding is not None and fold_regions(folding, rewriter) > 0
@@ -106,6 +109,7 @@ def _run(m: Model, work: Rounds) -> None:
             rewriter.tried.clear()
             driver.run()
     if "dead_code" in selection and ledger.steps:
+        ledger.begin("cleaning up")
         remove_dead_code(m, ledger)
 
 

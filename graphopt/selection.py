@@ -42,16 +42,16 @@ def phases_of(level: int, selection: Selection, own: tuple[Rule, ...], of_target
     """
     exact = [r for phase in PHASES for r in rules_of(phase) if r.exact and selection.takes(r)]
     if level == 1:
-        return [RuleSet([*(r for r in own if r.exact), *exact])]
+        return [RuleSet([*(r for r in own if r.exact), *exact], "exact")]
     raising, simplifying, lowering, *further = (
         [r for r in rules_of(phase) if (phase not in PHASES or not r.exact) and selection.takes(r)]
         for phase in (*PHASES, *of_target)
     )
     return [
-        RuleSet([*own, *exact, *raising]),
-        RuleSet([*exact, *simplifying, *raising]),
-        RuleSet([*lowering, *exact, *own]),
-        *map(RuleSet, further),
+        RuleSet([*own, *exact, *raising], "raising"),
+        RuleSet([*exact, *simplifying, *raising], "simplifying"),
+        RuleSet([*lowering, *exact, *own], "lowering"),
+        *map(RuleSet, further, of_target),
     ]
 
 

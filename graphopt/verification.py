@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphopt import compare as comparing
+from graphopt._display import html_of
 from graphopt.compare import compare
 from graphopt.errors import ArgumentError, GraphoptError, ModelError
 from graphopt.exec.executors import DEFAULTS, installed, known, model_file
@@ -118,6 +119,12 @@ class Verification:
             table.add_row(Text(executor), Text(output), coloured(status), *map(Text, rest))
         remarks = (Text(remark, style="dim") for remark in self._remarks())
         return Group(coloured(self.verdict), *map(Text, self.problems), *([table] if self.rows else []), *remarks)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
 
 _HEAD = ("executor", "output", "status", "runs", "difference", "tolerance", "")

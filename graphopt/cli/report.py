@@ -65,7 +65,7 @@ def report(
 
     import graphopt
     from graphopt.ir import load
-    from graphopt.ir.save import write_text
+    from graphopt.ir.save import write_whole
     from graphopt.report import Summary
     from graphopt.targets import target_of
     from graphopt.view.html import page
@@ -82,7 +82,7 @@ def report(
     title = model.name if result is None else f"{model.name} → {result.name}"
     with err().working(f"writing {file}"):
         text = page(before, after, after.report, title=title, machine=machine, **told)
-        write_text(file, text)
+        write_whole(file, text.encode())
     summaries = [Summary.of(m) for m in (before, after)]
     if json:
         data = after.report.to_dict() if after.report is not None else _compared(*summaries)

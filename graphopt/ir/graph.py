@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import ValueInfoProto
 
+from graphopt._display import html_of, svg_of
 from graphopt.ir.node import Node, Value
 from graphopt.ir.tensor import Tensor
 
@@ -258,6 +259,16 @@ class Graph:
             node.position = i * GAP
         self.first, self.last = (order[0], order[-1]) if order else (None, None)
         return None
+
+    # ------------------------------------------------------------------ showing
+    def __repr__(self) -> str:
+        return f"<graphopt.Graph {self.name!r}: {sum(n.op != 'Constant' for n in self)} nodes>"
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_svg_(self) -> str | None:
+        return svg_of(self)
 
     @staticmethod
     def _reads(node: Node) -> Iterable[Value]:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import onnx
 from onnx import FunctionProto, ModelProto
 
+from graphopt._display import html_of, svg_of
 from graphopt.errors import ArgumentError
 from graphopt.ir.graph import Graph
 from graphopt.ir.node import Node, Value
@@ -209,6 +210,12 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<graphopt.Model {self.graph.name!r}: {self.node_count()} nodes, opset {self.opsets.get('')}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_svg_(self) -> str | None:
+        return svg_of(self)
 
 
 def opsets_of(source: Any) -> dict[str, int]:

@@ -77,6 +77,19 @@ def _message(model: Model, writer: _DataFile | None) -> ModelProto:
     return proto
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is no model: an existing one is replaced at the end, in one step.
+
+    Raises:
+        SaveError: the folder is missing or not writable.
+    """
+    if not path.parent.is_dir():
+        raise SaveError(f"folder '{path.parent}' does not exist; create it first")
+    with _temporary(path.parent, path.name, 1) as (temporary,):
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+
+
 def _replace_both(data_tmp: Path, data: Path, model_tmp: Path, path: Path) -> None:
     """Put both files in their places; an old model never stands beside new data."""
     old = data_tmp.with_suffix(".old")
@@ -271,18 +284,6 @@ def _inner_tensors(proto: ModelProto) -> Iterator[TensorProto]:
         yield from of_nodes(f.node)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        SaveError: it cannot be written.
-    """
-    with _temporary(path.parent, path.name, 1) as (temporary,):
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-
-
-@contextlib.contextmanager
 def _temporary(folder: Path, name: str, count: int) -> Iterator[list[Path]]:
     """Files beside the destination that are gone afterwards unless they were renamed."""
     made: list[Path] = []

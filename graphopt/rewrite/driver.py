@@ -34,13 +34,15 @@ class RuleSet:
     """Rules by the operator that their pattern starts from.
 
     Attributes:
+        name: of the phase in which they run.
         bits: a bit for every operator whose presence among the producers of a node some pattern needs.
         known: patterns by root operator, each with the bits that it needs.
         applicable: patterns by root operator and bits of the producers, filled by the driver as it meets them.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], name: str = "rules") -> None:
         self.rules = tuple(rules)
+        self.name = name
         self.bits: dict[str, int] = {CONST: 1}
         self._by_op = _by_operator(self.rules)
         self.known: dict[str, list[tuple[int, Compiled]]] = {}

@@ -9,11 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A node as it was: its operator, name and first output."""
+    """A node as it was: its operator, name and first output; what it read ('' where an input is left out), its other outputs."""
 
     op: str
     name: str
     output: str
+    inputs: tuple[str, ...] = ()
+    more_outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Ledger:
 
     Attributes:
         limit: after so many steps no more are taken; None: no end.
+        phases: where each part of the work begins, as (steps taken before it, its name).
     """
 
     limit: int | None = None
@@ -81,6 +84,11 @@ class Ledger:
     declined: Counter[tuple[str, str]] = field(default_factory=Counter)
     declined_at: dict[tuple[str, str], str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    phases: list[tuple[int, str]] = field(default_factory=list)
+
+    def begin(self, phase: str) -> None:
+        """Note that what follows is another part of the work."""
+        self.phases.append((len(self.steps), phase))
 
     @property
     def full(self) -> bool:

@@ -274,5 +274,7 @@ def is_function_body(graph: Graph) -> bool:
 
 def record(node: Node, names: Mapping[Value, str] | None = None) -> NodeRecord:
     """What the ledger keeps of a node; `names` are those of values that have another one by now."""
-    v = node.outputs[0] if node.outputs else None
-    return NodeRecord(node.op, node.name, "" if v is None else (names or {}).get(v, v.name))
+    named = names or {}
+    first, *more = ["" if v is None else named.get(v, v.name) for v in node.outputs] or [""]
+    inputs = tuple(["" if v is None else named.get(v, v.name) for v in node.inputs])
+    return NodeRecord(node.op, node.name, first, inputs, tuple(more))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from graphopt._display import html_of, svg_of
 from graphopt.errors import RuleError
 from graphopt.rewrite.annotations import Kind, kinds_of
 from graphopt.rewrite.equation import right_side, show
@@ -77,6 +78,12 @@ class Rule:
 
     def __repr__(self) -> str:
         return f"<rule {self.name}: {self.equation}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_svg_(self) -> str | None:
+        return svg_of(self)
 
 
 @overload

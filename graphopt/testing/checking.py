@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, printer
 
+from graphopt._display import html_of
 from graphopt.errors import GraphoptError, RuleError
 from graphopt.exec.executors import installed, known
 from graphopt.ir import load
@@ -98,6 +99,12 @@ class RuleCheck:
             f"{self.rule}: fired on {self.fired} of {self.drawn} models ({self.invalid.total()} invalid), "
             f"{len(self.variants)} of {self.of_variants} variants; outputs compared: {on}"
         )
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
 
 def apply_rule(rule: Rule, model: ModelProto) -> tuple[ModelProto | None, Ledger]:

@@ -1,1 +1,44 @@
-"""Models and reports to look at. Nothing is imported here: each way to look at them has packages of its own to wait for."""
+"""Pictures of models, rules and steps, and how notebooks show them.
+
+    draw(thing)         a drawing: shown by notebooks, saved as SVG
+    svg_of(thing)       the same as text, None where nothing can be drawn here
+    plots               operators, nodes, tuning and verification as matplotlib plots
+
+Drawings need igraph, plots matplotlib: the extra `graphopt[view]`. Nothing here is imported before something is shown.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphopt.view.drawing import Drawing, draw
+
+_EXPORTS = {"Drawing": "drawing", "draw": "drawing"}
+
+
+def svg_of(thing: Any) -> str | None:
+    """What `draw` draws of a model, graph, rule or step, as SVG; None without igraph, so that a notebook shows text."""
+    if not can_draw():
+        return None
+    from graphopt.view.drawing import draw
+
+    return draw(thing).svg
+
+
+def can_draw() -> bool:
+    """Whether what lays out drawings is installed."""
+    return importlib.util.find_spec("igraph") is not None
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        value = getattr(importlib.import_module(f"graphopt.view.{_EXPORTS[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'graphopt.view' has no attribute {name!r}")
+
+
+__all__ = ["Drawing", "can_draw", "draw", "svg_of"]

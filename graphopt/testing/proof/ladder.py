@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from onnx import printer
 
+from graphopt._display import html_of
 from graphopt.rewrite import Rule
 from graphopt.testing.proof.alarm import alarm
 from graphopt.testing.proof.rungs import NO_ANSWER, RUNGS, Counterexample, Proved, refute
@@ -79,6 +81,17 @@ class Proof:
             f"On {len(self.specimens)} small models of fixed sizes, with constants and attributes as drawn, both sides are equal "
             f"over the real numbers wherever both are defined: {_BY[self.rung]} ({self.note})."
         )
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [f"{self.rule}: {self.rung}. {self.claim}", *([self.counterexample] if self.counterexample else [])]
+        )
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
 
 @dataclass
