@@ -16,7 +16,6 @@ from graphopt.patterns import PHASES, TARGET_PHASES, proofs, rules_of
 from graphopt.rewrite import Rule
 from graphopt.testing.declarations.signature import exists
 
-from docs.generate.drawing import pair
 from docs.generate.examples import Example
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +99,7 @@ def _entry(rule: Rule, example: Example) -> Iterator[str]:
         yield f"{escape(' '.join(rule.doc.split()), quote=False)}\n"
     yield f"```text\n{rule.equation}\n```"
     yield ""
-    yield f'<div class="rule" markdown="0">{pair(example.before, example.after, f"{rule.name}: {rule.equation}")}</div>'
+    yield f"<!-- drawing {rule.name} -->"
     yield ""
     yield f"| {'exact' if rule.exact else 'rounded'} | opsets {opsets(rule, example)} | source |"
     yield "| --- | --- | --- |"

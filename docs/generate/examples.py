@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
+from graphopt.errors import RuleError
+from graphopt.patterns import all_rules
 from graphopt.rewrite import Rule
 from graphopt.testing import Instance, instances
 from graphopt.testing.checking import apply_rule
+from graphopt.testing.proof.record import source_hash
 from graphopt.testing.seeds import Seeded
 
 #: Models to draw before giving up, and models on which the rule applies among which the plainest is taken.
@@ -61,3 +66,24 @@ def _strangeness(example: Example) -> tuple[int, int, int]:
     scalars = sum(t.HasField("shape") and len(t.shape.dim) < 2 for t in types)
     usual = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL)
     return 2 * empty + bool(scalars), len(graph.node), sum(t.elem_type not in usual for t in types)
+
+
+@cache
+def examples_of(folder: Path) -> dict[str, Example]:
+    """An example for each of the package's rules; those whose rule has not changed since are read from a folder.
+
+    Raises:
+        RuleError: a rule fires on nothing that is drawn from it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Example] = {}
+    for name, rule in all_rules().items():
+        files = [folder / f"{name}-{source_hash(rule)}-{side}.onnx" for side in ("before", "after")]
+        if not all(f.exists() for f in files):
+            example = example_of(rule)
+            if example is None:
+                raise RuleError(f"rule '{name}' fires on none of {DRAWN} models that are drawn from its declaration")
+            files[0].write_bytes(example.before.SerializeToString(deterministic=True))
+            files[1].write_bytes(example.after.SerializeToString(deterministic=True))
+        found[name] = Example(*(ModelProto.FromString(f.read_bytes()) for f in files))
+    return found
