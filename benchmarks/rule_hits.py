@@ -2,9 +2,9 @@
 
     python -m benchmarks.rule_hits --models FOLDER [--only ids] [--write]
 
-Every model is optimised twice: at level 2, and for ONNX Runtime, which includes level 2 and may lead the model to a newer opset. An
-application counts for the rule that the ledger names, also where a later step replaced what it wrote. Rules that fire nowhere here
-are listed last: they are for models that this folder lacks, or for what is left when other rules have gone first.
+Every model is optimised twice: at level 2, and for ONNX Runtime, which includes level 2 and may lead the model to a newer opset.
+An application counts for the rule that the ledger names, also where a later step replaced what it wrote. Rules that fire nowhere
+are listed last: they are for models that the folder lacks, or for what is left when other rules have gone first.
 """
 
 from __future__ import annotations

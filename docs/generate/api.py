@@ -59,8 +59,13 @@ PAGES = (
 
 def overview() -> str:
     """The first page: what there is, and which page tells of it."""
-    lines = ["# API", "", "From the docstrings. What is not here may change without notice.", "", "| module | |", "| --- | --- |"]
+    lines = [
+        "# API",
+        "",
+        "From the docstrings. What is not here may change without notice.",
+        "",
+        "| module | |",
+        "| --- | --- |",
+    ]
     lines += [f"| [{p.title}]({p.address.removeprefix('api/')}) | {p.about} |" for p in PAGES]
     return "\n".join(lines) + "\n"
-
-

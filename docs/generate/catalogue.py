@@ -11,12 +11,11 @@ from pathlib import Path
 
 from onnx import defs
 
+from docs.generate.examples import Example
 from graphopt.ir import op_schema
 from graphopt.patterns import PHASES, TARGET_PHASES, proofs, rules_of
 from graphopt.rewrite import Rule
 from graphopt.testing.declarations.signature import exists
-
-from docs.generate.examples import Example
 
 ROOT = Path(__file__).resolve().parents[2]
 HITS = ROOT / "benchmarks" / "rule_hits.json"
@@ -27,6 +26,23 @@ _PHASES = {
     "lowering": "what runs best anywhere",
     "onnxruntime_cpu": "level 3 with target onnxruntime: forms that its CPU kernels run fastest",
 }
+_OVERVIEW = """\
+# Rule catalogue
+
+All {rules} rules, from their own source: {exact} exact, the others equal up to rounding. {fired} of them fire on the {models} models
+that the project is measured on; the others are for models that are not among these. [The rule language](../rules.md) tells how to read
+and to write one.
+
+| word | means |
+| --- | --- |
+| exact | both sides agree in every bit, so that the rule runs at level 1; *rounded*: equal up to rounding, level 2 |
+| picture | the plainest of the models that are drawn from the rule's declaration, and what the rule makes of it |
+| opsets | those at which the operators of the left side and of the picture exist |
+| proof | the rung that `graphopt.testing.prove` reaches ([what is claimed](../testing.md#proofs)) |
+| hits | applications, and models with one, among {models}: `python -m benchmarks.rule_hits --models FOLDER --write` |
+
+`graphopt rules NAME` shows a rule with its source. The search box finds rules by name and by operator.
+"""
 
 
 def families() -> dict[tuple[str, str], list[Rule]]:
@@ -48,23 +64,14 @@ def overview() -> str:
     """The catalogue's first page: what the words mean, and a row for each family."""
     every, record = [r for rules in families().values() for r in rules], hits()
     fired = sum(r.name in record["rules"] for r in every)
-    lines = [
-        "# Rule catalogue", "",
-        f"All {len(every)} rules, from their own source: {sum(r.exact for r in every)} exact, the others equal up to rounding. "
-        f"{fired} of them fire on the {record['models']} models that the project is measured on; the others are for models that "
-        "are not among these. [The rule language](../rules.md) tells how to read and to write one.", "",
-        "| word | means |", "| --- | --- |",
-        "| exact | both sides agree in every bit, so that the rule runs at level 1; *rounded*: equal up to rounding, level 2 |",
-        "| picture | the plainest of the models that are drawn from the rule's declaration, and what the rule makes of it |",
-        "| opsets | from which on all operators of the picture exist as they are used there |",
-        "| proof | the rung that `graphopt.testing.prove` reaches ([what is claimed](../testing.md#proofs)) |",
-        f"| hits | applications, and models with one, among {record['models']}: "
-        "`python -m benchmarks.rule_hits --models FOLDER --write` |", "",
-        "`graphopt rules NAME` shows a rule with its source. The search box of this page finds rules by name and by operator.", "",
-    ]  # fmt: skip
+    exact = sum(r.exact for r in every)
+    lines = [_OVERVIEW.format(rules=len(every), exact=exact, fired=fired, models=record["models"])]
     for phase in (*PHASES, *TARGET_PHASES):
         lines += [f"## {phase}", "", f"{_PHASES[phase].capitalize()}.", ""]
-        lines += ["| family | rules | exact | hits at level 2 | for onnxruntime | about |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            "| family | rules | exact | hits at level 2 | for onnxruntime | about |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
         for (of, family), rules in families().items():
             if of == phase:
                 numbers = [sum(_fired(r.name, way) for r in rules) for way in ("level 2", "onnxruntime")]
@@ -101,10 +108,11 @@ def _entry(rule: Rule, example: Example) -> Iterator[str]:
     yield ""
     yield f"<!-- drawing {rule.name} -->"
     yield ""
-    yield f"| {'exact' if rule.exact else 'rounded'} | opsets {opsets(rule, example)} | source |"
-    yield "| --- | --- | --- |"
-    note = proof["note"].replace("|", "\\|")
-    yield f"| proof: {proof['rung']}{f' ({note})' if note else ''} | hits: {_hits(rule.name)} | `{place(rule)}` |"
+    yield f"- **{'exact' if rule.exact else 'rounded'}**, opsets: {opsets(rule, example)}"
+    note = f" ({proof['note']})" if proof["note"] else ""
+    yield f"- proof: **{proof['rung']}**{note}"
+    yield f"- hits: {_hits(rule.name)}"
+    yield f"- source: `{place(rule)}`"
     yield ""
 
 

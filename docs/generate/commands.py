@@ -12,7 +12,16 @@ def page() -> str:
     program = typer.main.get_command(app)
     context = program.make_context("graphopt", [], resilient_parsing=True)
     names = program.list_commands(context)
-    lines = ["# Command line", "", "What `graphopt COMMAND --help` says.", "", "```text", EXIT_CODES.lstrip("\b\n").rstrip(), "```", ""]
+    lines = [
+        "# Command line",
+        "",
+        "What `graphopt COMMAND --help` says.",
+        "",
+        "```text",
+        EXIT_CODES.lstrip("\b\n").rstrip(),
+        "```",
+        "",
+    ]
     for name in names:
         command = program.get_command(context, name)
         inner = type(context)(command, parent=context, info_name=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 import igraph
 import numpy as np
@@ -96,7 +97,11 @@ def _boxes(graph: GraphProto, there: set[tuple[object, ...]] | None) -> list[Box
         kind = "node" if there is None or not there.isdisjoint(_signatures(n)) else "new"
         attributes = [f"{a.name}={_value(a)}" for a in n.attribute]
         box = Box(
-            n.op_type, _shortened(attributes), kind, reads, "\n".join([f"{n.domain or 'ai.onnx'}.{n.op_type}", *attributes])
+            n.op_type,
+            _shortened(attributes),
+            kind,
+            reads,
+            "\n".join([f"{n.domain or 'ai.onnx'}.{n.op_type}", *attributes]),
         )
         found.append(box)
         made.update(dict.fromkeys(filter(None, n.output), box))
@@ -200,7 +205,7 @@ def _spread(boxes: list[Box], rows: Mapping[int, list[int]], order: list[float])
                 near = [r.x for r in boxes[i].reads] + [b.x for b in boxes if any(r is boxes[i] for r in b.reads)]
                 boxes[i].x = sum(near) / len(near) if near else boxes[i].x
             total = sum(boxes[i].x for i in row)
-            for left, right in zip(row, row[1:]):
+            for left, right in pairwise(row):
                 least = (boxes[left].width + boxes[right].width) / 2 + 14
                 boxes[right].x = max(boxes[right].x, boxes[left].x + least)
             back = (sum(boxes[i].x for i in row) - total) / len(row)

@@ -78,7 +78,8 @@ def examples_of(folder: Path) -> dict[str, Example]:
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Example] = {}
     for name, rule in all_rules().items():
-        files = [folder / f"{name}-{source_hash(rule)}-{side}.onnx" for side in ("before", "after")]
+        base = f"{name}-{source_hash(rule)}"
+        files = [folder / f"{base}-{side}.onnx" for side in ("before", "after")]
         if not all(f.exists() for f in files):
             example = example_of(rule)
             if example is None:

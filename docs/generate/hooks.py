@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site (mkdocs.yml): adds the pages that are made from the code and from files at the root."""
+"""What MkDocs calls while it builds the site (mkdocs.yml): adds pages made from the code and from files at the root."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_post_page(output: str, **_: Any) -> str:
     """Put drawings where pages ask for them: behind Markdown and the search index, which have nothing to do with them."""
+    for folder, name in reversed(house.FOLDERS.items()):  # where a source lies in the repository
+        output = output.replace(f"build/api/{name.replace('.', '/')}/", f"{folder}/")
     return _DRAWING.sub(lambda m: _drawing(m["name"]), output)
 
 
@@ -90,8 +92,8 @@ def _relinked(text: str, folder: Path) -> str:
 
 
 def _lay_out(target: Path) -> None:
-    """graphopt/ with patterns/ and exec/ inside, as it is imported, for mkdocstrings, which reads files and does not import. A copy:
-    links would be followed back to where the three lie apart."""
+    """graphopt/ with patterns/ and exec/ inside, as it is imported, for mkdocstrings, which reads files and does not import.
+    A copy: links would be followed back to where the three lie apart."""
     shutil.rmtree(target, ignore_errors=True)
     for folder, name in house.FOLDERS.items():
         for file in (ROOT / folder).rglob("*.py"):

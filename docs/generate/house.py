@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Import:
 
 
 def floors() -> list[Floor]:
-    """The floors that docs/architecture.md lists, the ground floor first. A name that begins with a dot is beside the one before."""
+    """The floors that docs/architecture.md lists, the ground floor first. A name with a dot in front is beside the one before."""
     found: list[Floor] = []
     for line in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
         if match := _FLOOR.match(line):
@@ -63,6 +64,7 @@ def floor_of(module: str, listed: Sequence[Floor]) -> int | None:
     return max(fits)[1] if fits else None
 
 
+@cache
 def imports() -> list[Import]:
     """Every import between the package's own modules; those for type checkers alone do not count."""
     known = modules()
