@@ -29,9 +29,9 @@ _PHASES = {
 _OVERVIEW = """\
 # Rule catalogue
 
-All {rules} rules, from their own source: {exact} exact, the others equal up to rounding. {fired} of them fire on the {models} models
-that the project is measured on; the others are for models that are not among these. [The rule language](../rules.md) tells how to read
-and to write one.
+All {rules} rules, from their own source: {exact} exact, the others equal up to rounding. {fired} of them fire on the {models}
+models that the project is measured on; the others are for models that are not among these. [The rule language](../rules.md)
+tells how to read and to write one.
 
 | word | means |
 | --- | --- |
@@ -104,7 +104,7 @@ def _entry(rule: Rule, example: Example) -> Iterator[str]:
     yield ""
     if rule.doc:
         yield f"{escape(' '.join(rule.doc.split()), quote=False)}\n"
-    yield f"```text\n{rule.equation}\n```"
+    yield f"``` {{ .text .equation }}\n{rule.equation}\n```"
     yield ""
     yield f"<!-- drawing {rule.name} -->"
     yield ""
