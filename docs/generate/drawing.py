@@ -124,8 +124,8 @@ def _constant(t: TensorProto) -> Box:
     array = numpy_helper.to_array(t)
     dtype = helper.tensor_dtype_to_string(t.data_type).rpartition(".")[2].lower()
     flat = [_number(v) for v in array.ravel()[:5].tolist()]
-    if array.ndim == 0:
-        return Box(flat[0], "", "constant", hint=f"{dtype}: {flat[0]}")
+    if array.size == 1:
+        return Box(flat[0], "", "constant", hint=f"{_dims(dtype, array.shape)} = {flat[0]}")
     values = ", ".join(flat) + (", …" if array.size > 5 else "")
     shown = f"[{values}]" if array.ndim == 1 and array.size <= 5 and len(values) < 24 else _dims(dtype, array.shape)
     return Box(shown, "", "constant", hint=f"{_dims(dtype, array.shape)} = {values}")
