@@ -2,9 +2,10 @@
 
     python -m benchmarks.tuning --models FOLDER --only ppocr4-det,bert-2l.ts,silero-vad --seconds 60
     python -m benchmarks.tuning --models FOLDER --only bert-2l.ts --shape input_ids=4x256 --shape attention_mask=4x256
+    python -m benchmarks.tuning --models FOLDER --only silero-vad-ifless,ppocr4-det --target openvino
 
 Tunes each model for --seconds, then measures anew, with other inputs, the three models in turn (an order that changes, one
-thread, pinned to one core), opened anew every few rounds. Times are those of the thread, so that other programs on the
+thread, pinned to one core), opened anew every few rounds. Times are those of the processor, so that other programs on the
 machine disturb less. Ratios are medians over the openings with the 95% interval of the sign test; below 1 is faster. Exit
 code 1 where a tuned model is slower than the analytic choice or the untouched model.
 """
@@ -23,31 +24,34 @@ from benchmarks.models import entries, make_input
 
 
 def measure(
-    entry: dict[str, Any], shapes: dict[str, list[int]], seconds: float, openings: int, after: float, cache: Path | None
-) -> dict[str, Any]:
+    entry: dict[str, Any], target: str, shapes: dict[str, list[int]], seconds: float, openings: int, after: float,
+    cache: Path | None,
+) -> dict[str, Any]:  # fmt: skip
     """One model."""
     import graphopt
-    from graphopt.exec.executors import create
+    from graphopt.targets import target_of
     from graphopt.tuning.race import reopened
     from graphopt.tuning.ratio import paired, ratio_of
+    from graphopt.tuning.stand import RuntimeStand
 
     path = Path(entry["path"])
     specs = [s | {"shape": shapes.get(s["name"], s["shape"])} for s in entry["inputs"]]
     tuned_on, measured_on = ({s["name"]: make_input(s, seed) for s in specs} for seed in (0, 1))
-    tuned = graphopt.optimize(path, target="onnxruntime", tune=seconds, tune_inputs=tuned_on, tune_cache=cache)
-    analytic = graphopt.optimize(path, target="onnxruntime")
+    tuned = graphopt.optimize(path, level=3, target=target, tune=seconds, tune_inputs=tuned_on, tune_cache=cache)
     assert tuned.report is not None
-    models = {"untouched": path, "analytic": analytic.SerializeToString(), "tuned": tuned.SerializeToString()}
+    analytic = graphopt.optimize(path, level=3, target=target)
+    models = {"untouched": graphopt.load(path), "analytic": analytic, "tuned": tuned}
+    stand = RuntimeStand(target_of(target))
 
     def opener(name: str) -> Callable[[], Callable[[], object]]:
         def opened() -> Callable[[], object]:
-            session = create("onnxruntime", models[name], optimize=True)
-            return lambda: session.run(measured_on)
+            session = stand.open(models[name])
+            return lambda: session(measured_on)
 
         return opened
 
     until = time.perf_counter() + after
-    times = reopened({name: opener(name) for name in models}, time.perf_counter, time.thread_time, openings, until)
+    times = reopened({name: opener(name) for name in models}, time.perf_counter, stand.timer, openings, until)
     ratios = {
         "tuned / untouched": ratio_of(paired(times["tuned"], times["untouched"])),
         "tuned / analytic": ratio_of(paired(times["tuned"], times["analytic"])),
@@ -74,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="a folder, a manifest.json, or one file")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="ids of models")
+    parser.add_argument("--target", default="onnxruntime", help="runtime to tune for (default: onnxruntime)")
     parser.add_argument(
         "--shape", type=_shape, action="append", default=[], metavar="INPUT=4x256", help="of an input, repeatable"
     )
@@ -90,7 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     for entry in entries(options.models, options.only):
         try:
-            row = measure(entry, dict(options.shape), options.seconds, options.openings, options.after, options.cache)
+            row = measure(
+                entry,
+                options.target,
+                dict(options.shape),
+                options.seconds,
+                options.openings,
+                options.after,
+                options.cache,
+            )
         except Exception as e:
             print(f"left out: {entry['id']}: {harness.describe(e)}", flush=True)
             continue

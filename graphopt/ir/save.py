@@ -284,6 +284,7 @@ def _inner_tensors(proto: ModelProto) -> Iterator[TensorProto]:
         yield from of_nodes(f.node)
 
 
+@contextlib.contextmanager
 def _temporary(folder: Path, name: str, count: int) -> Iterator[list[Path]]:
     """Files beside the destination that are gone afterwards unless they were renamed."""
     made: list[Path] = []

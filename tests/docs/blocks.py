@@ -134,6 +134,8 @@ class Stage:
         if line.startswith(("mkdir ", "cp ", "cat ")):
             subprocess.run(line, shell=True, check=True, stdout=subprocess.DEVNULL)
             return "run"
+        if "|" in line:
+            return self._pipe(line, block)
         words = shlex.split(line, comments=True)
         while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
             words = words[1:]
@@ -143,23 +145,33 @@ class Stage:
             case []:
                 return "checked"
             case ["graphopt", *arguments]:
-                return self._graphopt(arguments, block)
+                return self._graphopt(arguments, line, block)
             case ["pip", "install", *arguments]:
                 self._check_extras(arguments, block)
                 return "checked"
             case ["pytest", *arguments]:
                 return self._pytest(arguments, block)
-            case [name, *_] if name.startswith("benchmarks."):  # they need models, and minutes
+            case ["jupytext", *_]:
+                return "checked"
+            case [name, *_] if name.startswith("benchmarks.") or name == "notebooks":  # they need models, and minutes
                 assert importlib.util.find_spec(name) is not None, f"{block}: there is no {name}"
                 return "checked"
         raise AssertionError(f"{block}: no test knows what to do with '{line}'; teach {__file__}")
 
-    def _graphopt(self, arguments: list[str], block: Block) -> str:
+    def _pipe(self, line: str, block: Block) -> str:
+        """Between processes, as a shell does it."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = ["bash", "-o", "pipefail", "-c", line]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        self.printed = done.stdout
+        assert done.returncode == _wanted(line), f"{block}: '{line}': {done.stdout}{done.stderr}"
+        return "run"
+
+    def _graphopt(self, arguments: list[str], line: str, block: Block) -> str:
         target = arguments[arguments.index(">") + 1] if ">" in arguments else None
         shown = arguments[: arguments.index(">")] if target else arguments
         code = self._capture(lambda: main(shown))
-        wanted = 1 if "exit code 1" in block.text else 0
-        assert code == wanted, f"{block}: 'graphopt {shlex.join(shown)}' ends with {code}:\n{self.printed}"
+        assert code == _wanted(line), f"{block}: 'graphopt {shlex.join(shown)}' ends with {code}:\n{self.printed}"
         if target:
             Path(target).write_text(self.printed, encoding="utf-8")
         return "run"
@@ -210,6 +222,11 @@ class _Text(io.StringIO):
 def _lines(text: str) -> Iterator[str]:
     """Commands, those that go on in the next line put together."""
     yield from (line for line in text.replace("\\\n", " ").splitlines() if line.strip())
+
+
+def _wanted(line: str) -> int:
+    """The exit code that the comment behind a command names."""
+    return 1 if "exit code 1" in line else 0
 
 
 def _check_syntax(block: Block) -> None:
