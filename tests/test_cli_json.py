@@ -79,6 +79,7 @@ CASES = [
     ("inspect", "inspect model.onnx", 0),
     ("inspect --cost", "inspect model.onnx --cost", 0),
     ("inspect --shapes", "inspect model.onnx --shapes", 0),
+    ("report", "report model.onnx fast.onnx", 0),
     ("explain", "explain model.onnx", 0),
     ("explain", "explain model.onnx --tree", 0),
     ("explain", "explain model.onnx --tree --step 1", 0),
