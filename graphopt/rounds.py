@@ -17,6 +17,7 @@ from graphopt.passes import (
     merge_common_subexpressions,
     merge_duplicate_initializers,
     remove_dead_code,
+    remove_unread_initializers,
     simplify_if,
     simplify_loop,
     simplify_shape_computation,
@@ -65,8 +66,12 @@ class Rounds:
 
     def run(self, m: Model) -> None:
         """One round over an inferred model."""
-        with contextlib.suppress(LimitReached):
+        try:
             _run(m, self)
+        except LimitReached:
+            if "dead_code" in self.selection:  # what the last step left over is no step of its own
+                for graph in m.graphs():
+                    remove_unread_initializers(graph)
 
 
 def _run(m: Model, work: Rounds) -> None:

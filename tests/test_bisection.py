@@ -621,6 +621,17 @@ def test_every_step_is_a_model(made: tuple[ModelProto, dict[str, np.ndarray]]) -
     assert_every_step_is_a_model(made[0], level=1)
 
 
+def test_the_last_step_leaves_nothing_behind() -> None:
+    """What an If that both branches made the same had read."""
+    text = """(float[2,3] x, bool c) => (float y) <int64 zero = {0}> {
+        s = Shape (x)
+        n = Gather (s, zero)
+        f = Cast <to = 1> (n)
+        y = If (c) <then_branch = a () => (float p) { p = Neg (f) }, else_branch = b () => (float q) { q = Neg (f) }>
+    }"""
+    assert assert_every_step_is_a_model(model(text, 13)) > 2
+
+
 def test_every_step_of_real_models() -> None:
     assert assert_every_step_is_a_model(demo_model()) > 20
     assert assert_every_step_is_a_model(planted("in a branch")[1]) >= 2

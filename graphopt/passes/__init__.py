@@ -6,7 +6,7 @@ from graphopt.passes.constant_folding import ConstantFolding
 from graphopt.passes.constant_if import inline_constant_if
 from graphopt.passes.constant_loop import unroll_constant_loop
 from graphopt.passes.constant_regions import fold_regions
-from graphopt.passes.dead_code import remove_dead_code
+from graphopt.passes.dead_code import remove_dead_code, remove_unread_initializers
 from graphopt.passes.duplicate_initializers import WRITTEN_ANEW, merge_duplicate_initializers
 from graphopt.passes.if_branches import simplify_if
 from graphopt.passes.loop_invariants import simplify_loop
@@ -33,6 +33,6 @@ PASSES = {
 
 __all__ = [
     "COST", "PASSES", "WRITTEN_ANEW", "ConstantFolding", "batch_scan", "fold_regions", "inline_constant_if",
-    "merge_common_subexpressions", "merge_duplicate_initializers", "remove_dead_code", "simplify_if", "simplify_loop",
-    "simplify_shape_computation", "unroll_constant_loop",
+    "merge_common_subexpressions", "merge_duplicate_initializers", "remove_dead_code", "remove_unread_initializers",
+    "simplify_if", "simplify_loop", "simplify_shape_computation", "unroll_constant_loop",
 ]  # fmt: skip

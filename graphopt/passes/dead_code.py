@@ -54,6 +54,11 @@ def _clean(model: Model, graph: Graph, gone: list[NodeRecord]) -> None:
             gone += [record(inner) for sub in node.subgraphs for inner in sub.walk()]
             graph.remove(node)
         node = before
+    remove_unread_initializers(graph)
+
+
+def remove_unread_initializers(graph: Graph) -> None:
+    """Remove the initializers of a graph that nothing reads, but for those that are inputs."""
     inputs = set(graph.inputs)
     for v in [v for v in graph.initializers if not v.used and v not in inputs]:
         graph.remove_initializer(v)
