@@ -1,4 +1,4 @@
-"""Where the time is: each model of a folder under ONNX Runtime's profiler, as it came, optimised, and optimised at a newer opset.
+"""Where the time is: each model of a folder under ONNX Runtime's profiler, as it came, optimised, and optimised for it.
 
     python -m benchmarks.where --models FOLDER
     python -m benchmarks.where --models FOLDER/manifest.json --only magika,ppocr4-det --rounds 30 --markdown where.md
@@ -28,6 +28,8 @@ from benchmarks import harness, models
 
 LIMIT = 600.0
 BASE = "as it came"
+#: The other forms, and the target of each.
+FORMS = {"level 2": "onnx", "level 3": "onnxruntime"}
 REORDERS = frozenset(("ReorderInput", "ReorderOutput"))
 COPIES = frozenset(("Transpose", "MemcpyFromHost", "MemcpyToHost"))
 TOP = 5
@@ -58,17 +60,16 @@ class Bench:
     def __init__(self, entry: models.Entry) -> None:
         self.entry = entry
 
-    def profiles(self, opset: int, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
+    def profiles(self, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
         """A profile of each form, as a dict."""
         import graphopt
 
-        forms = {BASE: None, "optimised": None, f"opset {opset}": opset}
+        harness.stay_on(None)
         with tempfile.TemporaryDirectory() as folder:
             paths = {BASE: self.entry["path"]}
-            for name, at in forms.items():
-                if name != BASE:
-                    paths[name] = str(Path(folder, name.replace(" ", "-") + ".onnx"))
-                    graphopt.optimize(self.entry["path"], opset=at).save(paths[name])
+            for name, target in FORMS.items():
+                paths[name] = str(Path(folder, name.replace(" ", "-") + ".onnx"))
+                graphopt.optimize(self.entry["path"], target=target).save(paths[name])
             sessions = {
                 name: _session(path, Path(folder, f"profile-{i}")) for i, (name, path) in enumerate(paths.items())
             }
@@ -162,9 +163,9 @@ def _least(runs: Sequence[list[tuple[str, float]]]) -> list[tuple[str, float]]:
 
 
 # -------------------------------------------------------------------------------------------------------------- command
-def lines(found: dict[str, dict[str, Profile]], newer: str) -> list[str]:
+def lines(found: dict[str, dict[str, Profile]]) -> list[str]:
     """The tables, in Markdown."""
-    forms = (BASE, "optimised", newer)
+    forms = (BASE, *FORMS)
     rows = [
         "| operator | " + " | ".join(forms) + " |",
         "| --- | --- | --- | --- |",
@@ -185,7 +186,7 @@ def lines(found: dict[str, dict[str, Profile]], newer: str) -> list[str]:
     told = ", ".join(f"{form} {mean:.3f}" for form, mean in means.items())
     rows += ["", f"{len(found)} models; time over that of the model as it came, geometric mean: {told}.", ""]
     rows += [
-        f"| model | ms | time: optimised, {newer} | nodes | Reorder | Transpose | {BASE}, % | {newer}, % |",
+        f"| model | ms | time: {', '.join(FORMS)} | nodes | Reorder | Transpose | {BASE}, % | {forms[-1]}, % |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for model, profiles in found.items():
@@ -203,7 +204,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="folder, manifest.json or .onnx file")
     parser.add_argument("--only", default="", help="ids, with commas")
-    parser.add_argument("--opset", type=int, default=23, help="the newer opset (default: 23)")
     parser.add_argument("--rounds", type=int, default=20, help="runs of each form (default: 20)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of rounds a model, at most (default: 10)")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file")
@@ -217,14 +217,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         harness.progress(f"{done}/{len(todo)} {entry['id']}")
         worker = harness.Worker(Bench, entry)
         try:
-            answer = worker.ask("profiles", options.opset, options.rounds, options.seconds, timeout=LIMIT)
+            answer = worker.ask("profiles", options.rounds, options.seconds, timeout=LIMIT)
             found[entry["id"]] = {form: Profile(**profile) for form, profile in answer.items()}
         except harness.WorkerError as error:
             failed[entry["id"]] = str(error)
         finally:
             worker.close()
     harness.progress("")
-    text = "\n".join(lines(found, f"opset {options.opset}")) if found else ""
+    text = "\n".join(lines(found)) if found else ""
     print(text)
     if options.markdown:
         options.markdown.write_text(text + "\n")
