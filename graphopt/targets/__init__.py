@@ -67,7 +67,7 @@ TARGETS = {
             opset=23,
             executor="onnxruntime:CUDAExecutionProvider",
         ),
-        Target("openvino", "OpenVINO on the CPU", lambda: table("openvino"), executor="openvino"),
+        Target("openvino", "OpenVINO on the CPU", lambda: table("openvino"), opset=17, executor="openvino"),
         Target("tensorrt", "TensorRT, by its own list of operators", lambda: table("tensorrt"), newest=20),
         Target(
             "web",

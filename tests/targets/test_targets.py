@@ -50,6 +50,17 @@ def test_an_open_end_knows_nothing_of_later_versions(kernel: Kernel, since: int,
     assert kernel.implements(since) is implements
 
 
+@pytest.mark.parametrize("resized", ["", 'r = Resize <mode = "nearest"> (y, roi, scales)'])
+def test_openvino_is_written_hard_swish(resized: str) -> None:
+    """Of which it makes one kernel, and of HardSigmoid and Mul two."""
+    text = """g (float[1,4,6,6] x) => (float[1,4,h,w] {out}) <float[0] roi = {{}}, float[4] scales = {{1, 1, 2, 2}}, float zero = {{0}},
+        float three = {{3}}, float six = {{6}}> {{ a = Add(x, three) c = Clip(a, zero, six) m = Mul(x, c) y = Div(m, six) {resized} }}"""
+    m = graphopt.optimize(
+        model(text.format(out="r" if resized else "y", resized=resized), 12), target="openvino", level=3
+    )
+    assert m.opsets[""] == 17 and "HardSwish" in {n.op for n in m.nodes()}
+
+
 def test_why_a_node_is_refused() -> None:
     kernels = Kernels({"Add": [Kernel(7, 13, {"T": frozenset({FLOAT})}), Kernel(14, types={"T": frozenset({FLOAT})})]})
     text = "g ({0}[2] x) => ({0}[2] y) {{ y = {1}(x, x) }}"
