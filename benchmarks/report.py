@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import graphopt
+from benchmarks import models
 from benchmarks.graphs import chain, random_dag
 
 MODELS = ("swin-1121.ts", "bert-base.raw")
@@ -24,8 +25,8 @@ NODES = 3600
 
 def cases(folder: Path) -> Iterator[tuple[str, Any]]:
     """Names and models: two networks, and two graphs of `NODES` nodes, one of which repeats nothing."""
-    for name in MODELS:
-        yield name, folder / f"{name}.onnx"
+    for entry in models.entries(folder, MODELS):
+        yield entry["id"], entry["path"]
     yield f"chain of {NODES}", chain(NODES)
     yield f"random graph of {NODES}", random_dag(NODES)
 
@@ -53,7 +54,7 @@ def processor_seconds(root: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each case; the exit code is 1 if a page did not open."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, required=True, help="folder of the models")
+    parser.add_argument("--models", type=Path, required=True, help="folder or manifest.json")
     parser.add_argument("--shots", type=Path, help="folder for screenshots, light and dark")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     args = parser.parse_args(arguments)
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         browser = playwright.chromium.launch(executable_path=args.chromium, args=["--no-sandbox"])
         print(f"{'report':24s} {'nodes':>6s} {'made in':>8s} {'size':>9s} {'opens in':>9s} {'processor':>9s}")
         for name, model in cases(args.models):
-            report = graphopt.optimize(str(model) if isinstance(model, Path) else model).report
+            report = graphopt.optimize(model).report
             assert report is not None
             began = time.perf_counter()
             html = report.to_html(name)
