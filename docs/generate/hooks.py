@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs loads this file by its path
 
 from docs.generate import api, catalogue, commands, house  # noqa: E402
-from docs.generate.drawing import pair  # noqa: E402
 from docs.generate.examples import examples_of  # noqa: E402
 
 #: Files at the root that are pages of the site, and where they are there.
@@ -72,8 +71,7 @@ def on_post_page(output: str, **_: Any) -> str:
 def _drawing(name: str) -> str:
     if name == "house":
         return f'<div class="drawing">{house.drawing()}</div>'
-    example = examples_of(EXAMPLES)[name]
-    return f'<div class="drawing">{pair(example.before, example.after, f"{name}, before and after")}</div>'
+    return f'<div class="drawing">{examples_of(EXAMPLES)[name].drawing(f"{name}, before and after")}</div>'
 
 
 def _relinked(text: str, folder: Path) -> str:
