@@ -30,8 +30,6 @@ _STRETCH, _MOST_FINAL = 12, 60
 _SURE = 0.99
 #: Differences that are not looked for: half of a per cent is what a run can be told from another.
 _EQUAL = 0.005
-#: By how much the choice may seem slower than the untouched model, where the rounds cannot tell, before that is returned.
-_NOISE = 1.02
 
 Build = Callable[[Choice], Model]
 
@@ -188,7 +186,7 @@ class _Search:
         if not times[UNTOUCHED]:
             self.notes.append("no time was left to compare with the untouched model: the analytic choice was taken")
             return analytic, None, None, 0.0
-        if to_input is not None and (to_input.slower or to_input.median > _NOISE):
+        if to_input is not None and (to_input.slower or to_input.median > 1 + _EQUAL):
             self.notes.append(
                 f"{best} took {to_input.median:.3f} of the untouched model's time, which is returned instead"
             )
