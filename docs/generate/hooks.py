@@ -27,9 +27,13 @@ _DRAWING = re.compile(r"<!-- drawing (?P<name>\w+) -->")
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<to>(?!https?:|#)[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 
 
-def on_config(config: Any) -> Any:
-    """Lay the package out as it is imported, for the API pages; put the generated pages into the navigation."""
+def on_startup(**_: Any) -> None:
+    """Lay the package out as it is imported, for the API pages: before mkdocstrings looks which of its folders there are."""
     _lay_out(ROOT / "build" / "api")
+
+
+def on_config(config: Any) -> Any:
+    """Put the generated pages into the navigation."""
     families: dict[str, list[Any]] = {}
     for phase, family in catalogue.families():
         families.setdefault(phase, []).append({family: catalogue.page_of(phase, family)})
