@@ -14,8 +14,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # MkDocs loads this file by its path
 
-from docs.generate import api, catalogue, commands, house  # noqa: E402
-from docs.generate.examples import examples_of  # noqa: E402
+from docs.generate import api, catalogue, commands, house  # noqa: E402 - found by the path above
+from docs.generate.examples import examples_of  # noqa: E402 - likewise
 
 #: Files at the root that are pages of the site, and where they are there.
 PAGES = {
