@@ -68,6 +68,16 @@ def test_the_untouched_model_is_returned_where_it_is_the_fastest() -> None:
     assert any("returned instead" in note for note in tuning.notes)
 
 
+@pytest.mark.parametrize("seconds", [1.2, 2.0, 5.0, 60.0])
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("run", [0.0101, 0.0102, 0.0105, 0.011])
+def test_what_seems_slower_than_the_input_is_not_returned_for_want_of_certainty(
+    seconds: float, noise: float, run: float
+) -> None:
+    _, tuning, _, _ = found(seconds, noise, n10=run)
+    assert tuning.to_input is None or tuning.to_input.median <= 1.005
+
+
 def test_a_difference_within_the_noise_changes_nothing() -> None:
     _, tuning, _, _ = found(noise=0.5, n10=0.0099, n11=0.0099)
     assert tuning.choice in (BASE, UNTOUCHED)
