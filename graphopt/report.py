@@ -153,8 +153,8 @@ class Report:
         step = self.steps[number - 1]
         rule = self.rule(step.rule)
         why = PASSES.get(step.rule, "") if rule is None else " ".join(rule.doc.split())
-        phase = [name for at, name in self.ledger.phases if at < number][-1:]
-        return NumberedStep(number, len(self.steps), "".join(phase), step, rule, why, self.nodes_before - saved)
+        phase = next((name for at, name in reversed(self.ledger.phases) if at < number), "")
+        return NumberedStep(number, len(self.steps), phase, step, rule, why, self.nodes_before - saved)
 
     def phases(self) -> list[Phase]:
         """The parts of the work in which something was done, in order, with what each did."""
