@@ -10,8 +10,9 @@ from onnx import TensorProto
 
 from graphopt.errors import ArgumentError
 from graphopt.ir import Graph, Node, Tensor, Value
+from graphopt.ir.text import value_text
 from graphopt.rewrite import NodeRecord
-from graphopt.shapes.text import show
+from graphopt.shapes.text import show, show_type
 from graphopt.view.families import family_of
 from graphopt.view.picture import Box, Edge, Mark, Picture
 
@@ -145,8 +146,8 @@ def _box(node: Node, mark: Mark) -> Box:
     constants = [_constant(v.const) for v in node.inputs if v is not None and v.const is not None]
     inner = sum(sum(1 for _ in sub.walk()) for sub in node.subgraphs)
     line = f"{inner} nodes inside" if inner else ", ".join(filter(None, constants))
-    attributes = [f"{k} = {_short(a)}" for k, a in node.attributes.items() if not isinstance(a, (Graph, Tensor))]
-    made = [f"-> {v.name}{_bracketed(v)}" for v in node.outputs if v is not None]
+    attributes = [f"{k} = {value_text(a)}" for k, a in node.attributes.items() if not isinstance(a, (Graph, Tensor))]
+    made = [f"-> {v.name}: {show_type(v)}" for v in node.outputs if v is not None]
     hint = "\n".join([f"{node.op} '{node.name}'" if node.name else node.op, *attributes, *made])
     return Box(node.op_type, "node", family_of(node.op), line, hint, mark)
 
@@ -169,8 +170,7 @@ def _runs(names: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _value_box(v: Value) -> Box:
-    kind = TensorProto.DataType.Name(v.dtype).lower() if v.dtype else ""
-    return Box(_tail(v.name), "value", line=_dims(v), hint=f"{v.name}: {kind}{_bracketed(v)}")
+    return Box(_tail(v.name), "value", line=_dims(v), hint=f"{v.name}: {show_type(v)}")
 
 
 def _constant(t: Tensor) -> str:
@@ -190,15 +190,6 @@ def _dims(v: Value) -> str:
 def _dim(d: object) -> str:
     text = show(d)
     return text if len(text) <= 14 else "…"
-
-
-def _bracketed(v: Value) -> str:
-    return "" if v.shape is None else f"[{', '.join(map(show, v.shape))}]"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _tail(name: str) -> str:
