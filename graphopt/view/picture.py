@@ -17,14 +17,14 @@ class Box:
 
     Attributes:
         title: the operator, or the value's name.
-        family: of the operator, see `families`; it chooses the colour.
+        family: of the operator, see `families`; it chooses the colour, except for values, which have none.
         line: smaller text below the title.
         hint: what is shown where the pointer rests.
     """
 
     title: str
     kind: Kind = "node"
-    family: str = ""
+    family: str = "other"
     line: str = ""
     hint: str = ""
     mark: Mark = ""
