@@ -207,7 +207,7 @@ class Report:
                 "the models of this report are not known; take the .report of what graphopt.optimize returns"
             )
         from graphopt.targets import target_of  # heavy, and only pages need it
-        from graphopt.view.html import page
+        from graphopt.view.page import page
 
         return page(
             self.origin.reread(), self.result, self, title=title, machine=target_of(self.target).machine,

@@ -69,7 +69,7 @@ def report(
     from graphopt.ir.save import write_whole
     from graphopt.report import Summary
     from graphopt.targets import target_of
-    from graphopt.view.html import page
+    from graphopt.view.page import page
 
     machine = target_of(target).machine
     with err().working(f"reading {model}" if result else f"optimizing {model}"):

@@ -11,7 +11,7 @@ from graphopt.cost import ONNXRUNTIME_CPU, Machine, Numbers, cost_of, usual_size
 from graphopt.ir import Graph, Model, Node, Value
 from graphopt.ir.tensor import Tensor
 from graphopt.ir.text import shortened, value_text
-from graphopt.shapes import infer_model
+from graphopt.shapes import inferred
 from graphopt.shapes.text import show_type
 
 _LONGEST = 160  # characters of an attribute
@@ -99,12 +99,11 @@ def model_data(model: Model, machine: Machine = ONNXRUNTIME_CPU) -> ModelData:
     """What is drawn of a model.
 
     Args:
-        model: its shapes are inferred where that has not been done.
+        model: its shapes are inferred for this where that has not been done; it stays as it is.
         machine: what costs are estimated for.
     """
-    if model.facts is None:
-        infer_model(model)
-    return _Reader(model, machine).data
+    with inferred(model):
+        return _Reader(model, machine).data
 
 
 class _Reader:
@@ -147,7 +146,7 @@ class _Reader:
                 [-1 if v is None else self.value(v, number) for v in node.outputs],
                 graph,
                 scope_of(node.name or first, metadata),
-                cost.work.amount if cost.work.kind in ("product", "convolution", "depthwise", "recurrence") else 0.0,
+                cost.work.flops,
                 cost.seconds,
                 {k: shortened(v, _LONGEST) for k, v in metadata.items() if not k.startswith(_EXPORTERS)},
             )

@@ -11,7 +11,7 @@ from graphopt.errors import ArgumentError
 from graphopt.ir import Graph, Model, load
 from graphopt.ir.save import write_whole
 from graphopt.rewrite import Rule
-from graphopt.shapes import infer_model
+from graphopt.shapes import inferred
 from graphopt.steps import NumberedStep
 from graphopt.view.graphs import MOST, picture_of, picture_of_records
 from graphopt.view.picture import Picture
@@ -70,7 +70,7 @@ def draw(thing: Any, *, around: str | None = None, reach: int = 3, most: int = M
     elif isinstance(thing, Graph):
         pictures = [picture_of(thing, around=around, reach=reach, most=most)]
     else:
-        pictures = [picture_of(typed(thing).graph, around=around, reach=reach, most=most)]
+        pictures = [picture_of_model(thing, around=around, reach=reach, most=most)]
     return Drawing(render(pictures, between))
 
 
@@ -82,9 +82,8 @@ def pictures_of_step(step: NumberedStep, most: int = MOST) -> list[Picture]:
     ]
 
 
-def typed(model: Any) -> Model:
-    """The model with shapes, which are inferred where that was not done. A `Model` is not copied: weights may be large."""
+def picture_of_model(model: Any, *, around: str | None = None, reach: int = 3, most: int = MOST) -> Picture:
+    """The main graph of a model with its shapes; see `picture_of`. A `Model` is not copied: weights may be large."""
     found = model if isinstance(model, Model) else load(model)
-    if found.facts is None:
-        infer_model(found)
-    return found
+    with inferred(found):
+        return picture_of(found.graph, around=around, reach=reach, most=most)

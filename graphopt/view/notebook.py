@@ -16,6 +16,7 @@ from graphopt.view import NEEDS_IGRAPH, can_draw
 from graphopt.view.colours import BAD, FILLS, GOOD, GREY, UNSURE
 from graphopt.view.elements import beside, code, coloured, details, element, html, line, pre, small, strong, table
 from graphopt.view.families import family_of
+from graphopt.view.rules import place_of
 
 if TYPE_CHECKING:
     from graphopt.bisection import Bisection
@@ -74,7 +75,7 @@ def rule_html(rule: Rule) -> str:
         *([line(" ".join(rule.doc.split()))] if rule.doc else []),
         _equation(rule),
         _drawing(rule),
-        line(small(_place(rule.where))),
+        line(small(place_of(rule))),
     )
 
 
@@ -110,8 +111,8 @@ def step_html(step: NumberedStep) -> str:
     head = line(strong(f"step {step.number} of {step.of}: {entry.rule}"), f" at {entry.location}, {step.phase}")
     equation = [_equation(step.rule)] if step.rule is not None else []
     texts = [line(text) for text in (step.why, entry.note) if text]
-    foot = line(small(f"{step.nodes:,} nodes left" + (f"; {_place(entry.where)}" if entry.where else "")))
-    return html(head, *texts, *equation, _drawing(step), foot)
+    place = "" if step.rule is None else f"; {place_of(step.rule)}"
+    return html(head, *texts, *equation, _drawing(step), line(small(f"{step.nodes:,} nodes left{place}")))
 
 
 def trace_html(trace: Trace) -> str:
@@ -234,11 +235,6 @@ def _equation(rule: Rule) -> ET.Element:
     """The equation, one that has many alternatives folded away."""
     text = rule.equation
     return line(code(text)) if len(text) <= _LONG else details("equation", code(text))
-
-
-def _place(where: str) -> str:
-    """file:line, without the folders that tell nothing."""
-    return "/".join(where.replace("\\", "/").split("/")[-3:])
 
 
 def _bars(op: str, before: int, after: int, most: int) -> ET.Element:

@@ -35,6 +35,15 @@ def pictures_of_rule(rule: Rule) -> list[Picture]:
     return [left.picture("this", note), *_right_sides(rule)]
 
 
+def place_of(rule: Rule) -> str:
+    """The module and line that hold a rule, without the folders of this machine."""
+    path, _, line = rule.where.rpartition(":")
+    module: str = rule.fn.__module__
+    file = path.replace("\\", "/").rpartition("/")[2]
+    folders = module.split(".")[:-1] if module.startswith("graphopt.") else []
+    return f"{'/'.join([*folders, file])}:{line}"
+
+
 @dataclass
 class _Side:
     """One side while its boxes are put together, operands first."""

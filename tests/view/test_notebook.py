@@ -12,6 +12,7 @@ from onnx import parser
 
 import graphopt
 from graphopt.demo import demo_model
+from graphopt.ir import Model
 from graphopt.patterns import all_rules
 from graphopt.rewrite import op, rule
 from graphopt.testing.checking import RuleCheck
@@ -20,6 +21,7 @@ from graphopt.tuning.choice import Choice
 from graphopt.tuning.ratio import Ratio
 from graphopt.tuning.result import Measured, Tuning
 from graphopt.verification import Verification
+from graphopt.view.data import model_data
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,19 @@ def test_a_model(fast: Any) -> None:
     assert "image: float32[batch, 3, 64, 64]" in shown and "boxes: float32[batch, 320, 4]" in shown
     assert ET.fromstring(fast._repr_svg_()) is not None and fast.graph._repr_svg_() is not None
     assert "97 nodes" in text_of(fast.graph) and repr(fast.graph) == "<graphopt.Graph 'detector': 97 nodes>"
+
+
+def test_showing_a_model_does_not_change_it() -> None:
+    def known(model: Model) -> list[Any]:
+        values = [v for n in model.nodes() for v in n.outputs if v is not None]
+        return [(v.name, v.dtype, v.shape, v.type) for v in values]
+
+    model = graphopt.load(demo_model())
+    before = known(model)
+    assert "batch×16×32×32" in model._repr_html_() and model._repr_svg_() is not None
+    assert model_data(model).values[-1].type
+    assert model.facts is None and known(model) == before
+    assert graphopt.optimize(model).node_count() == 97
 
 
 def test_a_report_has_every_operator_and_rule_of_its_tables(fast: Any) -> None:
