@@ -13,8 +13,9 @@ from graphopt.ir.save import write_whole
 from graphopt.rewrite import Rule
 from graphopt.shapes import inferred
 from graphopt.steps import NumberedStep
-from graphopt.view.graphs import MOST, picture_of, picture_of_records
-from graphopt.view.picture import Picture
+from graphopt.view.graphs import picture_of
+from graphopt.view.picture import MOST, Picture
+from graphopt.view.records import picture_of_records
 from graphopt.view.rules import pictures_of_rule
 from graphopt.view.svg import render
 
@@ -63,7 +64,10 @@ def draw(thing: Any, *, around: str | None = None, reach: int = 3, most: int = M
     pictures: Sequence[Picture]
     between = ["→"]
     if isinstance(thing, NumberedStep):
-        pictures = pictures_of_step(thing, most)
+        pictures = [
+            picture_of_records(thing.before, "gone", "before", most),
+            picture_of_records(thing.after, "new", "after", most),
+        ]
     elif isinstance(thing, Rule):
         pictures = pictures_of_rule(thing)
         between += ["or"] * (len(pictures) - 2)
@@ -72,14 +76,6 @@ def draw(thing: Any, *, around: str | None = None, reach: int = 3, most: int = M
     else:
         pictures = [picture_of_model(thing, around=around, reach=reach, most=most)]
     return Drawing(render(pictures, between))
-
-
-def pictures_of_step(step: NumberedStep, most: int = MOST) -> list[Picture]:
-    """What a step took away, and what it brought."""
-    return [
-        picture_of_records(step.before, "gone", "before", most),
-        picture_of_records(step.after, "new", "after", most),
-    ]
 
 
 def picture_of_model(model: Any, *, around: str | None = None, reach: int = 3, most: int = MOST) -> Picture:

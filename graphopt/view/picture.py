@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: Drawings of more boxes than this say little.
+MOST = 90
+_NAME = 22  # characters of a value's name that are shown
+
 #: node: an operator; value: what flows in or out; fold: several nodes as one box.
 Kind = Literal["node", "value", "fold"]
 #: gone: a step took it away; new: a step brought it.
@@ -52,3 +56,8 @@ class Picture:
     edges: tuple[Edge, ...]
     caption: str = ""
     note: str = ""
+
+
+def value_box(name: str, line: str = "", hint: str = "") -> Box:
+    """A value. Of a long name the end is shown, which tells more than its beginning."""
+    return Box(name if len(name) <= _NAME else f"…{name[1 - _NAME :]}", "value", line=line, hint=hint or name)

@@ -17,9 +17,10 @@ from graphopt.ir import Graph, Model
 from graphopt.patterns import all_rules
 from graphopt.rewrite import Const, NodeRecord, domain, maybe, op, rule
 from graphopt.view import draw, svg_of
-from graphopt.view.graphs import picture_of, picture_of_records
+from graphopt.view.graphs import picture_of
 from graphopt.view.layered import place
 from graphopt.view.picture import Picture
+from graphopt.view.records import picture_of_records
 from graphopt.view.rules import pictures_of_rule
 
 SVG = "{http://www.w3.org/2000/svg}"
