@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from graphopt._display import size_text
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, Numbers, cost_of, usual_sizes
@@ -130,6 +129,7 @@ class _Reader:
 
     def node(self, node: Node, graph: int) -> int:
         number = len(self.data.nodes)
+        titles = {sub: name for name, sub in node.bodies()}
         cost = cost_of(node, self.machine, self.sizes)
         proto = node.proto
         metadata = {} if proto is None else {p.key: p.value for p in proto.metadata_props}
@@ -141,7 +141,7 @@ class _Reader:
             NodeData(
                 node.op,
                 node.name or first,
-                {k: value_text(v, _LONGEST) for k, v in node.attributes.items() if not _holds_graphs(v)},
+                {k: value_text(v, _LONGEST) for k, v in node.attributes.items() if k not in titles.values()},
                 [-1 if v is None else self.value(v) for v in node.inputs],
                 [-1 if v is None else self.value(v, number) for v in node.outputs],
                 graph,
@@ -151,8 +151,8 @@ class _Reader:
                 {k: shortened(v, _LONGEST) for k, v in metadata.items() if not k.startswith(_EXPORTERS)},
             )
         )
-        for title, sub in zip(_graph_names(node), node.subgraphs, strict=True):
-            self.graph(sub, title, number)
+        for sub in node.subgraphs:
+            self.graph(sub, titles[sub], number)
         return number
 
     def value(self, v: Value, node: int = -1) -> int:
@@ -164,17 +164,6 @@ class _Reader:
         if node >= 0:
             self.data.values[number].node = node
         return number
-
-
-def _graph_names(node: Node) -> Iterator[str]:
-    """What a node calls its subgraphs, in their order."""
-    for name, value in node.attributes.items():
-        graphs = value if isinstance(value, list) else [value]
-        yield from (name for g in graphs if isinstance(g, Graph))
-
-
-def _holds_graphs(value: Any) -> bool:
-    return isinstance(value, Graph) or (isinstance(value, list) and any(isinstance(v, Graph) for v in value))
 
 
 def _constant(t: Tensor) -> str:

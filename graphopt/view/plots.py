@@ -155,24 +155,26 @@ def verification(result: Verification, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def ratios(times: Mapping[str, float], ax: Axes | None = None, what: str = "") -> Axes:
+def bars(numbers: Mapping[str, float], ax: Axes | None = None, what: str = "") -> Axes:
     """Numbers to be compared, such as nodes or times, as bars; the smallest is marked.
 
     Args:
-        times: by name.
+        numbers: by name.
         ax: where to draw; None: a new figure.
-        what: the numbers are of.
+        what: they count or measure.
 
     Raises:
         ArgumentError: there are none.
         MissingDependencyError: matplotlib is not installed.
     """
-    if not times:
+    if not numbers:
         raise ArgumentError("there are no numbers, so there is nothing to plot")
-    ax = ax or _axes(6.4, 0.9 + 0.34 * len(times))
-    least = min(times.values())
-    bars = ax.barh(list(times), list(times.values()), color=[GOOD if t == least else _BEFORE for t in times.values()])
-    ax.bar_label(bars, labels=[f"{t:.4g}" for t in times.values()], padding=3, fontsize=8)
+    ax = ax or _axes(6.4, 0.9 + 0.34 * len(numbers))
+    least = min(numbers.values())
+    drawn = ax.barh(
+        list(numbers), list(numbers.values()), color=[GOOD if n == least else _BEFORE for n in numbers.values()]
+    )
+    ax.bar_label(drawn, labels=[f"{n:.4g}" for n in numbers.values()], padding=3, fontsize=8)
     ax.invert_yaxis()
     ax.set_xlabel(what)
     ax.margins(x=0.12)
