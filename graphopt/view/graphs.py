@@ -124,7 +124,7 @@ def _folded(nodes: list[Node]) -> list[list[Node]]:
         fed = any(v.const is None and v.node is None for v in Graph._reads(n))
         above = sources.pop() if len(sources) == 1 and not fed else None
         alone = above is not None and sum(len(v.uses) + v.exits for v in above.outputs if v is not None) == 1
-        if above is not None and alone and groups[of[above]][-1] is above:
+        if above is not None and alone:
             of[n] = of[above]
             groups[of[n]].append(n)
         else:
