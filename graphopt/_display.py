@@ -1,4 +1,4 @@
-"""How notebooks show things. What is shown asks `graphopt.view` by name, once it is shown: no import points up there."""
+"""How things are shown. Notebooks ask what they show, and that asks `graphopt.view` by name: no import points up there."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def svg_of(thing: Any) -> str | None:
     """Its drawing: for `_repr_svg_`; None where nothing can be drawn, so that a notebook shows text."""
     text: str | None = importlib.import_module("graphopt.view").svg_of(thing)
     return text
+
+
+def size_text(n: float) -> str:
+    """A number of bytes: '12.3 MiB'."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n < 1024 or unit == "GiB":
+            break
+        n /= 1024
+    return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"

@@ -12,9 +12,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from graphopt.errors import ArgumentError
+from graphopt.ir.text import type_text
 
 #: What counts as equal: largest |a - b| over max(1, largest |a|), by the least precise floating type in play.
 TOLERANCES = {"float64": 1e-8, "float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-2, "float8": 0.125, "float4": 0.5}
@@ -318,29 +319,3 @@ def interface_differences(original: ModelProto, candidate: ModelProto) -> list[s
             if after is not None and after != before:
                 told.append(f"{what} {v.name!r}: {after}, was {before}")
     return told
-
-
-def type_text(t: TypeProto) -> str:
-    """A type as in 'float32[batch, 3, ?]' or 'sequence of int64[?]'; without brackets where no rank is declared.
-
-    Raises:
-        ArgumentError: a kind of type that ONNX has gained since.
-    """
-    kind = t.WhichOneof("value")
-    if kind is None:
-        return "undeclared"
-    if kind in ("tensor_type", "sparse_tensor_type"):
-        tensor = getattr(t, kind)
-        name = TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "?"
-        name = {"float": "float32", "double": "float64"}.get(name, name)
-        sparse = "sparse " if kind == "sparse_tensor_type" else ""
-        if not tensor.HasField("shape"):
-            return sparse + name
-        dims = (str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
-        return f"{sparse}{name}[{', '.join(dims)}]"
-    if kind in ("sequence_type", "optional_type"):
-        return f"{kind.removesuffix('_type')} of {type_text(getattr(t, kind).elem_type)}"
-    if kind == "map_type":
-        key = TensorProto.DataType.Name(t.map_type.key_type).lower()
-        return f"map from {key} to {type_text(t.map_type.value_type)}"
-    raise ArgumentError(f"unknown kind of type: {kind}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graphopt._display import html_of
+from graphopt._display import html_of, size_text
 from graphopt.errors import ArgumentError
 from graphopt.ir import Model, Origin
 from graphopt.rewrite import Ledger, Rule, Step
@@ -153,8 +153,8 @@ class Report:
         step = self.steps[number - 1]
         rule = self.rule(step.rule)
         why = PASSES.get(step.rule, "") if rule is None else " ".join(rule.doc.split())
-        phase = [name for at, name in self.ledger.phases if at < number][-1:]
-        return NumberedStep(number, len(self.steps), "".join(phase), step, rule, why, self.nodes_before - saved)
+        phase = next((name for at, name in reversed(self.ledger.phases) if at < number), "")
+        return NumberedStep(number, len(self.steps), phase, step, rule, why, self.nodes_before - saved)
 
     def phases(self) -> list[Phase]:
         """The parts of the work in which something was done, in order, with what each did."""
@@ -207,7 +207,7 @@ class Report:
                 "the models of this report are not known; take the .report of what graphopt.optimize returns"
             )
         from graphopt.targets import target_of  # heavy, and only pages need it
-        from graphopt.view.html import page
+        from graphopt.view.page import page
 
         return page(
             self.origin.reread(), self.result, self, title=title, machine=target_of(self.target).machine,
@@ -232,13 +232,3 @@ class Report:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
-
-
-def size_text(n: int) -> str:
-    """A number of bytes: '12.3 MiB'."""
-    size = float(n)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

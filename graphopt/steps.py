@@ -28,6 +28,7 @@ class NumberedStep:
         rule: the rule, None where a pass did it, or a rule that is not known any more.
         why: what the rule or pass says about itself.
         nodes: how many nodes, Constants apart, the model has after it.
+        replay: makes the model after a step of this number; None where the step comes from a report.
     """
 
     number: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -15,11 +15,11 @@ from graphopt.steps import NumberedStep, Phase
 
 
 @dataclass(frozen=True)
-class Trace(Sequence[NumberedStep]):
+class Trace:
     """An optimisation, finished; iterating goes through its steps, in order.
 
     `trace[k]` is step k, counted from 1 as everywhere else, or from the end: `trace[-1]` is the last one. A slice gives the
-    steps with these numbers.
+    steps with these numbers. A `Sequence` it is not: the methods of those count from 0.
 
     Attributes:
         source: the model that was passed in.
@@ -63,13 +63,16 @@ class Trace(Sequence[NumberedStep]):
         for step in self.report.numbered():
             yield replace(step, replay=self.after)
 
+    def __reversed__(self) -> Iterator[NumberedStep]:
+        return reversed(list(self))
+
     @overload
     def __getitem__(self, index: int) -> NumberedStep: ...
     @overload
     def __getitem__(self, index: slice) -> list[NumberedStep]: ...
     def __getitem__(self, index: int | slice) -> NumberedStep | list[NumberedStep]:
         if isinstance(index, slice):
-            return [self[k] for k in range(1, len(self) + 1)[_from_one(index)]]
+            return list(self)[_from_one(index)]
         number = len(self) + 1 + index if index < 0 else index
         return replace(self.report.step(number), replay=self.after)
 

@@ -83,7 +83,7 @@ for name, why in failed.items():
 # %%
 counts = {name: graphopt.load(m).node_count() for name, m in made.items()}
 assert counts["graphopt, level 2"] < counts["as it is"]
-axes = plots.ratios(counts, what="nodes, Constants apart")
+axes = plots.bars(counts, what="nodes, Constants apart")
 # %% [markdown]
 # ## Time
 #
@@ -118,7 +118,7 @@ for turn in range(60):
             ratios[name].append(t / times["as it is"])
 
 medians = {name: statistics.median(r) for name, r in ratios.items()}
-axes = plots.ratios(medians, what="time of a run over the original's, one thread (median of 50 turns)")
+axes = plots.bars(medians, what="time of a run over the original's, one thread (median of 50 turns)")
 
 # %% [markdown]
 # Two sessions of the very same model can differ by a few percent, by where their memory happens to lie. Before you

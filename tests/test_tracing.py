@@ -27,6 +27,8 @@ def test_steps_are_those_of_the_report_counted_from_one(trace: Trace) -> None:
     assert trace[1] == trace.report.step(1) and trace[-1].number == len(trace)
     assert [s.number for s in trace[2:4]] == [2, 3] and [s.number for s in trace[:2]] == [1]
     assert [s.number for s in trace[-2:]] == [len(trace) - 1, len(trace)]
+    assert [s.number for s in trace[5:2:-1]] == [5, 4, 3]
+    assert list(reversed(trace)) == list(trace)[::-1] and trace[54] in trace
 
 
 @pytest.mark.parametrize("number", [0, 55, -1, None, 1.5])

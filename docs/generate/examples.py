@@ -19,8 +19,7 @@ from graphopt.testing import Instance, instances
 from graphopt.testing.checking import apply_rule
 from graphopt.testing.proof.record import source_hash
 from graphopt.testing.seeds import Seeded
-from graphopt.view.drawing import typed
-from graphopt.view.graphs import picture_of
+from graphopt.view.drawing import picture_of_model
 from graphopt.view.svg import render
 
 #: Models to draw before giving up, and models on which the rule applies among which the plainest is taken.
@@ -36,7 +35,7 @@ class Example:
 
     def drawing(self, label: str) -> str:
         """Both side by side as SVG; the label says what it shows, for those who do not see it."""
-        return render([picture_of(typed(m).graph) for m in (self.before, self.after)], ["→"], label)
+        return render([picture_of_model(m) for m in (self.before, self.after)], ["→"], label)
 
 
 def example_of(rule: Rule) -> Example | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphopt._display import size_text
 from graphopt.cli import options
-from graphopt.cli.output import Screen, err, out, short, size_text
+from graphopt.cli.output import Screen, err, out, short
 from graphopt.cli.streams import size_of, source, title
 from graphopt.errors import ArgumentError
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphopt._display import size_text
 from graphopt.cli import options
 from graphopt.cli.optimize import check_target
-from graphopt.cli.output import err, out, size_text
+from graphopt.cli.output import err, out
 from graphopt.errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def report(
     from graphopt.ir.save import write_whole
     from graphopt.report import Summary
     from graphopt.targets import target_of
-    from graphopt.view.html import page
+    from graphopt.view.page import page
 
     machine = target_of(target).machine
     with err().working(f"reading {model}" if result else f"optimizing {model}"):

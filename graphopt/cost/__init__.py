@@ -78,8 +78,6 @@ class ModelCost:
         return {"seconds": self.seconds, "sizes": dict(self.sizes), "operators": rows}
 
 
-#: Kinds whose amount is floating-point operations.
-_FLOPS = frozenset({"product", "convolution", "depthwise", "recurrence"})
 _FREE = Cost(Work("view", 0.0), 0.0, 0.0)
 
 
@@ -123,14 +121,12 @@ def cost_of_model(
         sizes: of symbolic dims of the inputs, by name; what it leaves out counts as `usual_sizes` has it. Of an If the
             more expensive branch counts, of a loop the body several times.
     """
-    from graphopt.shapes import infer_model
+    from graphopt.shapes import inferred
 
-    if model.facts is None:
-        infer_model(model)
-    known = usual_sizes(model) | dict(sizes or {})
-    numbers = Numbers(known)
     rows: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0, 0.0])
-    _add(model, model.graph, 1, machine, numbers, rows)
+    with inferred(model):
+        known = usual_sizes(model) | dict(sizes or {})
+        _add(model, model.graph, 1, machine, Numbers(known), rows)
     total = sum(row[3] for row in rows.values())
     table = sorted(rows.items(), key=lambda item: -item[1][3])
     return ModelCost(
@@ -150,7 +146,7 @@ def _add(
         c = cost_of(node, machine, numbers)
         row = rows[node.op]
         row[0] += 1
-        row[1] += times * (c.work.amount if c.work.kind in _FLOPS else 0.0)
+        row[1] += times * c.work.flops
         row[2] += times * c.moved
         row[3] += times * c.seconds
         function = model.functions.get((node.domain, node.op_type, node.overload))

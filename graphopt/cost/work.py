@@ -11,11 +11,20 @@ from graphopt.ir import Node
 Sizes = Sequence[int]
 
 
+#: Kinds whose amount is floating-point operations.
+_FLOPS = frozenset({"product", "convolution", "depthwise", "recurrence"})
+
+
 class Work(NamedTuple):
     """Work of one kind: floating-point operations, or elements where these say little."""
 
     kind: str
     amount: float
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations; 0 where what is counted are elements."""
+        return self.amount if self.kind in _FLOPS else 0.0
 
 
 class Operands(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx import TensorProto
+from onnx import TensorProto, TypeProto
 
 from graphopt.ir.graph import Graph
 from graphopt.ir.tensor import Tensor, dtype_name
@@ -15,8 +15,8 @@ _TEXT = 60
 _FEW = 8
 
 
-def value_text(value: Any) -> str:
-    """An attribute or constant: what it holds where that is short; 'left out' for None."""
+def value_text(value: Any, most: int = _TEXT) -> str:
+    """An attribute or constant in so many characters: what it holds where that is short; 'left out' for None."""
     if value is None:
         return "left out"
     if isinstance(value, Tensor):
@@ -26,12 +26,17 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.7g}"
     if isinstance(value, list):
-        text = f"[{', '.join(value_text(v) for v in value)}]"
+        text = f"[{', '.join(value_text(v, most) for v in value)}]"
     elif hasattr(value, "SerializeToString"):
         return type(value).__name__
     else:
         text = " ".join(str(value).split())
-    return text if len(text) <= _TEXT else f"{text[: _TEXT - 1]}…"
+    return shortened(text, most)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning in so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def constant_text(t: Tensor) -> str:
@@ -48,3 +53,23 @@ def numpy_name(dtype: int) -> str:
     """'float32', 'int64'..."""
     name = dtype_name(dtype)
     return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def type_text(t: TypeProto) -> str:
+    """A type as in 'float32[batch, 3, ?]' or 'sequence of int64[?]'; without brackets where no rank is declared."""
+    kind = t.WhichOneof("value")
+    if kind is None:
+        return "undeclared"
+    if kind in ("tensor_type", "sparse_tensor_type"):
+        tensor = getattr(t, kind)
+        name = numpy_name(tensor.elem_type) if tensor.elem_type else "?"
+        sparse = "sparse " if kind == "sparse_tensor_type" else ""
+        if not tensor.HasField("shape"):
+            return sparse + name
+        dims = (str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
+        return f"{sparse}{name}[{', '.join(dims)}]"
+    if kind in ("sequence_type", "optional_type"):
+        return f"{kind.removesuffix('_type')} of {type_text(getattr(t, kind).elem_type)}"
+    if kind == "map_type":
+        return f"map from {numpy_name(t.map_type.key_type)} to {type_text(t.map_type.value_type)}"
+    return kind.removesuffix("_type")  # one that ONNX has gained since

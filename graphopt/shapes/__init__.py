@@ -17,7 +17,7 @@ from graphopt.shapes.dims import (
 )
 from graphopt.shapes.facts import Facts, facts_of
 from graphopt.shapes.hypotheses import decide_branches
-from graphopt.shapes.inference import contradiction, infer_model, infer_node, refresh, settle, take_over
+from graphopt.shapes.inference import contradiction, infer_model, infer_node, inferred, refresh, settle, take_over
 from graphopt.shapes.pin import pin_inputs, refuse_pins
 from graphopt.shapes.registry import operators_on_elements, shape_function
 from graphopt.shapes.site import WHOLE, Site, known_elements
@@ -36,6 +36,7 @@ __all__ = [
     "facts_of",
     "infer_model",
     "infer_node",
+    "inferred",
     "is_static",
     "known_elements",
     "less",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from onnx import TypeProto, ValueInfoProto
@@ -47,6 +48,27 @@ def infer_model(model: Model, guess_ranks: bool = False) -> Facts:
         if v.type is None and not v.dtype:
             v.type = t
     return facts
+
+
+@contextmanager
+def inferred(model: Model) -> Iterator[None]:
+    """For a look at a model with its shapes: inferred within the block, where that was not done; afterwards it is as it was."""
+    if model.facts is not None:
+        yield
+        return
+    values = {
+        v: (v.dtype, v.shape, v.type, v.known)
+        for g in model.graphs()
+        for v in (*g.inputs, *g.initializers, *(o for node in g for o in node.outputs))
+        if v is not None
+    }
+    try:
+        infer_model(model)
+        yield
+    finally:
+        model.facts = None
+        for v, known in values.items():
+            v.dtype, v.shape, v.type, v.known = known
 
 
 def infer_node(model: Model, node: Node) -> None:

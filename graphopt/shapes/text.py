@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
-from graphopt.ir.node import Dim
+from graphopt.ir.node import Dim, Value
+from graphopt.ir.text import numpy_name, type_text
 from graphopt.shapes import dims
 
 _TOKEN = re.compile(r"\s*(?:(\d+)|(\?\d+|[A-Za-z_][\w.:]*)|(\*\*|//|[-+*/%(),]))")
@@ -37,6 +38,13 @@ def show(d: Dim) -> str:
 def show_shape(shape: Iterable[Dim] | None) -> str:
     """The text of a shape: '[batch, 3, ?1]'; '[...]' where the rank is unknown."""
     return "[...]" if shape is None else f"[{', '.join(map(show, shape))}]"
+
+
+def show_type(v: Value) -> str:
+    """What is known of a value's type: 'float32[batch, 4]', without brackets where not even the rank is; '' for nothing."""
+    if v.dtype:
+        return numpy_name(v.dtype) + ("" if v.shape is None else show_shape(v.shape))
+    return "" if v.type is None else type_text(v.type)
 
 
 def writable(d: Dim) -> str | None:

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphopt.view.drawing import Drawing, draw
 
+#: What to do where `can_draw` says no.
+NEEDS_IGRAPH = "drawings need igraph: pip install 'graphopt[view]'"
+
 _EXPORTS = {"Drawing": "drawing", "draw": "drawing"}
 
 
@@ -29,7 +32,7 @@ def svg_of(thing: Any) -> str | None:
 
 
 def can_draw() -> bool:
-    """Whether what lays out drawings is installed."""
+    """Whether igraph, which lays out drawings, is installed."""
     return importlib.util.find_spec("igraph") is not None
 
 
@@ -41,4 +44,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'graphopt.view' has no attribute {name!r}")
 
 
-__all__ = ["Drawing", "can_draw", "draw", "svg_of"]
+__all__ = ["NEEDS_IGRAPH", "Drawing", "can_draw", "draw", "svg_of"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from graphopt._display import size_text
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, Numbers, cost_of, usual_sizes
 from graphopt.ir import Graph, Model, Node, Value
-from graphopt.ir.tensor import Tensor, dtype_name
-from graphopt.shapes import infer_model
-from graphopt.shapes.text import show_shape
+from graphopt.ir.tensor import Tensor
+from graphopt.ir.text import shortened, value_text
+from graphopt.shapes import inferred
+from graphopt.shapes.text import show_type
 
 _LONGEST = 160  # characters of an attribute
 _EXPORTERS = "pkg.torch."  # metadata that is about the exporter's machine
@@ -97,12 +98,11 @@ def model_data(model: Model, machine: Machine = ONNXRUNTIME_CPU) -> ModelData:
     """What is drawn of a model.
 
     Args:
-        model: its shapes are inferred where that has not been done.
+        model: its shapes are inferred for this where that has not been done; it stays as it is.
         machine: what costs are estimated for.
     """
-    if model.facts is None:
-        infer_model(model)
-    return _Reader(model, machine).data
+    with inferred(model):
+        return _Reader(model, machine).data
 
 
 class _Reader:
@@ -129,6 +129,7 @@ class _Reader:
 
     def node(self, node: Node, graph: int) -> int:
         number = len(self.data.nodes)
+        titles = {sub: name for name, sub in node.bodies()}
         cost = cost_of(node, self.machine, self.sizes)
         proto = node.proto
         metadata = {} if proto is None else {p.key: p.value for p in proto.metadata_props}
@@ -140,76 +141,36 @@ class _Reader:
             NodeData(
                 node.op,
                 node.name or first,
-                {k: attribute_text(v) for k, v in node.attributes.items() if not _holds_graphs(v)},
+                {k: value_text(v, _LONGEST) for k, v in node.attributes.items() if k not in titles.values()},
                 [-1 if v is None else self.value(v) for v in node.inputs],
                 [-1 if v is None else self.value(v, number) for v in node.outputs],
                 graph,
                 scope_of(node.name or first, metadata),
-                cost.work.amount if cost.work.kind in ("product", "convolution", "depthwise", "recurrence") else 0.0,
+                cost.work.flops,
                 cost.seconds,
-                {k: _cut(v) for k, v in metadata.items() if not k.startswith(_EXPORTERS)},
+                {k: shortened(v, _LONGEST) for k, v in metadata.items() if not k.startswith(_EXPORTERS)},
             )
         )
-        for title, sub in zip(_graph_names(node), node.subgraphs, strict=True):
-            self.graph(sub, title, number)
+        for sub in node.subgraphs:
+            self.graph(sub, titles[sub], number)
         return number
 
     def value(self, v: Value, node: int = -1) -> int:
         number = self.numbers.get(v)
         if number is None:
             number = self.numbers[v] = len(self.data.values)
-            constant = "" if v.const is None else constant_text(v.const)
-            self.data.values.append(ValueData(v.name, type_text(v), constant))
+            constant = "" if v.const is None else _constant(v.const)
+            self.data.values.append(ValueData(v.name, show_type(v), constant))
         if node >= 0:
             self.data.values[number].node = node
         return number
 
 
-def _graph_names(node: Node) -> Iterator[str]:
-    """What a node calls its subgraphs, in their order."""
-    for name, value in node.attributes.items():
-        graphs = value if isinstance(value, list) else [value]
-        yield from (name for g in graphs if isinstance(g, Graph))
-
-
-def _holds_graphs(value: Any) -> bool:
-    return isinstance(value, Graph) or (isinstance(value, list) and any(isinstance(v, Graph) for v in value))
-
-
-def type_text(v: Value) -> str:
-    """'float32[batch, 3]'; the kind where it is no tensor, '' where nothing is known."""
-    if v.dtype:
-        return element_text(v.dtype) + show_shape(v.shape)
-    kind = None if v.type is None else v.type.WhichOneof("value")
-    return "" if kind is None else kind.removesuffix("_type")
-
-
-def element_text(dtype: int) -> str:
-    """The name of an element type, as NumPy spells it."""
-    name = dtype_name(dtype)
-    return {"float": "float32", "double": "float64"}.get(name, name)
-
-
-def constant_text(t: Tensor) -> str:
-    """The elements of a small constant, else its bytes."""
+def _constant(t: Tensor) -> str:
+    """The elements of a small constant, else its bytes: dtype and dims stand beside it."""
     if t.size <= _FEW and not t.is_external:
-        return _cut(str(t.numpy().tolist()))
-    return bytes_text(t.nbytes)
-
-
-def attribute_text(value: Any) -> str:
-    """An attribute in a few words."""
-    if isinstance(value, Tensor):
-        return f"{element_text(value.dtype)}{list(value.dims)} {constant_text(value)}"
-    if isinstance(value, float):
-        return f"{value:.7g}"
-    if isinstance(value, bytes):
-        return _cut(repr(value))
-    return _cut(" ".join(str(value).split()))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        return shortened(str(t.numpy().tolist()), _LONGEST)
+    return size_text(t.nbytes)
 
 
 def scope_of(name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -222,12 +183,3 @@ def scope_of(name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
         paths = [part.partition(":")[0] for part in namespace.split("/")][:-1]
         return tuple(p for p in (paths[-1].split(".") if paths else ()) if p)
     return tuple(p for p in name.split("/")[:-1] if p)
-
-
-def bytes_text(n: float) -> str:
-    """A number of bytes: '12.3 MiB'."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n < 1024 or unit == "GiB":
-            break
-        n /= 1024
-    return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"

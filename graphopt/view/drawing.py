@@ -11,10 +11,11 @@ from graphopt.errors import ArgumentError
 from graphopt.ir import Graph, Model, load
 from graphopt.ir.save import write_whole
 from graphopt.rewrite import Rule
-from graphopt.shapes import infer_model
+from graphopt.shapes import inferred
 from graphopt.steps import NumberedStep
-from graphopt.view.graphs import MOST, picture_of, picture_of_records
-from graphopt.view.picture import Picture
+from graphopt.view.graphs import picture_of
+from graphopt.view.picture import MOST, Picture
+from graphopt.view.records import picture_of_records
 from graphopt.view.rules import pictures_of_rule
 from graphopt.view.svg import render
 
@@ -63,28 +64,22 @@ def draw(thing: Any, *, around: str | None = None, reach: int = 3, most: int = M
     pictures: Sequence[Picture]
     between = ["→"]
     if isinstance(thing, NumberedStep):
-        pictures = pictures_of_step(thing, most)
+        pictures = [
+            picture_of_records(thing.before, "gone", "before", most),
+            picture_of_records(thing.after, "new", "after", most),
+        ]
     elif isinstance(thing, Rule):
         pictures = pictures_of_rule(thing)
         between += ["or"] * (len(pictures) - 2)
     elif isinstance(thing, Graph):
         pictures = [picture_of(thing, around=around, reach=reach, most=most)]
     else:
-        pictures = [picture_of(typed(thing).graph, around=around, reach=reach, most=most)]
+        pictures = [picture_of_model(thing, around=around, reach=reach, most=most)]
     return Drawing(render(pictures, between))
 
 
-def pictures_of_step(step: NumberedStep, most: int = MOST) -> list[Picture]:
-    """What a step took away, and what it brought."""
-    return [
-        picture_of_records(step.before, "gone", "before", most),
-        picture_of_records(step.after, "new", "after", most),
-    ]
-
-
-def typed(model: Any) -> Model:
-    """The model with shapes, which are inferred where that was not done. A `Model` is not copied: weights may be large."""
+def picture_of_model(model: Any, *, around: str | None = None, reach: int = 3, most: int = MOST) -> Picture:
+    """The main graph of a model with its shapes; see `picture_of`. A `Model` is not copied: weights may be large."""
     found = model if isinstance(model, Model) else load(model)
-    if found.facts is None:
-        infer_model(found)
-    return found
+    with inferred(found):
+        return picture_of(found.graph, around=around, reach=reach, most=most)

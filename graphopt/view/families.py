@@ -1,4 +1,4 @@
-"""What kind of operator it is, and the colour for that: the same in drawings and plots, readable on light and dark."""
+"""What kind of operator it is: that chooses its colour in drawings and plots."""
 
 from __future__ import annotations
 
@@ -23,28 +23,7 @@ _OPERATORS = {
 }
 _FAMILIES = {operator: family for family, names in _OPERATORS.items() for operator in names.split()}
 
-#: Fills on which dark text reads well, and which stand out from white and from black.
-COLOURS = {
-    "product": "#a8c8f0",
-    "attention": "#b9b5f2",
-    "recurrent": "#b9b5f2",
-    "normalization": "#d6b4ec",
-    "activation": "#a9dcb0",
-    "arithmetic": "#cfe6b0",
-    "reduction": "#f2c79a",
-    "movement": "#f3e3a1",
-    "shape": "#d3d7de",
-    "quantization": "#f0bfc8",
-    "control": "#f2a7a0",
-    "other": "#d9c9b8",
-}
-
 
 def family_of(op: str) -> str:
     """The family of an operator as nodes spell it ('Conv', 'com.microsoft::Gelu'); 'other' where it is in no list."""
     return _FAMILIES.get(op.rpartition("::")[2], "other")
-
-
-def colour_of(family: str) -> str:
-    """The fill for a family."""
-    return COLOURS.get(family, COLOURS["other"])

@@ -1,26 +1,20 @@
-"""Graphs and ledger entries as pictures; what is too large is folded, then cut, and the note says so."""
+"""Graphs as pictures; what is too large is folded, then cut, and the note says so."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from onnx import TensorProto
 
 from graphopt.errors import ArgumentError
 from graphopt.ir import Graph, Node, Tensor, Value
-from graphopt.rewrite import NodeRecord
-from graphopt.shapes.text import show
+from graphopt.ir.text import value_text
+from graphopt.shapes.text import show, show_type
 from graphopt.view.families import family_of
-from graphopt.view.picture import Box, Edge, Mark, Picture
+from graphopt.view.picture import MOST, Box, Edge, Picture, value_box
 
-#: Drawings of more boxes than this say little: they are folded, then cut.
-MOST = 90
 _FOLDED_NAMES = 3
-_NAME = 22
-#: So many nodes that have nothing to do with each other are drawn side by side.
-_LOOSE = 5
 
 
 def picture_of(
@@ -29,7 +23,6 @@ def picture_of(
     around: str | None = None,
     reach: int = 3,
     most: int = MOST,
-    marked: Callable[[Node], Mark] = lambda node: "",
 ) -> Picture:
     """A graph as boxes; Constants and weights are written into the boxes that read them.
 
@@ -38,7 +31,6 @@ def picture_of(
         around: the name of a node or value; only what lies near it is drawn.
         reach: how many edges away that is, up and down.
         most: with more boxes than that, chains are folded into one box each; what is too much even then is cut off.
-        marked: how a node is marked.
 
     Raises:
         ArgumentError: there is no node or value named `around`.
@@ -56,13 +48,13 @@ def picture_of(
         kept = sum(map(len, groups[:most]))
         notes.append(f"the first {kept} of {len(nodes)} are drawn; draw(model, around=...) shows others")
         groups = groups[:most]
-    return _Drawn(graph, groups, marked).picture("; ".join(notes))
+    return _Drawn(graph, groups).picture("; ".join(notes))
 
 
 class _Drawn:
     """Puts boxes for groups of nodes, and for what flows in and out, in order, and edges between them."""
 
-    def __init__(self, graph: Graph, groups: Sequence[Sequence[Node]], marked: Callable[[Node], Mark]) -> None:
+    def __init__(self, graph: Graph, groups: Sequence[Sequence[Node]]) -> None:
         self.boxes: list[Box] = []
         self.edges: dict[tuple[int, int], str] = {}
         self.made: dict[Value, int] = {}
@@ -74,7 +66,7 @@ class _Drawn:
                 self.made[v] = self._add(_value_box(v))
                 self.labelled.add(v)  # its box says it already
         for group in groups:
-            at = self._add(_box(group[0], marked(group[0])) if len(group) == 1 else _fold(group))
+            at = self._add(_box(group[0]) if len(group) == 1 else _fold(group))
             for node in group:
                 for v in dict.fromkeys(Graph._reads(node)):
                     if v.const is None and self.made.get(v, at) != at:
@@ -132,7 +124,7 @@ def _folded(nodes: list[Node]) -> list[list[Node]]:
         fed = any(v.const is None and v.node is None for v in Graph._reads(n))
         above = sources.pop() if len(sources) == 1 and not fed else None
         alone = above is not None and sum(len(v.uses) + v.exits for v in above.outputs if v is not None) == 1
-        if above is not None and alone and groups[of[above]][-1] is above:
+        if above is not None and alone:
             of[n] = of[above]
             groups[of[n]].append(n)
         else:
@@ -141,14 +133,14 @@ def _folded(nodes: list[Node]) -> list[list[Node]]:
     return sorted(groups, key=lambda group: place[group[-1]])
 
 
-def _box(node: Node, mark: Mark) -> Box:
+def _box(node: Node) -> Box:
     constants = [_constant(v.const) for v in node.inputs if v is not None and v.const is not None]
     inner = sum(sum(1 for _ in sub.walk()) for sub in node.subgraphs)
     line = f"{inner} nodes inside" if inner else ", ".join(filter(None, constants))
-    attributes = [f"{k} = {_short(a)}" for k, a in node.attributes.items() if not isinstance(a, (Graph, Tensor))]
-    made = [f"-> {v.name}{_bracketed(v)}" for v in node.outputs if v is not None]
+    attributes = [f"{k} = {value_text(a)}" for k, a in node.attributes.items() if not isinstance(a, (Graph, Tensor))]
+    made = [f"-> {v.name}: {show_type(v)}" for v in node.outputs if v is not None]
     hint = "\n".join([f"{node.op} '{node.name}'" if node.name else node.op, *attributes, *made])
-    return Box(node.op_type, "node", family_of(node.op), line, hint, mark)
+    return Box(node.op_type, "node", family_of(node.op), line, hint)
 
 
 def _fold(group: Sequence[Node]) -> Box:
@@ -169,8 +161,7 @@ def _runs(names: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _value_box(v: Value) -> Box:
-    kind = TensorProto.DataType.Name(v.dtype).lower() if v.dtype else ""
-    return Box(_tail(v.name), "value", line=_dims(v), hint=f"{v.name}: {kind}{_bracketed(v)}")
+    return value_box(v.name, _dims(v), f"{v.name}: {show_type(v)}")
 
 
 def _constant(t: Tensor) -> str:
@@ -190,76 +181,3 @@ def _dims(v: Value) -> str:
 def _dim(d: object) -> str:
     text = show(d)
     return text if len(text) <= 14 else "…"
-
-
-def _bracketed(v: Value) -> str:
-    return "" if v.shape is None else f"[{', '.join(map(show, v.shape))}]"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _tail(name: str) -> str:
-    """The end of a long name, which tells more than its beginning."""
-    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
-
-
-# ----------------------------------------------------------------------------------------------------------- the ledger
-def picture_of_records(records: Sequence[NodeRecord], mark: Mark, caption: str, most: int = MOST) -> Picture:
-    """Nodes as the ledger keeps them, with what they read and what is read of them."""
-    loose = _loose(records)
-    rest = [r for r in records if r not in loose]
-    shown = _in_order(rest[:most])
-    note = f"{len(shown)} of {len(rest)} nodes" if len(rest) > len(shown) else ""
-    made = {o for r in shown for o in (r.output, *r.more_outputs) if o}
-    boxes: list[Box] = []
-    at: dict[str, int] = {}
-    edges: dict[tuple[int, int], None] = {}
-    # a node that seems to read what it made itself read what has taken its output's name since
-    read = [name for r in shown for name in r.inputs if name and (name not in made or name == r.output)]
-    for name in dict.fromkeys(read):
-        at[name] = len(boxes)
-        boxes.append(Box(_tail(name), "value", hint=name))
-    for r in shown:
-        place = len(boxes)
-        boxes.append(Box(r.op.rpartition("::")[2], "node", family_of(r.op), hint=f"{r.op} '{r.name}'", mark=mark))
-        for name in r.inputs:
-            if name in at:
-                edges[at[name], place] = None
-        at.update({o: place for o in (r.output, *r.more_outputs) if o})
-    inside = {name for r in shown for name in r.inputs if name != r.output}
-    for r in shown:
-        if r.output and r.output not in inside and r.op != "Constant":
-            edges[at[r.output], len(boxes)] = None
-            boxes.append(Box(_tail(r.output), "value", hint=r.output))
-    for op, n in Counter(r.op for r in records if r in loose).most_common():
-        boxes.append(Box(f"{n}× {op.rpartition('::')[2]}", "fold", family_of(op), mark=mark))
-    return Picture(tuple(boxes), tuple(Edge(a, b) for a, b in edges), caption, note)
-
-
-def _loose(records: Sequence[NodeRecord]) -> set[NodeRecord]:
-    """Nodes beside the others, where there are many: no other one reads them or is read by them."""
-    made = {o for r in records for o in (r.output, *r.more_outputs)}
-    read = {name for r in records for name in r.inputs}
-    loose = {r for r in records if not made & set(r.inputs) and not read & {r.output, *r.more_outputs}}
-    return loose if len(loose) > _LOOSE else set()
-
-
-def _in_order(records: Collection[NodeRecord]) -> list[NodeRecord]:
-    """Producers first. What two records seem to read from each other (names come back) stays as it is."""
-    producer = {o: r for r in records for o in (r.output, *r.more_outputs) if o}
-    done: dict[NodeRecord, None] = {}
-    for first in reversed(list(records)):  # the root comes first in most entries
-        stack, open_ = [first], set()
-        while stack:
-            r = stack[-1]
-            waiting = [p for name in r.inputs if (p := producer.get(name)) and p not in done and p not in open_]
-            if r in done or (r in open_ and not waiting):
-                stack.pop()
-                done.setdefault(r)
-            else:
-                open_.add(r)
-                stack += waiting
-    return list(done)

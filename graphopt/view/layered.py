@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from graphopt.errors import MissingDependencyError
+from graphopt.view import NEEDS_IGRAPH
 from graphopt.view.picture import Box, Picture
 
 Point = tuple[float, float]
@@ -119,5 +120,5 @@ def _igraph() -> Any:
     try:
         import igraph
     except ImportError as e:
-        raise MissingDependencyError("drawings need igraph: pip install 'graphopt[view]'") from e
+        raise MissingDependencyError(NEEDS_IGRAPH) from e
     return igraph

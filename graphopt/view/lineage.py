@@ -20,7 +20,6 @@ class Change:
         removed, added: operator and name of nodes that went and came, those included that others replaced afterwards.
         before: nodes of the model before that it goes back to.
         after: nodes of the model after that it led to.
-        microseconds: what it took.
     """
 
     rule: str
@@ -30,7 +29,6 @@ class Change:
     added: list[tuple[str, str]]
     before: list[int] = field(default_factory=list)
     after: list[int] = field(default_factory=list)
-    microseconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -65,7 +63,7 @@ def from_steps(before: ModelData, after: ModelData, steps: Sequence[Step]) -> Li
             made.put(r, number)
         parents.append(makers)
         removed, added = ([(r.op, r.name or r.output) for r in records] for records in (s.before, s.after))
-        changes.append(Change(s.rule, s.note, s.graph, removed, added, sorted(origins), microseconds=s.microseconds))
+        changes.append(Change(s.rule, s.note, s.graph, removed, added, sorted(origins)))
     led_to: list[set[int]] = [set() for _ in steps]
     kept: dict[int, int] = {}
     for n, node in enumerate(after.nodes):

@@ -6,13 +6,17 @@ and dark.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from graphopt.view import can_draw
-from graphopt.view.families import colour_of, family_of
+from graphopt._display import size_text
+from graphopt.view import NEEDS_IGRAPH, can_draw
+from graphopt.view.colours import BAD, FILLS, GOOD, GREY, UNSURE
+from graphopt.view.elements import beside, code, coloured, details, element, html, line, pre, small, strong, table
+from graphopt.view.families import family_of
+from graphopt.view.rules import place_of
 
 if TYPE_CHECKING:
     from graphopt.bisection import Bisection
@@ -23,14 +27,13 @@ if TYPE_CHECKING:
     from graphopt.testing.checking import RuleCheck
     from graphopt.testing.proof import Proof
     from graphopt.tracing import Trace
+    from graphopt.tuning.ratio import Ratio
     from graphopt.tuning.result import Tuning
     from graphopt.verification import Verification
 
-_GOOD, _BAD, _UNSURE = "#2c8a45", "#c8383a", "#b07d12"
-_VERDICTS = {"equal": _GOOD, "different": _BAD, "failed": _BAD, "interface differs": _BAD}
+_VERDICTS = {"equal": GOOD, "different": BAD, "failed": BAD, "interface differs": BAD}
 _LONG = 400  # an equation that is folded away
-_ROWS, _MOST_ROWS = 12, 500  # of a table: shown at once, and at all
-_WITHOUT = "drawings need igraph: pip install 'graphopt[view]'"
+_LOW, _HIGH = 0.4, 1.6  # ratios at the ends of a scale
 
 
 def html_of(thing: Any) -> str:
@@ -41,66 +44,63 @@ def html_of(thing: Any) -> str:
 # ------------------------------------------------------------------------------------------------------ models and rules
 def model_html(model: Model) -> str:
     """A model in numbers, its interface, and a drawing."""
-    from graphopt.compare import type_text
-    from graphopt.report import Summary, size_text
+    from graphopt.ir.text import type_text
+    from graphopt.report import Summary
 
     summary = Summary.of(model)
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opsets.items()))
     size = size_text(summary.constant_bytes)
-    head = _line(_strong(f"model {model.graph.name}"), f": {summary.nodes:,} nodes, {size} of constants, {opsets}")
+    head = line(strong(f"model {model.graph.name}"), f": {summary.nodes:,} nodes, {size} of constants, {opsets}")
     graph = model.graph
     inputs = [graph.input_infos[v] for v in graph.inputs if v not in graph.initializers]
     interface = [
-        _line(f"{what}: ", _code(", ".join(f"{i.name}: {type_text(i.type)}" for i in infos) or "none"))
+        line(f"{what}: ", code(", ".join(f"{i.name}: {type_text(i.type)}" for i in infos) or "none"))
         for what, infos in (("inputs", inputs), ("outputs", graph.output_infos))
     ]
-    most = _line(", ".join(f"{n} {op}" for op, n in summary.operators.most_common(8)))
-    return _html(head, *interface, most, _details("graph", _drawing(model), opened=True))
+    most = line(", ".join(f"{n} {op}" for op, n in summary.operators.most_common(8)))
+    return html(head, *interface, most, details("graph", _drawing(model), opened=True))
 
 
 def graph_html(graph: Graph) -> str:
     """A graph, drawn."""
     nodes = sum(n.op != "Constant" for n in graph)
-    return _html(_line(_strong(f"graph {graph.name}"), f": {nodes:,} nodes"), _drawing(graph))
+    return html(line(strong(f"graph {graph.name}"), f": {nodes:,} nodes"), _drawing(graph))
 
 
 def rule_html(rule: Rule) -> str:
     """A rule: what it says, its equation, both sides drawn, where it is written."""
     claim = "the same bits" if rule.exact else "the same up to rounding"
-    return _html(
-        _line(_strong(f"rule {rule.name}"), f", {claim}"),
-        *([_line(" ".join(rule.doc.split()))] if rule.doc else []),
+    return html(
+        line(strong(f"rule {rule.name}"), f", {claim}"),
+        *([line(" ".join(rule.doc.split()))] if rule.doc else []),
         _equation(rule),
         _drawing(rule),
-        _line(_small(_place(rule.where))),
+        line(small(place_of(rule))),
     )
 
 
 # --------------------------------------------------------------------------------------------- reports, steps and traces
 def report_html(report: Report) -> str:
     """What an optimisation did: operators before and after, rules that were applied, phases, refusals."""
-    from graphopt.report import size_text
-
     before, after = (size_text(s.constant_bytes) for s in (report.before, report.after))
     constants = before if before == after else f"{before} → {after}"
     nodes = f"{report.nodes_before:,} → {report.nodes_after:,} nodes"
-    head = _line(_strong(f"level {report.level}: {nodes}"), f", {constants} of constants, {report.seconds:.2f} s")
+    head = line(strong(f"level {report.level}: {nodes}"), f", {constants} of constants, {report.seconds:.2f} s")
     most = max((max(b, a) for _, b, a in report.operators()), default=1)
     operators = [[op, b, a, _bars(op, b, a, most)] for op, b, a in report.operators()]
     rules = [[name, n, saved] for name, n, saved, _ in report.by_rule()]
     phases = [[p.name, len(p), f"{p.nodes_before:,} → {p.nodes_after:,}"] for p in report.phases()]
     refusals = [list(row) for row in report.refusals()]
-    more = [*(report.precision.lines() if report.precision else ())]
-    return _html(
+    return html(
         head,
-        _beside(
-            _table(("operator", "before", "after", ""), operators), _table(("rule or pass", "applied", "nodes saved"), rules)
+        beside(
+            table(("operator", "before", "after", ""), operators), table(("rule or pass", "applied", "nodes saved"), rules)
         ),
-        _details("phases", _table(("phase", "steps", "nodes"), phases)) if phases else _line("nothing was done"),
-        *([_details("what nearly applied, and why it did not", _table(("rule", "why not", "times", "first at"), refusals))]
+        details("phases", table(("phase", "steps", "nodes"), phases)) if phases else line("nothing was done"),
+        *([details("what nearly applied, and why it did not", table(("rule", "why not", "times", "first at"), refusals))]
           if refusals else []),
-        *(_line(_coloured("note: ", _UNSURE), warning) for warning in report.warnings),
-        *([_pre("\n".join(more))] if more else []),
+        *(line(coloured("note: ", UNSURE), warning) for warning in report.warnings),
+        *([pre("\n".join(report.precision.lines()))] if report.precision is not None else []),
         *(_tuning(report.tuning) if report.tuning is not None else []),
     )  # fmt: skip
 
@@ -108,11 +108,11 @@ def report_html(report: Report) -> str:
 def step_html(step: NumberedStep) -> str:
     """A step: which rule, why, the nodes before and after."""
     entry = step.step
-    head = _line(_strong(f"step {step.number} of {step.of}: {entry.rule}"), f" at {entry.location}, {step.phase}")
+    head = line(strong(f"step {step.number} of {step.of}: {entry.rule}"), f" at {entry.location}, {step.phase}")
     equation = [_equation(step.rule)] if step.rule is not None else []
-    texts = [_line(text) for text in (step.why, entry.note) if text]
-    foot = _line(_small(f"{step.nodes:,} nodes left" + (f"; {_place(entry.where)}" if entry.where else "")))
-    return _html(head, *texts, *equation, _drawing(step), foot)
+    texts = [line(text) for text in (step.why, entry.note) if text]
+    place = "" if step.rule is None else f"; {place_of(step.rule)}"
+    return html(head, *texts, *equation, _drawing(step), line(small(f"{step.nodes:,} nodes left{place}")))
 
 
 def trace_html(trace: Trace) -> str:
@@ -129,20 +129,20 @@ def trace_html(trace: Trace) -> str:
     ]
     steps = [[s.number, s.phase, s.name, s.step.location, s.nodes] for s in trace]
     nodes = f"{trace.report.nodes_before:,} → {trace.report.nodes_after:,} nodes"
-    return _html(
-        _line(_strong(f"{len(trace)} steps, {nodes}")),
-        _table(("phase", "steps", "nodes", "operators", "rules and passes"), rows),
-        _details("all steps", _table(("step", "phase", "rule or pass", "at", "nodes left"), steps)),
+    return html(
+        line(strong(f"{len(trace)} steps, {nodes}")),
+        table(("phase", "steps", "nodes", "operators", "rules and passes"), rows),
+        details("all steps", table(("step", "phase", "rule or pass", "at", "nodes left"), steps)),
     )
 
 
-def _changes(operators: Any) -> str:
+def _changes(operators: Counter[str]) -> str:
     rows = sorted(operators.items(), key=lambda row: (row[1], row[0]))
     shown = [f"{n:+d} {op}" for op, n in (rows if len(rows) <= 8 else [*rows[:5], *rows[-3:]])]
     return ", ".join(shown) + (" …" if len(rows) > 8 else "")
 
 
-def _counted(rules: Any) -> str:
+def _counted(rules: Counter[str]) -> str:
     rows = rules.most_common()
     return ", ".join(f"{n} {name}" for name, n in rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
 
@@ -151,30 +151,30 @@ def _counted(rules: Any) -> str:
 def verification_html(result: Verification) -> str:
     """The verdict, and what it rests on."""
     rows = [
-        [executor, output, _coloured(status, _VERDICTS.get(status, _UNSURE)), int(runs), *rest]
+        [executor, output, coloured(status, _VERDICTS.get(status, UNSURE)), int(runs), *rest]
         for executor, output, status, runs, *rest in result.summary()
     ]
     remarks = [f"sizes: {result.sizes()}"] if result.sizes() else []
-    return _html(
-        _line(_strong(_coloured(f"verdict: {result.verdict}", _VERDICTS.get(result.verdict, _UNSURE)))),
-        *map(_line, result.problems),
-        *([_table(("executor", "output", "status", "runs", "difference", "tolerance", ""), rows)] if rows else []),
-        *(_line(_small(remark)) for remark in (*remarks, *result.notes)),
+    return html(
+        line(strong(coloured(f"verdict: {result.verdict}", _VERDICTS.get(result.verdict, UNSURE)))),
+        *map(line, result.problems),
+        *([table(("executor", "output", "status", "runs", "difference", "tolerance", ""), rows)] if rows else []),
+        *(line(small(remark)) for remark in (*remarks, *result.notes)),
     )
 
 
 def bisection_html(found: Bisection) -> str:
     """The rewrite at fault, and the smallest model that shows it, before and after."""
     if found.step is None:
-        return _html(_line(_strong(_coloured(str(found), _GOOD))))
+        return html(line(strong(coloured(str(found), GOOD))))
     first, *rest = str(found).splitlines()
-    parts = [_line(_strong(_coloured(first, _BAD))), *(_line(text.strip()) for text in rest)]
+    parts = [line(strong(coloured(first, BAD))), *(line(text.strip()) for text in rest)]
     for title, model in (("before", found.before), ("after", found.after)):
         if model is not None:
-            parts.append(_details(title, _drawing(model), opened=found.cut))
+            parts.append(details(title, _drawing(model), opened=found.cut))
     if found.verification is not None:
         parts.append(ET.fromstring(verification_html(found.verification)))
-    return _html(*parts)
+    return html(*parts)
 
 
 def check_html(check: RuleCheck) -> str:
@@ -182,23 +182,23 @@ def check_html(check: RuleCheck) -> str:
     rows = [["refused", reason, n] for reason, n in check.refused.most_common()]
     rows += [["invalid", reason, n] for reason, n in check.invalid.most_common()]
     rows += [["left out", f"{executor}: {reason}", n] for (executor, reason), n in check.left_out.most_common()]
-    passed = _strong(_coloured("✓ ", _GOOD), f"rule {check.rule}")
-    return _html(
-        _line(passed, f": {str(check).partition(': ')[2]}"),
-        *([_details("models on which it did not fire", _table(("", "why", "models"), rows))] if rows else []),
+    passed = strong(coloured("✓ ", GOOD), f"rule {check.rule}")
+    return html(
+        line(passed, f": {str(check).partition(': ')[2]}"),
+        *([details("models on which it did not fire", table(("", "why", "models"), rows))] if rows else []),
     )
 
 
 def proof_html(proof: Proof) -> str:
     """How far a rule is proved."""
-    colour = _GOOD if proof.proved else _BAD if proof.rung == "refuted" else _UNSURE
-    parts = [_line(_strong(f"rule {proof.rule}: ", _coloured(proof.rung, colour))), _line(proof.claim)]
-    return _html(*parts, *([_pre(proof.counterexample)] if proof.counterexample else []))
+    colour = GOOD if proof.proved else BAD if proof.rung == "refuted" else UNSURE
+    parts = [line(strong(f"rule {proof.rule}: ", coloured(proof.rung, colour))), line(proof.claim)]
+    return html(*parts, *([pre(proof.counterexample)] if proof.counterexample else []))
 
 
 def tuning_html(tuning: Tuning) -> str:
     """What tuning chose, and how sure that is."""
-    return _html(*_tuning(tuning))
+    return html(*_tuning(tuning))
 
 
 def _tuning(tuning: Tuning) -> list[ET.Element]:
@@ -206,28 +206,57 @@ def _tuning(tuning: Tuning) -> list[ET.Element]:
     candidates = [[str(m.choice), f"{m.ratio.median:.3f}", _interval(m.ratio)] for m in tuning.candidates]
     head = ("candidate", "time", "over the analytic choice's, with its interval; the mark is 1")
     return [
-        _line(_strong(first)),
-        *(_line(text.strip()) for text in rest),
-        *([_table(head, candidates)] if candidates else []),
+        line(strong(first)),
+        *(line(text.strip()) for text in rest),
+        *([table(head, candidates)] if candidates else []),
     ]
 
 
-def _interval(ratio: Any, low: float = 0.4, high: float = 1.6) -> ET.Element:
+def _interval(ratio: Ratio) -> ET.Element:
     """A ratio's interval as a bar on a scale."""
 
     def at(x: float) -> float:
-        return 200 * (min(max(x, low), high) - low) / (high - low)
+        return 200 * (min(max(x, _LOW), _HIGH) - _LOW) / (_HIGH - _LOW)
 
-    colour = _GOOD if ratio.faster else _BAD if ratio.slower else _UNSURE
+    colour = GOOD if ratio.faster else BAD if ratio.slower else UNSURE
     svg = ET.Element("svg", {"width": "200", "height": "14", "role": "img"})
     ET.SubElement(svg, "title").text = str(ratio)
-    mark = {"x": f"{at(1):.1f}", "y": "0", "width": "1", "height": "14", "fill": "#868b93"}
+    mark = {"x": f"{at(1):.1f}", "y": "0", "width": "1", "height": "14", "fill": GREY}
     ET.SubElement(svg, "rect", mark)
     left, right = at(ratio.low), at(ratio.high)
     bar = {"x": f"{left:.1f}", "y": "5", "width": f"{max(right - left, 1):.1f}", "height": "4", "fill": colour}
     ET.SubElement(svg, "rect", bar)
     ET.SubElement(svg, "circle", {"cx": f"{at(ratio.median):.1f}", "cy": "7", "r": "4", "fill": colour})
     return svg
+
+
+# --------------------------------------------------------------------------------------------------------------- parts
+def _equation(rule: Rule) -> ET.Element:
+    """The equation, one that has many alternatives folded away."""
+    text = rule.equation
+    return line(code(text)) if len(text) <= _LONG else details("equation", code(text))
+
+
+def _bars(op: str, before: int, after: int, most: int) -> ET.Element:
+    """Two bars, one above the other: before and after."""
+    svg = ET.Element("svg", {"width": "120", "height": "14", "role": "img"})
+    ET.SubElement(svg, "title").text = f"{before} before, {after} after"
+    fills = ((f"{GREY}88", before, "1"), (FILLS[family_of(op)], after, "8"))
+    for fill, n, y in fills:
+        ET.SubElement(svg, "rect", {"y": y, "width": f"{120 * n / most:.1f}", "height": "5", "fill": fill})
+    return svg
+
+
+def _drawing(thing: Any) -> ET.Element:
+    """A drawing in a frame that scrolls."""
+    if not can_draw():
+        return line(small(NEEDS_IGRAPH))
+    from graphopt.view.drawing import draw
+
+    svg = ET.fromstring(draw(thing).svg)
+    for part in svg.iter():  # a document of its own no more
+        part.tag = part.tag.rpartition("}")[2]
+    return element("div", svg, style="overflow: auto; max-height: 560px")
 
 
 #: By the name of the class, so that showing one kind of thing imports no other.
@@ -244,118 +273,3 @@ _KINDS: dict[str, Callable[[Any], str]] = {
     "RuleCheck": check_html,
     "Proof": proof_html,
 }
-
-
-# ------------------------------------------------------------------------------------------------------------- elements
-Content = Any  # text, or an element
-
-
-def _element(tag: str, *content: Content, **attributes: str) -> ET.Element:
-    element = ET.Element(tag, {k.rstrip("_"): v for k, v in attributes.items()})
-    last: ET.Element | None = None
-    for part in content:
-        if isinstance(part, ET.Element):
-            element.append(part)
-            last = part
-        elif last is None:
-            element.text = (element.text or "") + _plain(part)
-        else:
-            last.tail = (last.tail or "") + _plain(part)
-    return element
-
-
-def _plain(text: Any) -> str:
-    """Without what XML cannot hold; names in models may be any bytes."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in str(text))
-
-
-def _html(*parts: ET.Element) -> str:
-    return ET.tostring(_element("div", *parts), encoding="unicode", short_empty_elements=False)
-
-
-def _equation(rule: Rule) -> ET.Element:
-    """The equation, one that has many alternatives folded away."""
-    text = rule.equation
-    return _line(_code(text)) if len(text) <= _LONG else _details("equation", _code(text))
-
-
-def _place(where: str) -> str:
-    """file:line, without the folders that tell nothing."""
-    return "/".join(where.replace("\\", "/").split("/")[-3:])
-
-
-def _line(*content: Content) -> ET.Element:
-    return _element("div", *content)
-
-
-def _strong(*content: Content) -> ET.Element:
-    return _element("b", *content)
-
-
-def _small(text: str) -> ET.Element:
-    return _element("small", text)
-
-
-def _code(text: str) -> ET.Element:
-    return _element("code", text)
-
-
-def _pre(text: str) -> ET.Element:
-    return _element("pre", text)
-
-
-def _coloured(text: str, colour: str) -> ET.Element:
-    return _element("span", text, style=f"color: {colour}")
-
-
-def _details(title: str, *content: ET.Element, opened: bool = False) -> ET.Element:
-    element = _element("details", _element("summary", title), *content)
-    if opened:
-        element.set("open", "open")
-    return element
-
-
-def _beside(*content: ET.Element) -> ET.Element:
-    return _element("div", *content, style="display: flex; flex-wrap: wrap; gap: 2em; align-items: flex-start")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Content]]) -> ET.Element:
-    """A table; rows beyond the first dozen are folded away."""
-    shown = _rows_table(head, rows[:_ROWS])
-    if len(rows) <= _ROWS:
-        return shown
-    rest = _rows_table(head, rows[_ROWS:_MOST_ROWS])
-    cut = [_line(f"and {len(rows) - _MOST_ROWS} that are not shown")] if len(rows) > _MOST_ROWS else []
-    return _element("div", shown, _details(f"{len(rows) - _ROWS} more", rest, *cut))
-
-
-def _rows_table(head: Sequence[str], rows: Iterable[Sequence[Content]]) -> ET.Element:
-    def cell(content: Content) -> ET.Element:
-        number = isinstance(content, (int, float)) and not (isinstance(content, float) and math.isnan(content))
-        side = "right" if number else "left"
-        return _element("td", f"{content:,}" if number else content, style=f"text-align: {side}")
-
-    top = _element("thead", _element("tr", *(_element("th", name, style="text-align: left") for name in head)))
-    return _element("table", top, _element("tbody", *(_element("tr", *map(cell, row)) for row in rows)))
-
-
-def _bars(op: str, before: int, after: int, most: int) -> ET.Element:
-    """Two bars, one above the other: before and after."""
-    svg = ET.Element("svg", {"width": "120", "height": "14", "role": "img"})
-    ET.SubElement(svg, "title").text = f"{before} before, {after} after"
-    fills = (("#868b9388", before, "1"), (colour_of(family_of(op)), after, "8"))
-    for fill, n, y in fills:
-        ET.SubElement(svg, "rect", {"y": y, "width": f"{120 * n / most:.1f}", "height": "5", "fill": fill})
-    return svg
-
-
-def _drawing(thing: Any) -> ET.Element:
-    """A drawing in a frame that scrolls."""
-    if not can_draw():
-        return _line(_small(_WITHOUT))
-    from graphopt.view.drawing import draw
-
-    svg = ET.fromstring(draw(thing).svg)
-    for element in svg.iter():  # a document of its own no more
-        element.tag = element.tag.rpartition("}")[2]
-    return _element("div", svg, style="overflow: auto; max-height: 560px")

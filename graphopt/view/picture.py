@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: Drawings of more boxes than this say little.
+MOST = 90
+_NAME = 22  # characters of a value's name that are shown
+
 #: node: an operator; value: what flows in or out; fold: several nodes as one box.
 Kind = Literal["node", "value", "fold"]
 #: gone: a step took it away; new: a step brought it.
@@ -17,14 +21,14 @@ class Box:
 
     Attributes:
         title: the operator, or the value's name.
-        family: of the operator, see `families`; it chooses the colour.
+        family: of the operator, see `families`; it chooses the colour, except for values, which have none.
         line: smaller text below the title.
         hint: what is shown where the pointer rests.
     """
 
     title: str
     kind: Kind = "node"
-    family: str = ""
+    family: str = "other"
     line: str = ""
     hint: str = ""
     mark: Mark = ""
@@ -52,3 +56,8 @@ class Picture:
     edges: tuple[Edge, ...]
     caption: str = ""
     note: str = ""
+
+
+def value_box(name: str, line: str = "", hint: str = "") -> Box:
+    """A value. Of a long name the end is shown, which tells more than its beginning."""
+    return Box(name if len(name) <= _NAME else f"…{name[1 - _NAME :]}", "value", line=line, hint=hint or name)

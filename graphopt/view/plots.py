@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphopt.errors import ArgumentError, MissingDependencyError
-from graphopt.view.families import colour_of, family_of
+from graphopt.view.colours import BAD, FILLS, FRAME, GOOD, GREY, UNSURE
+from graphopt.view.families import family_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from graphopt.tuning.result import Tuning
     from graphopt.verification import Verification
 
-_EDGE, _GREY = "#5a6069", "#868b93"
 _BEFORE, _LINE = "#b9bec6", "#4a78b8"
-_GOOD, _BAD, _UNSURE = "#2c8a45", "#c8383a", "#b07d12"
 
 
 def operators(report: Report, ax: Axes | None = None, most: int = 20) -> Axes:
@@ -45,14 +44,14 @@ def operators(report: Report, ax: Axes | None = None, most: int = 20) -> Axes:
     ax = ax or _axes(6.4, 0.9 + 0.32 * len(rows))
     places = range(len(rows))
     ax.barh([p - 0.2 for p in places], [b for _, b, _ in rows], 0.38, color=_BEFORE, label="before")
-    colours = [colour_of(family_of(op)) for op, _, _ in rows]
+    colours = [FILLS[family_of(op)] for op, _, _ in rows]
     ax.barh(
         [p + 0.2 for p in places],
         [a for _, _, a in rows],
         0.38,
         color=colours,
         label="after",
-        edgecolor=_EDGE,
+        edgecolor=FRAME,
         linewidth=0.6,
     )
     ax.set_yticks(list(places), [op for op, _, _ in rows])
@@ -64,7 +63,7 @@ def operators(report: Report, ax: Axes | None = None, most: int = 20) -> Axes:
 
 
 def nodes(report: Report | Trace, ax: Axes | None = None, label: str = "") -> Axes:
-    """How many nodes are left after each step, and where the phases begin.
+    """How many nodes are left after each step; in a figure of its own also where the phases begin.
 
     Args:
         report: of an optimisation, or its trace.
@@ -86,7 +85,7 @@ def nodes(report: Report | Trace, ax: Axes | None = None, label: str = "") -> Ax
     if new:
         for phase in found.phases():
             ax.axvline(phase.first - 1, color=_BEFORE, linewidth=0.8)
-            name = ax.text(phase.first - 1, left[0], f" {phase.name}", fontsize=7, color=_GREY)
+            name = ax.text(phase.first - 1, left[0], f" {phase.name}", fontsize=7, color=GREY)
             name.set(rotation=90, va="top", ha="left")
     ax.set_xlabel("step")
     ax.set_ylabel("nodes left")
@@ -113,7 +112,7 @@ def tuning(result: Tuning, ax: Axes | None = None) -> Axes:
     ax = ax or _axes(6.4, 0.9 + 0.34 * len(rows))
     for place, measured in enumerate(rows):
         r = measured.ratio
-        colour = _GOOD if r.faster else _BAD if r.slower else _UNSURE
+        colour = GOOD if r.faster else BAD if r.slower else UNSURE
         ax.plot([r.low, r.high], [place, place], color=colour, linewidth=2.5, solid_capstyle="round")
         ax.plot([r.median], [place], "o", color=colour)
     ax.axvline(1.0, color=_BEFORE, linewidth=1)
@@ -146,8 +145,8 @@ def verification(result: Verification, ax: Axes | None = None) -> Axes:
     ax = ax or _axes(6.4, 0.9 + 0.34 * len(worst))
     least = min((v for d, t, _ in worst.values() for v in (d, t) if v > 0), default=1e-12) / 10
     for place, (difference, tolerance, ok) in enumerate(worst.values()):
-        ax.plot([max(difference, least)], [place], "o", color=_GOOD if ok else _BAD)
-        ax.plot([max(tolerance, least)], [place], "|", color=_GREY, markersize=14)
+        ax.plot([max(difference, least)], [place], "o", color=GOOD if ok else BAD)
+        ax.plot([max(tolerance, least)], [place], "|", color=GREY, markersize=14)
     ax.set_xscale("log")
     ax.set_yticks(range(len(worst)), list(worst))
     ax.invert_yaxis()
@@ -156,24 +155,26 @@ def verification(result: Verification, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def ratios(times: Mapping[str, float], ax: Axes | None = None, what: str = "") -> Axes:
+def bars(numbers: Mapping[str, float], ax: Axes | None = None, what: str = "") -> Axes:
     """Numbers to be compared, such as nodes or times, as bars; the smallest is marked.
 
     Args:
-        times: by name.
+        numbers: by name.
         ax: where to draw; None: a new figure.
-        what: the numbers are of.
+        what: they count or measure.
 
     Raises:
         ArgumentError: there are none.
         MissingDependencyError: matplotlib is not installed.
     """
-    if not times:
+    if not numbers:
         raise ArgumentError("there are no numbers, so there is nothing to plot")
-    ax = ax or _axes(6.4, 0.9 + 0.34 * len(times))
-    least = min(times.values())
-    bars = ax.barh(list(times), list(times.values()), color=[_GOOD if t == least else _BEFORE for t in times.values()])
-    ax.bar_label(bars, labels=[f"{t:.4g}" for t in times.values()], padding=3, fontsize=8)
+    ax = ax or _axes(6.4, 0.9 + 0.34 * len(numbers))
+    least = min(numbers.values())
+    drawn = ax.barh(
+        list(numbers), list(numbers.values()), color=[GOOD if n == least else _BEFORE for n in numbers.values()]
+    )
+    ax.bar_label(drawn, labels=[f"{n:.4g}" for n in numbers.values()], padding=3, fontsize=8)
     ax.invert_yaxis()
     ax.set_xlabel(what)
     ax.margins(x=0.12)

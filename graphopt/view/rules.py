@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphopt.ir.text import shortened
 from graphopt.rewrite import Rule
 from graphopt.rewrite.equation import show
 from graphopt.rewrite.terms import Alternatives, Call, Output, Rest, Var
@@ -21,6 +22,7 @@ from graphopt.view.picture import Box, Edge, Picture
 
 _INFIX = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.Div: "Div", ast.Pow: "Pow", ast.MatMult: "MatMul"}
 _TENSORS = ("tensor", "variadic")
+_LEAF = 24  # characters of an expression that are shown
 #: Left sides with more spellings than this would not be recognized in a picture of all.
 _SPELLINGS = 4
 
@@ -33,6 +35,15 @@ def pictures_of_rule(rule: Rule) -> list[Picture]:
         left.root(left.term(term))
     note = f"the first of {len(rule.variants)} spellings" if many else ""
     return [left.picture("this", note), *_right_sides(rule)]
+
+
+def place_of(rule: Rule) -> str:
+    """The module and line that hold a rule, without the folders of this machine."""
+    path, _, line = rule.where.rpartition(":")
+    module: str = rule.fn.__module__
+    file = path.replace("\\", "/").rpartition("/")[2]
+    folders = module.split(".")[:-1] if module.startswith("graphopt.") else []
+    return f"{'/'.join([*folders, file])}:{line}"
 
 
 @dataclass
@@ -48,7 +59,7 @@ class _Side:
 
     def leaf(self, text: str) -> int:
         if text not in self.leaves:
-            self.leaves[text] = self._add(Box(_short(text), "value", hint=text))
+            self.leaves[text] = self._add(Box(shortened(text, _LEAF), "value", hint=text))
         return self.leaves[text]
 
     def call(self, op: str, operands: list[int], line: str = "") -> int:
@@ -137,8 +148,8 @@ class _Reader:
         if not self.graphical(node):
             return self.side.leaf(ast.unparse(node))
         if isinstance(node, ast.Call):
-            operands = [self.read(a) for a in node.args if not _is_literal(a)]
-            words = [ast.unparse(a) for a in node.args if _is_number_literal(a)]
+            operands = [self.read(a) for a in node.args if not isinstance(a, ast.Constant)]
+            words = [ast.unparse(a) for a in node.args if isinstance(a, ast.Constant) and a.value is not None]
             words += [
                 f"{k.arg}={ast.unparse(k.value)}" if k.arg else f"**{ast.unparse(k.value)}" for k in node.keywords
             ]
@@ -147,8 +158,9 @@ class _Reader:
             return self.side.call("Neg", [self.read(node.operand)])
         if isinstance(node, ast.BinOp):
             sides = (node.left, node.right)
-            numbers = ", ".join(ast.unparse(s) for s in sides if _is_literal(s))
-            return self.side.call(_INFIX[type(node.op)], [self.read(s) for s in sides if not _is_literal(s)], numbers)
+            operands = [self.read(s) for s in sides if not isinstance(s, ast.Constant)]
+            numbers = ", ".join(ast.unparse(s) for s in sides if isinstance(s, ast.Constant))
+            return self.side.call(_INFIX[type(node.op)], operands, numbers)
         return self.side.leaf(ast.unparse(node))
 
     def graphical(self, node: ast.expr) -> bool:
@@ -192,15 +204,3 @@ def _names(node: ast.expr, name: str) -> bool:
 
 def _is_number(a: Any) -> bool:
     return isinstance(a, (int, float)) and not isinstance(a, bool)
-
-
-def _is_number_literal(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is not None
-
-
-def _is_literal(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 24 else f"{text[:23]}…"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from graphopt.view.families import colour_of
+from graphopt.ir.text import shortened
+from graphopt.view.colours import BAD, FILLS, FRAME, GOOD, GREY
+from graphopt.view.elements import printable
 from graphopt.view.layered import Placed, Point, place
 from graphopt.view.picture import Box, Picture
 
-_LINE = "#868b93"  # edges and labels: in the middle between black and white
 _TEXT = "#1c1f24"
-_MARKS = {"gone": ("#c8383a", "5 3"), "new": ("#2c8a45", ""), "": ("#5a606955", "")}
+_MARKS = {"gone": (BAD, "5 3"), "new": (GOOD, ""), "": (f"{FRAME}55", "")}  # the frame's colour and dashes
 _MARGIN, _BETWEEN, _CAPTION, _NOTE = 14.0, 56.0, 24.0, 20.0
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _CHARACTERS = 0.55  # width of a character over the size of the font
@@ -42,37 +43,36 @@ def render(pictures: Sequence[Picture], between: Sequence[str] = (), label: str 
             "viewBox": f"0 0 {_n(width)} {_n(height)}", "role": "img", "font-family": _FONT,
         },
     )  # fmt: skip
-    ET.SubElement(root, "title").text = (
-        _printable(label) or "; ".join(p.caption for p in pictures if p.caption) or "graph"
-    )
+    captioned = "; ".join(p.caption for p in pictures if p.caption)
+    ET.SubElement(root, "title").text = printable(label or captioned or "graph")
     x = _MARGIN
     for i, (one, room) in enumerate(zip(placed, widths)):
         if i:
-            _text(root, x + _BETWEEN / 2, _MARGIN + captions + inner / 2, between[i - 1], 20, _LINE)
+            _text(root, x + _BETWEEN / 2, _MARGIN + captions + inner / 2, between[i - 1], 20, GREY)
             x += _BETWEEN
         middle = x + room / 2
         if one.picture.caption:
-            _text(root, middle, _MARGIN + 8, one.picture.caption, 13, _LINE, weight="600")
+            _text(root, middle, _MARGIN + 8, one.picture.caption, 13, GREY, weight="600")
         if not one.picture.boxes:
-            _text(root, middle, _MARGIN + captions + inner / 2, "nothing", 12, _LINE)
+            _text(root, middle, _MARGIN + captions + inner / 2, "nothing", 12, GREY)
         top = _MARGIN + captions + (inner - one.height) / 2
         group = ET.SubElement(root, "g", {"transform": f"translate({_n(x + (room - one.width) / 2)} {_n(top)})"})
         _draw(group, one)
         if one.picture.note:
-            _text(root, middle, height - _MARGIN - 2, one.picture.note, 11, _LINE)
+            _text(root, middle, height - _MARGIN - 2, one.picture.note, 11, GREY)
         x += room
     return ET.tostring(root, encoding="unicode")
 
 
 def _draw(group: ET.Element, placed: Placed) -> None:
     for edge, route in zip(placed.picture.edges, placed.routes):
-        ET.SubElement(group, "path", {"d": _curve(route), "fill": "none", "stroke": _LINE, "stroke-width": "1.2"})
+        ET.SubElement(group, "path", {"d": _curve(route), "fill": "none", "stroke": GREY, "stroke-width": "1.2"})
         x, y = route[-1]
         tip = f"{_n(x)},{_n(y)} {_n(x - 3.5)},{_n(y - 6)} {_n(x + 3.5)},{_n(y - 6)}"
-        ET.SubElement(group, "polygon", {"points": tip, "fill": _LINE})
+        ET.SubElement(group, "polygon", {"points": tip, "fill": GREY})
         if edge.label:
             (a, b), (c, d) = route[0], route[1]
-            _text(group, (a + c) / 2 + 5, (b + d) / 2 - 1, edge.label, 9, _LINE, anchor="start")
+            _text(group, (a + c) / 2 + 5, (b + d) / 2 - 1, edge.label, 9, GREY, anchor="start")
     for box, centre, size in zip(placed.picture.boxes, placed.centres, placed.sizes):
         _box(group, box, centre, size)
 
@@ -81,19 +81,19 @@ def _box(group: ET.Element, box: Box, centre: Point, size: Point) -> None:
     (x, y), (w, h) = centre, size
     one = ET.SubElement(group, "g")
     if box.hint:
-        ET.SubElement(one, "title").text = "\n".join(map(_printable, box.hint.splitlines()))
+        ET.SubElement(one, "title").text = printable(box.hint)
     stroke, dashes = _MARKS[box.mark]
     frame = {
         "x": _n(x - w / 2), "y": _n(y - h / 2), "width": _n(w), "height": _n(h), "stroke": stroke,
         "stroke-width": "2" if box.mark else "1", "rx": _n(h / 2) if box.kind == "value" else "5",
-        "fill": "none" if box.kind == "value" else colour_of(box.family),
+        "fill": "none" if box.kind == "value" else FILLS[box.family],
     }  # fmt: skip
     if box.kind == "value":
-        frame["stroke"] = _LINE
+        frame["stroke"] = GREY
     if dashes or box.kind == "fold":
         frame["stroke-dasharray"] = dashes or "2 2"
     ET.SubElement(one, "rect", frame)
-    colour = _LINE if box.kind == "value" else _TEXT
+    colour = GREY if box.kind == "value" else _TEXT
     above = 6.5 if box.line else 0.0
     _text(one, x, y - above, _fitting(box.title, w - 12, 12), 12, colour, weight="" if box.kind == "value" else "600")
     if box.line:
@@ -108,7 +108,7 @@ def _text(
     }  # fmt: skip
     if weight:
         attributes["font-weight"] = weight
-    ET.SubElement(parent, "text", attributes).text = _printable(text)
+    ET.SubElement(parent, "text", attributes).text = printable(text)
 
 
 def _curve(route: Sequence[Point]) -> str:
@@ -122,17 +122,11 @@ def _curve(route: Sequence[Point]) -> str:
 
 
 def _fitting(text: str, width: float, size: float) -> str:
-    most = max(int(width / (size * _CHARACTERS)), 3)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return shortened(text, max(int(width / (size * _CHARACTERS)), 3))
 
 
 def _text_width(text: str, size: float) -> float:
     return len(text) * size * _CHARACTERS
-
-
-def _printable(text: str) -> str:
-    """Without what XML cannot hold: names in models may be any bytes."""
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _n(number: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -69,6 +70,12 @@ def test_blocks_begin_where_one_value_crosses() -> None:
     assert [[data.nodes[n].op for n in b.nodes()] for b in stack.children if isinstance(b, Block)] == [
         ["Exp", "Sin", "Tanh", "Add"]
     ] * 8
+
+
+def test_of_equally_narrow_places_the_one_in_the_middle_is_cut() -> None:
+    choose = random.Random(0)
+    _, top = folded(straight(choose.choice(["Abs", "Exp", "Neg", "Sin", "Tanh", "Relu", "Cos"]) for _ in range(48)))
+    assert [(b.kind, len(list(b.nodes()))) for b in top if isinstance(b, Block)] == [("region", 24), ("region", 24)]
 
 
 @pytest.mark.parametrize("model", [chain(3600), random_dag(1500), demo_model()], ids=["chain", "random", "demo"])

@@ -17,9 +17,11 @@ from graphopt.ir import Graph, Model
 from graphopt.patterns import all_rules
 from graphopt.rewrite import Const, NodeRecord, domain, maybe, op, rule
 from graphopt.view import draw, svg_of
-from graphopt.view.graphs import picture_of, picture_of_records
+from graphopt.view.families import family_of
+from graphopt.view.graphs import picture_of
 from graphopt.view.layered import place
 from graphopt.view.picture import Picture
+from graphopt.view.records import picture_of_records
 from graphopt.view.rules import pictures_of_rule
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -71,6 +73,10 @@ def test_edges_lead_down_and_boxes_do_not_overlap() -> None:
         for edge, route in zip(placed.picture.edges, placed.routes, strict=True):
             assert placed.centres[edge.source][1] < placed.centres[edge.target][1]
             assert all(a[1] < b[1] for a, b in pairwise(route))
+            (x, y), (_, height) = placed.centres[edge.source], placed.sizes[edge.source]
+            assert route[0] == (x, y + height / 2)
+            (x, y), (_, height) = placed.centres[edge.target], placed.sizes[edge.target]
+            assert route[-1] == (x, y - height / 2)
         frames = [
             (x - w / 2, x + w / 2, y - h / 2, y + h / 2)
             for (x, y), (w, h) in zip(placed.centres, placed.sizes, strict=True)
@@ -93,6 +99,15 @@ def test_chains_are_folded_before_anything_is_cut_off() -> None:
     picture = picture_of(model_of(f"g (float[2] v0) => (float[2] v500) {{ {chain} }}").graph)
     assert [(b.title, b.line) for b in picture.boxes[1:2]] == [("500× Relu", "500 nodes")]
     assert len(picture.boxes) == 3 and "chains folded" in picture.note and "first" not in picture.note
+
+
+def test_a_value_with_two_readers_ends_a_chain() -> None:
+    graph = model_of("""
+        g (float[2] x) => (float[2] y) { a = Abs (x) b = Exp (a) c = Neg (a) d = Add (b, c) y = Relu (d) }
+    """).graph
+    picture = picture_of(graph, most=4)
+    assert [b.title for b in picture.boxes] == ["x", "Abs", "Exp", "Neg", "Add · Relu", "y"]
+    assert ("Abs", "Exp") in named_edges(picture) and ("Neg", "Add · Relu") in named_edges(picture)
 
 
 def test_what_is_too_large_is_cut_and_the_note_says_so() -> None:
@@ -194,6 +209,21 @@ def test_a_rule_is_drawn_from_its_terms_and_its_source() -> None:
     }  # fmt: skip
     assert named_edges(other) == {("x", "result")}
     assert next(b for b in right.boxes if b.title == "Max").line == "axis=1"
+
+
+def test_numbers_stand_in_the_boxes_of_both_sides() -> None:
+    @rule
+    def twice(x):
+        yield op.Relu(x) + op.Relu(x)
+        yield op.Relu(x) * 2.0
+
+    _, right = pictures_of_rule(twice)
+    assert [(b.title, b.line) for b in right.boxes if b.kind == "node"] == [("Relu", ""), ("Mul", "2.0")]
+
+
+def test_an_operator_has_its_family_in_every_domain() -> None:
+    assert family_of("Conv") == family_of("com.microsoft::FusedConv") == "product"
+    assert family_of("com.example::Conv3") == "other"
 
 
 def test_of_many_spellings_the_first_is_drawn() -> None:

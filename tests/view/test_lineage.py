@@ -7,6 +7,7 @@ import pytest
 
 import graphopt
 from graphopt.demo import demo_model
+from graphopt.rewrite import NodeRecord, Step
 from graphopt.view.data import ModelData, model_data
 from graphopt.view.lineage import from_models, from_steps
 
@@ -68,6 +69,30 @@ def test_names_need_not_agree(rename: bool) -> None:
     assert [after.nodes[n].op for n in range(len(after.nodes))] == ["Relu", "Exp"]
     assert set(lineage.kept) == {0, 1}
     assert sorted(op for c in lineage.changes for op, _ in c.removed) == ["Relu", "Transpose", "Transpose"]
+
+
+def data_of(body: str) -> ModelData:
+    text = f'<ir_version: 8, opset_import: ["": 18]> g (float[4] x) => (float[4] y) {{ {body} }}'
+    return model_data(graphopt.load(onnx.parser.parse_model(text)))
+
+
+def test_what_came_and_went_leads_from_the_first_model_to_the_last() -> None:
+    def step(before: str, after: str) -> Step:
+        return Step("rule", "", "g", (NodeRecord(before, "", "y", ("x",)),), (NodeRecord(after, "", "y", ("x",)),), 1.0)
+
+    lineage = from_steps(data_of("y = Abs(x)"), data_of("y = Sin(x)"), [step("Abs", "Exp"), step("Exp", "Sin")])
+    assert [(c.before, c.after) for c in lineage.changes] == [([0], [0]), ([0], [0])] and not lineage.kept
+
+
+def test_what_differs_is_one_piece_where_it_is_connected() -> None:
+    (change,) = from_models(data_of("a = Abs(x) y = Relu(a)"), data_of("b = Sin(x) y = Exp(b)")).changes
+    assert (change.before, change.after) == ([0, 1], [0, 1])
+    assert [op for op, _ in change.removed] == ["Abs", "Relu"] and [op for op, _ in change.added] == ["Sin", "Exp"]
+
+
+def test_nodes_of_other_names_are_matched_by_what_they_compute() -> None:
+    before, after = data_of("a = Abs(x) b = Exp(a) y = Relu(b)"), data_of("c = Abs(x) d = Exp(c) y = Neg(d)")
+    assert from_models(before, after).kept == {0: 0, 1: 1}
 
 
 def test_equal_models_have_no_changes() -> None:

@@ -12,6 +12,7 @@ from onnx import parser
 
 import graphopt
 from graphopt.demo import demo_model
+from graphopt.ir import Model
 from graphopt.patterns import all_rules
 from graphopt.rewrite import op, rule
 from graphopt.testing.checking import RuleCheck
@@ -20,6 +21,8 @@ from graphopt.tuning.choice import Choice
 from graphopt.tuning.ratio import Ratio
 from graphopt.tuning.result import Measured, Tuning
 from graphopt.verification import Verification
+from graphopt.view.colours import BAD, GOOD, UNSURE
+from graphopt.view.data import model_data
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +44,29 @@ def rows_of(thing: Any) -> list[list[str]]:
     return [["".join(td.itertext()) for td in tr.iter("td")] for tr in ET.fromstring(thing._repr_html_()).iter("tr")]
 
 
+def drawn_titles(element: ET.Element) -> list[str | None]:
+    return [text.text for svg in element.iter("svg") for text in svg.iter("text")]
+
+
 def test_a_model(fast: Any) -> None:
     shown = text_of(graphopt.load(demo_model()))
     assert "187 nodes" in shown and "ai.onnx 17" in shown and "18 Mul" in shown
     assert "image: float32[batch, 3, 64, 64]" in shown and "boxes: float32[batch, 320, 4]" in shown
     assert ET.fromstring(fast._repr_svg_()) is not None and fast.graph._repr_svg_() is not None
     assert "97 nodes" in text_of(fast.graph) and repr(fast.graph) == "<graphopt.Graph 'detector': 97 nodes>"
+
+
+def test_showing_a_model_does_not_change_it() -> None:
+    def known(model: Model) -> list[Any]:
+        values = [v for n in model.nodes() for v in n.outputs if v is not None]
+        return [(v.name, v.dtype, v.shape, v.type) for v in values]
+
+    model = graphopt.load(demo_model())
+    before = known(model)
+    assert "batch×16×32×32" in model._repr_html_() and model._repr_svg_() is not None
+    assert model_data(model).values[-1].type
+    assert model.facts is None and known(model) == before
+    assert graphopt.optimize(model).node_count() == 97
 
 
 def test_a_report_has_every_operator_and_rule_of_its_tables(fast: Any) -> None:
@@ -79,6 +99,9 @@ def test_a_verification(fast: Any) -> None:
     shown = text_of(result)
     assert "verdict: equal" in shown and "boxes" in shown and "batch=2" in shown
     assert "interface differs" in text_of(Verification("interface differs", problems=("inputs: lost 'x'",)))
+    for verdict, colour in (("equal", GOOD), ("different", BAD), ("failed", BAD), ("inconclusive", UNSURE)):
+        (span,) = ET.fromstring(Verification(verdict)._repr_html_()).iter("span")
+        assert span.text == f"verdict: {verdict}" and span.get("style") == f"color: {colour}"
 
 
 def test_a_bisection() -> None:
@@ -93,7 +116,8 @@ def test_a_bisection() -> None:
     """)
     found = graphopt.bisect(model, rules=[wrong], on="reference")
     assert "changes the outputs: wrong" in text_of(found)
-    assert len(list(ET.fromstring(found._repr_html_()).iter("svg"))) == 2  # the part before and after
+    drawn = {d.find("summary").text: drawn_titles(d) for d in ET.fromstring(found._repr_html_()).iter("details")}
+    assert "Relu" in drawn["before"] and "Abs" in drawn["after"] and "Relu" not in drawn["after"]
     assert "no rewrite of" in text_of(graphopt.bisect(model, on="reference"))
 
 
@@ -105,6 +129,10 @@ def tuning() -> Tuning:
 
 def test_judgements_and_tunings() -> None:
     assert "tuned on onnxruntime" in text_of(tuning()) and "0.900" in text_of(tuning())
+    intervals = [r for r in ET.fromstring(tuning()._repr_html_()).iter("rect") if r.get("height") == "4"]
+    assert [(r.get("x"), r.get("width"), r.get("fill")) for r in intervals] == [
+        ("75.0", "16.7", GOOD), ("116.7", "83.3", BAD)
+    ]  # fmt: skip
     check = RuleCheck("r", drawn=10, fired=8, variants={0})
     check.refused["too large"] = 2
     assert "fired on 8 of 10 models" in text_of(check) and "too large" in text_of(check)

@@ -69,11 +69,11 @@ def test_verification() -> None:
         plots.verification(Verification("failed", rows[2:]))
 
 
-def test_ratios_and_a_missing_matplotlib(trace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    ax = plots.ratios({"a": 2.0, "b": 1.0}, what="seconds")
+def test_bars_and_a_missing_matplotlib(trace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ax = plots.bars({"a": 2.0, "b": 1.0}, what="seconds")
     assert [b.get_width() for b in ax.patches] == [2.0, 1.0] and ax.get_xlabel() == "seconds"
     with pytest.raises(ArgumentError):
-        plots.ratios({})
+        plots.bars({})
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match=r"graphopt\[view\]"):
         plots.nodes(trace)

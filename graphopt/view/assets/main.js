@@ -45,7 +45,7 @@ class App {
       const twin = this.links.counterpart(pill);
       if (twin) meet(pill, twin);
     }
-    const ends = Object.values(this.panes).map((p) => [{ x: p.plan.width / 2, y: 0 }, { x: p.plan.width / 2, y: p.plan.height }]);
+    const ends = this.all.map((p) => [{ x: p.plan.width / 2, y: 0 }, { x: p.plan.width / 2, y: p.plan.height }]);
     const sorted = (from, to) => {
       const inner = [...pairs.values()].map((p) => [p[from], p[to]]).sort((p, q) => p[0].y - q[0].y);
       return [[ends[from][0], ends[to][0]], ...rising(inner), [ends[from][1], ends[to][1]]];
@@ -282,7 +282,6 @@ engine().catch(() => {}); // starts while the data is read; whoever waits for it
 unpacked("data").then(async (text) => {
   const app = new App(JSON.parse(text));
   app.listen();
-  window.report = app;
   await app.start();
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
 }).catch((e) => {

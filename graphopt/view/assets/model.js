@@ -98,7 +98,7 @@ class Side {
       const a = this.shown(from), b = this.shown(to);
       if (a === b) return;
       const key = `${a.key}>${b.key}`;
-      if (!found.has(key)) found.set(key, { key, from: a, to: b, values: new Set(), inner });
+      if (!found.has(key)) found.set(key, { from: a, to: b, values: new Set(), inner });
       found.get(key).values.add(v);
     };
     this.values.forEach((value, v) => {
@@ -120,8 +120,8 @@ class Links {
   constructor(sides, raw) {
     this.sides = sides;
     this.kept = new Map(raw.kept); // after -> before
-    this.changes = raw.changes.map(([rule, note, graph, removed, added, before, after, microseconds], id) =>
-      ({ id, rule, note, graph, removed, added, before, after, microseconds }));
+    this.changes = raw.changes.map(([rule, note, graph, removed, added, before, after], id) =>
+      ({ id, rule, note, graph, removed, added, before, after }));
     this.partners = { before: new Map(), after: new Map() };
     for (const [a, b] of this.kept) this.pair(b, a);
     for (const c of this.changes) if (c.before.length * c.after.length <= 4000) for (const b of c.before) for (const a of c.after) this.pair(b, a);

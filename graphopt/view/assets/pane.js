@@ -215,7 +215,7 @@ class Pane {
     });
     for (const kind of ["pointerup", "pointercancel"])
       this.svg.addEventListener(kind, (e) => { pointers.delete(e.pointerId); this.svg.classList.remove("dragging"); });
-    this.svg.addEventListener("click", (e) => { if (!moved) { const item = this.itemOf(e); this.hooks.picked(item, this); } });
+    this.svg.addEventListener("click", (e) => { if (!moved) { this.hooks.picked(this.itemOf(e)); } });
     this.svg.addEventListener("dblclick", (e) => { const item = this.itemOf(e); if (item && item.children) this.hooks.toggled(item); });
   }
 

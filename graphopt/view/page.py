@@ -8,21 +8,24 @@ import inspect
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
-from graphopt.cost import ONNXRUNTIME_CPU, Machine, cost_of_model
+from graphopt._display import size_text
+from graphopt.cost import ONNXRUNTIME_CPU, Machine, ModelCost, cost_of_model
 from graphopt.errors import MissingDependencyError
 from graphopt.ir import Model
 from graphopt.passes import PASSES
-from graphopt.patterns import all_rules, proofs
+from graphopt.patterns import proofs
 from graphopt.report import Summary
 from graphopt.rewrite import Rule
+from graphopt.shapes import inferred
 from graphopt.view.blocks import fold
-from graphopt.view.data import ModelData, bytes_text, model_data
+from graphopt.view.data import ModelData, model_data
 from graphopt.view.lineage import Lineage, from_models, from_steps
+from graphopt.view.rules import place_of
 
 if TYPE_CHECKING:
     from graphopt.report import Report
@@ -57,7 +60,7 @@ def page(
     Args:
         before, after: the models; their weights are not read.
         report: of the optimisation that led from one to the other; None: the two are compared.
-        title: what is optimised; None: the name of the graph.
+        title: what is optimised; '': the name of the graph.
         machine: what costs are estimated for.
         file_bytes: of both models' files.
         measured: seconds of a run of each; None: those that tuning measured, if it did.
@@ -71,7 +74,10 @@ def page(
     except ImportError as e:
         raise MissingDependencyError("a report as HTML needs jinja2: pip install 'graphopt[report]'") from e
 
-    sides = {"before": model_data(before, machine), "after": model_data(after, machine)}
+    with inferred(before), inferred(after):
+        sides = {"before": model_data(before, machine), "after": model_data(after, machine)}
+        costs = [cost_of_model(m, machine) for m in (before, after)]
+    counts = [Summary.of(m) for m in (before, after)]
     lineage = (
         from_models(sides["before"], sides["after"])
         if report is None
@@ -79,7 +85,7 @@ def page(
     )
     if measured is None and report is not None:
         measured, measured_on = _tuned(report)
-    rules = _rules(lineage, report)
+    rules = [] if report is None else _rules(report)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
         loader=jinja2.FunctionLoader(_asset),
@@ -89,8 +95,8 @@ def page(
         version=_version(),
         level=None if report is None else report.level,
         seconds=None if report is None else report.seconds,
-        figures=_figures(before, after, machine, file_bytes, measured, measured_on),
-        operators=_operators(before, after),
+        figures=_figures(counts, costs, file_bytes, measured, measured_on),
+        operators=_operators(*(c.operators for c in counts)),
         rules=rules,
         refusals=None if report is None else _refusals(report),
         warnings=[] if report is None else _warnings(report),
@@ -124,7 +130,6 @@ def _data(
             c.added,
             c.before,
             c.after,
-            round(c.microseconds),
         ]
         for c in lineage.changes
     ]
@@ -160,37 +165,34 @@ def _packed_text(text: str) -> str:
 
 # ----------------------------------------------------------------------------------------------------------- the tables
 def _figures(
-    before: Model,
-    after: Model,
-    machine: Machine,
+    counts: Sequence[Summary],
+    costs: Sequence[ModelCost],
     file_bytes: tuple[int, int] | None,
     measured: tuple[float, float] | None,
     measured_on: str,
 ) -> list[Figure]:
-    counts = [Summary.of(m) for m in (before, after)]
-    costs = [cost_of_model(m, machine) for m in (before, after)]
     sizes = ", ".join(f"{name} = {n}" for name, n in costs[0].sizes.items() if not name.startswith("?"))
     rows = [
         _figure("nodes", [c.nodes for c in counts], lambda n: f"{n:,.0f}"),
-        _figure("constants", [c.constant_bytes for c in counts], bytes_text),
+        _figure("constants", [c.constant_bytes for c in counts], size_text),
         _figure(
             "flops", [sum(o.flops for o in c.operators) for c in costs], _flops_text, "of products and convolutions"
         ),
-        _figure("estimated time", [c.seconds for c in costs], time_text, f"one thread{f', {sizes}' if sizes else ''}"),
+        _figure("estimated time", [c.seconds for c in costs], _time_text, f"one thread{f', {sizes}' if sizes else ''}"),
     ]
     if file_bytes is not None:
-        rows.insert(2, _figure("files", file_bytes, bytes_text))
+        rows.insert(2, _figure("files", file_bytes, size_text))
     if measured is not None:
-        rows.append(_figure("measured time", measured, time_text, measured_on))
+        rows.append(_figure("measured time", measured, _time_text, measured_on))
     return rows
 
 
-def _figure(name: str, pair: Sequence[float], text: Any, note: str = "") -> Figure:
+def _figure(name: str, pair: Sequence[float], text: Callable[[float], str], note: str = "") -> Figure:
     b, a = pair
     return Figure(name, text(b), text(a), 1 - a / b if b and abs(1 - a / b) >= 0.0005 else None, note)
 
 
-def time_text(seconds: float) -> str:
+def _time_text(seconds: float) -> str:
     """'12.3 ms', with three digits."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
@@ -205,24 +207,20 @@ def _flops_text(n: float) -> str:
     return f"{n:.3g}"
 
 
-def _operators(before: Model, after: Model) -> list[tuple[str, int, int]]:
+def _operators(before: Counter[str], after: Counter[str]) -> list[tuple[str, int, int]]:
     """(operator, nodes before, nodes after), most frequent first."""
-    counts: list[Counter[str]] = [Summary.of(m).operators for m in (before, after)]
-    rows = [(op, counts[0][op], counts[1][op]) for op in {*counts[0], *counts[1]}]
+    rows = [(op, before[op], after[op]) for op in {*before, *after}]
     return sorted(rows, key=lambda r: (-max(r[1:]), r[0]))
 
 
-def _rules(lineage: Lineage, report: Report | None) -> list[dict[str, Any]]:
+def _rules(report: Report) -> list[dict[str, Any]]:
     """Every rule or pass that did something, most nodes saved first."""
-    if report is None:
-        return []
-    known: dict[str, Rule] = {**all_rules(), **{r.name: r for r in report.rules}}
     proved = proofs()
     rows = []
     for name, applications, saved, microseconds in report.by_rule():
-        row = {"name": name, "times": applications, "saved": saved, "time": time_text(microseconds * 1e-6)}
+        row = {"name": name, "times": applications, "saved": saved, "time": _time_text(microseconds * 1e-6)}
         row |= {"equation": "", "where": "", "doc": PASSES.get(name, ""), "source": "", "claim": "pass", "proof": ""}
-        rule = known.get(name)
+        rule = report.rule(name)
         if rule is not None:
             rung = proved.get(name, {"rung": "tested", "note": ""})
             row |= {
@@ -237,15 +235,6 @@ def _rules(lineage: Lineage, report: Report | None) -> list[dict[str, Any]]:
     return rows
 
 
-def place_of(rule: Rule) -> str:
-    """The module and line that hold a rule, without the folders of this machine."""
-    path, _, line = rule.where.rpartition(":")
-    module: str = rule.fn.__module__
-    file = path.replace("\\", "/").rpartition("/")[2]
-    folders = module.split(".")[:-1] if module.startswith("graphopt.") else []
-    return f"{'/'.join([*folders, file])}:{line}"
-
-
 def _source(rule: Rule) -> str:
     try:
         return textwrap.dedent(inspect.getsource(rule.fn)).rstrip()
@@ -254,11 +243,13 @@ def _source(rule: Rule) -> str:
 
 
 def _refusals(report: Report) -> list[dict[str, Any]]:
-    known: dict[str, Rule] = {**all_rules(), **{r.name: r for r in report.rules}}
-    return [
-        {"rule": rule, "why": why, "times": n, "at": at, "equation": known[rule].equation if rule in known else ""}
-        for rule, why, n, at in report.refusals()
-    ]
+    rows = []
+    for name, why, n, at in report.refusals():
+        rule = report.rule(name)
+        rows.append(
+            {"rule": name, "why": why, "times": n, "at": at, "equation": rule.equation if rule is not None else ""}
+        )
+    return rows
 
 
 def _warnings(report: Report) -> list[str]:

@@ -20,7 +20,7 @@ from graphopt.demo import demo_model
 from graphopt.errors import ArgumentError, MissingDependencyError
 from graphopt.report import Report
 from graphopt.rewrite import op, rule
-from graphopt.view.html import page
+from graphopt.view.page import page
 
 
 @rule
@@ -115,7 +115,7 @@ def test_a_rule_of_ones_own_has_its_equation() -> None:
         '<ir_version: 8, opset_import: ["": 18]> g (float[4] x) => (float[4] y) { a = Abs(x) y = Cos(a) }'
     )
     words = " ".join(Reader(report_of(model, rules=[cosine_of_absolute]).to_html()).words)
-    assert cosine_of_absolute.equation in words and "The cosine is even." in words and "test_html.py:" in words
+    assert cosine_of_absolute.equation in words and "The cosine is even." in words and "test_page.py:" in words
 
 
 def test_names_cannot_break_out() -> None:
