@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from graphopt._display import html_of
+from graphopt._words import size_text
 from graphopt.errors import ArgumentError
 from graphopt.ir import Model, Origin
 from graphopt.rewrite import Ledger, Rule, Step
@@ -232,13 +233,3 @@ class Report:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
-
-
-def size_text(n: int) -> str:
-    """A number of bytes: '12.3 MiB'."""
-    size = float(n)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

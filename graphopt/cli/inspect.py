@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphopt._words import shortened, size_text
 from graphopt.cli import options
-from graphopt.cli.output import Screen, err, out, short, size_text
+from graphopt.cli.output import Screen, err, out
 from graphopt.cli.streams import size_of, source, title
 from graphopt.errors import ArgumentError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from graphopt.ir import Model, Node, Value
     from graphopt.shapes import Facts
 
-_LARGEST = 5
+#: Constants, and names in a line, that are shown.
+_LARGEST, _NAMED = 5, 6
 
 
 Shapes = Annotated[
@@ -84,7 +86,7 @@ def _show_cost(screen: Screen, data: dict[str, Any]) -> None:
         f"a run is estimated to take {data['seconds'] * 1e3:.3g} ms on one thread; what a runtime fuses is not known"
     )
     if named := {name: n for name, n in data["sizes"].items() if not name.startswith("?")}:
-        screen.line(f"sizes: {short([f'{name} = {n}' for name, n in named.items()])}")
+        screen.line(f"sizes: {shortened([f'{name} = {n}' for name, n in named.items()], _NAMED)}")
     screen.line()
     rows = [
         (
@@ -117,7 +119,7 @@ def describe_shapes(model: Model, name: str) -> dict[str, Any]:
         "file": name,
         "inputs": [_interface(info) for info in model.graph.input_infos.values() if _is_fed(info, model)],
         "equal_dims": [[show(a), show(b)] for a, b in facts.equalities],
-        "refused": {node.name or node.output.name: reason for node, reason in facts.refused.items()},
+        "refused": {node.label: reason for node, reason in facts.refused.items()},
         "values": values,
         "rank_known": sum(v["dims"] is not None for v in values),
         "resolved": sum(v["resolved"] for v in values),
@@ -151,7 +153,7 @@ def _show_shapes(screen: Screen, data: dict[str, Any]) -> None:
     total = f"{len(values):,} values"
     screen.line(f"{total}: the rank is known of {data['rank_known']:,}, every dim of {data['resolved']:,}")
     if data["equal_dims"]:
-        screen.line(f"equal whenever it runs: {short([' = '.join(pair) for pair in data['equal_dims']])}")
+        screen.line(f"equal whenever it runs: {shortened([' = '.join(pair) for pair in data['equal_dims']], _NAMED)}")
     for node, reason in data["refused"].items():
         screen.line(f"note: '{node}' cannot run: {reason}", "yellow")
     screen.line()
@@ -279,19 +281,18 @@ def _show(screen: Screen, data: dict[str, Any]) -> None:
             ("external data", ", ".join(f"{size_text(n)} in {file}" for file, n in data["external_data"].items()))
         )
     if data["functions"]:
-        facts.append(("functions", short(data["functions"])))
+        facts.append(("functions", shortened(data["functions"], _NAMED)))
     for what, text in facts:
         screen.line(f"{what:14s}{text}")
     if overridable := data["initializers_that_are_inputs"]:
-        text = (
-            f"{len(overridable)} initializers are inputs too, so that callers may override them: {short(overridable)}"
-        )
+        text = f"{len(overridable)} initializers are inputs too, so that callers may override them: {shortened(overridable, _NAMED)}"
         screen.line(f"note: {text}", "yellow")
     if (opset := data["opsets"].get("ai.onnx", 0)) > data["newest_opset"]:
         screen.line(f"note: opset {opset} is newer than the installed onnx knows: {data['newest_opset']}", "yellow")
     if unknown := data["unknown_operators"]:
         screen.line(
-            f"note: operators that onnx does not know: {short([f'{op} x {n}' for op, n in unknown.items()])}", "yellow"
+            f"note: operators that onnx does not know: {shortened([f'{op} x {n}' for op, n in unknown.items()], _NAMED)}",
+            "yellow",
         )
 
     interface = [

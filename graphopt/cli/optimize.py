@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphopt._words import size_text
 from graphopt.cli import completion, options
-from graphopt.cli.output import DIFFERENT, OK, as_data, code_of, err, out, show_report, show_verification, size_text
+from graphopt.cli.output import DIFFERENT, OK, as_data, code_of, err, out, show_report, show_verification
 from graphopt.cli.streams import (
     check_data,
     check_target,

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
+from graphopt._words import size_text
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.tree import Tree
@@ -171,16 +173,6 @@ def _finite(data: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------- words for things
-def size_text(n: int) -> str:
-    """A number of bytes: '12.3 MiB'."""
-    size = float(n)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{n} B" if unit == "B" else f"{size:.1f} {unit}"
-
-
 def place(where: str) -> str:
     """file:line, relative where the file lies below the current folder."""
     path, _, line = where.rpartition(":")
@@ -208,12 +200,6 @@ _SPELLINGS = {
     "^tune_cache:": "--tune-cache:",
     "target='(\\w+)'": r"--target \1",
 }
-
-
-def short(texts: Sequence[str], limit: int = 6) -> str:
-    """The texts in one line, those past the limit as a number."""
-    more = len(texts) - limit
-    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

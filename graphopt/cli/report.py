@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphopt._words import size_text
 from graphopt.cli import options
 from graphopt.cli.optimize import check_target
-from graphopt.cli.output import err, out, size_text
+from graphopt.cli.output import err, out
 from graphopt.errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:

@@ -125,6 +125,7 @@ def around(start: Iterable[Node], reach: int) -> dict[Node, int]:
 def node_data(node: Node) -> dict[str, Any]:
     """A node as plain data."""
     from graphopt.ir.text import value_text
+    from graphopt.shapes.text import show_type
 
     held = {name for name, _ in node.bodies()}
     return {
@@ -132,7 +133,7 @@ def node_data(node: Node) -> dict[str, Any]:
         "name": node.name,
         "inputs": [_operand(v) for v in node.inputs],
         "attributes": {k: value_text(v) for k, v in node.attributes.items() if k not in held},
-        "outputs": [{"name": v.name, "type": type_text(v)} if v is not None else None for v in node.outputs],
+        "outputs": [{"name": v.name, "type": show_type(v)} if v is not None else None for v in node.outputs],
     }
 
 
@@ -142,19 +143,6 @@ def _operand(v: Value | None) -> str:
     if v is None:
         return ""
     return v.name if v.const is None else value_text(v.const)
-
-
-def type_text(v: Value) -> str:
-    """'float32[batch, 4]'; '' where nothing is known."""
-    from graphopt.ir.text import numpy_name
-    from graphopt.shapes.text import show
-
-    if not v.dtype:
-        return ""
-    if v.shape is None:
-        return numpy_name(v.dtype)
-    dims = ["?" if d is None else str(d) if isinstance(d, (int, str)) else show(d) for d in v.shape]
-    return f"{numpy_name(v.dtype)}[{', '.join(dims)}]"
 
 
 # ----------------------------------------------------------------------------------------------------------- drawing
@@ -196,16 +184,18 @@ def _title(line: Line) -> Any:
 def _label(node: Node, marked: Mapping[Node, str]) -> Any:
     from rich.text import Text
 
+    from graphopt.shapes.text import show_type
+
     data = node_data(node)
     style = marked.get(node, "dim" if marked else "")
     label = Text(data["op"], f"bold {style}".strip())
-    label.append(f" '{data['name'] or node.output.name}'" if node.outputs else "", style or "cyan")
+    label.append(f" '{node.label}'" if node.outputs else "", style or "cyan")
     computed = [v.name for v in node.inputs if v is not None and v.const is None]
     read = [_operand(v) for v in node.inputs if v is not None and (v.const is not None or len(computed) > 1)]
     details = [f"({', '.join(read)})"] if read else []
     details = [*details, *(f"{k}={v}" for k, v in data["attributes"].items())]
     if details:
         label.append(f" {' '.join(details)}", style or "dim")
-    if type_ := type_text(node.output) if node.outputs and node.outputs[0] is not None else "":
+    if type_ := show_type(node.output) if node.outputs and node.outputs[0] is not None else "":
         label.append(f" -> {type_}", style or "green")
     return label

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
-from graphopt.ir.node import Dim
+from graphopt.ir.node import Dim, Value
+from graphopt.ir.text import numpy_name
 from graphopt.shapes import dims
 
 _TOKEN = re.compile(r"\s*(?:(\d+)|(\?\d+|[A-Za-z_][\w.:]*)|(\*\*|//|[-+*/%(),]))")
@@ -37,6 +38,14 @@ def show(d: Dim) -> str:
 def show_shape(shape: Iterable[Dim] | None) -> str:
     """The text of a shape: '[batch, 3, ?1]'; '[...]' where the rank is unknown."""
     return "[...]" if shape is None else f"[{', '.join(map(show, shape))}]"
+
+
+def show_type(v: Value) -> str:
+    """What is known of a value: 'float32[batch, 3]'; the kind where it is no tensor, '' where nothing is known."""
+    if v.dtype:
+        return numpy_name(v.dtype) + show_shape(v.shape)
+    kind = None if v.type is None else v.type.WhichOneof("value")
+    return "" if kind is None else kind.removesuffix("_type")
 
 
 def writable(d: Dim) -> str | None:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphopt._words import size_text
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, Numbers, cost_of, usual_sizes
 from graphopt.ir import Graph, Model, Node, Value
-from graphopt.ir.tensor import Tensor, dtype_name
+from graphopt.ir.tensor import Tensor
+from graphopt.ir.text import numpy_name
 from graphopt.shapes import infer_model
-from graphopt.shapes.text import show_shape
+from graphopt.shapes.text import show_type
 
 _LONGEST = 160  # characters of an attribute
 _EXPORTERS = "pkg.torch."  # metadata that is about the exporter's machine
@@ -139,12 +141,12 @@ class _Reader:
         self.data.nodes.append(
             NodeData(
                 node.op,
-                node.name or first,
+                node.label,
                 {k: attribute_text(v) for k, v in node.attributes.items() if not _holds_graphs(v)},
                 [-1 if v is None else self.value(v) for v in node.inputs],
                 [-1 if v is None else self.value(v, number) for v in node.outputs],
                 graph,
-                scope_of(node.name or first, metadata),
+                scope_of(node.label, metadata),
                 cost.work.amount if cost.work.kind in ("product", "convolution", "depthwise", "recurrence") else 0.0,
                 cost.seconds,
                 {k: _cut(v) for k, v in metadata.items() if not k.startswith(_EXPORTERS)},
@@ -159,7 +161,7 @@ class _Reader:
         if number is None:
             number = self.numbers[v] = len(self.data.values)
             constant = "" if v.const is None else constant_text(v.const)
-            self.data.values.append(ValueData(v.name, type_text(v), constant))
+            self.data.values.append(ValueData(v.name, show_type(v), constant))
         if node >= 0:
             self.data.values[number].node = node
         return number
@@ -176,31 +178,17 @@ def _holds_graphs(value: Any) -> bool:
     return isinstance(value, Graph) or (isinstance(value, list) and any(isinstance(v, Graph) for v in value))
 
 
-def type_text(v: Value) -> str:
-    """'float32[batch, 3]'; the kind where it is no tensor, '' where nothing is known."""
-    if v.dtype:
-        return element_text(v.dtype) + show_shape(v.shape)
-    kind = None if v.type is None else v.type.WhichOneof("value")
-    return "" if kind is None else kind.removesuffix("_type")
-
-
-def element_text(dtype: int) -> str:
-    """The name of an element type, as NumPy spells it."""
-    name = dtype_name(dtype)
-    return {"float": "float32", "double": "float64"}.get(name, name)
-
-
 def constant_text(t: Tensor) -> str:
     """The elements of a small constant, else its bytes."""
     if t.size <= _FEW and not t.is_external:
         return _cut(str(t.numpy().tolist()))
-    return bytes_text(t.nbytes)
+    return size_text(t.nbytes)
 
 
 def attribute_text(value: Any) -> str:
     """An attribute in a few words."""
     if isinstance(value, Tensor):
-        return f"{element_text(value.dtype)}{list(value.dims)} {constant_text(value)}"
+        return f"{numpy_name(value.dtype)}{list(value.dims)} {constant_text(value)}"
     if isinstance(value, float):
         return f"{value:.7g}"
     if isinstance(value, bytes):
@@ -222,12 +210,3 @@ def scope_of(name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
         paths = [part.partition(":")[0] for part in namespace.split("/")][:-1]
         return tuple(p for p in (paths[-1].split(".") if paths else ()) if p)
     return tuple(p for p in name.split("/")[:-1] if p)
-
-
-def bytes_text(n: float) -> str:
-    """A number of bytes: '12.3 MiB'."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n < 1024 or unit == "GiB":
-            break
-        n /= 1024
-    return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
+from graphopt._words import size_text
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, cost_of_model
 from graphopt.errors import MissingDependencyError
 from graphopt.ir import Model
@@ -21,7 +22,7 @@ from graphopt.patterns import all_rules, proofs
 from graphopt.report import Summary
 from graphopt.rewrite import Rule
 from graphopt.view.blocks import fold
-from graphopt.view.data import ModelData, bytes_text, model_data
+from graphopt.view.data import ModelData, model_data
 from graphopt.view.lineage import Lineage, from_models, from_steps
 
 if TYPE_CHECKING:
@@ -172,14 +173,14 @@ def _figures(
     sizes = ", ".join(f"{name} = {n}" for name, n in costs[0].sizes.items() if not name.startswith("?"))
     rows = [
         _figure("nodes", [c.nodes for c in counts], lambda n: f"{n:,.0f}"),
-        _figure("constants", [c.constant_bytes for c in counts], bytes_text),
+        _figure("constants", [c.constant_bytes for c in counts], size_text),
         _figure(
             "flops", [sum(o.flops for o in c.operators) for c in costs], _flops_text, "of products and convolutions"
         ),
         _figure("estimated time", [c.seconds for c in costs], time_text, f"one thread{f', {sizes}' if sizes else ''}"),
     ]
     if file_bytes is not None:
-        rows.insert(2, _figure("files", file_bytes, bytes_text))
+        rows.insert(2, _figure("files", file_bytes, size_text))
     if measured is not None:
         rows.append(_figure("measured time", measured, time_text, measured_on))
     return rows

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+from graphopt._words import size_text
 from graphopt.view import can_draw
 from graphopt.view.families import colour_of, family_of
 
@@ -42,7 +43,7 @@ def html_of(thing: Any) -> str:
 def model_html(model: Model) -> str:
     """A model in numbers, its interface, and a drawing."""
     from graphopt.compare import type_text
-    from graphopt.report import Summary, size_text
+    from graphopt.report import Summary
 
     summary = Summary.of(model)
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opsets.items()))
@@ -79,8 +80,6 @@ def rule_html(rule: Rule) -> str:
 # --------------------------------------------------------------------------------------------- reports, steps and traces
 def report_html(report: Report) -> str:
     """What an optimisation did: operators before and after, rules that were applied, phases, refusals."""
-    from graphopt.report import size_text
-
     before, after = (size_text(s.constant_bytes) for s in (report.before, report.after))
     constants = before if before == after else f"{before} → {after}"
     nodes = f"{report.nodes_before:,} → {report.nodes_after:,} nodes"
