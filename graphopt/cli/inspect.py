@@ -117,7 +117,7 @@ def describe_shapes(model: Model, name: str) -> dict[str, Any]:
     ]
     return {
         "file": name,
-        "inputs": [_interface(info) for info in model.graph.input_infos.values() if _is_fed(info, model)],
+        "inputs": [_interface(i) for v, i in model.graph.input_infos.items() if v not in model.graph.initializers],
         "equal_dims": [[show(a), show(b)] for a, b in facts.equalities],
         "refused": {node.label: reason for node, reason in facts.refused.items()},
         "values": values,
@@ -126,15 +126,12 @@ def describe_shapes(model: Model, name: str) -> dict[str, Any]:
     }
 
 
-def _is_fed(info: Any, model: Model) -> bool:
-    return info.name not in {v.name for v in model.graph.initializers}
-
-
 def _value(v: Value, node: Node, facts: Facts) -> dict[str, Any]:
+    from graphopt.ir.text import numpy_name
     from graphopt.shapes.dims import is_anonymous
     from graphopt.shapes.text import show
 
-    kind = _dtype(v.dtype) if v.dtype else _type(v.type)[0] if v.type is not None else "unknown"
+    kind = numpy_name(v.dtype) if v.dtype else _type(v.type)[0] if v.type is not None else "unknown"
     dims = None if v.shape is None else [d if isinstance(d, int) else show(d) for d in v.shape]
     return {
         "name": v.name,
@@ -174,6 +171,7 @@ def describe(model: Model, name: str, size: int) -> dict[str, Any]:
     """All that the command tells, as plain data."""
     from onnx.defs import onnx_opset_version
 
+    from graphopt.ir.text import numpy_name
     from graphopt.report import Summary
 
     source, graph = model.source, model.graph
@@ -211,7 +209,7 @@ def describe(model: Model, name: str, size: int) -> dict[str, Any]:
         "constants": len(constants),
         "constant_bytes": summary.constant_bytes,
         "largest_constants": [
-            {"name": name, "dtype": _dtype(t.dtype), "dims": list(t.dims), "bytes": t.nbytes}
+            {"name": name, "dtype": numpy_name(t.dtype), "dims": list(t.dims), "bytes": t.nbytes}
             for name, t in sorted(constants, key=lambda c: -c[1].nbytes)[:_LARGEST]
         ],
         "external_data": dict(external.most_common()),
@@ -230,28 +228,21 @@ def _interface(info: Any) -> dict[str, Any]:
 
 def _type(t: Any) -> tuple[str, list[int | str | None] | None]:
     from graphopt.ir.load import read_shape
+    from graphopt.ir.text import numpy_name
 
     which = t.WhichOneof("value")
     if which is None:
         return "unknown", None
     inner = getattr(t, which)
     if which in ("tensor_type", "sparse_tensor_type"):
-        name = _dtype(inner.elem_type)
+        name = numpy_name(inner.elem_type)
         dims = list(read_shape(inner.shape)) if inner.HasField("shape") else None
         return (name if which == "tensor_type" else f"sparse({name})"), dims
     if which == "map_type":
-        return f"map({_dtype(inner.key_type)}, {_nested(inner.value_type)})", None
+        return f"map({numpy_name(inner.key_type)}, {_nested(inner.value_type)})", None
     if which in ("sequence_type", "optional_type"):
         return f"{which.removesuffix('_type')}({_nested(inner.elem_type)})", None
     return which.removesuffix("_type"), None
-
-
-def _dtype(number: int) -> str:
-    """'float32', 'int64'... the names that NumPy has, where it has one."""
-    from graphopt.ir.tensor import dtype_name
-
-    name = dtype_name(number)
-    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _nested(t: Any) -> str:
@@ -285,15 +276,13 @@ def _show(screen: Screen, data: dict[str, Any]) -> None:
     for what, text in facts:
         screen.line(f"{what:14s}{text}")
     if overridable := data["initializers_that_are_inputs"]:
-        text = f"{len(overridable)} initializers are inputs too, so that callers may override them: {shortened(overridable, _NAMED)}"
-        screen.line(f"note: {text}", "yellow")
+        text = f"{len(overridable)} initializers are inputs too, so that callers may override them"
+        screen.line(f"note: {text}: {shortened(overridable, _NAMED)}", "yellow")
     if (opset := data["opsets"].get("ai.onnx", 0)) > data["newest_opset"]:
         screen.line(f"note: opset {opset} is newer than the installed onnx knows: {data['newest_opset']}", "yellow")
     if unknown := data["unknown_operators"]:
-        screen.line(
-            f"note: operators that onnx does not know: {shortened([f'{op} x {n}' for op, n in unknown.items()], _NAMED)}",
-            "yellow",
-        )
+        counts = shortened([f"{op} x {n}" for op, n in unknown.items()], _NAMED)
+        screen.line(f"note: operators that onnx does not know: {counts}", "yellow")
 
     interface = [
         (

@@ -58,7 +58,7 @@ def page(
     Args:
         before, after: the models; their weights are not read.
         report: of the optimisation that led from one to the other; None: the two are compared.
-        title: what is optimised; None: the name of the graph.
+        title: what is optimised; '': the name of the graph.
         machine: what costs are estimated for.
         file_bytes: of both models' files.
         measured: seconds of a run of each; None: those that tuning measured, if it did.
