@@ -18,6 +18,7 @@ import argparse
 import json
 import statistics
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -96,8 +97,6 @@ def _session(path: str, prefix: Path) -> Any:
 
 def _run(sessions: dict[str, Any], feeds: dict[str, Any], rounds: int, seconds: float) -> None:
     """Rounds by turns, the first to warm up; fewer of them where they would take too long."""
-    import time
-
     started = time.perf_counter()
     for done in range(rounds + 1):
         for session in sessions.values():

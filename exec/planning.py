@@ -129,7 +129,7 @@ class _Builder:
             for name in [n for n in attributes if n not in kernel.attributes]:
                 self._unknown_attribute(node, name, attributes)
         outputs = tuple(EMPTY if v is None else self.new(scope, v) for v in node.outputs)
-        name = node.name or next((v.name for v in node.outputs if v is not None), "")
+        name = node.label
         attributes = _decoded(attributes)
         if kernel.prepare is not None:
             try:

@@ -16,12 +16,3 @@ def svg_of(thing: Any) -> str | None:
     """Its drawing: for `_repr_svg_`; None where nothing can be drawn, so that a notebook shows text."""
     text: str | None = importlib.import_module("graphopt.view").svg_of(thing)
     return text
-
-
-def size_text(n: float) -> str:
-    """A number of bytes: '12.3 MiB'."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n < 1024 or unit == "GiB":
-            break
-        n /= 1024
-    return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"

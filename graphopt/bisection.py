@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,7 @@ class Bisection:
             "step": None if self.step is None else self.step.to_dict(),
             "cut": self.cut,
             "nodes": None if self.before is None else len(self.before.graph),
-            "verification": None if self.verification is None else json.loads(self.verification.to_json()),
+            "verification": None if self.verification is None else self.verification.to_dict(),
         }
 
     def _repr_html_(self) -> str:

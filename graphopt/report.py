@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graphopt._display import html_of, size_text
+from graphopt._display import html_of
+from graphopt._words import size_text
 from graphopt.errors import ArgumentError
 from graphopt.ir import Model, Origin
 from graphopt.rewrite import Ledger, Rule, Step

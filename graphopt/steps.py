@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from graphopt._display import html_of, svg_of
+from graphopt._words import listed
 from graphopt.errors import ArgumentError
 from graphopt.rewrite import NodeRecord, Step
 
@@ -144,6 +145,4 @@ def phases(steps: list[Step], begins: Iterable[tuple[int, str]], nodes: int) -> 
 
 
 def _nodes(records: tuple[NodeRecord, ...]) -> str:
-    names = [r.op for r in records[:8]]
-    more = len(records) - len(names)
-    return " ".join(names) + (f" and {more} more" if more else "") or "nothing"
+    return listed([r.op for r in records], 8, " ") or "nothing"

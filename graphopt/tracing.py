@@ -43,13 +43,16 @@ class Trace:
         return self.report.phases()
 
     def after(self, number: int) -> Model:
-        """The model after so many steps; 0 gives it as it was before the first one. The last one made is remembered.
+        """The model after so many steps; 0 gives it as it was before the first one. The last one made is remembered; after all
+        steps it is the optimised model itself.
 
         Raises:
             ArgumentError: there are not so many steps.
         """
         if not 0 <= number <= len(self):
             raise ArgumentError(f"there are {len(self)} steps: the model after {number} does not exist")
+        if number and number == len(self):
+            return self.model
         if number not in self._made:
             model = optimize(self.source, **self.arguments, steps=number)
             self._made.clear()  # one model is kept, not a thousand

@@ -72,10 +72,22 @@ class Verification:
             raise VerificationError(self)
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON; infinite and missing differences are None."""
+        return {
+            "verdict": self.verdict,
+            "rows": [
+                {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in asdict(row).items()}
+                for row in self.rows
+            ],
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+            "ok": self.ok,
+        }
+
     def to_json(self, **options: Any) -> str:
-        """All of it as JSON text; infinite and missing differences are null. `options` go to json.dumps."""
-        rows = json.loads(json.dumps([asdict(row) for row in self.rows]), parse_constant=lambda inf_or_nan: None)
-        return json.dumps({**vars(self), "ok": self.ok, "rows": rows}, **options)
+        """All of it as JSON text. `options` go to json.dumps."""
+        return json.dumps(self.to_dict(), **options)
 
     def summary(self) -> list[tuple[str, ...]]:
         """A line for each executor, output and status: these, runs, worst difference, tolerance, detail; as text."""

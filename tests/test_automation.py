@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import yaml
@@ -18,7 +19,7 @@ import graphopt
 from graphopt.cli import main
 from graphopt.verification import Verification
 from tests.conftest import ROOT
-from tests.test_cli import one_node, turned_twice
+from tests.test_cli import external, one_node, turned_twice
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 HOOKS = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
@@ -63,6 +64,39 @@ def test_a_model_not_shown_to_be_equal_stays(
     before = models[0].read_bytes()
     assert main(["tidy", str(models[0])]) == code
     assert status in capsys.readouterr().out and models[0].read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("data", "other", "left"),
+    [
+        ("m.onnx_data", None, False),
+        ("m.onnx.data", None, False),  # what is written anew has this name: it is this model's alone
+        ("weights.bin", None, True),  # whose it is the name does not say
+        ("m.onnx_data", "m.onnx_data", True),
+        ("m.onnx_data", "no model", True),
+    ],
+)
+def test_data_that_nobody_reads_any_more(
+    data: str, other: str | None, left: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.onnx"
+    (tmp_path / data).write_bytes(np.ones(512, np.float32).tobytes())
+    external(path, data)
+    loose = onnx.load(path, load_external_data=False)
+    loose.graph.node[0].output[0] = "s"
+    loose.graph.node.add(op_type="Neg", input=["s"], output=["n"])
+    loose.graph.node.add(op_type="Neg", input=["n"], output=["y"])
+    path.write_bytes(loose.SerializeToString())
+    if other == data:
+        external(tmp_path / "other.onnx", data)
+    elif other:
+        (tmp_path / "other.onnx").write_text(other)
+    assert main(["tidy", str(path), "--level", "2", *QUICK]) == 1
+    assert ("does not read" in capsys.readouterr().out) == left
+    kept = {data} if left else set()
+    written = {"m.onnx.data"} | kept | ({"other.onnx"} if other else set())
+    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx"} | written
+    assert graphopt.load(path).node_count() == 1
 
 
 def test_tidy_of_what_is_no_model(

@@ -94,6 +94,8 @@ def test_quiet_means_the_model_alone(model: Path, piped: Any) -> None:
         ("verify model.onnx - --on reference", 0, "verification: equal"),
         ("diff model.onnx -", 0, "the same structure: 3 nodes"),
         ("bisect - --on reference", 0, "no rewrite of 1 changes the outputs"),
+        ("report -", 0, "written    stdin.report.html"),
+        ("report - model.onnx", 0, "3 -> 3 nodes"),
     ],
 )
 def test_every_reader_takes_a_stream(model: Path, piped: Any, line: str, code: int, told: str) -> None:
@@ -102,7 +104,8 @@ def test_every_reader_takes_a_stream(model: Path, piped: Any, line: str, code: i
 
 
 @pytest.mark.parametrize(
-    "command", ["optimize", "inspect", "explain", "bisect", "verify model.onnx", "diff model.onnx"]
+    "command",
+    ["optimize", "inspect", "explain", "bisect", "report", "verify model.onnx", "diff model.onnx", "report model.onnx"],
 )
 @pytest.mark.parametrize(
     ("data", "told"), [(b"", "standard input is empty"), (b"text", "standard input is not an ONNX model")]
@@ -126,11 +129,20 @@ def test_bad_input(model: Path, piped: Any, command: str, data: bytes, told: str
         ("optimize - --external-data", False, "needs a file"),
         ("verify - -", False, "standard input holds one model"),
         ("diff - -", False, "standard input holds one model"),
+        ("report - -", False, "standard input holds one model"),
+        ("report model.onnx -o - --json", False, "takes the page alone"),
+        ("report model.onnx -o - --open", False, "takes the page alone"),
     ],
 )
 def test_what_cannot_be(model: Path, piped: Any, line: str, terminal: bool, told: str) -> None:
     code, text, data, err = piped(line, model.read_bytes(), terminal)
     assert (code, text, data) == (2, "", b"") and told in err and err.count("\n") == 1
+
+
+def test_a_page_on_standard_output(model: Path, piped: Any) -> None:
+    code, text, data, err = piped("report - -o -", model.read_bytes())
+    assert (code, text) == (0, "") and data.startswith(b"<!") and b"standard input" in data
+    assert "written    to standard output" in err and [p.name for p in model.parent.iterdir()] == ["model.onnx"]
 
 
 def test_nothing_is_written_if_the_outputs_differ(model: Path, piped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,6 +342,8 @@ def test_around_a_node_that_no_step_touches(branches: Path, capsys: pytest.Captu
 def test_limits_and_wrong_steps(branches: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "branches.onnx", "--tree", "--limit", "2"]) == 0
     assert "and 7 more nodes; --limit 0 shows all" in capsys.readouterr().out
+    assert main(["explain", "branches.onnx", "--tree", "--rule", "gelu", "--node", "d"]) == 0
+    assert "which no step touched" not in capsys.readouterr().out
     assert main(["explain", "branches.onnx", "--step", "99"]) == 2
     assert "--step 99: there are" in capsys.readouterr().err
 

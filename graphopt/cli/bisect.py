@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from graphopt.cli import options
-from graphopt.cli.output import DIFFERENT, INCONCLUSIVE, OK, as_data, err, out, place, show_verification
+from graphopt.cli.output import DIFFERENT, INCONCLUSIVE, OK, err, out, place, show_verification
 from graphopt.cli.streams import check_data, check_target, is_stream, output_beside, save, source, title, told
 from graphopt.errors import ArgumentError
 
@@ -52,16 +52,14 @@ def bisect(
     read = source(model)
     for path in paths:
         check_data(load(read), path)
-    chosen: dict[str, Any] = {
-        "without": options.names(without) or (), "only": options.names(only), "opset": options.opset(opset), "target": target,
-    }  # fmt: skip
+    arguments = {**options.selection(target, without, only), "opset": options.opset(opset)}
     screen = told(file)
     try:
         with err().working(f"looking for the rewrite that changes what {title(model)} computes"):
-            found = search(read, level, on=options.names(on), rtol=options.finite(rtol), **chosen)
+            found = search(read, level, on=options.names(on), rtol=options.finite(rtol), **arguments)
     except VerificationError as e:
         if json:
-            out().json({**Bisection(None).to_dict(), "verification": as_data(e.result), "output": None})
+            out().json({**Bisection(None).to_dict(), "verification": e.result.to_dict(), "output": None})
         else:
             show_verification(screen, e.result, all_executors=not on)
         err().line("graphopt: nothing to bisect: no comparison could have told a difference")

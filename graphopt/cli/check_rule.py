@@ -15,8 +15,7 @@ from graphopt.cli.output import DIFFERENT, OK, Screen, err, out
 from graphopt.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from graphopt.rewrite import Rule
-    from graphopt.testing.checking import RuleCheck
+    from graphopt.testing.checking import RuleCheck, RuleFailure
     from graphopt.testing.proof import Proof
 
 Target = Annotated[
@@ -56,6 +55,7 @@ def check_rule(
     from graphopt.testing.checking import check_rule as check
     from graphopt.testing.loading import OWN, rules_in
     from graphopt.testing.profiles import PROFILES
+    from graphopt.testing.proof import prove as proof_of
 
     if profile not in PROFILES:
         raise ArgumentError(f"--profile: '{profile}' is none; there are {', '.join(PROFILES)}")
@@ -70,7 +70,7 @@ def check_rule(
         try:
             with err().working(f"checking {rule.name}"):
                 found = check(rule, PROFILES[profile], options.names(on))
-                proof = _proof(rule) if prove else None
+                proof = proof_of(rule) if prove else None
         except RuleFailure as failure:
             wrong += 1
             screen.line(str(failure), "red")
@@ -92,12 +92,6 @@ def check_rule(
     return DIFFERENT if wrong else OK
 
 
-def _proof(rule: Rule) -> Proof:
-    from graphopt.testing.proof import prove
-
-    return prove(rule)
-
-
 def _show_left_out(screen: Screen, found: RuleCheck, executors: Sequence[str]) -> None:
     for (executor, why), n in found.left_out.most_common(3):
         screen.line(f"  {n} not compared on {executor}: {why}", "dim")
@@ -105,14 +99,13 @@ def _show_left_out(screen: Screen, found: RuleCheck, executors: Sequence[str]) -
         screen.line(f"  nothing was compared on {', '.join(missing)}", "yellow")
 
 
-def _saved(failure: object, folder: Path) -> Path:
+def _saved(failure: RuleFailure, folder: Path) -> Path:
     """Write the model of a failure and its inputs."""
     import numpy as np
 
     from graphopt.ir import load
-    from graphopt.testing.checking import RuleFailure
 
-    assert isinstance(failure, RuleFailure) and failure.instance is not None
+    assert failure.instance is not None
     path = folder / f"{failure.rule.name}.onnx"
     load(failure.instance.model).save(path)
     np.savez(path.with_suffix(".npz"), **failure.instance.feeds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphopt.cli import options
-from graphopt.cli.output import as_data, code_of, err, out, show_report, show_verification
+from graphopt.cli.output import code_of, err, out, show_report, show_verification
 
 
 def demo(json: options.Json = False) -> int:
@@ -18,7 +18,7 @@ def demo(json: options.Json = False) -> int:
     assert optimized.report is not None
     if json:
         result = graphopt.verify(model, optimized, seeds=2, sizes=1)
-        screen.json({**optimized.report.to_dict(), "verification": as_data(result)})
+        screen.json({**optimized.report.to_dict(), "verification": result.to_dict()})
         return code_of(result)
     screen.line("A small detector, written down the way exporters do, optimized at level 2\n", "bold")
     show_report(screen, optimized.report)

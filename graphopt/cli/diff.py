@@ -56,8 +56,9 @@ def _show(screen: Screen, found: Diff, limit: int) -> None:
     for c in found.changed[: limit or None]:
         renamed = "" if c.before.name == c.after.name else f", now '{c.after.name}'"
         screen.block(f"~ {_node(c.before)}{renamed}: {'; '.join(c.what)}", 2, "yellow")
-    if limit and (more := max(len(kinds), len(found.changed)) - limit) > 0:
-        screen.line(f"{more} more; --limit 0 shows all")
+    more = sum(max(len(differences) - limit, 0) for differences in (kinds, found.changed))
+    if limit and more:
+        screen.line(f"{more:,} more; --limit 0 shows all")
 
 
 def _node(n: NodeEntry) -> str:

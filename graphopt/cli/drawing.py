@@ -56,7 +56,7 @@ class Drawing:
             **{
                 name: {
                     "lines": [line.to_dict() for line in side.lines],
-                    "changed": [n.name or _output(n) for n in side.marked],
+                    "changed": [n.label for n in side.marked],
                 }
                 for name, side in sides.items()
             },
@@ -76,22 +76,15 @@ def around_a_step(before: Model, after: Model, number: int, step: Step, reach: i
     """
     infer_model(before)
     gone, new = _found(before, step.before), _found(after, step.after)
-    near = list(around(gone, 1)) if gone else []
-    if not new:
-        new_or_near = _same(after, near)
-    elif not gone:
-        new_or_near, near = new, _same(before, list(around(new, 1)))
-    else:
-        new_or_near = new
     return Drawing(
         f"{number}. {step.rule} at '{step.location}'",
         number,
-        _part(gone or near, gone, reach if gone else 0, _GONE),
-        _part(new_or_near, new, reach if new else 0, _NEW),
+        _part(gone, gone, reach, _GONE) if gone else _part(_same(before, around(new, 1)), (), 0, _GONE),
+        _part(new, new, reach, _NEW) if new else _part(_same(after, around(gone, 1)), (), 0, _NEW),
     )
 
 
-def around_a_node(before: Model, after: Model, name: str, reach: int) -> list[Drawing]:
+def around_a_node(before: Model, after: Model, name: str, reach: int) -> Drawing:
     """The neighbourhood of a node, or of the producer and users of a value, that no rewrite touched."""
     infer_model(before)
     sides = []
@@ -101,7 +94,7 @@ def around_a_node(before: Model, after: Model, name: str, reach: int) -> list[Dr
             u for g in model.graphs() for v in (*g.inputs, *g.initializers) if v.name == name for u in v.uses
         ]
         sides.append(_part(found, found, reach, "bold"))
-    return [Drawing(f"around '{name}', which no step touched", None, sides[0], sides[1])]
+    return Drawing(f"around '{name}', which no step touched", None, *sides)
 
 
 def _part(start: Collection[Node], marked: Collection[Node], reach: int, style: str) -> Side:

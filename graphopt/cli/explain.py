@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphopt._words import listed
 from graphopt.cli import completion, options
-from graphopt.cli.output import Screen, did_you_mean, err, out, place, short
+from graphopt.cli.output import Screen, did_you_mean, err, out, place
 from graphopt.cli.streams import source, title
 from graphopt.errors import ArgumentError
 
 if TYPE_CHECKING:
     from graphopt.cli.drawing import Drawing
-    from graphopt.ir import Model
     from graphopt.report import Report
     from graphopt.rewrite import Rule, Step
 
-#: Steps that are drawn at most: for each, the model is optimized twice more.
+#: Steps that are drawn unless --limit 0 asks for all: for each, the model is optimized anew.
 _DRAWN = 10
+#: Nodes of a step that are named.
+_NAMED = 6
 
 RuleName = Annotated[
     str | None,
@@ -69,22 +70,18 @@ def explain(
     arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
     read, name = source(model), title(model)
 
-    import graphopt
     from graphopt.passes import PASSES
     from graphopt.patterns import all_rules
+    from graphopt.tracing import trace
 
     rules, screen = all_rules(), out()
     if rule is not None and rule not in rules and rule not in PASSES:
         hint = did_you_mean(rule, [*rules, *PASSES]) or "'graphopt rules' lists them all"
         raise ArgumentError(f"--rule: no rule or pass is named '{rule}'; {hint}")
 
-    def optimized(steps: int | None = None) -> Model:
-        with err().working(f"optimizing {name}"):
-            return graphopt.optimize(read, level, steps=steps, **arguments)
-
-    result = optimized()
-    report = result.report
-    assert report is not None
+    with err().working(f"optimizing {name}"):
+        walk = trace(read, level, **arguments)
+    report = walk.report
     if step is not None and step > len(report.steps):
         raise ArgumentError(f"--step {step}: there are {_steps(len(report.steps))}")
     chosen = report.steps if node is None else report.explain(node)
@@ -94,11 +91,24 @@ def explain(
     steps = [
         (i, s) for i, s in enumerate(report.steps, 1) if id(s) in ids and rule in (None, s.rule) and step in (None, i)
     ]
-    drawings = _drawings(optimized, result, steps, node, rule, step, depth, limit) if tree else []
+    whole_graph = tree and node is None and rule is None and step is None
+    most = min(limit, _DRAWN) if tree else limit
+    shown = steps[: most or None]
+    drawings: list[Drawing] = []
+    if tree:
+        from graphopt.cli import drawing as draw
+
+        with err().working(f"optimizing {name} up to each step"):
+            if whole_graph:
+                drawings = [draw.whole(walk.after(0), walk.model)]
+            elif node is not None and not chosen:
+                drawings = [draw.around_a_node(walk.after(0), walk.model, node, depth)]
+            else:
+                drawings = [draw.around_a_step(walk.after(i - 1), walk.after(i), i, s, depth) for i, s in shown]
     if json:
         screen.json(_data(report, steps, rule, [d.to_dict() for d in drawings] if tree else None))
         return 0
-    what = "".join([f" of {rule}" if rule else "", f" touching '{node}'" if node else ""])
+    what = (f" of {rule}" if rule else "") + (f" touching '{node}'" if node else "")
     screen.line(
         f"{_steps(len(steps))}{what}; {report.nodes_before:,} -> {report.nodes_after:,} nodes at level {report.level}",
         "bold",
@@ -107,11 +117,11 @@ def explain(
         screen.line()
         drawing.show(screen, limit)
     told: set[str] = set()
-    for i, s in steps[: limit or None] if not tree else ():
+    for i, s in shown if not tree else ():
         screen.line()
         _show_step(screen, i, s, rules.get(s.rule), PASSES, told)
-    if limit and len(steps) > limit and not tree:
-        screen.line(f"\n{_steps(len(steps) - limit, 'more ')}; --limit 0 shows all")
+    if len(steps) > len(shown) and not whole_graph:
+        screen.line(f"\n{_steps(len(steps) - len(shown), 'more ')}; --limit 0 shows all")
     if why_not:
         screen.line()
         _show_refusals(screen, report, rule, limit)
@@ -130,26 +140,6 @@ def _data(report: Report, steps: list[tuple[int, Step]], rule: str | None, trees
         ],
         "trees": trees,
     }
-
-
-def _drawings(
-    optimized: Callable[[int | None], Model],
-    result: Model,
-    steps: list[tuple[int, Step]],
-    node: str | None,
-    rule: str | None,
-    step: int | None,
-    depth: int,
-    limit: int,
-) -> list[Drawing]:
-    """The whole graph before and after; or what lies around the chosen steps, or around a node that none of them touches."""
-    from graphopt.cli.drawing import around_a_node, around_a_step, whole
-
-    if node is None and rule is None and step is None:
-        return [whole(optimized(0), result)]
-    if node is not None and not steps:
-        return around_a_node(optimized(0), result, node, depth)
-    return [around_a_step(optimized(i - 1), optimized(i), i, s, depth) for i, s in steps[: min(limit, _DRAWN) or None]]
 
 
 def _check_name(read: str | bytes, model: str, name: str) -> None:
@@ -192,7 +182,7 @@ def _steps(n: int, more: str = "") -> str:
 
 
 def _nodes(records: Any) -> str:
-    return short([f"{r.op} '{r.name or r.output}'" for r in records]) or "nothing"
+    return listed([f"{r.op} '{r.label}'" for r in records], _NAMED) or "nothing"
 
 
 def _show_refusals(screen: Screen, report: Report, rule: str | None, limit: int) -> None:

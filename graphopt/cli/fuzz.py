@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,7 +92,8 @@ def fuzz(
         return _replay(replay, RemoteExaminer(optimizer or "", level, chosen, further), json)
 
     limits: dict[str, Any] = {"seeds": seeds, "minutes": minutes if seeds or minutes is not None else 1.0}
-    with _progress(err(), level, optimizer) as watch:
+    what = optimizer or f"graphopt, level {level}"
+    with err().working(what) as say:
         found = run(
             optimizer or "",
             level,
@@ -102,7 +102,7 @@ def fuzz(
             corpus=corpus,
             nodes=nodes,
             options=further,
-            watch=watch,
+            watch=_watch(what, say),
             **limits,
         )
     if json:
@@ -123,38 +123,31 @@ def _replay(path: Path, examine: RemoteExaminer, json: bool) -> int:
     if json:
         out().json(asdict(outcome))
         return DIFFERENT if outcome.finding else OK
+    screen = out()
     if outcome.finding is None:
-        out().line(f"nothing is wrong: {_compared(outcome.compared)}", "green")
-        _show_left_out(out(), outcome.left_out)
+        screen.line(f"nothing is wrong: {_compared(outcome.compared)}", "green")
+        _show_left_out(screen, outcome.left_out)
         return OK
-    out().line(f"{outcome.finding.kind}: {outcome.finding.detail}", "bold red")
+    screen.line(f"{outcome.finding.kind}: {outcome.finding.detail}", "bold red")
     if outcome.finding.features and not examine.optimizer:
-        out().block(f"rules that were applied: {', '.join(outcome.finding.features)}", 2)
+        screen.block(f"rules that were applied: {', '.join(outcome.finding.features)}", 2)
     return DIFFERENT
 
 
-@contextlib.contextmanager
-def _progress(screen: Screen, level: int, optimizer: str | None) -> Iterator[Callable[[Run], None] | None]:
-    """A line that tells how far it is, on a terminal."""
-    if not screen.file.isatty():
-        yield None
-        return
-    from rich.console import Console
-
-    what = optimizer or f"graphopt, level {level}"
+def _watch(what: str, say: Callable[[str], None]) -> Callable[[Run], None]:
+    """What is called after every seed, and says how far it is, five times a second at most."""
     began, first, told = time.monotonic(), -1, 0.0
-    with Console(file=screen.file, highlight=False, markup=False).status(what) as status:
 
-        def watch(run: Run) -> None:
-            nonlocal first, told
-            first = run.done - 1 if first < 0 else first
-            now = time.monotonic()
-            if now - told > 0.2:
-                told = now
-                rate = (run.done - first) / max(now - began, 1e-9)
-                status.update(f"{what}: seed {run.seed + run.done - 1}, {rate:.1f} models/s; {_counts(run)}")
+    def watch(run: Run) -> None:
+        nonlocal first, told
+        first = run.done - 1 if first < 0 else first
+        now = time.monotonic()
+        if now - told > 0.2:
+            told = now
+            rate = (run.done - first) / max(now - began, 1e-9)
+            say(f"{what}: seed {run.seed + run.done - 1}, {rate:.1f} models/s; {_counts(run)}")
 
-        yield watch
+    return watch
 
 
 def _counts(run: Run) -> str:

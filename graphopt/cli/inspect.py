@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphopt._display import size_text
+from graphopt._words import listed, size_text
 from graphopt.cli import options
-from graphopt.cli.output import Screen, err, out, short
+from graphopt.cli.output import Screen, err, out
 from graphopt.cli.streams import size_of, source, title
 from graphopt.errors import ArgumentError
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from graphopt.ir import Model, Node, Value
     from graphopt.shapes import Facts
 
-_LARGEST = 5
+#: Constants, and names in a line, that are shown.
+_LARGEST, _NAMED = 5, 6
 
 
 Shapes = Annotated[
@@ -85,7 +86,7 @@ def _show_cost(screen: Screen, data: dict[str, Any]) -> None:
         f"a run is estimated to take {data['seconds'] * 1e3:.3g} ms on one thread; what a runtime fuses is not known"
     )
     if named := {name: n for name, n in data["sizes"].items() if not name.startswith("?")}:
-        screen.line(f"sizes: {short([f'{name} = {n}' for name, n in named.items()])}")
+        screen.line(f"sizes: {listed([f'{name} = {n}' for name, n in named.items()], _NAMED)}")
     screen.line()
     rows = [
         (
@@ -116,24 +117,21 @@ def describe_shapes(model: Model, name: str) -> dict[str, Any]:
     ]
     return {
         "file": name,
-        "inputs": [_interface(info) for info in model.graph.input_infos.values() if _is_fed(info, model)],
+        "inputs": [_interface(i) for v, i in model.graph.input_infos.items() if v not in model.graph.initializers],
         "equal_dims": [[show(a), show(b)] for a, b in facts.equalities],
-        "refused": {node.name or node.output.name: reason for node, reason in facts.refused.items()},
+        "refused": {node.label: reason for node, reason in facts.refused.items()},
         "values": values,
         "rank_known": sum(v["dims"] is not None for v in values),
         "resolved": sum(v["resolved"] for v in values),
     }
 
 
-def _is_fed(info: Any, model: Model) -> bool:
-    return info.name not in {v.name for v in model.graph.initializers}
-
-
 def _value(v: Value, node: Node, facts: Facts) -> dict[str, Any]:
+    from graphopt.ir.text import numpy_name
     from graphopt.shapes.dims import is_anonymous
     from graphopt.shapes.text import show
 
-    kind = _dtype(v.dtype) if v.dtype else _type(v.type)[0] if v.type is not None else "unknown"
+    kind = numpy_name(v.dtype) if v.dtype else _type(v.type)[0] if v.type is not None else "unknown"
     dims = None if v.shape is None else [d if isinstance(d, int) else show(d) for d in v.shape]
     return {
         "name": v.name,
@@ -152,7 +150,7 @@ def _show_shapes(screen: Screen, data: dict[str, Any]) -> None:
     total = f"{len(values):,} values"
     screen.line(f"{total}: the rank is known of {data['rank_known']:,}, every dim of {data['resolved']:,}")
     if data["equal_dims"]:
-        screen.line(f"equal whenever it runs: {short([' = '.join(pair) for pair in data['equal_dims']])}")
+        screen.line(f"equal whenever it runs: {listed([' = '.join(pair) for pair in data['equal_dims']], _NAMED)}")
     for node, reason in data["refused"].items():
         screen.line(f"note: '{node}' cannot run: {reason}", "yellow")
     screen.line()
@@ -173,6 +171,7 @@ def describe(model: Model, name: str, size: int) -> dict[str, Any]:
     """All that the command tells, as plain data."""
     from onnx.defs import onnx_opset_version
 
+    from graphopt.ir.text import numpy_name
     from graphopt.report import Summary
 
     source, graph = model.source, model.graph
@@ -210,7 +209,7 @@ def describe(model: Model, name: str, size: int) -> dict[str, Any]:
         "constants": len(constants),
         "constant_bytes": summary.constant_bytes,
         "largest_constants": [
-            {"name": name, "dtype": _dtype(t.dtype), "dims": list(t.dims), "bytes": t.nbytes}
+            {"name": name, "dtype": numpy_name(t.dtype), "dims": list(t.dims), "bytes": t.nbytes}
             for name, t in sorted(constants, key=lambda c: -c[1].nbytes)[:_LARGEST]
         ],
         "external_data": dict(external.most_common()),
@@ -229,28 +228,21 @@ def _interface(info: Any) -> dict[str, Any]:
 
 def _type(t: Any) -> tuple[str, list[int | str | None] | None]:
     from graphopt.ir.load import read_shape
+    from graphopt.ir.text import numpy_name
 
     which = t.WhichOneof("value")
     if which is None:
         return "unknown", None
     inner = getattr(t, which)
     if which in ("tensor_type", "sparse_tensor_type"):
-        name = _dtype(inner.elem_type)
+        name = numpy_name(inner.elem_type)
         dims = list(read_shape(inner.shape)) if inner.HasField("shape") else None
         return (name if which == "tensor_type" else f"sparse({name})"), dims
     if which == "map_type":
-        return f"map({_dtype(inner.key_type)}, {_nested(inner.value_type)})", None
+        return f"map({numpy_name(inner.key_type)}, {_nested(inner.value_type)})", None
     if which in ("sequence_type", "optional_type"):
         return f"{which.removesuffix('_type')}({_nested(inner.elem_type)})", None
     return which.removesuffix("_type"), None
-
-
-def _dtype(number: int) -> str:
-    """'float32', 'int64'... the names that NumPy has, where it has one."""
-    from graphopt.ir.tensor import dtype_name
-
-    name = dtype_name(number)
-    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _nested(t: Any) -> str:
@@ -280,20 +272,17 @@ def _show(screen: Screen, data: dict[str, Any]) -> None:
             ("external data", ", ".join(f"{size_text(n)} in {file}" for file, n in data["external_data"].items()))
         )
     if data["functions"]:
-        facts.append(("functions", short(data["functions"])))
+        facts.append(("functions", listed(data["functions"], _NAMED)))
     for what, text in facts:
         screen.line(f"{what:14s}{text}")
     if overridable := data["initializers_that_are_inputs"]:
-        text = (
-            f"{len(overridable)} initializers are inputs too, so that callers may override them: {short(overridable)}"
-        )
-        screen.line(f"note: {text}", "yellow")
+        text = f"{len(overridable)} initializers are inputs too, so that callers may override them"
+        screen.line(f"note: {text}: {listed(overridable, _NAMED)}", "yellow")
     if (opset := data["opsets"].get("ai.onnx", 0)) > data["newest_opset"]:
         screen.line(f"note: opset {opset} is newer than the installed onnx knows: {data['newest_opset']}", "yellow")
     if unknown := data["unknown_operators"]:
-        screen.line(
-            f"note: operators that onnx does not know: {short([f'{op} x {n}' for op, n in unknown.items()])}", "yellow"
-        )
+        counts = listed([f"{op} x {n}" for op, n in unknown.items()], _NAMED)
+        screen.line(f"note: operators that onnx does not know: {counts}", "yellow")
 
     interface = [
         (

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphopt._display import size_text
+from graphopt._words import size_text
 from graphopt.cli import completion, options
-from graphopt.cli.output import DIFFERENT, OK, as_data, code_of, err, out, show_report, show_verification
+from graphopt.cli.output import DIFFERENT, OK, code_of, err, out, show_report, show_verification
 from graphopt.cli.streams import (
     check_data,
     check_target,
@@ -150,7 +150,7 @@ def optimize(
         data["input"], data["output"] = str(model), None if written is None else str(written)
         data["file_bytes"] = sizes
         if verification is not None:
-            data["verification"] = as_data(verification)
+            data["verification"] = verification.to_dict()
         out().json(data)
     if report is not ReportFormat.none:
         show_report(screen, result.report)

@@ -135,8 +135,8 @@ On = Annotated[
     typer.Option(
         "--on",
         metavar="NAME",
-        help="Who runs the models: reference, jax, onnxruntime, openvino, onnx.reference; a provider or device may follow, as "
-        "in onnxruntime:CUDAExecutionProvider. Repeat it, or use commas. Default: reference and onnxruntime.",
+        help="Who runs the models: reference, jax, onnxruntime, openvino, web, onnx.reference; a provider or device may follow, "
+        "as in onnxruntime:CUDAExecutionProvider. Repeat it, or use commas. Default: reference and onnxruntime.",
         autocompletion=completion.executors,
     ),
 ]
@@ -232,14 +232,26 @@ def io_layout(values: Sequence[str] | None) -> str | dict[str, str] | None:
     return layouts or None
 
 
+def selection(target: str, without: Sequence[str] | None, only: Sequence[str] | None) -> dict[str, Any]:
+    """Keyword arguments of `graphopt.optimize` and `graphopt.bisect` that say which rules run."""
+    return {"target": target, "without": names(without) or (), "only": names(only)}
+
+
 def optimization(
-    target: str, without: Any, only: Any, shapes: Any, freeze_inputs: bool, versions: Any
+    target: str,
+    without: Sequence[str] | None,
+    only: Sequence[str] | None,
+    shapes: Sequence[str] | None,
+    freeze_inputs: bool,
+    versions: Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Keyword arguments of `graphopt.optimize`."""
+    """Keyword arguments of `graphopt.optimize`, from the options of these names.
+
+    Raises:
+        ArgumentError: as `input_shapes` and `opset`.
+    """
     return {
-        "target": target,
-        "without": names(without) or (),
-        "only": names(only),
+        **selection(target, without, only),
         "input_shapes": input_shapes(shapes),
         "freeze_inputs": freeze_inputs,
         "opset": opset(versions),

@@ -7,11 +7,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from graphopt._display import size_text
+from graphopt._words import size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,13 +143,13 @@ class Screen:
         print(json.dumps(_finite(data), indent=1), file=self.file)
 
     @contextlib.contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        """Something that moves on a terminal while the body runs."""
+    def working(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Something that moves on a terminal while the body runs, which may say how far it is."""
         if self.quiet or not self.file.isatty():
-            yield
+            yield lambda text: None
             return
-        with self._console.status(what):
-            yield
+        with self._console.status(what) as status:
+            yield status.update
 
 
 def out(quiet: bool = False) -> Screen:
@@ -200,12 +200,6 @@ _SPELLINGS = {
     "^tune_cache:": "--tune-cache:",
     "target='(\\w+)'": r"--target \1",
 }
-
-
-def short(texts: Sequence[str], limit: int = 6) -> str:
-    """The texts in one line, those past the limit as a number."""
-    more = len(texts) - limit
-    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
@@ -279,8 +273,3 @@ def show_verification(screen: Screen, result: Verification, all_executors: bool 
 def code_of(result: Verification) -> int:
     """The exit code of a verdict."""
     return {"equal": OK, "inconclusive": INCONCLUSIVE}.get(result.verdict, DIFFERENT)
-
-
-def as_data(result: Verification) -> Any:
-    """The result as plain data."""
-    return json.loads(result.to_json())

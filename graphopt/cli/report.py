@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphopt._display import size_text
+from graphopt._words import size_text
 from graphopt.cli import options
-from graphopt.cli.optimize import check_target
 from graphopt.cli.output import err, out
-from graphopt.errors import ArgumentError, ModelError
+from graphopt.cli.streams import check_target, is_stream, output_beside, size_of, source, title, told, two_sources
+from graphopt.errors import ArgumentError
 
 if TYPE_CHECKING:
     from graphopt.ir import Model
+    from graphopt.report import Summary
 
-Original = Annotated[Path, typer.Argument(metavar="IN", help="The ONNX file.", show_default=False)]
+Original = Annotated[
+    Path, typer.Argument(metavar="IN", help="The ONNX file, '-' for standard input.", show_default=False)
+]
 Result = Annotated[
     Path | None,
     typer.Argument(metavar="[OUT]", help="What became of it: the two files are compared.", show_default=False),
@@ -24,7 +28,11 @@ Result = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Default: beside IN, as <name>.report.html.", show_default=False
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write, '-' for standard output. Default: beside IN, as <name>.report.html.",
+        show_default=False,
     ),
 ]
 Measure = Annotated[
@@ -58,11 +66,12 @@ def report(
     arguments = options.optimization(target, without, only, input_shape, freeze_inputs, opset)
     if result is not None and (level is not None or any(v for k, v in arguments.items() if k != "target")):
         raise ArgumentError("two files are compared as they are: options of the optimization go with IN alone")
-    file = output if output is not None else model.with_name(f"{model.stem}.report.html")
-    for read in filter(None, (model, result)):
-        check_target(read, file)
-        if read.is_dir():
-            raise ModelError(f"'{read}' is a folder; name the .onnx file in it")
+    file = output or output_beside(model, "report.html")
+    if is_stream(file) and (json or show):
+        raise ArgumentError("standard output takes the page alone; with --json or --open, write it to a file with -o")
+    for path in filter(None, (model, result)):
+        check_target(path, file)
+    a, b = (source(model), None) if result is None else two_sources(model, result)
 
     import graphopt
     from graphopt.ir import load
@@ -72,29 +81,32 @@ def report(
     from graphopt.view.page import page
 
     machine = target_of(target).machine
-    with err().working(f"reading {model}" if result else f"optimizing {model}"):
-        before = load(model)
-        after = graphopt.optimize(str(model), level, **arguments) if result is None else load(result)
-    told: dict[str, Any] = {}
-    if result is not None:
-        told["file_bytes"] = (model.stat().st_size, result.stat().st_size)
+    with err().working(f"{'reading' if result else 'optimizing'} {title(model)}"):
+        before = load(a)
+        after = graphopt.optimize(a, level, **arguments) if b is None else load(b)
+    further: dict[str, Any] = {}
+    if result is not None and b is not None:
+        further["file_bytes"] = size_of(model, a), size_of(result, b)
     if measure is not None:
-        told |= _measured(before, after, measure, target, threads, bool(input_shape))
-    title = model.name if result is None else f"{model.name} → {result.name}"
+        further |= _measured(before, after, measure, target, threads, bool(input_shape))
+    names = [title(Path(p.name)) for p in (model, result) if p is not None]
     with err().working(f"writing {file}"):
-        text = page(before, after, after.report, title=title, machine=machine, **told)
-        write_whole(file, text.encode())
+        data = page(before, after, after.report, title=" → ".join(names), machine=machine, **further).encode()
+        if is_stream(file):
+            sys.stdout.buffer.write(data)
+        else:
+            write_whole(file, data)
     summaries = [Summary.of(m) for m in (before, after)]
     if json:
-        data = after.report.to_dict() if after.report is not None else _compared(*summaries)
-        out().json(
-            {"input": [str(p) for p in (model, result) if p is not None], "output": str(file)}
-            | data
-            | ({"measured": dict(zip(("before", "after"), told["measured"]))} if measure is not None else {})
-        )
+        found: dict[str, Any] = {"input": [str(p) for p in (model, result) if p is not None], "output": str(file)}
+        found |= after.report.to_dict() if after.report is not None else _compared(*summaries)
+        if measure is not None:
+            found["measured"] = dict(zip(("before", "after"), further["measured"]))
+        out().json(found)
     else:
-        out().line(f"{summaries[0].nodes:,} -> {summaries[1].nodes:,} nodes")
-        out().line(f"written    {file}  {size_text(len(text.encode()))}", "bold")
+        screen = told(file)
+        screen.line(f"{summaries[0].nodes:,} -> {summaries[1].nodes:,} nodes")
+        screen.line(f"written    {'to standard output' if is_stream(file) else file}  {size_text(len(data))}", "bold")
     if show:
         import webbrowser
 
@@ -115,7 +127,8 @@ def _measured(
     return {"measured": (pair.before, pair.after), "measured_on": pair.where}
 
 
-def _compared(before: Any, after: Any) -> dict[str, Any]:
+def _compared(before: Summary, after: Summary) -> dict[str, Any]:
+    """Two models in numbers, as plain data."""
     names = sorted({*before.operators, *after.operators})
     return {
         "nodes": {"before": before.nodes, "after": after.nodes},

@@ -1,4 +1,4 @@
-"""Where models come from and go to: files, and `-` for standard input and output. Checked before any work is done."""
+"""Where models and pages come from and go to: files, and `-` for standard input and output, checked before they are written."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def check_target(model: Path, target: Path) -> None:
         raise ModelError(f"'{model}' is a folder; name the .onnx file in it")
     if is_stream(target):
         if sys.stdout.isatty():
-            raise SaveError("standard output is a terminal, which shows no model; redirect it, or name a file with -o")
+            raise SaveError("standard output is a terminal; redirect it, or name a file with -o")
         return
     if target.is_dir():
         raise SaveError(f"'{target}' is a folder; name a file in it")

@@ -184,17 +184,18 @@ def _title(line: Line) -> Any:
 def _label(node: Node, marked: Mapping[Node, str]) -> Any:
     from rich.text import Text
 
+    from graphopt.shapes.text import show_type
+
     data = node_data(node)
     style = marked.get(node, "dim" if marked else "")
     label = Text(data["op"], f"bold {style}".strip())
-    label.append(f" '{data['name'] or node.output.name}'" if node.outputs else "", style or "cyan")
+    label.append(f" '{node.label}'" if node.outputs else "", style or "cyan")
     computed = [v.name for v in node.inputs if v is not None and v.const is None]
     read = [_operand(v) for v in node.inputs if v is not None and (v.const is not None or len(computed) > 1)]
     details = [f"({', '.join(read)})"] if read else []
     details = [*details, *(f"{k}={v}" for k, v in data["attributes"].items())]
     if details:
         label.append(f" {' '.join(details)}", style or "dim")
-    first = next(iter(data["outputs"]), None)
-    if first and first["type"]:
-        label.append(f" -> {first['type']}", style or "green")
+    if type_ := show_type(node.output) if node.outputs and node.outputs[0] is not None else "":
+        label.append(f" -> {type_}", style or "green")
     return label

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from graphopt.cli import options
-from graphopt.cli.output import as_data, code_of, err, out, show_verification
+from graphopt.cli.output import code_of, err, out, show_verification
 from graphopt.cli.streams import title, two_sources
 from graphopt.errors import ModelError
 
@@ -41,7 +41,7 @@ def verify(
 
         load(a)
     if json:
-        out().json(as_data(result))
+        out().json(result.to_dict())
     else:
         show_verification(out(), result, all_executors=not on)
     return code_of(result)

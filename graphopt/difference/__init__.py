@@ -18,9 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphopt._gc import paused_gc
+from graphopt._words import listed
 from graphopt.difference.alignment import Alignment
 from graphopt.difference.hunks import hunks_of
 from graphopt.ir import Model, Node, load
+
+#: Operators of a hunk that are named in a line.
+_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +166,10 @@ def diff(a: Any, b: Any) -> Diff:
         interface = (*_opsets(first, second), *alignment.interface())
 
     def entry(node: Node) -> NodeEntry:
-        name = node.name or next((v.name for v in node.outputs if v is not None), "")
         graph = node.graph
         while graph is not None and graph not in alignment.places:  # the body of a node that has no partner itself
             graph = graph.parent
-        return NodeEntry(node.op, name, alignment.places[graph] if graph is not None else "")
+        return NodeEntry(node.op, node.label, alignment.places[graph] if graph is not None else "")
 
     hunks = tuple(Hunk(tuple(map(entry, gone)), tuple(map(entry, new))) for gone, new in gone_and_new)
     changed = tuple(Change(entry(x), entry(y), tuple(what)) for x, y, what in differing)
@@ -184,7 +187,6 @@ def _opsets(a: Model, b: Model) -> list[str]:
     ]
 
 
-def _operators(nodes: tuple[NodeEntry, ...], limit: int = 8) -> str:
-    """Operators in a line, those past the limit as a number."""
-    more = len(nodes) - limit
-    return " ".join(n.op for n in nodes[:limit]) + (f" and {more} more" if more > 0 else "") or "nothing"
+def _operators(nodes: tuple[NodeEntry, ...]) -> str:
+    """Operators in a line."""
+    return listed([n.op for n in nodes], _NAMED, " ") or "nothing"

@@ -63,7 +63,7 @@ class Alignment:
             if y is not None and x.subgraphs:
                 for (name, p), (other, q) in zip(x.bodies(), y.bodies()):
                     if name == other:
-                        self._align(p, q, f"{place}/{_name(x)}.{name}".lstrip("/"))
+                        self._align(p, q, f"{place}/{x.label}.{name}".lstrip("/"))
 
     # -------------------------------------------------------------------------------------------------- differences
     def same(self, v: Value | None, w: Value | None) -> bool:
@@ -106,9 +106,8 @@ class Alignment:
                 yield f"input {i}: {change_of_constant(v.const, w.const)}"
             else:
                 yield f"input {i}: {_source(v)} -> {_source(w)}"
-        given = [[v is not None and v.used for v in n.outputs] for n in (x, y)]
-        if len(given[0]) != len(given[1]):
-            yield f"{len(given[0])} -> {len(given[1])} outputs"
+        if len(x.outputs) != len(y.outputs):
+            yield f"{len(x.outputs)} -> {len(y.outputs)} outputs"
 
     def interface(self) -> Iterator[str]:
         """Differences of what graphs take and give."""
@@ -163,10 +162,6 @@ def _has_weights(node: Node) -> bool:
     return any(v is not None and v.const is not None and v.const.size > _MARKED for v in node.inputs)
 
 
-def _name(node: Node) -> str:
-    return node.name or next((v.name for v in node.outputs if v is not None), "")
-
-
 def _source(v: Value | None) -> str:
     """Where a value comes from."""
     if v is None:
@@ -175,4 +170,4 @@ def _source(v: Value | None) -> str:
         return value_text(v.const)
     if v.node is None:
         return f"'{v.name}'"
-    return f"{v.node.op} '{_name(v.node)}'" + (f" output {v.index}" if v.index else "")
+    return f"{v.node.op} '{v.node.label}'" + (f" output {v.index}" if v.index else "")

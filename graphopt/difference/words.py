@@ -16,9 +16,13 @@ def change_of_constant(before: Tensor, after: Tensor) -> str:
         return f"{old} -> {new}"
     if before.dtype == TensorProto.STRING or before.dims != after.dims:
         return f"{old}: other values"
+    wide = np.complex128 if before.dtype in (TensorProto.COMPLEX64, TensorProto.COMPLEX128) else np.float64
     with np.errstate(all="ignore"):
-        moved = np.abs(np.asarray(before.numpy(), np.float64) - np.asarray(after.numpy(), np.float64))
-    return f"{old}: other values, by up to {np.nanmax(moved, initial=0.0):.3g}"
+        moved = np.abs(np.asarray(before.numpy(), wide) - np.asarray(after.numpy(), wide))
+    furthest = np.nanmax(
+        moved, initial=0.0
+    )  # 0 where NaN, the sign of 0 or what float64 cannot tell apart is all there is
+    return f"{old}: other values" + (f", by up to {furthest:.3g}" if furthest else "")
 
 
 def type_text(info: ValueInfoProto | None, dims: dict[str, str]) -> str:

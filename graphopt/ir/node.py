@@ -160,6 +160,11 @@ class Node:
         assert v is not None
         return v
 
+    @property
+    def label(self) -> str:
+        """What messages call it: its name, else that of the first output that it has; '' where it has neither."""
+        return self.name or next((v.name for v in self.outputs if v is not None), "")
+
     def set_attribute(self, name: str, value: Any) -> None:
         self._attributes = {**self.attributes, name: value}
         self._forget_attribute(name)

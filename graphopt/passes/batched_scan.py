@@ -95,11 +95,7 @@ class _AllRounds(BodyWriter):
 
     def _check(self, v: Value) -> None:
         """A value for all rounds together is of known rank and not too large."""
-        if (
-            v.shape is None
-            or not isinstance(v.shape[0], int)
-            or prod(d for d in v.shape if isinstance(d, int)) > _LARGEST
-        ):
+        if not v.shape or not isinstance(v.shape[0], int) or prod(d for d in v.shape if isinstance(d, int)) > _LARGEST:
             raise _Declined
 
     def _write(self, n: Node) -> None:

@@ -17,6 +17,11 @@ class NodeRecord:
     inputs: tuple[str, ...] = ()
     more_outputs: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """What messages call it: its name, else that of its first output."""
+        return self.name or self.output
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphopt._words import listed
 from graphopt.ir import Model, Node
-from graphopt.rewrite.ledger import NodeRecord, Step
+from graphopt.rewrite.ledger import Step
 
 #: Keys of `NodeProto.metadata_props`: names of rules and passes in the order in which they were applied, names of nodes.
 RULES, NODES = "graphopt.rules", "graphopt.nodes"
@@ -31,7 +32,7 @@ def note_provenance(model: Model, steps: Iterable[Step]) -> int:
         for r in step.before:
             earlier = made.get(r.name)
             if earlier is None:
-                nodes[_name(r)] = None
+                nodes[r.label] = None
             else:
                 rules |= earlier[0]
                 nodes |= earlier[1]
@@ -45,7 +46,9 @@ def note_provenance(model: Model, steps: Iterable[Step]) -> int:
             continue
         rules, nodes = made[node.name]
         known = provenance_of(node)
-        node.set_metadata({RULES: ", ".join(dict.fromkeys([*known, *rules])), NODES: _list(nodes)})
+        node.set_metadata(
+            {RULES: ", ".join(dict.fromkeys([*known, *rules])), NODES: listed([n for n in nodes if n], _NAMED)}
+        )
         count += 1
     return count
 
@@ -55,13 +58,3 @@ def provenance_of(node: Node) -> list[str]:
     source = node.proto
     text = next((p.value for p in source.metadata_props if p.key == RULES), "") if source is not None else ""
     return text.split(", ") if text else []
-
-
-def _name(r: NodeRecord) -> str:
-    return r.name or r.output
-
-
-def _list(nodes: Iterable[str]) -> str:
-    names = [n for n in nodes if n]
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -96,9 +96,9 @@ def refuse_pins(pinned: Facts, free: Facts) -> None:
     Raises:
         ArgumentError: a node that could run cannot any more.
     """
-    before = {n.name or n.output.name for n in free.refused}
+    before = {n.label for n in free.refused}
     for node, reason in pinned.refused.items():
-        name = node.name or node.output.name
+        name = node.label
         if name not in before and node.graph is not None and node.graph.owner is None:
             raise ArgumentError(f"input_shapes: node '{name}' ({node.op}) cannot run with these shapes: {reason}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from graphopt._display import size_text
+from graphopt._words import size_text
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, Numbers, cost_of, usual_sizes
 from graphopt.ir import Graph, Model, Node, Value
 from graphopt.ir.tensor import Tensor
@@ -140,12 +140,12 @@ class _Reader:
         self.data.nodes.append(
             NodeData(
                 node.op,
-                node.name or first,
+                node.label,
                 {k: value_text(v, _LONGEST) for k, v in node.attributes.items() if k not in titles.values()},
                 [-1 if v is None else self.value(v) for v in node.inputs],
                 [-1 if v is None else self.value(v, number) for v in node.outputs],
                 graph,
-                scope_of(node.name or first, metadata),
+                scope_of(node.label, metadata),
                 cost.work.flops,
                 cost.seconds,
                 {k: shortened(v, _LONGEST) for k, v in metadata.items() if not k.startswith(_EXPORTERS)},

@@ -62,7 +62,7 @@ def from_steps(before: ModelData, after: ModelData, steps: Sequence[Step]) -> Li
         for r in s.after:
             made.put(r, number)
         parents.append(makers)
-        removed, added = ([(r.op, r.name or r.output) for r in records] for records in (s.before, s.after))
+        removed, added = ([(r.op, r.label) for r in records] for records in (s.before, s.after))
         changes.append(Change(s.rule, s.note, s.graph, removed, added, sorted(origins)))
     led_to: list[set[int]] = [set() for _ in steps]
     kept: dict[int, int] = {}

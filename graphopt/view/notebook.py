@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from graphopt._display import size_text
+from graphopt._words import size_text
 from graphopt.view import NEEDS_IGRAPH, can_draw
 from graphopt.view.colours import BAD, FILLS, GOOD, GREY, UNSURE
 from graphopt.view.elements import beside, code, coloured, details, element, html, line, pre, small, strong, table

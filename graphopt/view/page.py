@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
-from graphopt._display import size_text
+from graphopt._words import size_text
 from graphopt.cost import ONNXRUNTIME_CPU, Machine, ModelCost, cost_of_model
 from graphopt.errors import MissingDependencyError
 from graphopt.ir import Model

@@ -244,7 +244,7 @@ class Site:
         self.shop.pending.append((node, version or self.step.version))
 
     def _hint(self) -> str:
-        return self.node.name or next((v.name for v in self.node.outputs if v is not None), self.node.op_type)
+        return self.node.label or self.node.op_type
 
 
 def elements(v: Value | None) -> np.ndarray | None:
