@@ -1,0 +1,1 @@
+"""Training: gradients through a whole model under JAX, with respect to its float initializers."""

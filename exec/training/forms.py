@@ -1,0 +1,129 @@
+"""The same model in other forms: for training, for inference, and with weights as inputs. All in place.
+
+In training form BatchNormalization normalises by the statistics of the batch and gives the running ones as outputs of the
+graph, and Dropout drops: both as ONNX itself has it (`training_mode`), so that the optimiser reads the graph rightly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+from onnx import ValueInfoProto, helper
+
+from graphopt.ir import Model, Node, Tensor, Value
+from graphopt.passes.opset import convert_opset
+
+#: The first opset whose BatchNormalization and Dropout say by `training_mode` what they do, for all float dtypes.
+_TRAINING_OPSET = 15
+#: Inputs of BatchNormalization.
+SCALE, SHIFT, MEAN, VARIANCE = 1, 2, 3, 4
+
+
+def normalizations(model: Model) -> Iterator[Node]:
+    """BatchNormalizations of the main graph whose running statistics are initializers."""
+    for node in model.graph:
+        if node.op == "BatchNormalization" and len(node.inputs) > VARIANCE:
+            if all(v is not None and v in model.graph.initializers for v in node.inputs[MEAN:]):
+                yield node
+
+
+def separate_statistics(model: Model) -> None:
+    """Give each BatchNormalization running statistics of its own; exporters let equal tensors share one initializer."""
+    graph = model.graph
+    for node in normalizations(model):
+        for i in (MEAN, VARIANCE):
+            v = node.inputs[i]
+            assert v is not None
+            if sum(v.uses.values()) + v.exits > 1:
+                node.set_input(i, graph.add_initializer(model.fresh_name(v.name), graph.initializers[v]))
+
+
+def for_training(model: Model, normalized: Collection[str]) -> dict[str, str]:
+    """Bring a model into training form.
+
+    Args:
+        model: changed in place; its opset becomes 15 at least if it has one of the two operators.
+        normalized: names of running means: the BatchNormalizations that use the batch's statistics.
+
+    Returns:
+        The output that gives the next value of a running statistic, by the statistic's name.
+
+    Raises:
+        OpsetError: a node cannot be written at the opset that training needs.
+    """
+    if model.opsets.get("", 0) < _TRAINING_OPSET and any(
+        n.op in ("BatchNormalization", "Dropout") for n in model.nodes()
+    ):
+        convert_opset(model, {"": _TRAINING_OPSET})
+    outputs = {}
+    for node in list(normalizations(model)):
+        if node.inputs[MEAN].name in normalized:  # type: ignore[union-attr] - they are there
+            node.set_attribute("training_mode", 1)
+            outputs.update(_expose_statistics(model, node))
+        elif node.attributes.get("training_mode") and not any(v is not None and v.used for v in node.outputs[1:]):
+            _use_running_statistics(node)
+    for node in list(model.graph.walk()):
+        if node.op == "Dropout":
+            node.put_input(2, _flag(node, True))
+    return outputs
+
+
+def for_inference(model: Model) -> None:
+    """Bring a model out of training form: what it normalises by is what was learnt, and nothing is dropped.
+
+    A BatchNormalization whose running statistics somebody reads stays as it is.
+    """
+    for node in list(model.graph.walk()):
+        if node.op == "BatchNormalization" and node.attributes.get("training_mode"):
+            if not any(v is not None and v.used for v in node.outputs[1:]):
+                _use_running_statistics(node)
+        elif node.op == "Dropout" and len(node.inputs) > 2:
+            node.put_input(2, _flag(node, False))
+
+
+def take_as_inputs(model: Model, names: Collection[str]) -> None:
+    """Let initializers of the main graph be inputs, so that nothing is folded into them."""
+    graph = model.graph
+    for v, tensor in list(graph.initializers.items()):
+        if v.name in names:
+            del graph.initializers[v]
+            v.const = None
+            graph.input_infos[v] = helper.make_tensor_value_info(v.name, tensor.dtype, tensor.dims)
+            graph.inputs.append(v)
+    graph.touch()
+
+
+def _use_running_statistics(node: Node) -> None:
+    node.remove_attribute("training_mode")
+    del node.outputs[1:]
+
+
+def _expose_statistics(model: Model, node: Node) -> Iterator[tuple[str, str]]:
+    """Let the running statistics that a node in training mode gives be outputs of the graph."""
+    graph = model.graph
+    for i, statistic in ((1, node.inputs[MEAN]), (2, node.inputs[VARIANCE])):
+        assert statistic is not None
+        while len(node.outputs) <= i:
+            node.outputs.append(None)
+        v = node.outputs[i]
+        if v is None:
+            v = Value(model.fresh_name(f"{statistic.name}_next"), graph, node, i)
+            v.dtype, v.shape = statistic.dtype, statistic.shape
+            node.outputs[i] = v
+        if v not in graph.outputs:
+            graph.outputs.append(v)
+            v.exits += 1
+            graph.output_infos.append(_info(v, graph.initializers[statistic]))
+        yield statistic.name, v.name
+    node.touch()
+
+
+def _info(v: Value, like: Tensor) -> ValueInfoProto:
+    return helper.make_tensor_value_info(v.name, like.dtype, like.dims)
+
+
+def _flag(node: Node, value: bool) -> Value:
+    graph = node.graph
+    assert graph is not None
+    return graph.add_initializer(graph.model.fresh_name("training_mode"), Tensor(array=np.array(value)))
