@@ -1,8 +1,8 @@
 """A model as a pure function of its weights, which JAX can differentiate.
 
-    f = Differentiable("model.onnx", ["w", "b"])
-    outputs, statistics = f(f.weights, {"x": x})
-    jax.grad(lambda w: f(w, {"x": x}, training=True, key=key)[0]["y"].sum())(f.weights)
+f = Differentiable("model.onnx", ["w", "b"])
+outputs, statistics = f(f.weights, {"x": x})
+jax.grad(lambda w: f(w, {"x": x}, training=True, key=key)[0]["y"].sum())(f.weights)
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Differentiable:
     Args:
         model: whatever `graphopt.optimize` takes.
         trainable: names of initializers of the main graph that are weights, of float dtype.
+        outputs: names of the model's outputs to compute; None: all.
         level: of `graphopt.optimize`, applied with weights and statistics as inputs, so that nothing is folded into them.
         normalized: names of running means: BatchNormalizations that use the batch's statistics in training mode; None: all
             whose running statistics are initializers.
@@ -74,6 +75,8 @@ class Differentiable:
         model: as it was read, with running statistics of its own for each BatchNormalization.
         weights: arrays by name, as the model has them.
         statistics: likewise the running statistics.
+        signature: what the model takes and gives.
+        platform: as given.
 
     Raises:
         ArgumentError: a name is no initializer of the main graph, or not of a float dtype.
@@ -85,6 +88,7 @@ class Differentiable:
         model: Any,
         trainable: Collection[str],
         *,
+        outputs: Collection[str] | None = None,
         level: int = 2,
         normalized: Collection[str] | None = None,
         precision: str | None = None,
@@ -111,7 +115,8 @@ class Differentiable:
         if both := sorted(self.weights.keys() & self.statistics.keys()):
             raise ArgumentError(f"'{both[0]}' is a running statistic: it follows the batches, and has no gradient")
         self.signature = Signature.of(self.model)
-        self._level, self._precision, self._layout, self._platform = level, precision, layout, platform
+        self._outputs = outputs
+        self._level, self._precision, self._layout, self.platform = level, precision, layout, platform
 
     def __call__(
         self,
@@ -139,20 +144,28 @@ class Differentiable:
             RunError: a node failed; it is named.
         """
         statistics = self.statistics if statistics is None else statistics
-        form = self._training if training else self._inference
-        return form(TrainingBackend(key, self._platform), {**statistics, **weights, **inputs}, statistics)
+        form = self.training_form if training else self.inference_form
+        return form(TrainingBackend(key, self.platform), {**statistics, **weights, **inputs}, statistics)
 
     @cached_property
-    def _training(self) -> Form:
-        return self.form(training=True)
+    def training_form(self) -> Form:
+        """The model as it trains, optimised and planned."""
+        return self._form(training=True)
 
     @cached_property
-    def _inference(self) -> Form:
-        return self.form(training=False)
+    def inference_form(self) -> Form:
+        """The model as it is used, optimised and planned."""
+        return self._form(training=False)
 
-    def form(self, training: bool) -> Form:
-        """The model in one of its two forms, optimised and planned."""
+    @property
+    def random(self) -> bool:
+        """Whether a step of training draws random numbers."""
+        return self.training_form.random
+
+    def _form(self, training: bool) -> Form:
         m = load(self.model)
+        if self._outputs is not None:
+            forms.keep_outputs(m, self._outputs)
         following = forms.for_training(m, self._normalized) if training else {}
         if not training:
             forms.for_inference(m)
@@ -189,7 +202,9 @@ class Form:
         for _ in self.run(xp, slots):
             pass
         found = {name: slots[slot] for name, slot in zip(self.outputs, self.plan.outputs, strict=True)}
-        after = {name: found.pop(self._following[name]) if name in self._following else v for name, v in statistics.items()}
+        after = {
+            name: found.pop(self._following[name]) if name in self._following else v for name, v in statistics.items()
+        }
         return found, after
 
     def slots(self, values: Mapping[str, Any]) -> list[Any]:

@@ -82,6 +82,17 @@ def for_inference(model: Model) -> None:
             node.put_input(2, _flag(node, False))
 
 
+def keep_outputs(model: Model, names: Collection[str]) -> None:
+    """Leave out the other outputs of a model."""
+    graph = model.graph
+    pairs = [(v, info) for v, info in zip(graph.outputs, graph.output_infos, strict=True)]
+    for v, _ in pairs:
+        v.exits -= v.name not in names
+    graph.outputs = [v for v, _ in pairs if v.name in names]
+    graph.output_infos = [info for v, info in pairs if v.name in names]
+    graph.touch()
+
+
 def take_as_inputs(model: Model, names: Collection[str]) -> None:
     """Let initializers of the main graph be inputs, so that nothing is folded into them."""
     graph = model.graph
