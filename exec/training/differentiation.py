@@ -107,11 +107,10 @@ class Differentiable:
         self.weights = {name: tensors[name].numpy() for name in trainable}
         self.statistics: dict[str, np.ndarray] = {}
         self._normalized: set[str] = set()
-        for node in forms.normalizations(self.model):
-            mean, variance = (v.name for v in node.inputs[forms.MEAN :] if v is not None)
-            if normalized is None or mean in normalized:
-                self._normalized.add(mean)
-                self.statistics |= {n: tensors[n].numpy() for n in (mean, variance)}
+        for _, mean, variance in forms.normalizations(self.model):
+            if normalized is None or mean.name in normalized:
+                self._normalized.add(mean.name)
+                self.statistics |= {v.name: tensors[v.name].numpy() for v in (mean, variance)}
         if both := sorted(self.weights.keys() & self.statistics.keys()):
             raise ArgumentError(f"'{both[0]}' is a running statistic: it follows the batches, and has no gradient")
         self.signature = Signature.of(self.model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -207,8 +206,8 @@ def _shown(progress: bool) -> Iterator[Callable[..., None]]:
         task = bar.add_task("", total=None, loss="")
 
         def show(epoch: int, epochs: int, done: int, length: int | None, loss: Any) -> None:
-            value = float(loss) if loss.is_ready() else math.nan
-            told = {} if math.isnan(value) else {"loss": f"loss {value:.4f}"}
-            bar.update(task, description=f"epoch {epoch + 1}/{epochs}", completed=done, total=length, **told)
+            bar.update(task, description=f"epoch {epoch + 1}/{epochs}", completed=done, total=length)
+            if loss.is_ready():
+                bar.update(task, loss=f"loss {float(loss):.4f}")
 
         yield show

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 import numpy as np
-from onnx import ValueInfoProto, helper
+from onnx import helper
 
 from graphopt.ir import Model, Node, Tensor, Value
 from graphopt.passes.opset import convert_opset
@@ -20,21 +20,21 @@ _TRAINING_OPSET = 15
 SCALE, SHIFT, MEAN, VARIANCE = 1, 2, 3, 4
 
 
-def normalizations(model: Model) -> Iterator[Node]:
-    """BatchNormalizations of the main graph whose running statistics are initializers."""
+def normalizations(model: Model) -> Iterator[tuple[Node, Value, Value]]:
+    """BatchNormalizations of the main graph whose running mean and variance are initializers, and these."""
+    known = model.graph.initializers
     for node in model.graph:
         if node.op == "BatchNormalization" and len(node.inputs) > VARIANCE:
-            if all(v is not None and v in model.graph.initializers for v in node.inputs[MEAN:]):
-                yield node
+            mean, variance = node.inputs[MEAN], node.inputs[VARIANCE]
+            if mean is not None and variance is not None and mean in known and variance in known:
+                yield node, mean, variance
 
 
 def separate_statistics(model: Model) -> None:
     """Give each BatchNormalization running statistics of its own; exporters let equal tensors share one initializer."""
     graph = model.graph
-    for node in normalizations(model):
-        for i in (MEAN, VARIANCE):
-            v = node.inputs[i]
-            assert v is not None
+    for node, *statistics in list(normalizations(model)):
+        for i, v in zip((MEAN, VARIANCE), statistics, strict=True):
             if sum(v.uses.values()) + v.exits > 1:
                 node.set_input(i, graph.add_initializer(model.fresh_name(v.name), graph.initializers[v]))
 
@@ -56,11 +56,12 @@ def for_training(model: Model, normalized: Collection[str]) -> dict[str, str]:
         n.op in ("BatchNormalization", "Dropout") for n in model.nodes()
     ):
         convert_opset(model, {"": _TRAINING_OPSET})
-    outputs = {}
-    for node in list(normalizations(model)):
-        if node.inputs[MEAN].name in normalized:  # type: ignore[union-attr] - they are there
+    outputs: dict[str, str] = {}
+    for node, mean, variance in list(normalizations(model)):
+        if mean.name in normalized:
             node.set_attribute("training_mode", 1)
-            outputs.update(_expose_statistics(model, node))
+            outputs[mean.name] = _exposed(model, node, 1, mean)
+            outputs[variance.name] = _exposed(model, node, 2, variance)
         elif node.attributes.get("training_mode") and not any(v is not None and v.used for v in node.outputs[1:]):
             _use_running_statistics(node)
     for node in list(model.graph.walk()):
@@ -85,7 +86,7 @@ def for_inference(model: Model) -> None:
 def keep_outputs(model: Model, names: Collection[str]) -> None:
     """Leave out the other outputs of a model."""
     graph = model.graph
-    pairs = [(v, info) for v, info in zip(graph.outputs, graph.output_infos, strict=True)]
+    pairs = list(zip(graph.outputs, graph.output_infos, strict=True))
     for v, _ in pairs:
         v.exits -= v.name not in names
     graph.outputs = [v for v, _ in pairs if v.name in names]
@@ -110,28 +111,22 @@ def _use_running_statistics(node: Node) -> None:
     del node.outputs[1:]
 
 
-def _expose_statistics(model: Model, node: Node) -> Iterator[tuple[str, str]]:
-    """Let the running statistics that a node in training mode gives be outputs of the graph."""
-    graph = model.graph
-    for i, statistic in ((1, node.inputs[MEAN]), (2, node.inputs[VARIANCE])):
-        assert statistic is not None
-        while len(node.outputs) <= i:
-            node.outputs.append(None)
-        v = node.outputs[i]
-        if v is None:
-            v = Value(model.fresh_name(f"{statistic.name}_next"), graph, node, i)
-            v.dtype, v.shape = statistic.dtype, statistic.shape
-            node.outputs[i] = v
-        if v not in graph.outputs:
-            graph.outputs.append(v)
-            v.exits += 1
-            graph.output_infos.append(_info(v, graph.initializers[statistic]))
-        yield statistic.name, v.name
+def _exposed(model: Model, node: Node, i: int, statistic: Value) -> str:
+    """Let output i of a node, which gives a running statistic, be an output of the graph; its name."""
+    graph, like = model.graph, model.graph.initializers[statistic]
+    node.outputs += [None] * (i + 1 - len(node.outputs))
+    v = node.outputs[i]
+    if v is None:
+        v = Value(model.fresh_name(f"{statistic.name}_next"), graph, node, i)
+        v.dtype, v.shape = like.dtype, like.dims
+        node.outputs[i] = v
+    if v not in graph.outputs:
+        graph.outputs.append(v)
+        v.exits += 1
+        graph.output_infos.append(helper.make_tensor_value_info(v.name, like.dtype, like.dims))
     node.touch()
-
-
-def _info(v: Value, like: Tensor) -> ValueInfoProto:
-    return helper.make_tensor_value_info(v.name, like.dtype, like.dims)
+    graph.touch()
+    return v.name
 
 
 def _flag(node: Node, value: bool) -> Value:

@@ -88,9 +88,11 @@ def choose(model: Model, trainable: Trainable | None = None, outputs: Iterable[s
     graph = model.graph
     wanted = set(outputs) if outputs is not None else {v.name for v in graph.outputs}
     reached = _reached(model, [v for v in graph.outputs if v.name in wanted])
-    statistics = {v: n for n in forms.normalizations(model) for v in n.inputs[forms.MEAN :] if v is not None}
+    norms = list(forms.normalizations(model))
+    statistics = {v: n for n, *both in norms for v in both}
     asked = _asked(trainable, [v.name for v in graph.initializers])
-    trained, rest = [], []
+    trained: list[Parameter] = []
+    rest: list[Parameter] = []
     for v, tensor in graph.initializers.items():
         why, firm = _obstacle(model, v, tensor, reached, statistics)
         if asked is not None:
@@ -114,8 +116,8 @@ def choose(model: Model, trainable: Trainable | None = None, outputs: Iterable[s
         raise ArgumentError(f"the model has no float initializer to train: {told}{more}")
     names = {p.name for p in trained}
     normalized = frozenset(
-        n.inputs[forms.MEAN].name  # type: ignore[union-attr]
-        for n in forms.normalizations(model)
+        mean.name
+        for n, mean, _ in norms
         if any(v is not None and v.name in names for v in n.inputs[forms.SCALE : forms.MEAN])
     )
     return Choice(trained, rest, normalized)
