@@ -17,6 +17,7 @@ import numpy as np
 
 from graphopt.errors import ArgumentError, RunError
 from graphopt.exec import providers as providing
+from graphopt.exec.signature import Signature
 from graphopt.exec.training import checkpoints, forms, losses
 from graphopt.exec.training.batches import Placement
 from graphopt.exec.training.diagnosis import first_bad
@@ -45,7 +46,7 @@ class TrainingSession:
         trainable: names or globs of initializers, or a function that says so of a name; None: all that a gradient leads to.
         output: the output that a loss by name reads; None: the only one.
         target: the entry of a batch that a loss by name compares with; None: the only one that is no input of the model.
-        providers: ["jax"], or with a device ["cuda"], [("jax", {"device": "cpu"})].
+        providers: ["jax"], or with a device ["cuda"], [("jax", {"device": "cpu"})]; the option `cache_dir` keeps compiled programs.
         devices: how many of JAX's devices share each batch; None: all of its platform.
         level: of `graphopt.optimize`, before training (weights stay what they are) and for `model`.
         precision: 'bf16' or 'fp16' computes in that dtype; weights, their updates and the loss stay float32.
@@ -155,7 +156,7 @@ class TrainingSession:
         progress: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
-        resume: bool = False,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> History:
         """Train for some epochs.
 
@@ -171,7 +172,8 @@ class TrainingSession:
             progress: show steps and losses on stderr, where that is a terminal.
             checkpoint: a file to save to after each epoch and at the end.
             checkpoint_every: save after so many steps too.
-            resume: begin where `checkpoint` ended, if there is that file; batches that were done are skipped.
+            resume: a checkpoint of `fit` to go on from; True: `checkpoint`, if there is that file. Batches that were done are
+                skipped.
 
         Returns:
             `history`.
@@ -260,6 +262,11 @@ class TrainingSession:
     def steps(self) -> int:
         """How many batches have been learnt from."""
         return self._number
+
+    @property
+    def signature(self) -> Signature:
+        """What the model takes and gives."""
+        return self._f.signature
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -427,14 +434,16 @@ class _LossReads:
 def _devices(providers: Sequence[Any] | None, count: int | None) -> list[Any]:
     """The devices that a session uses."""
     from graphopt.exec.backends.devices import find
+    from graphopt.exec.backends.jax_program import configure
 
     if isinstance(providers, str):
         raise ArgumentError(f"providers must be a list: [{providers!r}]")
     provider = providing.choose(providers or ["jax"])
     if provider.names[0] != providing.JAX_PROVIDER:
         raise ArgumentError(f"training runs on JAX: providers=['jax'], not {provider.names[0]}")
-    if unknown := [name for name in provider.options if name not in ("device", "device_id")]:
-        raise ArgumentError(f"training takes the options device and device_id, not '{unknown[0]}'")
+    if unknown := [name for name in provider.options if name not in ("device", "device_id", "cache_dir")]:
+        raise ArgumentError(f"training takes the options device, device_id and cache_dir, not '{unknown[0]}'")
+    configure(provider.options.get("cache_dir"))
     kind = provider.options.get("device", jax.default_backend())
     first = find(kind, int(provider.options.get("device_id", 0)))
     there = jax.devices(first.platform)
