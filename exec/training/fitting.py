@@ -72,17 +72,18 @@ def fit(
 ) -> History:
     """See `TrainingSession.fit`."""
     _check(batches, epochs, steps, early_stop, checkpoint, checkpoint_every, resume)
+    best = None
     position: dict[str, Any] = {"epoch": 0, "batch": 0, "best": None, "waited": 0}
     file = checkpoint if resume is True else resume or None
     if file is not None and (resume is not True or Path(file).exists()):
-        position |= session.load_checkpoint(file).get("position", {})
+        notes, best = session.load_checkpoint(file)
+        position |= notes.get("position", {})
     history = session.history
     history.stopped = ""
-    best = None
 
     def save() -> None:
         if checkpoint is not None:
-            session.save_checkpoint(checkpoint, position=position)
+            session.save_checkpoint(checkpoint, best, position=position)
 
     def full() -> bool:
         return steps is not None and session.steps >= steps

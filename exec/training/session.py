@@ -313,11 +313,12 @@ class TrainingSession:
         return str(self._choice)
 
     # ---------------------------------------------------------------------------------------------------- checkpoints
-    def save_checkpoint(self, path: str | os.PathLike[str], **notes: Any) -> None:
+    def save_checkpoint(self, path: str | os.PathLike[str], best: State | None = None, **notes: Any) -> None:
         """Write weights, statistics, the optimizer's state and the step to a safetensors file, whole or not at all.
 
         Args:
             path: the file.
+            best: a snapshot to keep beside the state.
             notes: what else to keep, as JSON; `load_checkpoint` gives it back.
 
         Raises:
@@ -326,26 +327,29 @@ class TrainingSession:
         """
         self.settle(0)
         own = {"seed": self._seed, "steps": self._number, "history": self.history.to_dict()}
-        checkpoints.save(path, self._state, {**notes, "session": own})
+        checkpoints.save(path, self._state, {**notes, "session": own}, best)
 
-    def load_checkpoint(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """Go on from a checkpoint: the same batches then lead to the same weights, bit by bit. Returns its notes.
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> tuple[dict[str, Any], State | None]:
+        """Go on from a checkpoint: the same batches then lead to the same weights, bit by bit.
+
+        Returns:
+            Its notes, and the snapshot that was kept with it.
 
         Raises:
             ArgumentError: it is missing, or of another model, choice of weights, optimizer or seed.
         """
-        state, notes = checkpoints.load(path, self._state)
+        state, notes, best = checkpoints.load(path, self._state)
         own = notes.pop("session")
         if own["seed"] != self._seed:
             raise ArgumentError(f"checkpoint '{Path(path)}' has seed {own['seed']}; pass seed={own['seed']}")
         self._restore(state, own["steps"])
         self.history.restore(own["history"])
-        return notes
+        return notes, best
 
     def snapshot(self) -> State:
-        """A copy of the state on the host."""
-        self.settle(0)
-        return jax.tree.map(np.array, self._state)
+        """A copy of weights and statistics on the host."""
+        self.settle()
+        return {name: jax.tree.map(np.array, self._state[name]) for name in checkpoints.BEST}
 
     def _restore(self, state: State, steps: int) -> None:
         self._state = self._placement.state(jax.tree.map(lambda a: jax.numpy.array(a), state))
@@ -354,7 +358,7 @@ class TrainingSession:
 
     def restore_weights(self, snapshot: State) -> None:
         """Take weights and statistics from a snapshot; the optimizer's state and the step stay."""
-        fresh = {name: jax.tree.map(jax.numpy.array, snapshot[name]) for name in ("weights", "statistics")}
+        fresh = {name: jax.tree.map(jax.numpy.array, arrays) for name, arrays in snapshot.items()}
         self._state = {**self._state, **self._placement.state(fresh)}
         self._optimized = None
 

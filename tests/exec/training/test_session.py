@@ -223,6 +223,32 @@ def test_evaluation_and_early_stop() -> None:
     assert all((s.weights[n] == seen[1][n]).all() for n in s.weights)
 
 
+def test_the_best_weights_outlive_an_interruption(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    first, second = session(), session()
+    first.fit([DATA], epochs=2, evaluate=lambda s: float(s.steps), early_stop=2, checkpoint=file)
+    second.fit([DATA], epochs=9, evaluate=lambda s: float(s.steps), early_stop=2, checkpoint=file, resume=True)
+    assert second.steps == 3 and second.history.stopped
+    once = session()
+    once.step(DATA)
+    assert same(once, second)
+
+
+def test_a_model_in_training_form_is_written_for_inference() -> None:
+    m = with_dropout(cnn(), "r", 0.2)
+    norm = next(n for n in m.graph.node if n.op_type == "BatchNormalization")
+    norm.attribute.add().CopyFrom(onnx.helper.make_attribute("training_mode", 1))
+    norm.output.extend(["next_mean", "next_var"])
+    m.graph.initializer.append(numpy_helper.from_array(np.array(True), "on"))
+    next(n for n in m.graph.node if n.op_type == "Dropout").input.append("on")
+    rng = np.random.default_rng(0)
+    batch = {"x": rng.normal(size=(8, 2, 6, 6)).astype(np.float32), "label": rng.integers(0, 3, 8)}
+    plain, explicit = session(model=with_dropout(cnn(), "r", 0.2)), session(model=m)
+    assert float(plain.step(batch)) == float(explicit.step(batch))
+    assert all((explicit.statistics[n] == s).all() for n, s in plain.statistics.items())
+    assert [n.op for n in explicit.model.nodes()] == [n.op for n in plain.model.nodes()]
+
+
 def test_evaluation_is_in_inference_mode_and_weighs_batches() -> None:
     s = session(model=with_dropout(mlp(), "r", 0.5))
     whole = s.evaluate([DATA])
