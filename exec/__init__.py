@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphopt.exec.providers import available_providers as get_available_providers
     from graphopt.exec.session import InferenceSession
     from graphopt.exec.signature import ModelMetadata, NodeArg
+    from graphopt.exec.training.session import TrainingSession
     from graphopt.exec.values import OrtDevice, OrtValue
 
 #: Public names: where they live, and what they are called there.
@@ -41,6 +42,7 @@ _EXPORTS = {
     "OrtValue": ("values", "OrtValue"),
     "RunOptions": ("options", "RunOptions"),
     "SessionOptions": ("options", "SessionOptions"),
+    "TrainingSession": ("training.session", "TrainingSession"),
     "get_available_providers": ("providers", "available_providers"),
 }
 
@@ -95,6 +97,7 @@ __all__ = [
     "OrtValue",
     "RunOptions",
     "SessionOptions",
+    "TrainingSession",
     "get_available_providers",
     "get_device",
     "set_default_logger_severity",
