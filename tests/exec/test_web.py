@@ -9,7 +9,7 @@ from onnx import parser
 import graphopt
 from graphopt.demo import demo_model
 from graphopt.errors import MissingDependencyError, UnsupportedError
-from graphopt.exec.executors import create, web
+from graphopt.exec.executors import create, messages, node, web
 from graphopt.exec.executors.registry import installed
 
 needs_web = pytest.mark.skipif(web.missing() is not None, reason=f"ONNX Runtime Web is left out: {web.missing()}")
@@ -26,10 +26,10 @@ def test_the_demo() -> None:
 
 
 @needs_web
-@pytest.mark.parametrize("name", sorted(web._TYPES))
+@pytest.mark.parametrize("name", sorted(messages.TYPES))
 def test_tensors_come_back_as_they_went_in(name: str) -> None:
     written = {"float32": "float", "float64": "double"}.get(name, name)
-    x = np.array([[0, 1, 2], [3, 1, 0]]).astype(web._TYPES[name])
+    x = np.array([[0, 1, 2], [3, 1, 0]]).astype(messages.TYPES[name])
     y = create("web", model(f"g ({written}[2,3] x) => ({written}[2,3] y) {{ y = Identity(x) }}")).run({"x": x})["y"]
     assert y.dtype == x.dtype
     assert np.array_equal(x, y)
@@ -58,11 +58,11 @@ def test_what_it_cannot_do_is_said() -> None:
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web.shutil, "which", lambda name: None)
+    monkeypatch.setattr(node.shutil, "which", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"Node\.js"):
         create("web", b"")
     assert "web" not in installed()
-    monkeypatch.setattr(web.shutil, "which", lambda name: "node")
-    monkeypatch.setenv(web.FOLDER, "/nowhere")
+    monkeypatch.setattr(node.shutil, "which", lambda name: "node")
+    monkeypatch.setenv(node.FOLDER, "/nowhere")
     with pytest.raises(MissingDependencyError, match="npm install --prefix /nowhere onnxruntime-web"):
         create("web", b"")
