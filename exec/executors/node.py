@@ -23,6 +23,7 @@ from graphopt.exec.executors import messages
 #: The environment variable that names the folder with node_modules.
 FOLDER = "GRAPHOPT_WEB"
 
+
 def package_folder() -> Path:
     """The folder whose node_modules hold the packages."""
     return Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "graphopt-web")

@@ -60,7 +60,7 @@ def known(wanted: list[str]) -> list[str]:
     """The names, if all of them are known.
 
     A name may go on with a provider or device after a colon: 'onnxruntime:CUDAExecutionProvider', 'jax:cuda',
-    'openvino:GPU'.
+    'openvino:GPU', 'web:chromium'.
 
     Raises:
         ArgumentError: one is not; the message lists those that are.
