@@ -30,7 +30,7 @@ class Executor(Protocol):
 
 @runtime_checkable
 class Reloadable(Executor, Protocol):
-    """An executor that takes one model after the other: what runs it is slow to start."""
+    """An executor that takes one model after the other: what runs it is slow to start. It can be made of None, and waits then."""
 
     def load(self, model: Source, /) -> None:
         """Take another model in the place of the one before; raises what making the executor raises."""

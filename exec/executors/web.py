@@ -63,7 +63,7 @@ class OnnxRuntimeWeb:
     """ONNX Runtime Web, by default with all of its graph optimizations off.
 
     Args:
-        model: a path (with or without external data) or bytes, below 2 GB in all.
+        model: a path (with or without external data) or bytes, below 2 GB in all. None: `load` brings one.
         folder: what external data is relative to, where the model comes as bytes.
         device: 'node': its WebAssembly in Node.js; 'chromium': that in a browser; 'webgpu': WebGPU there, on the browser's
             software adapter, with WebAssembly for operators that have no WebGPU kernel.
@@ -82,7 +82,7 @@ class OnnxRuntimeWeb:
 
     def __init__(
         self,
-        model: Source,
+        model: Source | None,
         *,
         folder: str | os.PathLike[str] | None = None,
         device: str = "node",
@@ -97,6 +97,8 @@ class OnnxRuntimeWeb:
         self._device, self._threads, self._timeout = device, threads, timeout
         self._level = "all" if optimize else "disabled"
         self._process = self._start()
+        if model is None:
+            return
         try:
             self.load(model, folder=folder)
         except BaseException:

@@ -19,7 +19,7 @@ from onnx import ModelProto
 from graphopt.compare import Comparison, compare, interface_differences, is_floating, is_text
 from graphopt.errors import RunError, UnsupportedError
 from graphopt.exec.backends.numpy import REFERENCE
-from graphopt.exec.executors import Executor, Reloadable, create
+from graphopt.exec.executors import Executor, Reloadable, create, waiting
 from graphopt.exec.plan import Plan
 from graphopt.exec.planning import plan
 from graphopt.ir import load
@@ -107,7 +107,7 @@ class Judge:
     bitwise: frozenset[str] = frozenset({"reference", "onnxruntime"})
     compared: Counter[str] = dataclasses.field(default_factory=Counter)
     left_out: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
-    _kept: dict[str, Reloadable] = dataclasses.field(default_factory=dict, repr=False)
+    _kept: dict[str, Reloadable | None] = dataclasses.field(default_factory=dict, repr=False)
 
     def differences(
         self, original: ModelProto, candidate: ModelProto, feeds: Mapping[str, Any], numbers: bool = True
@@ -172,13 +172,12 @@ class Judge:
 
     def _loaded(self, name: str, model: bytes) -> Executor:
         """An executor with the model. One that can take another model does: its process is slow to start."""
-        if (kept := self._kept.get(name)) is not None:
-            kept.load(model)
-            return kept
-        executor = create(name, model)
-        if isinstance(executor, Reloadable):
-            self._kept[name] = executor
-        return executor
+        if name not in self._kept:
+            self._kept[name] = waiting(name)
+        if (kept := self._kept[name]) is None:
+            return create(name, model)
+        kept.load(model)
+        return kept
 
 
 def differ(
