@@ -35,9 +35,10 @@ _SOFTWARE = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 _NAME = "ONNX Runtime Web"
 _HERE = Path(__file__).parent
 _LACKS = (
-    "Could not find an implementation", "not supported", "No Op registered", "is not a registered function/op",
-    "node_provider_type.empty() was false",
+    "Could not find an implementation", "not supported", "unsupported data type", "No Op registered",
+    "is not a registered function/op", "node_provider_type.empty() was false",
 )  # fmt: skip
+_TYPE = re.compile(r"(?<=unsupported data type: )\d+")  # as ONNX numbers them
 #: Without and with WebGPU.
 _NO_KERNEL = re.compile(
     r"(?:Could not find an implementation|Provider type) for (\w+)(?:\(\d+\))? node with name '(.*?)'"
@@ -140,6 +141,7 @@ class OnnxRuntimeWeb:
                 raise MissingDependencyError(
                     f"this Chromium offers no WebGPU adapter ({browser.chromium()}): a newer one may"
                 )
+            why = _TYPE.sub(lambda n: onnx.TensorProto.DataType.Name(int(n[0])).lower(), why)
             if any(text in why for text in _LACKS):
                 raise UnsupportedError(f"{_NAME}: {why}")
             if _BROKEN.search(why):
