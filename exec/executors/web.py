@@ -72,6 +72,9 @@ class OnnxRuntimeWeb:
         optimize: let it apply its graph optimizations.
         timeout: seconds for loading and for a run; past that the process is ended.
 
+    Attributes:
+        milliseconds: of the last run, the way there and back apart.
+
     Raises:
         ArgumentError: no such device.
         MissingDependencyError: Node.js, the package, playwright, a browser or a WebGPU adapter is not there.
@@ -97,6 +100,7 @@ class OnnxRuntimeWeb:
             raise MissingDependencyError(why)
         self._device, self._threads, self._timeout = device, threads, timeout
         self._level = "all" if optimize else "disabled"
+        self.milliseconds = 0.0
         self._process = self._start()
         if model is None:
             return
@@ -132,6 +136,7 @@ class OnnxRuntimeWeb:
     def run(self, feeds: Feeds, /) -> dict[str, Any]:
         heads, buffers = messages.tensors(feeds, _NAME)
         answer, data = self._ask({"feeds": heads}, buffers)
+        self.milliseconds = float(answer["milliseconds"])
         return {r["name"]: messages.array(r, d) for r, d in zip(answer["results"], data, strict=True)}
 
     def _ask(self, header: dict[str, Any], buffers: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def write_demo(
     model: Any,
     folder: str | Path,
     *,
-    level: Literal[0, 1, 2, 3] | None = None,
+    level: int | None = None,
     target: str = "web",
     input_shapes: Mapping[str, int | Sequence[int | None]] | None = None,
     inputs: Mapping[str, Any] | None = None,
