@@ -36,7 +36,7 @@ class UnsupportedError(GraphoptError):
 
 
 class RunError(GraphoptError):
-    """A node failed on the inputs that it got; the message names it."""
+    """A node failed on the inputs that it got, or the program that ran the model died; the message names it."""
 
 
 class MissingDependencyError(GraphoptError, ImportError):

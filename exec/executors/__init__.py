@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from graphopt.exec.executors.base import Executor, Feeds, Source
+from graphopt.exec.executors.base import Executor, Feeds, Reloadable, Source
 from graphopt.exec.executors.model_file import ModelFile, model_file
-from graphopt.exec.executors.registry import DEFAULTS, create, installed, known, names
+from graphopt.exec.executors.registry import DEFAULTS, create, installed, known, names, waiting
 
 __all__ = [
-    "DEFAULTS", "Executor", "Feeds", "ModelFile", "Source", "create", "installed", "known", "model_file", "names",
+    "DEFAULTS", "Executor", "Feeds", "ModelFile", "Reloadable", "Source", "create", "installed", "known", "model_file",
+    "names", "waiting",
 ]  # fmt: skip

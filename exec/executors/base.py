@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 #: A model as executors take it: the path of a file, or a file's bytes.
 Source = bytes | str | os.PathLike[str]
@@ -25,4 +25,13 @@ class Executor(Protocol):
 
     def run(self, feeds: Feeds, /) -> dict[str, Any]:
         """Outputs by name, in the model's order; raises whatever the executor raises where it refuses the inputs."""
+        ...
+
+
+@runtime_checkable
+class Reloadable(Executor, Protocol):
+    """An executor that takes one model after the other: what runs it is slow to start. It can be made of None, and waits then."""
+
+    def load(self, model: Source, /) -> None:
+        """Take another model in the place of the one before; raises what making the executor raises."""
         ...

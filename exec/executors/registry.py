@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from graphopt.errors import ArgumentError, MissingDependencyError
-from graphopt.exec.executors.base import Executor, Source
+from graphopt.exec.executors.base import Executor, Reloadable, Source
 
 #: Name -> where what makes the executor is found, and the package that it needs.
 BUILT_IN = {
@@ -60,7 +60,7 @@ def known(wanted: list[str]) -> list[str]:
     """The names, if all of them are known.
 
     A name may go on with a provider or device after a colon: 'onnxruntime:CUDAExecutionProvider', 'jax:cuda',
-    'openvino:GPU'.
+    'openvino:GPU', 'web:chromium'.
 
     Raises:
         ArgumentError: one is not; the message lists those that are.
@@ -79,16 +79,30 @@ def create(name: str, model: Source, **options: Any) -> Executor:
         UnsupportedError: it lacks an operator or a type that the model needs.
         Exception: the executor refuses the model; see the executor.
     """
+    factory, device = _factory(name)
+    return factory(model, **options, **device)
+
+
+def waiting(name: str) -> Reloadable | None:
+    """The executor of this name before its first model, where it takes one after the other; None: it does not.
+
+    Raises:
+        ArgumentError, MissingDependencyError: as `create`.
+    """
+    factory, device = _factory(name)
+    return factory(None, **device) if hasattr(factory, "load") else None  # type: ignore[return-value]
+
+
+def _factory(name: str) -> tuple[Callable[..., Executor], dict[str, str]]:
+    """What makes the executor, and the device as its argument."""
     name, _, device = known([name])[0].partition(":")
-    factory = _factory(name)
-    if device:
-        if "device" not in inspect.signature(factory).parameters:
-            raise ArgumentError(f"'{name}:{device}': {name} has no devices to choose from, write '{name}'")
-        options["device"] = device
-    return factory(model, **options)
+    factory = _found(name)
+    if device and "device" not in inspect.signature(factory).parameters:
+        raise ArgumentError(f"'{name}:{device}': {name} has no devices to choose from, write '{name}'")
+    return factory, {"device": device} if device else {}
 
 
-def _factory(name: str) -> Callable[..., Executor]:
+def _found(name: str) -> Callable[..., Executor]:
     if name not in BUILT_IN:
         try:
             factory: Callable[..., Executor] = _added()[name].load()

@@ -1,149 +1,194 @@
-"""ONNX Runtime Web (WebAssembly) in Node.js as an executor.
+"""ONNX Runtime Web as an executor: WebAssembly in Node.js, or WebAssembly and WebGPU in a Chromium.
 
-Node.js runs `web_runner.mjs`, which takes a model and then feeds over a pipe. A message is the length of a header (four
-bytes, little endian), the header as JSON, and the bytes of as many buffers as it has `sizes`.
+The process, or the page, is kept: it takes another model in the place of the one before (`load`).
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import struct
-import subprocess
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
+from onnx import external_data_helper
 
-from graphopt.errors import MissingDependencyError, UnsupportedError
+from graphopt.errors import ArgumentError, MissingDependencyError, ModelError, UnsupportedError
+from graphopt.exec.executors import browser, messages, node
 from graphopt.exec.executors.base import Feeds, Source
 
 #: The release that tables and tests are about.
 PACKAGE = "onnxruntime-web@1.30.0"
-#: The environment variable that names the folder with node_modules.
-FOLDER = "GRAPHOPT_WEB"
-_RUNNER = Path(__file__).with_name("web_runner.mjs")
-_TYPES = {
-    "float32": np.float32, "float64": np.float64, "float16": np.float16, "int8": np.int8, "uint8": np.uint8, "bool": np.bool_,
-    "int16": np.int16, "uint16": np.uint16, "int32": np.int32, "uint32": np.uint32, "int64": np.int64, "uint64": np.uint64,
+#: Where it runs -> the execution provider, and of the package what a page loads: a module, and what that asks for.
+DEVICES = {
+    "node": ("wasm", ()),
+    "chromium": (
+        "wasm", ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
+    ),
+    "webgpu": (
+        "webgpu",
+        ("ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm"),
+    ),
 }  # fmt: skip
-_NAMES = {np.dtype(t): name for name, t in _TYPES.items()}
-_LACKS = ("Could not find an implementation", "not supported", "No Op registered", "is not a registered function/op")
+#: WebGPU as the browser computes it on the CPU, which is the same everywhere; and what lets it.
+_SOFTWARE = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+_NAME = "ONNX Runtime Web"
+_HERE = Path(__file__).parent
+_LACKS = (
+    "Could not find an implementation", "not supported", "unsupported data type", "No Op registered",
+    "is not a registered function/op", "node_provider_type.empty() was false",
+)  # fmt: skip
+_TYPE = re.compile(r"(?<=unsupported data type: )\d+")  # as ONNX numbers them
+#: Without and with WebGPU.
+_NO_KERNEL = re.compile(
+    r"(?:Could not find an implementation|Provider type) for (\w+)(?:\(\d+\))? node with name '(.*?)'"
+)
+_NO_ADAPTER = "no WebGPU adapter"
+#: What WebAssembly says when it cannot go on, nor take another model.
+_BROKEN = re.compile(r"abort|unreachable|out of bounds|out of memory|allocation failed", re.I)
+_MOST_BYTES = 2**31 - 1  # of a protobuf message
 
 
-def package_folder() -> Path:
-    """The folder that `PACKAGE` was installed into."""
-    return Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "graphopt-web")
+def dist() -> Path:
+    """The folder of the package's files."""
+    return node.package_folder() / "node_modules" / "onnxruntime-web" / "dist"
 
 
-def missing() -> str | None:
-    """What is missing here for running models on the web runtime, and what to do; None: nothing."""
-    if shutil.which("node") is None:
-        return "Node.js is not installed, which runs ONNX Runtime Web here: https://nodejs.org"
-    if not (package_folder() / "node_modules" / "onnxruntime-web").is_dir():
-        return f"ONNX Runtime Web is not installed: npm install --prefix {package_folder()} {PACKAGE}"
-    return None
+def missing(device: str = "node") -> str | None:
+    """What is missing here for running models on a device, and what to do; None: nothing."""
+    in_node = device == "node"
+    return node.missing([PACKAGE], _NAME, program=in_node) or (None if in_node else browser.missing())
 
 
 class OnnxRuntimeWeb:
-    """ONNX Runtime Web's WebAssembly kernels, by default with all of its graph optimizations off.
+    """ONNX Runtime Web, by default with all of its graph optimizations off.
 
     Args:
-        model: a path (with or without external data) or bytes, below 2 GB in all.
+        model: a path (with or without external data) or bytes, below 2 GB in all. None: `load` brings one.
+        folder: what external data is relative to, where the model comes as bytes.
+        device: 'node': its WebAssembly in Node.js; 'chromium': that in a browser; 'webgpu': WebGPU there, on the browser's
+            software adapter, with WebAssembly for operators that have no WebGPU kernel.
         threads: of WebAssembly.
         optimize: let it apply its graph optimizations.
+        timeout: seconds for loading and for a run; past that the process is ended.
+
+    Attributes:
+        milliseconds: of the last run, the way there and back apart.
 
     Raises:
-        MissingDependencyError: Node.js or the package is not installed.
-        UnsupportedError: it has no kernel for an operator or type.
+        ArgumentError: no such device.
+        MissingDependencyError: Node.js, the package, playwright, a browser or a WebGPU adapter is not there.
+        UnsupportedError: it has no kernel for an operator or type, or the model is too large.
+        ModelError: the model's external data cannot be read.
+        RunError: the process died, or gave no answer in time.
         RuntimeError: what ONNX Runtime Web says of a model that it does not load.
     """
 
     def __init__(
         self,
-        model: Source,
+        model: Source | None,
         *,
         folder: str | os.PathLike[str] | None = None,
+        device: str = "node",
         threads: int = 1,
         optimize: bool = False,
+        timeout: float = 600.0,
     ) -> None:
-        if why := missing():
+        if device not in DEVICES:
+            raise ArgumentError(f"'{device}' is none of the devices of web: {', '.join(DEVICES)}")
+        if why := missing(device):
             raise MissingDependencyError(why)
-        if folder is not None:
-            raise UnsupportedError("ONNX Runtime Web is given the bytes of one file: external data stays behind")
-        level = "all" if optimize else "disabled"
-        self._process = subprocess.Popen(
-            ["node", str(_RUNNER), str(package_folder()), str(threads), level], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        self._device, self._threads, self._timeout = device, threads, timeout
+        self._level = "all" if optimize else "disabled"
+        self.milliseconds = 0.0
+        self._process = self._start()
+        if model is None:
+            return
         try:
-            self.load(model)
+            self.load(model, folder=folder)
         except BaseException:
             self.close()
             raise
 
-    def load(self, model: Source) -> None:
+    def _start(self) -> node.Node | browser.Browser:
+        provider, files = DEVICES[self._device]
+        if self._device == "node":
+            arguments = [str(node.package_folder()), str(self._threads), self._level]
+            return node.Node(_HERE / "web_runner.mjs", arguments, called=_NAME, timeout=self._timeout)
+        served = {name: _HERE / name for name in ("web_page.mjs", "web_session.mjs")}
+        served |= {f"ort/{name}": dist() / name for name in files}
+        query = {"bundle": files[0], "provider": provider, "threads": str(self._threads), "optimize": self._level}
+        flags = _SOFTWARE if provider == "webgpu" else ()
+        return browser.Browser("web_page.mjs", served, query, called=_NAME, flags=flags, timeout=self._timeout)
+
+    def load(self, model: Source, *, folder: str | os.PathLike[str] | None = None) -> None:
         """Take another model in the place of the one before. Raises what the constructor raises."""
-        data = model if isinstance(model, bytes) else onnx.load(model).SerializeToString()  # external data goes along
-        self._ask({"load": True}, [data])
+        data = _whole(model, folder)
+        if not self._process.alive:
+            self._process = self._start()
+        try:
+            self._ask({"load": True}, [data])
+        except UnsupportedError as e:
+            if lacks := _NO_KERNEL.search(str(e)):
+                raise UnsupportedError(f"{_NAME} has no kernel for {_places(data, *lacks.groups())}") from None
+            raise
 
     def run(self, feeds: Feeds, /) -> dict[str, Any]:
-        heads, buffers = [], []
-        for name, value in feeds.items():
-            if not isinstance(value, np.ndarray):
-                raise UnsupportedError(f"ONNX Runtime Web takes tensors; input '{name}' is a {type(value).__name__}")
-            head: dict[str, Any] = {"name": name, "dims": list(value.shape)}
-            if value.dtype == object or value.dtype.kind in "US":
-                head |= {"type": "string", "text": [str(t) for t in value.ravel()]}
-                buffers.append(b"")
-            elif value.dtype not in _NAMES:
-                raise UnsupportedError(f"ONNX Runtime Web has no tensors of {value.dtype} (input '{name}')")
-            else:
-                head["type"] = _NAMES[value.dtype]
-                buffers.append(np.ascontiguousarray(value).tobytes())
-            heads.append(head)
+        heads, buffers = messages.tensors(feeds, _NAME)
         answer, data = self._ask({"feeds": heads}, buffers)
-        return {r["name"]: _array(r, d) for r, d in zip(answer["results"], data, strict=True)}
+        self.milliseconds = float(answer["milliseconds"])
+        return {r["name"]: messages.array(r, d) for r, d in zip(answer["results"], data, strict=True)}
 
-    def _ask(self, head: dict[str, Any], buffers: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        pipe, back = self._process.stdin, self._process.stdout
-        assert pipe is not None and back is not None
-        text = json.dumps({**head, "sizes": [len(b) for b in buffers]}).encode()
-        try:
-            for part in (struct.pack("<I", len(text)), text, *buffers):
-                pipe.write(part)
-            pipe.flush()
-            size = back.read(4)
-            if len(size) < 4:
-                raise BrokenPipeError
-            answer = json.loads(back.read(struct.unpack("<I", size)[0]))
-            data = [back.read(n) for n in answer["sizes"]]
-        except (BrokenPipeError, ConnectionResetError):
-            raise RuntimeError(f"ONNX Runtime Web died (exit code {self._process.wait()})") from None
+    def _ask(self, header: dict[str, Any], buffers: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        answer, data = self._process.ask(header, buffers)
         if why := answer.get("error"):
+            if why == _NO_ADAPTER:
+                raise MissingDependencyError(
+                    f"this Chromium offers no WebGPU adapter ({browser.chromium()}): a newer one may"
+                )
+            why = _TYPE.sub(lambda n: onnx.TensorProto.DataType.Name(int(n[0])).lower(), why)
             if any(text in why for text in _LACKS):
-                raise UnsupportedError(f"ONNX Runtime Web: {why}")
-            raise RuntimeError(f"ONNX Runtime Web: {why}")
+                raise UnsupportedError(f"{_NAME}: {why}")
+            if _BROKEN.search(why):
+                self.close()
+            raise RuntimeError(f"{_NAME}: {why}")
         return answer, data
 
     def close(self) -> None:
-        """End the process."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_process"):
-            self.close()
+        """End the process. `load` starts another."""
+        self._process.close()
 
 
-def _array(head: dict[str, Any], data: bytes) -> np.ndarray:
-    if head["type"] == "string":
-        return np.array(head["text"], dtype=object).reshape(head["dims"])
-    return np.frombuffer(data, _TYPES[head["type"]]).reshape(head["dims"]).copy()
+def _whole(model: Source, folder: str | os.PathLike[str] | None) -> bytes:
+    """The model as one message, external data inside.
+
+    Raises:
+        UnsupportedError: it would have 2 GB or more.
+        ModelError: external data cannot be read.
+    """
+    if isinstance(model, bytes) and folder is None:
+        return model
+    if isinstance(model, bytes):
+        proto = onnx.load_from_string(model)
+    else:
+        proto = onnx.load(model, load_external_data=False)
+        folder = Path(model).parent
+    assert folder is not None
+    outside = [t for t in external_data_helper._get_all_tensors(proto) if external_data_helper.uses_external_data(t)]
+    size = proto.ByteSize()
+    for tensor in outside:
+        size += int(next((e.value for e in tensor.external_data if e.key == "length"), 0))
+    if size > _MOST_BYTES:
+        raise UnsupportedError(f"{_NAME} is given a model as one message, below 2 GB; this one has {size / 1e9:.1f} GB")
+    try:
+        external_data_helper.load_external_data_for_model(proto, str(folder))
+    except (OSError, ValueError, onnx.checker.ValidationError) as e:
+        raise ModelError(f"external data of the model cannot be read: {e}") from e
+    return bytes(proto.SerializeToString())
+
+
+def _places(data: bytes, operator: str, name: str) -> str:
+    """The operator with its nodes: by name, or by what they write where they have none."""
+    nodes = [n for n in onnx.load_from_string(data).graph.node if n.op_type == operator and n.name == name]
+    known = [f"'{name}'"] if name else [f"the one that writes '{n.output[0]}'" for n in nodes if n.output]
+    return f"{operator} (node{'s' * (len(known) > 1)}: {', '.join(known[:3])})" if known else operator

@@ -31,6 +31,7 @@ from graphopt.cli import (
     tidy,
     train,
     verify,
+    web_demo,
 )
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
@@ -80,6 +81,7 @@ for command, summary in (
     (fuzz.fuzz, "Look for mistakes with random models."),
     (inspect.inspect, "Show what a model holds."),
     (report.report, "Show a model before and after as a page."),
+    (web_demo.web_demo, "Run a model before and after in a browser."),
     (explain.explain, "Tell every step of an optimization, and why."),
     (rules.rules, "List all rules as equations."),
     (check_rule.check_rule, "Test rules from their own declarations."),

@@ -195,6 +195,8 @@ _SPELLINGS = {
     "^(without|only):": r"--\1:",
     "^input_shapes:": "--input-shape:",
     "external_data=True": "--external-data",
+    "^inputs:": "--inputs:",
+    "force=True": "--force",
     "^tune(?= must| goes| measures)": "--tune",
     "^tune_threads(?= must)": "--tune-threads",
     "^tune_cache:": "--tune-cache:",

@@ -19,7 +19,7 @@ from onnx import ModelProto
 from graphopt.compare import Comparison, compare, interface_differences, is_floating, is_text
 from graphopt.errors import RunError, UnsupportedError
 from graphopt.exec.backends.numpy import REFERENCE
-from graphopt.exec.executors import create
+from graphopt.exec.executors import Executor, Reloadable, create, waiting
 from graphopt.exec.plan import Plan
 from graphopt.exec.planning import plan
 from graphopt.ir import load
@@ -107,6 +107,7 @@ class Judge:
     bitwise: frozenset[str] = frozenset({"reference", "onnxruntime"})
     compared: Counter[str] = dataclasses.field(default_factory=Counter)
     left_out: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+    _kept: dict[str, Reloadable | None] = dataclasses.field(default_factory=dict, repr=False)
 
     def differences(
         self, original: ModelProto, candidate: ModelProto, feeds: Mapping[str, Any], numbers: bool = True
@@ -160,15 +161,23 @@ class Judge:
         """The first model's outputs, which other judges may know already."""
         return self._run(name, model, feeds)
 
-    @staticmethod
-    def _run(name: str, model: ModelProto, feeds: Mapping[str, Any]) -> dict[str, Any] | str:
+    def _run(self, name: str, model: ModelProto, feeds: Mapping[str, Any]) -> dict[str, Any] | str:
         """Outputs by name, or why there are none."""
         try:
             with np.errstate(all="ignore"):
-                return create(name, model.SerializeToString()).run(feeds)
+                return self._loaded(name, model.SerializeToString()).run(feeds)
         except Exception as e:
             text = " ".join(str(e).split())
             return f"{type(e).__name__}: {text[:300]}"
+
+    def _loaded(self, name: str, model: bytes) -> Executor:
+        """An executor with the model. One that can take another model does: its process is slow to start."""
+        if name not in self._kept:
+            self._kept[name] = waiting(name)
+        if (kept := self._kept[name]) is None:
+            return create(name, model)
+        kept.load(model)
+        return kept
 
 
 def differ(

@@ -82,24 +82,38 @@ class RuntimeStand:
             return create(self._executor, file.source, threads=self.threads, **self._options, **folder).run
 
     def find_inputs(self, model: Model, session: Session, seconds: float) -> Feeds:
-        with model_file(model) as file:
-            inputs, _ = sampling.inputs_of(file.proto)
+        found = usual_inputs(model, session, seconds)
+        if isinstance(found, str):
+            raise ArgumentError(
+                f"tune found no inputs that the model takes; pass tune_inputs= (it said: {found[:200]})"
+            )
+        return found
 
-        def refuses(feeds: dict[str, Any]) -> str:
-            try:
-                session(feeds)
-            except Exception as e:
-                return str(e) or type(e).__name__
-            return ""
 
-        usual = [sampling.Plan(usual_sizes(inputs), style) for style in sampling.STYLES[:4]]
-        for first in (usual, ()):
-            found = sampling.search(inputs, refuses, 1, first=first, seconds=seconds)
-            if found.plans:
-                return sampling.draw(found.inputs, found.plans[0], 0)
-        raise ArgumentError(
-            f"tune found no inputs that the model takes; pass tune_inputs= (it said: {found.refusal[:200]})"
-        )
+def usual_inputs(model: Model, session: Session, seconds: float) -> Feeds | str:
+    """Inputs that the model takes, of usual sizes if it takes those; what it said to the first ones if none were found.
+
+    Args:
+        model: whose inputs they are.
+        session: runs it.
+        seconds: of searching.
+    """
+    with model_file(model) as file:
+        inputs, _ = sampling.inputs_of(file.proto)
+
+    def refuses(feeds: dict[str, Any]) -> str:
+        try:
+            session(feeds)
+        except Exception as e:
+            return str(e) or type(e).__name__
+        return ""
+
+    usual = [sampling.Plan(usual_sizes(inputs), style) for style in sampling.STYLES[:4]]
+    for first in (usual, ()):
+        found = sampling.search(inputs, refuses, 1, first=first, seconds=seconds)
+        if found.plans:
+            return sampling.draw(found.inputs, found.plans[0], 0)
+    return found.refusal
 
 
 def usual_sizes(inputs: list[sampling.Input]) -> dict[str, int]:
