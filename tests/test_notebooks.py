@@ -29,7 +29,7 @@ def test_text(name: str) -> None:
 
 
 def test_names(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [n[:2] for n in NAMES] == [f"{i:02d}" for i in range(1, len(NAMES) + 1)] and len(NAMES) == 7
+    assert [n[:2] for n in NAMES] == [f"{i:02d}" for i in range(1, len(NAMES) + 1)] and len(NAMES) == 8
     assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == NAMES
     assert [p.stem for p in notebooks(HERE, ["bisect", "01"])] == ["01_first_optimisation", "06_bisect"]
