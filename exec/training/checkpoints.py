@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str], like: State) -> tuple[State, dict[str, An
     best = _named({name: like[name] for name in BEST}) if any(n.startswith(f"['{_BEST}']") for n in arrays) else {}
     like = {**like, **best}
     expected = _leaves(like)
-    for name in expected.keys() ^ arrays.keys():
+    for name in sorted(expected.keys() ^ arrays.keys()):
         where = "the checkpoint lacks" if name in expected else "the session has no"
         raise ArgumentError(
             f"checkpoint '{path}' is of another session: {where} {name}; give the same model, trainable= and optimizer"
