@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import parser
+from onnx import numpy_helper, parser
 
 import graphopt
 from graphopt.cli import main
@@ -372,3 +373,18 @@ def test_diff(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert main(["diff", "model.onnx", "none.onnx"]) == 2
     assert "'none.onnx': no such file" in capsys.readouterr().err
+
+
+def test_diff_counts_all_that_it_leaves_out(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chain = "m = MatMul(a, u) b = Elu<alpha = {}>(m) n = MatMul(b, v) c = Elu<alpha = {}>(n) o = MatMul(c, w)"
+    head = '<ir_version: 10, opset_import: ["" : 21]> main (float[4, 4] x) => (float[4, 4] y)'
+    for name, first, alphas, last in (("a", "Relu", (2.0, 3.0), "Exp"), ("b", "Neg", (4.0, 5.0), "Sin")):
+        made = parser.parse_model(f"{head} {{ a = {first}(x) {chain.format(*alphas)} y = {last}(o) }}")
+        for k, weights in enumerate("uvw"):
+            made.graph.initializer.append(numpy_helper.from_array(np.full((4, 4), k, np.float32), weights))
+        onnx.save(made, f"{name}.onnx")
+    assert main(["diff", "a.onnx", "b.onnx", "--limit", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "2 removed, 2 added, 2 changed" in out and out.endswith("\n2 more; --limit 0 shows all\n")
+    assert main(["diff", "a.onnx", "b.onnx", "--limit", "0"]) == 1
+    assert "more;" not in capsys.readouterr().out
