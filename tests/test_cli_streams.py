@@ -18,6 +18,7 @@ from onnx import numpy_helper, parser
 
 import graphopt
 from graphopt.cli import main
+from graphopt.demo import demo_model
 from graphopt.ir.save import write
 from tests.conftest import ROOT
 from tests.test_cli import external, turned_twice
@@ -325,6 +326,25 @@ def test_around_a_step(branches: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["explain", "branches.onnx", "--tree", "--step", "1", "--depth", "1", "--json"]) == 0
     wider = json.loads(capsys.readouterr().out)["trees"][0]
     assert len(nodes_in(wider["before"])) > len(nodes_in(tree["before"]))
+
+
+def test_a_step_that_brings_nothing_is_shown_by_what_its_nodes_were_between(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = '<ir_version: 10, opset_import: ["" : 21]> main (float[4] x) => (float[4] y)'
+    onnx.save(parser.parse_model(f"{head} {{ a = Exp(x) b = Identity(a) y = Sin(b) }}"), "m.onnx")
+    assert main(["explain", "m.onnx", "--tree", "--step", "1", "--json"]) == 0
+    (tree,) = json.loads(capsys.readouterr().out)["trees"]
+    assert nodes_in(tree["before"]) == ["Exp", "Identity", "Sin"] and tree["before"]["changed"]
+    assert nodes_in(tree["after"]) == ["Exp", "Sin"] and not tree["after"]["changed"]
+
+
+def test_steps_that_are_not_drawn_are_counted(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(demo_model(), "demo.onnx")
+    assert main(["explain", "demo.onnx", "--tree", "--rule", "batch_norm_of_convolution", "--limit", "1"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("13 steps") and out.endswith("\n12 more steps; --limit 0 shows all\n")
+    assert out.count("\nbefore\n") == 1
 
 
 def test_around_a_node_that_no_step_touches(branches: Path, capsys: pytest.CaptureFixture[str]) -> None:
