@@ -46,6 +46,8 @@ def test_findings_are_listed_and_can_be_replayed(tmp_path: Path, capsys: pytest.
     command = (tmp_path / group.file).with_suffix(".txt").read_text().splitlines()[-1].split()
     assert command[0] == "graphopt" and main(command[1:]) == 1
     assert "crash: RuntimeError: no Transpose, please" in capsys.readouterr().out
+    assert main([*command[1:], "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["finding"]["kind"] == "crash"
     assert main(["fuzz", "--on", "reference", "--replay", str(tmp_path / group.file)]) == 0
     assert "nothing is wrong" in capsys.readouterr().out
     assert planted.raises.__name__ in group.file

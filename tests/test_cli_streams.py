@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import parser
+from onnx import numpy_helper, parser
 
 import graphopt
 from graphopt.cli import main
+from graphopt.demo import demo_model
 from graphopt.ir.save import write
 from tests.conftest import ROOT
 from tests.test_cli import external, turned_twice
@@ -326,6 +328,25 @@ def test_around_a_step(branches: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert len(nodes_in(wider["before"])) > len(nodes_in(tree["before"]))
 
 
+def test_a_step_that_brings_nothing_is_shown_by_what_its_nodes_were_between(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = '<ir_version: 10, opset_import: ["" : 21]> main (float[4] x) => (float[4] y)'
+    onnx.save(parser.parse_model(f"{head} {{ a = Exp(x) b = Identity(a) y = Sin(b) }}"), "m.onnx")
+    assert main(["explain", "m.onnx", "--tree", "--step", "1", "--json"]) == 0
+    (tree,) = json.loads(capsys.readouterr().out)["trees"]
+    assert nodes_in(tree["before"]) == ["Exp", "Identity", "Sin"] and tree["before"]["changed"]
+    assert nodes_in(tree["after"]) == ["Exp", "Sin"] and not tree["after"]["changed"]
+
+
+def test_steps_that_are_not_drawn_are_counted(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(demo_model(), "demo.onnx")
+    assert main(["explain", "demo.onnx", "--tree", "--rule", "batch_norm_of_convolution", "--limit", "1"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("13 steps") and out.endswith("\n12 more steps; --limit 0 shows all\n")
+    assert out.count("\nbefore\n") == 1
+
+
 def test_around_a_node_that_no_step_touches(branches: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "branches.onnx", "--level", "0", "--tree", "--node", "d"]) == 0
     out = capsys.readouterr().out
@@ -372,3 +393,18 @@ def test_diff(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert main(["diff", "model.onnx", "none.onnx"]) == 2
     assert "'none.onnx': no such file" in capsys.readouterr().err
+
+
+def test_diff_counts_all_that_it_leaves_out(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chain = "m = MatMul(a, u) b = Elu<alpha = {}>(m) n = MatMul(b, v) c = Elu<alpha = {}>(n) o = MatMul(c, w)"
+    head = '<ir_version: 10, opset_import: ["" : 21]> main (float[4, 4] x) => (float[4, 4] y)'
+    for name, first, alphas, last in (("a", "Relu", (2.0, 3.0), "Exp"), ("b", "Neg", (4.0, 5.0), "Sin")):
+        made = parser.parse_model(f"{head} {{ a = {first}(x) {chain.format(*alphas)} y = {last}(o) }}")
+        for k, weights in enumerate("uvw"):
+            made.graph.initializer.append(numpy_helper.from_array(np.full((4, 4), k, np.float32), weights))
+        onnx.save(made, f"{name}.onnx")
+    assert main(["diff", "a.onnx", "b.onnx", "--limit", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "2 removed, 2 added, 2 changed" in out and out.endswith("\n2 more; --limit 0 shows all\n")
+    assert main(["diff", "a.onnx", "b.onnx", "--limit", "0"]) == 1
+    assert "more;" not in capsys.readouterr().out

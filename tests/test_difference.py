@@ -174,6 +174,63 @@ def test_swapped_inputs() -> None:
     assert len(found.changed) == 1 and len(found.changed[0].what) == 2 and "Sigmoid" in found.changed[0].what[0]
 
 
+def small(text: str) -> onnx.ModelProto:
+    head = '<ir_version: 10, opset_import: ["" : 21]> main (float[4, 4] x) => (float[4, 4] y) '
+    return parser.parse_model(f"{head}{{ {text} }}")
+
+
+def test_exchanged_outputs_of_a_node() -> None:
+    a = small("p, q = Split<axis = 1, num_outputs = 2>(x) s = Sub(p, q) y = Concat<axis = 1>(s, p)")
+    b = small("p, q = Split<axis = 1, num_outputs = 2>(x) s = Sub(q, p) y = Concat<axis = 1>(s, p)")
+    found = graphopt.diff(a, b)
+    (change,) = found.changed
+    assert change.before.op == "Sub" and not found.hunks and len(change.what) == 2
+    assert change.what[0] == "input 0: Split 'p' -> Split 'p' output 1"
+
+
+def test_readers_are_told_apart_by_the_place_at_which_they_read() -> None:
+    a = small("t = Relu(x) d = Sub(x, t) e = Sub(t, x) y = Mul(d, e)")
+    b = small("t = Tanh(x) e = Sub(t, x) d = Sub(x, t) y = Div(d, e)")
+    found = graphopt.diff(a, b)
+    assert not found.changed and found.same == 2
+    assert sorted(map(str, found.hunks)) == ["Mul  ->  Div", "Relu  ->  Tanh"]
+
+
+def with_weights(text: str) -> onnx.ModelProto:
+    model = small(text)
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(16, dtype=np.float32).reshape(4, 4), "w"))
+    return model
+
+
+def test_weights_are_known_again_where_all_around_them_is_new() -> None:
+    a = with_weights("a = Relu(x) m = MatMul(a, w) y = Exp(m)")
+    b = with_weights("a = Neg(x) c = Abs(a) m = MatMul(c, w) n = Sin(m) y = Cos(n)")
+    found = graphopt.diff(a, b)
+    assert found.same == 1 and "MatMul" not in {n.op for n in (*found.removed, *found.added)}
+
+
+def test_hunks_come_in_the_order_of_the_models() -> None:
+    a = with_weights("a = Relu(x) m = MatMul(a, w) y = Exp(m)")
+    b = with_weights("m = MatMul(x, w) n = Neg(m) y = Exp(n)")
+    assert [str(h) for h in graphopt.diff(a, b).hunks] == ["Relu  ->  nothing", "nothing  ->  Neg"]
+
+
+def test_how_far_elements_moved() -> None:
+    def told(old: np.ndarray, new: np.ndarray) -> str:
+        both = []
+        for array in (old, new):
+            m = small("z = Identity(k) y = Relu(x)")
+            m.graph.initializer.append(numpy_helper.from_array(array, "k"))
+            both.append(m)
+        (change,) = graphopt.diff(*both).changed
+        return change.what[0]
+
+    ones = np.ones((3, 4), np.float32)
+    assert told(ones, ones * 3).endswith("other values, by up to 2")
+    assert told(ones * 0, ones * -0.0).endswith("other values")  # the sign of zero; no distance
+    assert told(ones.astype(np.complex64), (ones + 2j).astype(np.complex64)).endswith("by up to 2")
+
+
 def test_inside_a_body() -> None:
     model = nested()
     body = main_node(model, "If").attribute[1].g

@@ -31,6 +31,10 @@ def test_steps_are_those_of_the_report_counted_from_one(trace: Trace) -> None:
     assert list(reversed(trace)) == list(trace)[::-1] and trace[54] in trace
 
 
+def test_the_model_after_all_steps_is_there_already(trace: Trace) -> None:
+    assert trace.after(len(trace)) is trace.model is trace[-1].model
+
+
 @pytest.mark.parametrize("number", [0, 55, -1, None, 1.5])
 def test_steps_that_do_not_exist(trace: Trace, number: Any) -> None:
     with pytest.raises(ArgumentError, match="does not exist"):

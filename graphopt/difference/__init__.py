@@ -2,10 +2,11 @@
 
 Nodes are aligned in four steps, each of which costs about as much as reading the models:
 
-1. those that compute the same: one operator with the same attributes, on the same constants and aligned inputs;
-2. those that are used in the same way: the same, seen from the outputs;
-3. neighbours of aligned nodes, along the edges, with the same operator;
-4. what is left, in order, between the nodes that are aligned already.
+1. those that are alone in what they compute (operator, attributes, constants, and all that leads there) or in how they are used;
+2. their neighbours, along the edges, that are alike in this;
+3. what is alike but there more than once, in order;
+4. neighbours again, by what they are without their surroundings: with the same constants, with constants of the same dtypes and
+   dims, and by the operator alone; before the last, nodes whose larger constants are found nowhere else.
 
 A node without a partner was added or removed. Partners may differ in attributes, constants, inputs, or in what their bodies hold.
 """
