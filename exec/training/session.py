@@ -291,6 +291,7 @@ class TrainingSession:
     @property
     def trained_model(self) -> Model:
         """The model as it came, with the weights as they are now, in inference form."""
+        self.settle()
         m = load(self._original)
         forms.separate_statistics(m)
         forms.for_inference(m)
@@ -305,6 +306,7 @@ class TrainingSession:
     @property
     def model(self) -> Model:
         """`trained_model`, optimised for inference."""
+        self.settle()
         if self._optimized is None or self._optimized[0] != self._number:
             self._optimized = self._number, optimize(self.trained_model, self._level)
         return self._optimized[1]
