@@ -204,6 +204,16 @@ class TrainingSession:
             raise ArgumentError("there is no batch to evaluate on")
         return total / count
 
+    def gradients(self, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Derivatives of the loss of a batch with respect to the weights, in training mode; nothing is learnt."""
+        placed = self.place(batch)
+        if self._gradients is None:
+            loss = self._reads.loss(self._platform)
+            self._gradients = gradients_of(self._f, loss, self._reads.what, self._seed)
+        state = self._state
+        found = self._gradients(state["weights"], state["statistics"], dict(placed), state["step"])
+        return {name: np.array(g) for name, g in found.items()}
+
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[np.ndarray]:
         """The outputs in inference mode with the weights as they are now; see `InferenceSession.run`.
 
