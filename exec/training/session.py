@@ -25,7 +25,7 @@ from graphopt.exec.training.losses import LossReads
 from graphopt.exec.training.optimizers import optimizer_of
 from graphopt.exec.training.parameters import Parameter, Trainable, choose
 from graphopt.exec.training.placement import Placement, devices_of
-from graphopt.exec.training.stepping import State, evaluation, initial_state, training_step
+from graphopt.exec.training.stepping import State, evaluation, gradients_of, initial_state, training_step
 from graphopt.ir import Model, Tensor, load
 from graphopt.pipeline import optimize
 
