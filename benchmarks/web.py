@@ -3,8 +3,8 @@
     python -m benchmarks.web --models FOLDER
     python -m benchmarks.web --models FOLDER --only magika,lstm-lm.ts --devices node,chromium,webgpu --seconds 5
 
-FOLDER as for benchmarks.models, with inputs. Every model as it is and optimised with target="web", both without
-optimizations of the runtime's own unless --optimize is given. "apart" is the largest error relative to max(1, largest
+FOLDER as for benchmarks.models, with inputs. Every model as it is and optimised with target="web", both with the runtime's
+own optimizations on top, as users get it, unless --plain is given. "apart" is the largest error relative to max(1, largest
 value): of the original and of the optimised model on the web, against the original in ONNX Runtime on the CPU. "first" are
 seconds from making an executor (a process of its own) to its first outputs; the bar in Node.js is 5 s. Latencies are
 medians of runs by turns, timed where the model runs; the ratio is the median over pairs of runs beside each other, with
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(MODELS), metavar="IDS", help="with commas between")
     parser.add_argument("--devices", default="node", help="node, chromium, webgpu; with commas between")
     parser.add_argument("--seconds", type=float, default=3.0, help="of latencies, for each model")
-    parser.add_argument("--optimize", action="store_true", help="the runtime's own optimizations too")
+    parser.add_argument("--plain", action="store_true", help="without the runtime's own optimizations")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="largest difference that is no failure")
     parser.add_argument("--json", metavar="FILE", help="write the results there too")
     options = parser.parse_args()
@@ -106,7 +106,7 @@ def main() -> int:
             continue
         for device in options.devices.split(","):
             harness.progress(f"{entry['id']} on {device}")
-            results.append(measure(entry, device, options.seconds, options.optimize))
+            results.append(measure(entry, device, options.seconds, not options.plain))
     harness.print_table(HEADERS, [_row(r) for r in results])
     ratios = [r["ratio"] for r in results if "ratio" in r]
     if ratios:
