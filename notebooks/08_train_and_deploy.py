@@ -50,10 +50,12 @@ classifier (float[batch, 1, 16, 16] image) => (float[batch, 3] logits) {
 }
 """)
 rng = np.random.default_rng(0)
-weights = {"stem": rng.normal(0, 0.3, (8, 1, 3, 3)), "body": rng.normal(0, 0.15, (16, 8, 3, 3)), "head": rng.normal(0, 0.3, (16, 3))}
-weights["head_bias"] = np.zeros(3)
+weights = {"stem": rng.normal(0, 0.3, (8, 1, 3, 3)), "body": rng.normal(0, 0.15, (16, 8, 3, 3))}
+weights |= {"head": rng.normal(0, 0.3, (16, 3)), "head_bias": np.zeros(3)}
 for name, channels in (("stem", 8), ("body", 16)):
-    weights |= {f"{name}_{part}": np.full(channels, part in ("scale", "var")) for part in ("scale", "shift", "mean", "var")}
+    weights |= {
+        f"{name}_{part}": np.full(channels, part in ("scale", "var")) for part in ("scale", "shift", "mean", "var")
+    }
 network.graph.initializer.extend(numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items())
 model = graphopt.load(network)
 model
@@ -74,7 +76,11 @@ def drawn(count, seed, noise=0.1):
     size, x, y = rng.uniform(3, 5, count), rng.uniform(6, 10, count), rng.uniform(6, 10, count)
     across, down = (np.abs(np.arange(16) - at[:, None]) for at in (x, y))
     dx, dy, size = across[:, None, :], down[:, :, None], size[:, None, None]
-    shapes = [dx**2 + dy**2 < size**2, np.maximum(dx, dy) < size, (np.minimum(dx, dy) < 1) & (np.maximum(dx, dy) < size)]
+    shapes = [
+        dx**2 + dy**2 < size**2,
+        np.maximum(dx, dy) < size,
+        (np.minimum(dx, dy) < 1) & (np.maximum(dx, dy) < size),
+    ]
     images = np.choose(label[:, None, None], [s.astype(np.float32) for s in shapes])
     return (images + rng.normal(0, noise, images.shape)).astype(np.float32)[:, None], label
 
@@ -168,7 +174,8 @@ except MissingDependencyError as e:  # the page is made of the npm package's fil
     print(e)
 
 # %% [markdown]
-# Open it with `python -m http.server -d page`, or with `graphopt web-demo shapes.onnx -o page --serve`, which writes and serves it.
+# Open it with `python -m http.server -d page`, or with `graphopt web-demo shapes.onnx -o page --serve`, which writes and
+# serves it.
 #
 # The trained model is made for any runtime; for the web, `target="web"` writes what ONNX Runtime Web has kernels for, and
 # `precision="int8-dynamic"` makes the download a quarter of it.
