@@ -10,7 +10,16 @@ function quotient(a, b) {
   return Math.trunc(a / b);
 }
 
-const floorMod = (a, b) => (b === 0 ? quotient(a, b) : a - b * Math.floor(a / b));
+/** With the sign of the divisor, as a zero too. */
+function floorMod(a, b) {
+  const r = a % b;
+  if (r === 0) return b < 0 || Object.is(b, -0) ? -0 : 0;
+  return r < 0 !== b < 0 ? r + b : r;
+}
+
+function wholeMod(a, b) {
+  return b === 0 ? quotient(a, b) : floorMod(a, b);
+}
 
 export default function arithmetic(tf) {
   /** Of two tensors: floats by TensorFlow.js, integers by `exact`. */
@@ -59,7 +68,7 @@ export default function arithmetic(tf) {
     Sub: binary(tf.sub, (a, b) => a - b),
     Mul: binary(tf.mul, (a, b) => a * b),
     Div: binary((a, b) => tf.div(a, b), quotient),
-    Mod: ([a, b], { fmod = 0 }) => elementwise(tf, fmod ? (x, y) => x % y : floorMod, a.dtype, a, b),
+    Mod: ([a, b], { fmod = 0 }) => elementwise(tf, fmod ? (x, y) => x % y : isInt(a) ? wholeMod : floorMod, a.dtype, a, b),
     Pow: power,
     Sum: variadic(tf.add, (a, b) => a + b),
     Mean: (inputs) => tf.div(inputs.reduce((a, b) => tf.add(a, b)), inputs.length),

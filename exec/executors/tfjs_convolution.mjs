@@ -7,15 +7,18 @@ const LAST = 'graphopt.channels_last::';
 export default function convolution(tf) {
   /** Kernels [spatial..., in, out] of weights [out, in, spatial...], zeros between elements as `dilations` has them. */
   function filters(w, dilations) {
-    const spatial = w.rank - 2;
-    const filter = tf.transpose(w, [...Array.from({ length: spatial }, (_, i) => i + 2), 1, 0]);
-    return dilations.reduce((t, d, axis) => {
+    return sparse(tf.transpose(w, [...dilations.map((_, i) => i + 2), 1, 0]), dilations);
+  }
+
+  /** A tensor with zeros between its elements along the first axes, `distances` from one to the next. */
+  function sparse(whole, distances) {
+    return distances.reduce((t, d, axis) => {
       if (d === 1 || t.shape[axis] === 1) return t;
       const n = t.shape[axis];
       const apart = tf.pad(tf.expandDims(t, axis + 1), [...t.shape, 1].map((_, i) => [0, i === axis + 1 ? d - 1 : 0]));
       const long = tf.reshape(apart, t.shape.map((s, i) => (i === axis ? n * d : s)));
       return tf.slice(long, long.shape.map(() => 0), long.shape.map((s, i) => (i === axis ? (n - 1) * d + 1 : s)));
-    }, filter);
+    }, whole);
   }
 
   const filled = (list, spatial, value = 1) => (spatial === 1 ? [value, ...list] : list);
@@ -90,7 +93,14 @@ export default function convolution(tf) {
     const parts = group === 1 ? [image] : tf.split(image, group, image.rank - 1);
     const shape = [x.shape[0], ...filled(full, spatial), w.shape[1]];
     const by = filled(strides, spatial);
-    const all = parts.map((part, i) => (spatial === 3 ? tf.conv3dTranspose(part, kernels[i], shape, by, 'valid') : tf.conv2dTranspose(part, kernels[i], shape, by, 'valid')));
+    // the WebAssembly kernel for three dims leaves elements as they lie in memory where no window comes
+    const volume = (part, k) => {
+      const apart = sparse(tf.transpose(part, [1, 2, 3, 0, 4]), strides);
+      const room = extents.map((e) => [e - 1, e - 1]);
+      const turned = tf.transpose(tf.reverse(k, [0, 1, 2]), [0, 1, 2, 4, 3]);
+      return tf.conv3d(tf.pad(tf.transpose(apart, [3, 0, 1, 2, 4]), [[0, 0], ...room, [0, 0]]), turned, 1, 'valid');
+    };
+    const all = parts.map((part, i) => (spatial === 3 ? volume(part, kernels[i]) : tf.conv2dTranspose(part, kernels[i], shape, by, 'valid')));
     let y = all.length === 1 ? all[0] : tf.concat(all, image.rank - 1);
     if (spatial === 1) y = tf.squeeze(y, [1]);
     // more than there is: zeros; less: cut off

@@ -153,23 +153,36 @@ export default function indexing(tf) {
     };
   }
 
-  function cumulated([x, axis], { exclusive = 0, reverse = 0 }) {
+  /** An operator from how the numbers before are put together, beginning with `start`. */
+  const cumulate = (start, combine, float) => ([x, axis], { exclusive = 0, reverse = 0 }) => {
     const along = axisOf(scalar(axis), x.rank);
-    if (x.dtype === 'float32') return tf.cumsum(x, along, !!exclusive, !!reverse);
+    if (x.dtype === 'float32') return float(x, along, !!exclusive, !!reverse);
     const [before, d, after] = around(x.shape, along);
     const data = x.dataSync();
     const out = new Int32Array(x.size);
     for (let i = 0; i < before; i++) {
       for (let j = 0; j < after; j++) {
-        let total = 0;
+        let total = start;
         for (let n = 0; n < d; n++) {
           const at = (i * d + (reverse ? d - 1 - n : n)) * after + j;
-          out[at] = exclusive ? total : int32(total + data[at]);
-          total = int32(total + data[at]);
+          out[at] = exclusive ? total : int32(combine(total, data[at]));
+          total = int32(combine(total, data[at]));
         }
       }
     }
     return made(out, x.shape, 'int32');
+  };
+
+  /** The first elements of each sequence in the opposite order. */
+  function reverseSequence([x, lengths], { batch_axis: batch = 1, time_axis: time = 0 }) {
+    const strides = stridesOf(x.shape);
+    const ends = lengths.dataSync();
+    const places = new Int32Array(x.size);
+    offsets(x.shape, strides, (at, i, index) => {
+      const [t, end] = [index[time], ends[index[batch]]];
+      places[i] = t < end ? at + (end - 1 - 2 * t) * strides[time] : at;
+    });
+    return taken(x, places, x.shape);
   }
 
   const combines = ({ reduction = 'none' }) => (reduction in COMBINED ? undefined : `reduction '${reduction}'`);
@@ -186,6 +199,8 @@ export default function indexing(tf) {
     TopK: topK,
     ArgMax: arg((a, b) => a > b),
     ArgMin: arg((a, b) => a < b),
-    CumSum: cumulated,
+    CumSum: cumulate(0, (a, b) => a + b, tf.cumsum),
+    CumProd: cumulate(1, (a, b) => a * b, tf.cumprod),
+    ReverseSequence: reverseSequence,
   };
 }

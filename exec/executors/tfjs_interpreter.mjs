@@ -29,7 +29,8 @@ export function interpreter(tf, table) {
       for (const t of held) t.dispose();
       return [{ refused }, []];
     }
-    model = { plan, held, names: program.names };
+    const defaults = new Map(program.defaults.map(([name, place]) => [name, constants[place]()]));
+    model = { plan, held, names: program.names, defaults };
     return [{ refused }, []];
   }
 
@@ -72,9 +73,7 @@ export function interpreter(tf, table) {
   function run(plan, inputs) {
     const slots = new Array(plan.size);
     for (const [slot, { tensor }] of plan.fixed) slots[slot] = tensor;
-    plan.inputs.forEach((slot, i) => {
-      if (inputs[i] || !plan.fixed.has(slot)) slots[slot] = inputs[i];
-    });
+    plan.inputs.forEach((slot, i) => (slots[slot] = inputs[i]));
     for (const step of plan.steps) {
       const given = step.inputs.map((slot) => (slot ? slots[slot] : undefined));
       let made;
@@ -104,8 +103,8 @@ export function interpreter(tf, table) {
     const results = [];
     const data = [];
     tf.tidy(() => {
-      const inputs = model.names.map((name) => given.has(name) && tf.tensor(...given.get(name)));
-      for (const t of run(model.plan, inputs.map((t) => t || undefined))) {
+      const inputs = model.names.map((name) => (given.has(name) ? tf.tensor(...given.get(name)) : model.defaults.get(name)?.clone()));
+      for (const t of run(model.plan, inputs)) {
         results.push({ type: t.dtype, dims: t.shape });
         data.push(bytes(t.dataSync().slice()));
       }

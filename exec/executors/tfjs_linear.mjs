@@ -55,7 +55,7 @@ export default function linear(tf) {
   }
 
   function matmul([a, b]) {
-    const y = product(a.rank === 1 ? a.expandDims(0) : a, b.rank === 1 ? b.expandDims(1) : b);
+    const y = product(a.rank === 1 ? tf.expandDims(a, 0) : a, b.rank === 1 ? tf.expandDims(b, 1) : b);
     const shape = y.shape.filter((_, i) => !(a.rank === 1 && i === y.rank - 2) && !(b.rank === 1 && i === y.rank - 1));
     return tf.reshape(y, shape);
   }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from graphopt.errors import UnsupportedError
+from graphopt.errors import OpsetError, UnsupportedError
 from graphopt.exec.executors import messages
 from graphopt.exec.kernels.dtypes import np_dtype
 from graphopt.exec.plan import Plan, Step
@@ -33,7 +33,7 @@ SMALL = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, Tenso
 _MOVES = frozenset(
     "QuantizeLinear DequantizeLinear Cast Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Concat "
     "Split Slice Gather GatherElements GatherND Expand Tile Shape Size Where Equal Less Greater LessOrEqual GreaterOrEqual "
-    "Max Min If DepthToSpace SpaceToDepth".split()
+    "Max Min Clip If DepthToSpace SpaceToDepth".split()
 )
 _INT32 = np.iinfo(np.int32)
 _NARROW = tuple(np.dtype(t) for t in (np.int64, np.int8, np.uint8, np.int16, np.uint16))
@@ -55,7 +55,10 @@ def translated(
         ModelError: the model makes no sense.
     """
     if 0 < model.opsets.get("", 0) < OPSET:
-        convert_opset(model, {"": OPSET})
+        try:
+            convert_opset(model, {"": OPSET})
+        except OpsetError as e:
+            raise UnsupportedError(f"{called}: {e}") from e
     for _ in range(4):  # functions hold functions
         infer_model(model)
         missing = [n for n in model.nodes() if not n.domain and n.op_type not in operators and not _is_constant(n)]
@@ -69,8 +72,14 @@ def translated(
     refuse([{"node": _name(n), "op": n.op if isinstance(n, Node) else "", "why": why} for n, why in lacking], called)
     constants = _Constants(called)
     program = constants.program(plan(model))
+    names = [v.name for v in model.graph.inputs]
+    defaults = [
+        (v.name, constants.add(t.numpy(), f"initializer '{v.name}'"))
+        for v, t in model.graph.initializers.items()
+        if v.name in set(names)
+    ]
     heads, buffers = messages.tensors(constants.arrays, called)
-    return program | {"constants": heads, "names": [v.name for v in model.graph.inputs]}, buffers
+    return program | {"constants": heads, "names": names, "defaults": defaults}, buffers
 
 
 def refuse(found: Iterable[Mapping[str, str]], called: str) -> None:
@@ -117,6 +126,12 @@ class _Constants:
         self.called = called
         self.arrays: dict[str, np.ndarray] = {}
 
+    def add(self, array: np.ndarray, where: str) -> int:
+        """Its place."""
+        place = len(self.arrays)
+        self.arrays[str(place)] = narrowed(array, where, self.called)
+        return place
+
     def program(self, p: Plan) -> dict[str, Any]:
         """A plan as JSON; `constants` of the runner are named by the places of arrays in a message."""
         host_only = _read_on_host_only(p)
@@ -129,8 +144,7 @@ class _Constants:
             where = "a constant" if reader is None else f"a constant of {reader}"
             if slot in host_only and array.dtype == np.int64:  # ends of slices as far as they go
                 array = array.clip(_INT32.min, _INT32.max)
-            places[slot] = [len(self.arrays), str(array.dtype)]
-            self.arrays[str(len(self.arrays))] = narrowed(array, where, self.called)
+            places[slot] = [self.add(array, where), str(array.dtype)]
         steps = [self.step(s) for s in p.steps]
         return {
             "inputs": p.inputs, "outputs": p.outputs, "size": p.size, "steps": steps, "places": list(places.items()),
@@ -189,7 +203,7 @@ def _lacks(model: Model, n: Node, operators: Collection[str]) -> str | None:
         if v is None:
             continue
         if v.dtype in SMALL and n.op not in _MOVES:
-            return f"{TensorProto.DataType.Name(v.dtype).lower()} is not computed with"
+            return f"it does not compute with {TensorProto.DataType.Name(v.dtype).lower()}"
         if v.const is None and (why := _of_type(v)):
             return why
     return None
@@ -197,7 +211,7 @@ def _lacks(model: Model, n: Node, operators: Collection[str]) -> str | None:
 
 def _of_type(v: Value) -> str | None:
     if v.dtype and v.dtype not in TYPES and v.dtype not in SMALL:
-        return f"'{v.name}' is {TensorProto.DataType.Name(v.dtype).lower()}"
+        return f"there are no tensors of {TensorProto.DataType.Name(v.dtype).lower()}"
     return None
 
 

@@ -171,10 +171,10 @@ export default function movement(tf) {
     return shaped(tf.transpose(shaped(x, dims), perm), [n, h * b, w * b, rest]);
   }
 
-  function spaceToDepth(x, { blocksize: b }) {
+  function spaceToDepth(x, { blocksize: b, mode = 'DCR' }) {
     const [n, h, w, c] = x.shape;
     const parts = shaped(x, [n, h / b, b, w / b, b, c]);
-    return shaped(tf.transpose(parts, [0, 1, 3, 2, 4, 5]), [n, h / b, w / b, b * b * c]);
+    return shaped(tf.transpose(parts, mode === 'DCR' ? [0, 1, 3, 2, 4, 5] : [0, 1, 3, 5, 2, 4]), [n, h / b, w / b, b * b * c]);
   }
 
   const last = (f) => ([x], a) => f(x, a);
@@ -183,6 +183,10 @@ export default function movement(tf) {
 
   return {
     Identity: ([x]) => x,
+    Dropout: {
+      run: ([x]) => [x, tf.fill(x.shape, 1, 'bool')],
+      refuses: (_, step) => (!step.inputs[2] || step.constant(2)?.dataSync()[0] === 0 ? undefined : 'it has no training mode'),
+    },
     Constant: (_, { value }) => tf.tensor(value.data, value.dims, ['float32', 'bool'].includes(value.type) ? value.type : 'int32'),
     Reshape: reshape,
     Flatten: ([x], { axis = 1 }) => {

@@ -6,12 +6,12 @@ export default function reduction(tf) {
   /** An operator from what it does with floats along axes, and what it does with integers, beginning with a number. */
   const reduce = (float, exact, start, scaled = false) => ([x, given], { keepdims = 1, noop_with_empty_axes: noop = 0 }) => {
     const asked = values(given) ?? [];
-    if (!asked.length && noop) return x.dtype === 'float32' ? float(x.expandDims(0), [0]).reshape(x.shape) : x;
+    if (!asked.length && noop) return x.dtype === 'float32' ? tf.reshape(float(tf.expandDims(x, 0), [0]), x.shape) : x;
     const axes = asked.length ? axesOf(asked, x.rank) : x.shape.map((_, i) => i);
     const shape = x.shape.map((d, i) => (axes.includes(i) ? 1 : d));
     const to = keepdims ? shape : x.shape.filter((_, i) => !axes.includes(i));
     if (x.dtype !== 'float32') return tf.tensor(whole(x, shape, exact, start, scaled), to, x.dtype);
-    if (!axes.length) return tf.reshape(float(x.expandDims(0), [0]), to);
+    if (!axes.length) return tf.reshape(float(tf.expandDims(x, 0), [0]), to);
     if (x.size === 0) return tf.fill(to, start);
     return tf.reshape(float(x, axes), to);
   };
@@ -22,8 +22,8 @@ export default function reduction(tf) {
     const out = new Array(size(shape)).fill(start);
     offsets(x.shape, own.map((s, i) => (shape[i] === 1 && x.shape[i] !== 1 ? 0 : s)), (at, i) => (out[at] = exact(out[at], data[i])));
     const count = x.size / Math.max(1, out.length);
-    const numbers = Int32Array.from(out, (v) => int32(scaled ? Math.trunc(v / count) : v));
-    return x.dtype === 'bool' ? Uint8Array.from(numbers) : numbers;
+    if (x.dtype === 'bool') return Uint8Array.from(out, (v) => v > 0); // of nothing: the least or the greatest
+    return Int32Array.from(out, (v) => int32(scaled ? Math.trunc(v / count) : v));
   }
 
   const sum = (x, axes) => tf.sum(x, axes);

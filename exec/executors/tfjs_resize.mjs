@@ -10,7 +10,8 @@ const PLACES = {
     return offset + (x + 0.5) / s - 0.5;
   },
   pytorch_half_pixel: (x, s, n, m) => (m > 1 ? (x + 0.5) / s - 0.5 : 0),
-  align_corners: (x, s, n, m) => (m > 1 ? (x * (n - 1)) / (m - 1) : 0),
+  align_corners: (x, s, n, m) => (m > 1 ? (x * (n - 1)) / (s * n - 1) : 0), // of the length before it was rounded
+  tf_half_pixel_for_nn: (x, s) => (x + 0.5) / s,
   asymmetric: (x, s) => x / s,
   tf_crop_and_resize: (x, s, n, m, [from, to]) => (m > 1 ? from * (n - 1) + (x * (to - from) * (n - 1)) / (m - 1) : 0.5 * (from + to) * (n - 1)),
 };
@@ -33,7 +34,6 @@ export default function resize(tf) {
     const { mode = 'nearest', coordinate_transformation_mode: how = 'half_pixel', nearest_mode: nearest = 'round_prefer_floor' } = a;
     const { cubic_coeff_a: coefficient = -0.75, exclude_outside: exclude = 0, antialias = 0, extrapolation_value: outer = 0 } = a;
     const f32 = Math.fround;
-    // half_pixel_symmetric is told the exact length, which `scale` times n need not be
     const places = Array.from({ length: m }, (_, j) => PLACES[how](j, scale, n, m, region));
     const inside = places.map((p) => how !== 'tf_crop_and_resize' || (p >= 0 && p <= n - 1));
     let y;
