@@ -5,6 +5,11 @@ export class Lacks extends Error {}
 
 export const size = (shape) => shape.reduce((a, b) => a * b, 1);
 
+const KINDS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+
+/** An array of numbers of a tensor's dtype: new of a length, or a copy. The backend 'cpu' may hold them in another kind. */
+export const arrayOf = (dtype, numbers) => new KINDS[dtype](numbers);
+
 /** The numbers of a tensor as an array; undefined of one that is left out. */
 export const values = (t) => (t === undefined ? undefined : Array.from(t.dataSync()));
 
@@ -70,7 +75,7 @@ export function spread(t, shape) {
     const axis = i - shape.length + t.shape.length;
     return axis < 0 || t.shape[axis] === 1 ? 0 : own[axis];
   });
-  const out = new data.constructor(size(shape));
+  const out = arrayOf(t.dtype, size(shape));
   offsets(shape, strides, (at, i) => (out[i] = data[at]));
   return out;
 }
@@ -93,7 +98,7 @@ export function elementwise(tf, compute, dtype, ...tensors) {
   const shape = broadcast(tensors.map((t) => t.shape));
   const data = tensors.map((t) => spread(t, shape));
   const count = size(shape);
-  const out = dtype === 'int32' ? new Int32Array(count) : dtype === 'bool' ? new Uint8Array(count) : new Float32Array(count);
+  const out = arrayOf(dtype, count);
   const checked = dtype === 'int32' ? int32 : (x) => x;
   const [a, b] = data;
   if (data.length === 1) for (let i = 0; i < count; i++) out[i] = checked(compute(a[i]));

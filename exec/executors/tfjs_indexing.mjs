@@ -1,6 +1,6 @@
 // Operators that take or put elements by indices. Indices are looked at outside of TensorFlow.js, so that none is out of bounds.
 
-import { around, axisOf, integers, int32, offsets, scalar, size, stridesOf, values } from './tfjs_host.mjs';
+import { around, arrayOf, axisOf, integers, int32, offsets, scalar, size, stridesOf, values } from './tfjs_host.mjs';
 
 const COMBINED = {
   none: (_, b) => b, add: (a, b) => a + b, mul: (a, b) => a * b, max: Math.max, min: Math.min,
@@ -38,7 +38,7 @@ export default function indexing(tf) {
   }
 
   function scatterElements([x, indices, updates], { axis = 0, reduction = 'none' }) {
-    const out = x.dataSync().slice();
+    const out = arrayOf(x.dtype, x.dataSync());
     const given = updates.dataSync();
     const combine = COMBINED[reduction];
     elementPlaces(x, indices, axisOf(axis, x.rank)).forEach((at, i) => (out[at] = combine(out[at], given[i])));
@@ -72,7 +72,7 @@ export default function indexing(tf) {
 
   function scatterND([x, indices, updates], { reduction = 'none' }) {
     const [places, inner] = slicePlaces(x, indices, 0);
-    const out = x.dataSync().slice();
+    const out = arrayOf(x.dtype, x.dataSync());
     const given = updates.dataSync();
     const n = size(inner);
     const combine = COMBINED[reduction];
@@ -117,7 +117,7 @@ export default function indexing(tf) {
     const [before, d, after] = around(x.shape, along);
     const shape = x.shape.map((n, i) => (i === along ? count : n));
     const data = x.dataSync();
-    const top = new data.constructor(size(shape));
+    const top = arrayOf(x.dtype, size(shape));
     const places = new Int32Array(size(shape));
     const order = Array.from({ length: d }, (_, i) => i);
     for (let i = 0; i < before; i++) {

@@ -6,7 +6,7 @@
 // What an operator makes besides its outputs is gone when it returns (tf.tidy).
 
 import { bytes, elements } from './message.mjs';
-import { Lacks } from './tfjs_host.mjs';
+import { Lacks, arrayOf } from './tfjs_host.mjs';
 
 const KINDS = { float32: 'float32', int32: 'int32', bool: 'bool' };
 
@@ -106,7 +106,7 @@ export function interpreter(tf, table) {
       const inputs = model.names.map((name) => (given.has(name) ? tf.tensor(...given.get(name)) : model.defaults.get(name)?.clone()));
       for (const t of run(model.plan, inputs)) {
         results.push({ type: t.dtype, dims: t.shape });
-        data.push(bytes(t.dataSync().slice()));
+        data.push(bytes(arrayOf(t.dtype, t.dataSync())));
       }
     });
     return [{ results }, data];

@@ -1,6 +1,6 @@
 // Normalizations and softmax.
 
-import { axisOf, size } from './tfjs_host.mjs';
+import { axisOf } from './tfjs_host.mjs';
 
 const LAST = 'graphopt.channels_last::';
 
@@ -102,7 +102,10 @@ export default function normalization(tf) {
     LRN: ([x], a) => tf.transpose(local(tf.transpose(x, channelsLast(x)), a), channelsFirst(x)),
     Softmax: onAxis((x) => tf.softmax(x)),
     LogSoftmax: onAxis((x) => tf.logSoftmax(x)),
-    Hardmax: onAxis((x) => tf.oneHot(tf.argMax(x, x.rank - 1), size(x.shape.slice(-1))).cast('float32')),
+    Hardmax: onAxis((x) => {
+      const places = tf.range(0, x.shape[x.rank - 1], 1, 'int32');
+      return tf.equal(places, tf.expandDims(tf.argMax(x, x.rank - 1), -1)).cast('float32');
+    }),
     [`${LAST}LRN2d`]: ([x], a) => local(x, a),
   };
   for (const n of [1, 2, 3]) {
