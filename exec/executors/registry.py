@@ -26,8 +26,11 @@ BUILT_IN = {
     "onnxruntime": ("graphopt.exec.executors.onnxruntime:OnnxRuntime", "onnxruntime"),
     "openvino": ("graphopt.exec.executors.openvino:OpenVino", "openvino"),
     "web": ("graphopt.exec.executors.web:OnnxRuntimeWeb", ""),
+    "tfjs": ("graphopt.exec.executors.tfjs:TensorFlowJs", ""),
     "onnx.reference": ("graphopt.exec.executors.onnx_reference:OnnxReference", ""),
 }
+#: Those whose packages are npm's: their modules say what is missing.
+_IN_NODE = frozenset({"web", "tfjs"})
 #: Those that compare models where nobody asks for others: fast ones, and independent of each other.
 DEFAULTS = ("reference", "onnxruntime")
 
@@ -48,10 +51,8 @@ def installed() -> list[str]:
 
 
 def _is_there(name: str) -> bool:
-    if name == "web":  # no Python package
-        from graphopt.exec.executors.web import missing
-
-        return missing() is None
+    if name in _IN_NODE:
+        return importlib.import_module(BUILT_IN[name][0].partition(":")[0]).missing() is None
     package = BUILT_IN[name][1]
     return not package or importlib.util.find_spec(package) is not None
 
@@ -60,7 +61,7 @@ def known(wanted: list[str]) -> list[str]:
     """The names, if all of them are known.
 
     A name may go on with a provider or device after a colon: 'onnxruntime:CUDAExecutionProvider', 'jax:cuda',
-    'openvino:GPU', 'web:chromium'.
+    'openvino:GPU', 'web:chromium', 'tfjs:cpu'.
 
     Raises:
         ArgumentError: one is not; the message lists those that are.
