@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from graphopt import cli
 from graphopt.cli import main
 from tests.conftest import ROOT
+from tests.exec.training.models import mlp
 from tests.test_cli import turned_twice
 
 TEXT = (ROOT / "docs" / "cli.md").read_text()
@@ -67,6 +69,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "right.py").write_text(RULE.format(name="right", right="x"))
     (tmp_path / "wrong.py").write_text(RULE.format(name="wrong", right="-x"))
     assert main(["optimize", "model.onnx", "-o", "fast.onnx", "-q"]) == 0
+    onnx.save(mlp(), "net.onnx")
+    (tmp_path / "rows.csv").write_text("a,b,c,d,label\n" + "1,2,3,4,0\n" * 8)
     return tmp_path
 
 
@@ -89,6 +93,7 @@ CASES = [
     ("check-rule", "check-rule wrong.py --on reference --save .", 1),
     ("fuzz", "fuzz --seeds 1 --on reference", 0),
     ("tidy", "tidy model.onnx --check --on reference", 1),
+    ("train", "train net.onnx --data rows.csv --validation 0.25 --epochs 2", 0),
 ]
 
 

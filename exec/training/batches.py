@@ -1,8 +1,8 @@
-"""Mini-batches: arrays cut into them, and batches on their way to the devices."""
+"""Mini-batches: arrays cut into them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,54 +64,3 @@ def rows_of(arrays: Mapping[str, np.ndarray]) -> int:
         told = ", ".join(f"{name} {'is a single number' if n is None else n}" for name, n in rows.items())
         raise ArgumentError(f"all arrays must have the same number of rows along their first axis: {told}")
     return int(next(iter(arrays.values())).shape[0])
-
-
-class Placement:
-    """Where states and batches lie: on one device, or a batch's rows shared out among several, and states on each.
-
-    Args:
-        devices: of JAX.
-    """
-
-    def __init__(self, devices: Sequence[Any]) -> None:
-        import jax
-        from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
-        self.devices = list(devices)
-        self.default = self.devices == [jax.devices()[0]]
-        if len(self.devices) > 1:
-            mesh = Mesh(np.array(self.devices), ("batch",))
-            self._shared = NamedSharding(mesh, PartitionSpec("batch"))
-            self.everywhere: Any = NamedSharding(mesh, PartitionSpec())
-        else:
-            self.everywhere = jax.sharding.SingleDeviceSharding(self.devices[0])
-
-    def state(self, state: Any) -> Any:
-        """A state on the devices."""
-        import jax
-
-        return jax.device_put(state, self.everywhere)
-
-    def batch(self, batch: Mapping[str, Any], rows: int | None, strict: bool = True) -> Mapping[str, Any]:
-        """A batch on the devices.
-
-        Args:
-            batch: arrays by name.
-            rows: of the batch; arrays with another first dim go to all devices as they are.
-            strict: rows that do not divide are an error; else they go to all devices.
-
-        Raises:
-            ArgumentError: the rows do not divide among the devices.
-        """
-        import jax
-
-        if len(self.devices) == 1:
-            return batch if self.default else jax.device_put(dict(batch), self.everywhere)
-        even = rows is not None and rows % len(self.devices) == 0
-        if strict and not even:
-            raise ArgumentError(
-                f"a batch of {rows} rows does not divide among {len(self.devices)} devices: choose another size, leave out "
-                "the last batch (drop_last=True), or pass devices=1"
-            )
-        share = {n: even and getattr(a, "ndim", 0) > 0 and a.shape[0] == rows for n, a in batch.items()}
-        return {n: jax.device_put(a, self._shared if share[n] else self.everywhere) for n, a in batch.items()}

@@ -16,15 +16,19 @@ from graphopt.exec.training.stepping import State
 import jax  # isort: skip - the back end above says what to install where it is missing
 
 _FORMAT = "graphopt.training 1"
+_BEST = "best"
+#: What of a state is worth keeping as the best one.
+BEST = ("weights", "statistics")
 
 
-def save(path: str | os.PathLike[str], state: State, notes: dict[str, Any]) -> None:
+def save(path: str | os.PathLike[str], state: State, notes: dict[str, Any], best: State | None = None) -> None:
     """Write a checkpoint whole or not at all.
 
     Args:
         path: the file; an existing one is replaced at the end, in one step.
         state: of the session: a tensor for each leaf, named after its place.
         notes: what else to keep, as JSON.
+        best: weights and statistics that were better.
 
     Raises:
         SaveError: the folder is missing or not writable.
@@ -33,7 +37,7 @@ def save(path: str | os.PathLike[str], state: State, notes: dict[str, Any]) -> N
     numpy = _safetensors()
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    arrays = {name: np.array(leaf, order="C") for name, leaf in _leaves(state).items()}
+    arrays = {name: np.array(leaf, order="C") for name, leaf in _leaves({**state, **_named(best)}).items()}
     try:
         numpy.save_file(arrays, temporary, {"format": _FORMAT, "notes": json.dumps(notes)})
         os.replace(temporary, target)
@@ -43,7 +47,7 @@ def save(path: str | os.PathLike[str], state: State, notes: dict[str, Any]) -> N
         raise SaveError(f"cannot write checkpoint '{target}': {e}") from e
 
 
-def load(path: str | os.PathLike[str], like: State) -> tuple[State, dict[str, Any]]:
+def load(path: str | os.PathLike[str], like: State) -> tuple[State, dict[str, Any], State | None]:
     """Read a checkpoint.
 
     Args:
@@ -51,7 +55,7 @@ def load(path: str | os.PathLike[str], like: State) -> tuple[State, dict[str, An
         like: a state of the same session's form.
 
     Returns:
-        The state, its leaves NumPy arrays, and the notes.
+        The state, its leaves NumPy arrays; the notes; and what was better, if that was saved.
 
     Raises:
         ArgumentError: the file is missing, is no checkpoint, or one of another model or optimizer.
@@ -70,6 +74,8 @@ def load(path: str | os.PathLike[str], like: State) -> tuple[State, dict[str, An
         raise ArgumentError(f"'{path}' is no checkpoint that can be read: {e}") from e
     if metadata.get("format") != _FORMAT:
         raise ArgumentError(f"'{path}' is a safetensors file, but no checkpoint of a training session")
+    best = _named({name: like[name] for name in BEST}) if any(n.startswith(f"['{_BEST}']") for n in arrays) else {}
+    like = {**like, **best}
     expected = _leaves(like)
     for name in expected.keys() ^ arrays.keys():
         where = "the checkpoint lacks" if name in expected else "the session has no"
@@ -83,8 +89,12 @@ def load(path: str | os.PathLike[str], like: State) -> tuple[State, dict[str, An
                 f"checkpoint '{path}' is of another session: {name} is {found.dtype}{list(found.shape)} there, and "
                 f"{leaf.dtype}{list(leaf.shape)} here"
             )
-    structure = jax.tree.structure(like)
-    return jax.tree.unflatten(structure, [arrays[name] for name in expected]), json.loads(metadata["notes"])
+    state = jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+    return state, json.loads(metadata["notes"]), state.pop(_BEST, None)
+
+
+def _named(best: State | None) -> State:
+    return {} if best is None else {_BEST: best}
 
 
 def _leaves(state: State) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from graphopt.errors import ArgumentError, RunError, UnsupportedError
 from graphopt.exec.backends.jax import JaxBackend
 from graphopt.exec.environment import numpy_settings
 from graphopt.exec.kernels.control import TracedConditionError
-from graphopt.exec.partition import partition
+from graphopt.exec.partition import host_inputs, partition
 from graphopt.exec.plan import EMPTY, Plan, Step, run_step
 from graphopt.exec.planning import plan
 from graphopt.exec.signature import Signature
@@ -259,11 +259,15 @@ def needed(steps: Plan) -> list[Step]:
 
 def refuse_host(steps: Plan) -> None:
     """Raise UnsupportedError where a step would have to run on the host, where nothing is differentiated."""
-    for stage in partition(steps):
-        for step in stage.host:
-            why = "it has no derivative" if step.kernel.on_host else "a shape depends on its values"
+    host = [step for stage in partition(steps) for step in stage.host]
+    computed = {slot for step in host for slot in step.outputs}
+    for step in steps.steps:
+        if step.kernel.on_host and step in host:
+            raise UnsupportedError(f"{step} runs on the host and has no derivative: training cannot pass through it")
+        if computed.intersection(host_inputs(step)):
             raise UnsupportedError(
-                f"{step} runs on the host ({why}): training cannot pass through it; fix dims, or cut the model there"
+                f"{step} goes by values that are known only when the model runs: training cannot pass through it; fix dims, "
+                "or cut the model there"
             )
 
 

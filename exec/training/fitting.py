@@ -68,20 +68,22 @@ def fit(
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
-    resume: bool = False,
+    resume: bool | str | os.PathLike[str] = False,
 ) -> History:
     """See `TrainingSession.fit`."""
     _check(batches, epochs, steps, early_stop, checkpoint, checkpoint_every, resume)
+    best = None
     position: dict[str, Any] = {"epoch": 0, "batch": 0, "best": None, "waited": 0}
-    if resume and checkpoint is not None and Path(checkpoint).exists():
-        position |= session.load_checkpoint(checkpoint).get("position", {})
+    file = checkpoint if resume is True else resume or None
+    if file is not None and (resume is not True or Path(file).exists()):
+        notes, best = session.load_checkpoint(file)
+        position |= notes.get("position", {})
     history = session.history
     history.stopped = ""
-    best = None
 
     def save() -> None:
         if checkpoint is not None:
-            session.save_checkpoint(checkpoint, position=position)
+            session.save_checkpoint(checkpoint, best, position=position)
 
     def full() -> bool:
         return steps is not None and session.steps >= steps
@@ -126,7 +128,7 @@ def fit(
 
 
 def _check(
-    batches: Any, epochs: Any, steps: Any, early_stop: Any, checkpoint: Any, checkpoint_every: Any, resume: bool
+    batches: Any, epochs: Any, steps: Any, early_stop: Any, checkpoint: Any, checkpoint_every: Any, resume: Any
 ) -> None:
     for name, value in (
         ("epochs", epochs),
@@ -136,8 +138,8 @@ def _check(
     ):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ArgumentError(f"{name} must be a number, 1 or more, not {value!r}")
-    if checkpoint is None and (resume or checkpoint_every):
-        raise ArgumentError("resume and checkpoint_every need a file: checkpoint=")
+    if checkpoint is None and (resume is True or checkpoint_every):
+        raise ArgumentError("resume=True and checkpoint_every need a file: checkpoint=")
     if isinstance(batches, Mapping) or not (callable(batches) or isinstance(batches, Iterable)):
         raise ArgumentError(
             "batches must be an iterable of dicts, or a function of the epoch that gives one; Batches(arrays, size) makes them"

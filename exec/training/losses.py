@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from graphopt.errors import ArgumentError
 from graphopt.exec.backends.jax import JaxBackend
 from graphopt.exec.kernels.loss import negative_log_likelihood_loss, softmax_cross_entropy_loss
 from graphopt.exec.training.differentiation import Form, TrainingBackend
-from graphopt.ir import load
+from graphopt.ir import Model, load
 from graphopt.pipeline import optimize
 
 import jax.numpy as jnp  # isort: skip - the back end above says what to install where it is missing
@@ -117,6 +118,72 @@ def scalar(value: Any, what: str) -> Any:
             f"the loss must be one float, not {value.dtype}{list(value.shape)}; let {what} give the mean of its elements"
         )
     return value.reshape(())
+
+
+class LossReads:
+    """A loss, and what it reads: outputs of the model, entries of the batch."""
+
+    def __init__(self, loss: Any, model: Model, output: str | None, target: str | None) -> None:
+        self._loss = loss
+        self._target = target
+        self._compiled: Loss | None = None
+        self._named: tuple[str, ...] | None = None
+        there = [v.name for v in model.graph.outputs]
+        self._inputs = {v.name for v in model.graph.inputs}
+        if output is not None and output not in there:
+            raise ArgumentError(f"the model has no output '{output}'; its outputs: {', '.join(there)}")
+        if isinstance(loss, str) and loss in LOSSES:
+            self.what = f"loss '{loss}'"
+            if output is None and len(there) > 1:
+                raise ArgumentError(f"loss '{loss}' reads one output; say which by output=: {', '.join(there)}")
+            self.outputs = [output or there[0]]
+            return
+        if output is not None or target is not None:
+            raise ArgumentError(
+                "output= and target= are for losses by name; a model or function reads them by name itself"
+            )
+        if callable(loss):
+            self.what, self.outputs, self._compiled = "the function", there, loss
+            return
+        if isinstance(loss, str) and not Path(loss).exists():
+            raise ArgumentError(f"no loss is called '{loss}', nor a file; there are {', '.join(LOSSES)}")
+        self.what = "its graph"
+        self._compiled, self._named = onnx_loss(loss)
+        self.outputs = [name for name in there if name in self._named]
+        if not self.outputs:
+            raise ArgumentError(
+                f"the loss reads none of the model's outputs ({', '.join(there)}): its inputs are {', '.join(self._named)}"
+            )
+
+    def loss(self, platform: str) -> Loss:
+        """The loss, once a batch has come."""
+        if self._compiled is None:
+            assert self._target is not None
+            self._compiled = named_loss(self._loss, self.outputs[0], self._target, platform)
+        return self._compiled
+
+    def entries(self, batch: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What the loss reads of a batch, besides the model's inputs."""
+        others = [name for name in batch if name not in inputs]
+        if isinstance(self._loss, str) and self._named is None:
+            if self._target is None:
+                if len(others) != 1:
+                    raise ArgumentError(
+                        f"{self.what} compares with one entry of the batch; say which by target=: "
+                        f"{', '.join(others) or 'it has none but the inputs of the model'}"
+                    )
+                self._target = others[0]
+            wanted: Sequence[str] = [self._target]
+        elif self._named is not None:
+            wanted = [name for name in self._named if name not in self.outputs]
+        else:
+            wanted = others
+        if missing := [name for name in wanted if name not in batch]:
+            raise ArgumentError(f"the batch lacks '{missing[0]}', which the loss reads; it has {', '.join(batch)}")
+        found = {name: batch[name] if hasattr(batch[name], "dtype") else np.asarray(batch[name]) for name in wanted}
+        if text := [n for n, a in found.items() if a.dtype.kind in "OUST"]:
+            raise ArgumentError(f"entry '{text[0]}' of the batch is no array of numbers; leave it out")
+        return found
 
 
 def _check_labels(name: str, scores: Any, labels: Any) -> None:

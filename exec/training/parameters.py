@@ -25,7 +25,7 @@ _FLAT = frozenset(
     "Sign Floor Ceil Round Shape Size ArgMax ArgMin Hardmax IsNaN IsInf EyeLike ConstantOfShape Bernoulli Multinomial "
     "RandomNormalLike RandomUniformLike NonZero".split()
 )
-_QUANTISED = ("QuantizeLinear", "QLinear", "Integer", "NBits")
+_QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer", "NBits")
 #: Inputs that are settings of an operator, by position, though a derivative exists.
 _SETTINGS = {"Clip": (1, 2), "Pow": (1,), "Pad": (2,), "OneHot": (2,), "Dropout": (1,)}
 
@@ -196,7 +196,7 @@ def _reached(model: Model, outputs: Iterable[Value]) -> set[Value]:
 
 def _passes(model: Model, node: Node, i: int) -> bool:
     """Whether a derivative passes a node from its outputs to input i."""
-    if node.op in _FLAT or any(part in node.op for part in _QUANTISED if node.op != "DequantizeLinear"):
+    if node.op in _FLAT or any(part in node.op for part in _QUANTISED):
         return False
     if (node.domain, node.op_type, node.overload) in model.functions:
         return True

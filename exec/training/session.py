@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from graphopt.errors import ArgumentError, RunError
-from graphopt.exec import providers as providing
-from graphopt.exec.training import checkpoints, forms, losses
-from graphopt.exec.training.batches import Placement
+from graphopt.exec.signature import Signature
+from graphopt.exec.training import checkpoints, forms
 from graphopt.exec.training.diagnosis import first_bad
 from graphopt.exec.training.differentiation import Differentiable
 from graphopt.exec.training.fitting import History, fit
+from graphopt.exec.training.losses import LossReads
 from graphopt.exec.training.optimizers import optimizer_of
 from graphopt.exec.training.parameters import Parameter, Trainable, choose
+from graphopt.exec.training.placement import Placement, devices_of
 from graphopt.exec.training.stepping import State, evaluation, initial_state, training_step
 from graphopt.ir import Model, Tensor, load
 from graphopt.pipeline import optimize
@@ -45,7 +46,8 @@ class TrainingSession:
         trainable: names or globs of initializers, or a function that says so of a name; None: all that a gradient leads to.
         output: the output that a loss by name reads; None: the only one.
         target: the entry of a batch that a loss by name compares with; None: the only one that is no input of the model.
-        providers: ["jax"], or with a device ["cuda"], [("jax", {"device": "cpu"})].
+        providers: ["jax"], or with a device ["cuda"], [("jax", {"device": "cpu"})]; the option `cache_dir` names a folder for
+            compiled programs.
         devices: how many of JAX's devices share each batch; None: all of its platform.
         level: of `graphopt.optimize`, before training (weights stay what they are) and for `model`.
         precision: 'bf16' or 'fp16' computes in that dtype; weights, their updates and the loss stay float32.
@@ -84,10 +86,10 @@ class TrainingSession:
         accumulate: int = 1,
         seed: int = 0,
     ) -> None:
-        self._placement = Placement(_devices(providers, devices))
+        self._placement = Placement(devices_of(providers, devices))
         self._optimizer = optimizer_of(optimizer, learning_rate, clip_norm, accumulate, **(optimizer_options or {}))
         self._original = load(model)
-        self._reads = _LossReads(loss, self._original, output, target)
+        self._reads = LossReads(loss, self._original, output, target)
         frozen = load(self._original)
         frozen.freeze_inputs()
         forms.separate_statistics(frozen)
@@ -109,6 +111,7 @@ class TrainingSession:
         self._pending: deque[tuple[Mapping[str, Any], Any]] = deque()
         self._step: Callable[..., Any] | None = None
         self._evaluate: Callable[..., Any] | None = None
+        self._gradients: Callable[..., Any] | None = None
         self._run: Callable[..., Any] | None = None
         self._optimized: tuple[int, Model] | None = None
         self.history = History()
@@ -155,7 +158,7 @@ class TrainingSession:
         progress: bool = True,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
-        resume: bool = False,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> History:
         """Train for some epochs.
 
@@ -171,7 +174,8 @@ class TrainingSession:
             progress: show steps and losses on stderr, where that is a terminal.
             checkpoint: a file to save to after each epoch and at the end.
             checkpoint_every: save after so many steps too.
-            resume: begin where `checkpoint` ended, if there is that file; batches that were done are skipped.
+            resume: a checkpoint of `fit` to go on from; True: `checkpoint`, if there is that file. Batches that were done are
+                skipped.
 
         Returns:
             `history`.
@@ -262,6 +266,11 @@ class TrainingSession:
         return self._number
 
     @property
+    def signature(self) -> Signature:
+        """What the model takes and gives."""
+        return self._f.signature
+
+    @property
     def parameters(self) -> list[Parameter]:
         return self._choice.trained
 
@@ -304,11 +313,12 @@ class TrainingSession:
         return str(self._choice)
 
     # ---------------------------------------------------------------------------------------------------- checkpoints
-    def save_checkpoint(self, path: str | os.PathLike[str], **notes: Any) -> None:
+    def save_checkpoint(self, path: str | os.PathLike[str], best: State | None = None, **notes: Any) -> None:
         """Write weights, statistics, the optimizer's state and the step to a safetensors file, whole or not at all.
 
         Args:
             path: the file.
+            best: a snapshot to keep beside the state.
             notes: what else to keep, as JSON; `load_checkpoint` gives it back.
 
         Raises:
@@ -317,26 +327,29 @@ class TrainingSession:
         """
         self.settle(0)
         own = {"seed": self._seed, "steps": self._number, "history": self.history.to_dict()}
-        checkpoints.save(path, self._state, {**notes, "session": own})
+        checkpoints.save(path, self._state, {**notes, "session": own}, best)
 
-    def load_checkpoint(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """Go on from a checkpoint: the same batches then lead to the same weights, bit by bit. Returns its notes.
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> tuple[dict[str, Any], State | None]:
+        """Go on from a checkpoint: the same batches then lead to the same weights, bit by bit.
+
+        Returns:
+            Its notes, and the snapshot that was kept with it.
 
         Raises:
             ArgumentError: it is missing, or of another model, choice of weights, optimizer or seed.
         """
-        state, notes = checkpoints.load(path, self._state)
+        state, notes, best = checkpoints.load(path, self._state)
         own = notes.pop("session")
         if own["seed"] != self._seed:
             raise ArgumentError(f"checkpoint '{Path(path)}' has seed {own['seed']}; pass seed={own['seed']}")
         self._restore(state, own["steps"])
         self.history.restore(own["history"])
-        return notes
+        return notes, best
 
     def snapshot(self) -> State:
-        """A copy of the state on the host."""
-        self.settle(0)
-        return jax.tree.map(np.array, self._state)
+        """A copy of weights and statistics on the host."""
+        self.settle()
+        return {name: jax.tree.map(np.array, self._state[name]) for name in checkpoints.BEST}
 
     def _restore(self, state: State, steps: int) -> None:
         self._state = self._placement.state(jax.tree.map(lambda a: jax.numpy.array(a), state))
@@ -345,7 +358,7 @@ class TrainingSession:
 
     def restore_weights(self, snapshot: State) -> None:
         """Take weights and statistics from a snapshot; the optimizer's state and the step stay."""
-        fresh = {name: jax.tree.map(jax.numpy.array, snapshot[name]) for name in ("weights", "statistics")}
+        fresh = {name: jax.tree.map(jax.numpy.array, arrays) for name, arrays in snapshot.items()}
         self._state = {**self._state, **self._placement.state(fresh)}
         self._optimized = None
 
@@ -356,91 +369,3 @@ class TrainingSession:
 
 class _Placed(dict[str, Any]):
     """A batch that was looked at, and lies on the devices."""
-
-
-class _LossReads:
-    """A loss, and what it reads: outputs of the model, entries of the batch."""
-
-    def __init__(self, loss: Any, model: Model, output: str | None, target: str | None) -> None:
-        self._loss = loss
-        self._target = target
-        self._compiled: losses.Loss | None = None
-        self._named: tuple[str, ...] | None = None
-        there = [v.name for v in model.graph.outputs]
-        self._inputs = {v.name for v in model.graph.inputs}
-        if output is not None and output not in there:
-            raise ArgumentError(f"the model has no output '{output}'; its outputs: {', '.join(there)}")
-        if isinstance(loss, str) and loss in losses.LOSSES:
-            self.what = f"loss '{loss}'"
-            if output is None and len(there) > 1:
-                raise ArgumentError(f"loss '{loss}' reads one output; say which by output=: {', '.join(there)}")
-            self.outputs = [output or there[0]]
-            return
-        if output is not None or target is not None:
-            raise ArgumentError(
-                "output= and target= are for losses by name; a model or function reads them by name itself"
-            )
-        if callable(loss):
-            self.what, self.outputs, self._compiled = "the function", there, loss
-            return
-        if isinstance(loss, str) and not Path(loss).exists():
-            raise ArgumentError(f"no loss is called '{loss}', nor a file; there are {', '.join(losses.LOSSES)}")
-        self.what = "its graph"
-        self._compiled, self._named = losses.onnx_loss(loss)
-        self.outputs = [name for name in there if name in self._named]
-        if not self.outputs:
-            raise ArgumentError(
-                f"the loss reads none of the model's outputs ({', '.join(there)}): its inputs are {', '.join(self._named)}"
-            )
-
-    def loss(self, platform: str) -> losses.Loss:
-        """The loss, once a batch has come."""
-        if self._compiled is None:
-            assert self._target is not None
-            self._compiled = losses.named_loss(self._loss, self.outputs[0], self._target, platform)
-        return self._compiled
-
-    def entries(self, batch: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the loss reads of a batch, besides the model's inputs."""
-        others = [name for name in batch if name not in inputs]
-        if isinstance(self._loss, str) and self._named is None:
-            if self._target is None:
-                if len(others) != 1:
-                    raise ArgumentError(
-                        f"{self.what} compares with one entry of the batch; say which by target=: "
-                        f"{', '.join(others) or 'it has none but the inputs of the model'}"
-                    )
-                self._target = others[0]
-            wanted: Sequence[str] = [self._target]
-        elif self._named is not None:
-            wanted = [name for name in self._named if name not in self.outputs]
-        else:
-            wanted = others
-        if missing := [name for name in wanted if name not in batch]:
-            raise ArgumentError(f"the batch lacks '{missing[0]}', which the loss reads; it has {', '.join(batch)}")
-        found = {name: batch[name] if hasattr(batch[name], "dtype") else np.asarray(batch[name]) for name in wanted}
-        if text := [n for n, a in found.items() if a.dtype.kind in "OUST"]:
-            raise ArgumentError(f"entry '{text[0]}' of the batch is no array of numbers; leave it out")
-        return found
-
-
-def _devices(providers: Sequence[Any] | None, count: int | None) -> list[Any]:
-    """The devices that a session uses."""
-    from graphopt.exec.backends.devices import find
-
-    if isinstance(providers, str):
-        raise ArgumentError(f"providers must be a list: [{providers!r}]")
-    provider = providing.choose(providers or ["jax"])
-    if provider.names[0] != providing.JAX_PROVIDER:
-        raise ArgumentError(f"training runs on JAX: providers=['jax'], not {provider.names[0]}")
-    if unknown := [name for name in provider.options if name not in ("device", "device_id")]:
-        raise ArgumentError(f"training takes the options device and device_id, not '{unknown[0]}'")
-    kind = provider.options.get("device", jax.default_backend())
-    first = find(kind, int(provider.options.get("device_id", 0)))
-    there = jax.devices(first.platform)
-    if "device_id" in provider.options and count is None:
-        return [first]
-    if count is not None and (not isinstance(count, int) or not 1 <= count <= len(there)):
-        raise ArgumentError(f"devices must be a number from 1 to {len(there)}, not {count!r}")
-    start = there.index(first)
-    return list(there[start : start + (count or len(there))])

@@ -59,6 +59,12 @@ def objective(f: Differentiable, loss: Loss, what: str, seed: int) -> Callable[.
     return value
 
 
+def gradients_of(f: Differentiable, loss: Loss, what: str, seed: int) -> Callable[..., Any]:
+    """Derivatives of `objective` with respect to the weights, compiled."""
+    value = objective(f, loss, what, seed)
+    return jax.jit(lambda *given: jax.grad(value, has_aux=True)(*given)[0])
+
+
 def training_step(
     f: Differentiable, loss: Loss, what: str, optimizer: Any, seed: int, scaled: bool, sharding: Any = None
 ) -> Callable[[State, Mapping[str, Any]], tuple[State, tuple[Any, Any]]]:

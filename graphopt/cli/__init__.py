@@ -17,7 +17,21 @@ from typing import Annotated, Any
 import typer
 
 from graphopt import __version__
-from graphopt.cli import bisect, check_rule, demo, diff, explain, fuzz, inspect, optimize, report, rules, tidy, verify
+from graphopt.cli import (
+    bisect,
+    check_rule,
+    demo,
+    diff,
+    explain,
+    fuzz,
+    inspect,
+    optimize,
+    report,
+    rules,
+    tidy,
+    train,
+    verify,
+)
 from graphopt.cli.output import INTERNAL, INTERRUPTED, PIPE_CLOSED, USAGE, as_typed
 from graphopt.errors import GraphoptError, RuleError
 
@@ -69,6 +83,7 @@ for command, summary in (
     (explain.explain, "Tell every step of an optimization, and why."),
     (rules.rules, "List all rules as equations."),
     (check_rule.check_rule, "Test rules from their own declarations."),
+    (train.train, "Train a model's weights on data."),
     (demo.demo, "A small model before and after; needs no file."),
 ):
     app.command(short_help=summary)(command)

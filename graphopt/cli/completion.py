@@ -64,6 +64,20 @@ def precisions(incomplete: str) -> Iterator[str]:
     return (name for name in KINDS if name.startswith(incomplete))
 
 
+def losses(incomplete: str) -> Iterator[str]:
+    """Losses by name."""
+    from graphopt.exec.training.losses import LOSSES
+
+    return (name for name in LOSSES if name.startswith(incomplete))
+
+
+def optimizers(incomplete: str) -> Iterator[str]:
+    """Optimizers by name."""
+    from graphopt.exec.training.optimizers import OPTIMIZERS
+
+    return (name for name in OPTIMIZERS if name.startswith(incomplete))
+
+
 def layouts(incomplete: str) -> Iterator[str]:
     """Layouts of images."""
     return (name for name in ("NHWC", "NCHW") if name.startswith(incomplete))

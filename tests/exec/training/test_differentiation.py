@@ -1,0 +1,165 @@
+"""Gradients of whole models, against central differences in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import parser
+
+from graphopt.errors import ArgumentError, RunError, UnsupportedError
+from tests.exec.training.models import CNN_WEIGHTS, cnn, mlp, model, with_dropout
+
+jax = pytest.importorskip("jax")
+
+from graphopt.exec.training.differentiation import Differentiable  # noqa: E402
+
+NORMALISED = """<ir_version: 10, opset_import: ["" : 20]>
+g (float[n, 5, 4] x) => (float[n, 5, 4] y) <float[4, 4] q, float[4, 4] k, float[4, 4] v, float[4] scale, float[4] shift> {
+    l = LayerNormalization(x, scale, shift)
+    a = MatMul(l, q)
+    b = MatMul(l, k)
+    c = MatMul(l, v)
+    t = Transpose <perm = [0, 2, 1]> (b)
+    s = MatMul(a, t)
+    p = Softmax <axis = -1> (s)
+    o = MatMul(p, c)
+    g1 = Gelu(o)
+    y = Add(x, g1)
+}"""
+ATTENTION_WEIGHTS = {"q": (4, 4), "k": (4, 4), "v": (4, 4), "scale": (4,), "shift": (4,)}
+
+
+def check(f: Differentiable, x: np.ndarray, training: bool = False, key: Any = None) -> None:
+    """The gradient of a random functional of the outputs agrees with central differences, for some of the weights."""
+    rng = np.random.default_rng(3)
+    first = next(iter(f(f.weights, {"x": x}, training=training, key=key)[0].values()))
+    factor = rng.normal(size=first.shape)
+
+    def value(weights: Any) -> Any:
+        outputs, _ = f(weights, {"x": x}, training=training, key=key)
+        return (next(iter(outputs.values())) * factor).sum()
+
+    value = jax.jit(value)
+    gradients = jax.grad(value)(f.weights)
+    for name, w in f.weights.items():
+        for at in rng.choice(w.size, min(w.size, 4), replace=False):
+            step = np.zeros(w.size)
+            step[at] = 1e-5
+            step = step.reshape(w.shape)
+            up, down = (value({**f.weights, name: w + s}) for s in (step, -step))
+            numeric, found = float(up - down) / 2e-5, float(gradients[name].reshape(-1)[at])
+            assert found == pytest.approx(numeric, rel=1e-5, abs=1e-7), (name, at)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_convolution_with_batch_normalization(training: bool) -> None:
+    f = Differentiable(cnn(dtype=np.float64), ["k", "scale", "shift", "w", "b"])
+    check(f, np.random.default_rng(0).normal(size=(3, 2, 6, 6)), training)
+
+
+def test_attention_and_layer_normalization() -> None:
+    m = model(NORMALISED, ATTENTION_WEIGHTS, dtype=np.float64)
+    check(Differentiable(m, list(ATTENTION_WEIGHTS)), np.random.default_rng(0).normal(size=(2, 5, 4)))
+
+
+def test_dropout_with_a_key() -> None:
+    f = Differentiable(with_dropout(mlp(dtype=np.float64), "r", 0.3), ["w1", "w2"])
+    check(f, np.random.default_rng(0).normal(size=(5, 4)), True, jax.random.key(1))
+
+
+def test_dropout_drops_its_share_and_only_in_training() -> None:
+    m = model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x) => (float[n] y) <float[1] w> { a = Mul(x, w) y = Identity(a) }',
+        {"w": (1,)},
+    )
+    f = Differentiable(with_dropout(m, "a", 0.25), ["w"])
+    x = np.ones(20000, np.float32)
+    weights = {"w": np.ones(1, np.float32)}
+
+    def run(**more: Any) -> np.ndarray:
+        return np.asarray(f(weights, {"x": x}, **more)[0]["y"])
+
+    dropped = run(training=True, key=jax.random.key(0))
+    assert abs((dropped == 0).mean() - 0.25) < 0.02
+    assert set(np.unique(dropped)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert (run(training=True, key=jax.random.key(0)) == dropped).all()
+    assert (run(training=True, key=jax.random.key(1)) != dropped).any()
+    assert (run() == 1).all()
+    with pytest.raises(ArgumentError, match=r"key=jax\.random\.key"):
+        run(training=True)
+
+
+def test_batch_normalization_learns_statistics_as_pytorch_does() -> None:
+    """y by the batch's own statistics; the running variance mixes in the unbiased one."""
+    text = """<ir_version: 8, opset_import: ["" : 9]>
+        g (float[n, 4, 5] x) => (float[n, 4, 5] y) <float[4] scale, float[4] shift, float[4] mean, float[4] var> {
+        y = BatchNormalization <momentum = 0.8, epsilon = 0.001> (x, scale, shift, mean, var) }"""
+    f = Differentiable(model(text, {n: CNN_WEIGHTS[n] for n in ("scale", "shift", "mean", "var")}), ["scale", "shift"])
+    x = np.random.default_rng(0).normal(2, 3, size=(6, 4, 5)).astype(np.float32)
+    outputs, after = f(f.weights, {"x": x}, training=True)
+    mean, var = x.mean((0, 2)), x.var((0, 2))
+
+    def channels(a: np.ndarray) -> np.ndarray:
+        return a[:, None]
+
+    y = (x - channels(mean)) / np.sqrt(channels(var) + 1e-3) * channels(f.weights["scale"]) + channels(
+        f.weights["shift"]
+    )
+    np.testing.assert_allclose(outputs["y"], y, atol=1e-5)
+    np.testing.assert_allclose(after["mean"], 0.8 * f.statistics["mean"] + 0.2 * mean, rtol=1e-5)
+    np.testing.assert_allclose(after["var"], 0.8 * f.statistics["var"] + 0.2 * var * 30 / 29, rtol=1e-5)
+    kept = f(f.weights, {"x": x})[1]
+    assert all((kept[n] == f.statistics[n]).all() for n in kept)
+
+
+def test_statistics_that_share_an_initializer_are_separated() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[n, 4] x) => (float[n, 4] y) <float[4] zero, float[4] var> {
+        a = BatchNormalization(x, var, zero, zero, var)
+        y = BatchNormalization(a, var, zero, zero, var) }"""
+    f = Differentiable(model(text, {"zero": (4,), "var": (4,)}), ["zero", "var"])
+    assert len(f.statistics) == 4
+    assert not f.statistics.keys() & {"zero", "var"}
+
+
+def test_nothing_is_folded_into_weights() -> None:
+    f = Differentiable(cnn(), ["k", "w"])
+    x = np.random.default_rng(0).normal(size=(2, 2, 6, 6)).astype(np.float32)
+    before = f(f.weights, {"x": x})[0]["y"]
+    twice = f({**f.weights, "k": f.weights["k"] * 2}, {"x": x})[0]["y"]
+    assert np.abs(np.asarray(before) - np.asarray(twice)).max() > 1e-3
+
+
+def test_what_runs_on_the_host_is_refused() -> None:
+    m = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[3] x) => (int64[1, k] i, float[3] y) <float[3] w = {1, 2, 3}> {
+        y = Mul(x, w) [seek] i = NonZero(y) }"""
+    )
+    with pytest.raises(UnsupportedError, match=r"NonZero.*training cannot pass through it"):
+        Differentiable(m, ["w"]).training_form  # noqa: B018
+    f = Differentiable(m, ["w"], outputs=["y"])
+    assert np.asarray(f(f.weights, {"x": np.ones(3, np.float32)}, training=True)[0]["y"]).tolist() == [1, 2, 3]
+
+
+def test_a_branch_on_a_value_is_refused() -> None:
+    m = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[3] x) => (float[3] y) <float[3] w = {1, 2, 3}> {
+        z = Mul(x, w) s = ReduceSum <keepdims = 0> (z) zero = Constant <value_float = 0.0> () c = Greater(s, zero)
+        y = If (c) <then_branch = a () => (float[3] p) { p = Neg(z) }, else_branch = b () => (float[3] q) { q = Exp(z) }> }"""
+    )
+    f = Differentiable(m, ["w"], level=0)  # the optimiser makes a Where of it
+    with pytest.raises(UnsupportedError, match="If"):
+        jax.grad(lambda w: f(w, {"x": np.ones(3, np.float32)})[0]["y"].sum())(f.weights)
+
+
+def test_names_that_are_no_weights() -> None:
+    with pytest.raises(ArgumentError, match="'nothing' is no initializer"):
+        Differentiable(mlp(), ["nothing"])
+    with pytest.raises(ArgumentError, match="'mean' is a running statistic"):
+        Differentiable(cnn(), ["mean"])
+    f = Differentiable(mlp(), ["w1"])
+    with pytest.raises(ArgumentError, match="no value is given for input 'x'"):
+        f(f.weights, {})
+    with pytest.raises(RunError, match="Gemm"):
+        f(f.weights, {"x": np.ones((2, 5), np.float32)})
