@@ -47,8 +47,8 @@ class Graphopt:
         import jax
 
         from graphopt.exec.training import Differentiable
-        from graphopt.exec.training.losses import LOSSES
         from graphopt.exec.training.differentiation import TrainingBackend
+        from graphopt.exec.training.losses import LOSSES
 
         f = Differentiable(self._model, [p.name for p in self._session.parameters])
         batch = self._batches[0]

@@ -208,9 +208,7 @@ def _at_once(
         lengths = None
     if lengths is None:
 
-        def whole(
-            weights: Sequence[Array], state: tuple[Array, ...], x: Array
-        ) -> tuple[tuple[Array, ...], Array]:
+        def whole(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[tuple[Array, ...], Array]:
             state = step(weights, state, x)
             return state, state[0]
 
