@@ -48,6 +48,7 @@ PAGES = (
     ApiPage("graphopt.ir", "The graph.", ["graphopt.ir", "graphopt.ir.schema"]),
     ApiPage("graphopt.shapes", "Types and symbolic dims ([guide](../shapes.md)).", ["graphopt.shapes", "graphopt.shapes.site"]),
     ApiPage("graphopt.exec", "Running models ([guide](../exec.md)).", ["graphopt.exec", "graphopt.exec.kernels"]),
+    ApiPage("graphopt.exec.training", "Training ([guide](../howto/training.md)).", ["graphopt.exec.training"]),
     ApiPage("graphopt.verification", "Comparing and bisecting.", ["graphopt.verification", "graphopt.bisection"]),
     ApiPage("graphopt.testing", "Rules and models as property tests ([guide](../testing.md)).", ["graphopt.testing"]),
     ApiPage("graphopt.precision", "Other precisions ([guide](../precision.md)).", ["graphopt.precision"]),

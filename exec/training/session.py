@@ -25,7 +25,7 @@ from graphopt.exec.training.losses import LossReads
 from graphopt.exec.training.optimizers import optimizer_of
 from graphopt.exec.training.parameters import Parameter, Trainable, choose
 from graphopt.exec.training.placement import Placement, devices_of
-from graphopt.exec.training.stepping import State, evaluation, initial_state, training_step
+from graphopt.exec.training.stepping import State, evaluation, gradients_of, initial_state, training_step
 from graphopt.ir import Model, Tensor, load
 from graphopt.pipeline import optimize
 
@@ -204,6 +204,16 @@ class TrainingSession:
             raise ArgumentError("there is no batch to evaluate on")
         return total / count
 
+    def gradients(self, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Derivatives of the loss of a batch with respect to the weights, in training mode; nothing is learnt."""
+        placed = self.place(batch)
+        if self._gradients is None:
+            loss = self._reads.loss(self._platform)
+            self._gradients = gradients_of(self._f, loss, self._reads.what, self._seed)
+        state = self._state
+        found = self._gradients(state["weights"], state["statistics"], dict(placed), state["step"])
+        return {name: np.array(g) for name, g in found.items()}
+
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[np.ndarray]:
         """The outputs in inference mode with the weights as they are now; see `InferenceSession.run`.
 
@@ -291,6 +301,7 @@ class TrainingSession:
     @property
     def trained_model(self) -> Model:
         """The model as it came, with the weights as they are now, in inference form."""
+        self.settle()
         m = load(self._original)
         forms.separate_statistics(m)
         forms.for_inference(m)
@@ -305,6 +316,7 @@ class TrainingSession:
     @property
     def model(self) -> Model:
         """`trained_model`, optimised for inference."""
+        self.settle()
         if self._optimized is None or self._optimized[0] != self._number:
             self._optimized = self._number, optimize(self.trained_model, self._level)
         return self._optimized[1]

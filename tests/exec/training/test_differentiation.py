@@ -142,6 +142,16 @@ def test_what_runs_on_the_host_is_refused() -> None:
     assert np.asarray(f(f.weights, {"x": np.ones(3, np.float32)}, training=True)[0]["y"]).tolist() == [1, 2, 3]
 
 
+def test_random_operators_are_refused() -> None:
+    """Their numbers would be drawn once, when the program is compiled."""
+    m = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[3] x) => (float[3] y) <float[3] w = {1, 2, 3}> {
+        z = Mul(x, w) [noise] r = RandomNormalLike(z) y = Add(z, r) }"""
+    )
+    with pytest.raises(UnsupportedError, match=r"'noise' \(RandomNormalLike\) runs on the host"):
+        Differentiable(m, ["w"]).training_form  # noqa: B018
+
+
 def test_a_branch_on_a_value_is_refused() -> None:
     m = parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]> g (float[3] x) => (float[3] y) <float[3] w = {1, 2, 3}> {

@@ -114,6 +114,15 @@ def test_sgd_is_what_its_formula_says() -> None:
         np.testing.assert_allclose(s.weights["b2"], before - 0.1 * velocity, rtol=1e-4)
 
 
+def test_gradients_are_what_a_step_follows() -> None:
+    s = session(optimizer="sgd", learning_rate=0.5, model=with_dropout(mlp(), "r", 0.5))
+    before, found = s.weights, s.gradients(DATA)
+    assert all((s.weights[n] == w).all() for n, w in before.items())
+    s.step(DATA)
+    for name, w in before.items():
+        np.testing.assert_allclose(s.weights[name], w - 0.5 * found[name], atol=1e-6)
+
+
 def test_accumulated_batches_are_one_large_one() -> None:
     whole, parts = session(optimizer="sgd"), session(optimizer="sgd", accumulate=4)
     whole.step(DATA)
