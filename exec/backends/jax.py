@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from graphopt.errors import MissingDependencyError
 from graphopt.exec.kernels import pooling
 from graphopt.exec.kernels.backend import Backend
@@ -23,7 +25,8 @@ try:
 except ImportError as e:
     raise MissingDependencyError("jax is not installed: pip install graphopt[jax]") from e
 
-from graphopt.exec.backends.jax_convolution import channels_last, on_accelerator, on_cpu  # it imports jax too
+from graphopt.exec.backends.jax_convolution import channels_last, on_accelerator, on_cpu  # these import jax too
+from graphopt.exec.backends.jax_scan import recur
 
 jax.config.update("jax_cpu_enable_async_dispatch", False)  # on the CPU a thread of its own costs more than it hides
 jax.config.update("jax_enable_x64", True)  # otherwise int64 and float64 silently become 32 bits wide
@@ -151,6 +154,11 @@ class JaxBackend(Backend):
         self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False
     ) -> tuple[Any, Any]:
         return jax.lax.scan(step, state, xs, reverse=reverse)
+
+    def recur(self, step: Callable[..., Any], weights: Sequence[Any], state: Any, xs: Any) -> tuple[Any, Any]:
+        if not all(isinstance(w, (jax.Array, np.ndarray)) for w in weights):  # quantised ones
+            return super().recur(step, weights, state, xs)
+        return recur(step, weights, state, xs)
 
     def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:
         if largest:

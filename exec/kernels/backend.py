@@ -6,6 +6,7 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -190,6 +191,17 @@ class Backend(ABC):
         Returns:
             The last state, and the ys stacked along a new leading axis (None on NumPy where there were no turns).
         """
+
+    def recur(self, step: Callable[..., Any], weights: Sequence[Any], state: Any, xs: Any) -> tuple[Any, Any]:
+        """`scan` of `step(weights, state, x)`, for networks that multiply what they remember with matrices.
+
+        Args:
+            step: as in `scan`; it uses each weight once, as `weight @ h`, and does nothing else with it.
+            weights: [directions, rows, hidden], or what can be multiplied like such.
+            state: arrays [directions, hidden, batch]; what a weight is multiplied with has these dims too.
+            xs: as in `scan`.
+        """
+        return self.scan(partial(step, weights), state, xs)
 
     @abstractmethod
     def top_k(self, x: Any, k: int, largest: bool) -> tuple[Any, Any]:

@@ -31,10 +31,11 @@ from graphopt.exec.kernels.special import clamp
 
 #: A function of one array.
 Function = Callable[[Array], Array]
-#: From states and the projected input to the next states, of which the first is the output.
-Step = Callable[[tuple[Array, ...], Array], tuple[Array, ...]]
-#: A network for some directions: it is given its functions, and weights with the directions in front.
-Cell = Callable[..., Step]
+#: From what states are multiplied with, states and the projected input to the next states, of which the first is the output.
+Step = Callable[[Sequence[Array], tuple[Array, ...], Array], tuple[Array, ...]]
+#: A network for some directions: it is given its functions, and weights with the directions in front; a step, and what that
+#: multiplies states with (see `Backend.recur`).
+Cell = Callable[..., tuple[Step, Sequence[Array]]]
 
 #: Which of the directions go from the end to the start. The misspelt one is the default of GRU in version 1.
 _BACKWARDS = {"forward": (False,), "foward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -164,8 +165,8 @@ def _run(
         """Some directions, which have the same functions."""
         own_bias, *own = (None if a is None else a[part] for a in (bias, *more))
         initial = [None if s is None else s[part] for s in states]
-        step = cell(activations[part][0], r[part], *own)
-        return _at_once(xp, step, x, w[part], own_bias, r.shape[-1], lengths, initial, backwards[part])
+        step, weights = cell(activations[part][0], r[part], *own)
+        return _at_once(xp, step, weights, x, w[part], own_bias, r.shape[-1], lengths, initial, backwards[part])
 
     if len(set(activations)) == 1:
         y, *last = run(slice(None))
@@ -180,6 +181,7 @@ def _run(
 def _at_once(
     xp: Backend,
     step: Step,
+    weights: Sequence[Array],
     x: Array,
     w: Array,
     bias: Array | None,
@@ -206,20 +208,22 @@ def _at_once(
         lengths = None
     if lengths is None:
 
-        def whole(state: tuple[Array, ...], x: Array) -> tuple[tuple[Array, ...], Array]:
-            state = step(state, x)
+        def whole(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[tuple[Array, ...], Array]:
+            state = step(weights, state, x)
             return state, state[0]
 
-        last, ys = xp.scan(whole, initial, projected)
+        last, ys = xp.recur(whole, weights, initial, projected)
     else:
         times = np.stack([np.arange(turns)[:: -1 if back else 1] for back in backwards], axis=1)
 
-        def masked(state: tuple[Array, ...], x: tuple[Array, Array]) -> tuple[tuple[Array, ...], Array]:
-            following, alive = step(state, x[0]), x[1]
+        def masked(
+            weights: Sequence[Array], state: tuple[Array, ...], x: tuple[Array, Array]
+        ) -> tuple[tuple[Array, ...], Array]:
+            following, alive = step(weights, state, x[0]), x[1]
             kept = tuple(xp.where(alive, new, old) for new, old in zip(following, state, strict=True))
             return kept, xp.where(alive, following[0], 0)
 
-        last, ys = xp.scan(masked, initial, (projected, times[:, :, None, None] < lengths))
+        last, ys = xp.recur(masked, weights, initial, (projected, times[:, :, None, None] < lengths))
         last = tuple(xp.where(lengths > 0, s, 0) for s in last)
     if not turns:
         ys = xp.zeros((0, directions, hidden, batch), x.dtype)
@@ -258,15 +262,15 @@ def rnn(
 ) -> tuple[Array, ...]:
     """Ht = f(W Xt + R Ht-1 + b)."""
 
-    def cell(functions: tuple[Activation, ...], r: Array) -> Step:
+    def cell(functions: tuple[Activation, ...], r: Array) -> tuple[Step, Sequence[Array]]:
         f = functions[0].bind(xp, x, clip)
 
-        def step(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
-            z = r @ state[0]
+        def step(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+            z = weights[0] @ state[0]
             z += x
             return (f(z),)
 
-        return step
+        return step, (r,)
 
     functions = _activations(activations, ("Tanh",), activation_alpha, activation_beta, len(w))
     bias = None if b is None else operator.add(*_halves(b))
@@ -296,9 +300,8 @@ def gru(
     """Gates are update, reset and hidden: Ht = (1 - zt) ht + zt Ht-1; the reset is put on states, or on what R makes of them."""
     n = r.shape[-1]
 
-    def cell(functions: tuple[Activation, ...], r: Array, rb: Array | None) -> Step:
+    def cell(functions: tuple[Activation, ...], r: Array, rb: Array | None) -> tuple[Step, Sequence[Array]]:
         f, g = (function.bind(xp, x, clip) for function in functions)
-        r_gates, r_hidden = r[:, : 2 * n], r[:, 2 * n :]
         if rb is not None:
             rb = rb[:, :, None]
 
@@ -308,18 +311,18 @@ def gru(
             y += candidate
             return (y,)
 
-        def before(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+        def before(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             (h,) = state
-            z = r_gates @ h
+            z = weights[0] @ h
             z += x[:, : 2 * n]
             gates = f(z)
-            z = r_hidden @ (gates[:, n:] * h)
+            z = weights[1] @ (gates[:, n:] * h)
             z += x[:, 2 * n :]
             return mixed(h, gates[:, :n], g(z))
 
-        def after(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+        def after(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             (h,) = state
-            z = r @ h
+            z = weights[0] @ h
             gates = f(z[:, : 2 * n] + x[:, : 2 * n])
             linear = z[:, 2 * n :]
             if rb is not None:
@@ -328,7 +331,7 @@ def gru(
             linear += x[:, 2 * n :]
             return mixed(h, gates[:, :n], g(linear))
 
-        return after if linear_before_reset else before
+        return (after, (r,)) if linear_before_reset else (before, (r[:, : 2 * n], r[:, 2 * n :]))
 
     functions = _activations(activations, ("Sigmoid", "Tanh"), activation_alpha, activation_beta, len(w))
     bias = linear = None
@@ -368,15 +371,15 @@ def lstm(
 
     one = xp.number(1, x)
 
-    def cell(functions: tuple[Activation, ...], r: Array, p: Array | None) -> Step:
+    def cell(functions: tuple[Activation, ...], r: Array, p: Array | None) -> tuple[Step, Sequence[Array]]:
         f, g, _ = (function.bind(xp, x, clip) for function in functions)
         h = functions[2].bind(xp, x)
         if p is not None:
             p_input, p_output, p_forget = (p[:, i * n : (i + 1) * n, None] for i in range(3))
 
-        def step(state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+        def step(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             c = state[1]
-            z = r @ state[0]
+            z = weights[0] @ state[0]
             z += x
             if p is None:
                 gates = f(z[:, : 3 * n])
@@ -391,7 +394,7 @@ def lstm(
                 leave = f(z[:, n : 2 * n] + p_output * c)
             return leave * h(c), c
 
-        return step
+        return step, (r,)
 
     functions = _activations(activations, ("Sigmoid", "Tanh", "Tanh"), activation_alpha, activation_beta, len(w))
     bias = None if b is None else operator.add(*_halves(b))
