@@ -32,7 +32,6 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 #: Nothing is looked up, whatever asks for it.
 _FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",)
 _POLL = 20.0  # seconds that a request for a message stays open
-_HERE = Path(__file__).parent
 
 
 def chromium() -> Path | None:
@@ -111,7 +110,7 @@ class Browser:
         self._link = link = _Link(called)
         secret = secrets.token_urlsafe(16)  # other programs on this machine can reach the server
         calls = {f"{secret}/message": link.next_message, f"{secret}/answer": link.answer}
-        own = {name: _HERE / name for name in ("page.mjs", "message.mjs")}
+        own = {name: messages.JAVASCRIPT / name for name in ("page.mjs", "message.mjs")}
         query = urlencode({**arguments, "module": f"./{module}", "link": f"/{secret}/"}).replace("&", "&amp;")
         html = f'<!doctype html><meta charset="utf-8"><script type="module" src="/page.mjs?{query}"></script>'
         self._server = Server({"index.html": html.encode(), **own, **files}, calls)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graphopt.errors import UnsupportedError
 
+#: The modules that run on the other side.
+JAVASCRIPT = Path(__file__).parent / "javascript"
 #: The element types that messages carry as bytes, by their names in ONNX Runtime Web. Strings go as text.
 TYPES = {
     "float32": np.float32, "float64": np.float64, "float16": np.float16, "int8": np.int8, "uint8": np.uint8, "bool": np.bool_,

@@ -1,13 +1,12 @@
 """TensorFlow.js as an executor: a model's nodes one by one on its WebAssembly or its plain JavaScript kernels, in Node.js.
 
-TensorFlow.js knows no ONNX. `tfjs_model.py` writes a model as a list of steps, and `tfjs_runner.mjs` runs them: an operator is
-a function of one of the tables in tfjs_*.mjs. The process is kept: it takes another model in the place of the one before.
+TensorFlow.js knows no ONNX. `tfjs_model.py` writes a model as a list of steps, and `javascript/tfjs/` runs them: an operator is
+a function of one of its tables. The process is kept: it takes another model in the place of the one before.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from graphopt.errors import ArgumentError, MissingDependencyError, RunError, UnsupportedError
@@ -22,7 +21,7 @@ PACKAGES = tuple(f"@tensorflow/tfjs-{part}@{VERSION}" for part in ("core", "back
 #: TensorFlow.js's names for what it computes on.
 DEVICES = ("wasm", "cpu")
 _NAME = "TensorFlow.js"
-_RUNNER = Path(__file__).parent / "tfjs_runner.mjs"
+_RUNNER = messages.JAVASCRIPT / "tfjs" / "runner.mjs"
 #: What the runner puts before reasons that lie in TensorFlow.js, not in the model or its inputs.
 _LACKS = "unsupported: "
 

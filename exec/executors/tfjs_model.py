@@ -163,7 +163,11 @@ class _Constants:
             return value.decode()
         if isinstance(value, np.ndarray):
             array = narrowed(value, f"an attribute of {s}", self.called)
-            return {"type": str(array.dtype), "dims": list(array.shape), "data": self.attribute(array.ravel().tolist(), s)}
+            return {
+                "type": str(array.dtype),
+                "dims": list(array.shape),
+                "data": self.attribute(array.ravel().tolist(), s),
+            }
         if isinstance(value, (list, tuple)):
             return [self.attribute(v, s) for v in value]
         if isinstance(value, (float, np.floating)) and not math.isfinite(value):
@@ -213,5 +217,3 @@ def _of_type(v: Value) -> str | None:
     if v.dtype and v.dtype not in TYPES and v.dtype not in SMALL:
         return f"there are no tensors of {TensorProto.DataType.Name(v.dtype).lower()}"
     return None
-
-

@@ -33,7 +33,6 @@ DEVICES = {
 #: WebGPU as the browser computes it on the CPU, which is the same everywhere; and what lets it.
 _SOFTWARE = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 _NAME = "ONNX Runtime Web"
-_HERE = Path(__file__).parent
 _LACKS = (
     "Could not find an implementation", "not supported", "unsupported data type", "No Op registered",
     "is not a registered function/op", "node_provider_type.empty() was false",
@@ -114,8 +113,8 @@ class OnnxRuntimeWeb:
         provider, files = DEVICES[self._device]
         if self._device == "node":
             arguments = [str(node.package_folder()), str(self._threads), self._level]
-            return node.Node(_HERE / "web_runner.mjs", arguments, called=_NAME, timeout=self._timeout)
-        served = {name: _HERE / name for name in ("web_page.mjs", "web_session.mjs")}
+            return node.Node(messages.JAVASCRIPT / "web_runner.mjs", arguments, called=_NAME, timeout=self._timeout)
+        served = {name: messages.JAVASCRIPT / name for name in ("web_page.mjs", "web_session.mjs")}
         served |= {f"ort/{name}": dist() / name for name in files}
         query = {"bundle": files[0], "provider": provider, "threads": str(self._threads), "optimize": self._level}
         flags = _SOFTWARE if provider == "webgpu" else ()

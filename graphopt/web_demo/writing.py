@@ -214,5 +214,5 @@ def _copy_page(folder: Path, runtime: Sequence[str]) -> None:
 _PARTS = {
     "graphopt.web_demo": tuple(f"assets/{n}" for n in ("index.html", "page.css", "page.mjs", "show.mjs", "runner.mjs")),
     "graphopt.view": ("assets/palette.css",),
-    "graphopt.exec.executors": ("message.mjs",),
+    "graphopt.exec.executors": ("javascript/message.mjs",),
 }

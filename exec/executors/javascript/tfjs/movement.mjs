@@ -1,6 +1,6 @@
 // Operators that move elements, or make shapes and tensors of numbers.
 
-import { Lacks, axisOf, axesOf, integers, scalar, size, values } from './tfjs_host.mjs';
+import { Lacks, axisOf, axesOf, integers, scalar, size, values } from './host.mjs';
 
 export default function movement(tf) {
   const shaped = (x, shape) => tf.reshape(x, shape);

@@ -5,8 +5,8 @@
 //
 // What an operator makes besides its outputs is gone when it returns (tf.tidy).
 
-import { bytes, elements } from './message.mjs';
-import { Lacks, arrayOf } from './tfjs_host.mjs';
+import { bytes, elements } from '../message.mjs';
+import { Lacks, arrayOf } from './host.mjs';
 
 const KINDS = { float32: 'float32', int32: 'int32', bool: 'bool' };
 

@@ -1,6 +1,6 @@
 // Normalizations and softmax.
 
-import { axisOf } from './tfjs_host.mjs';
+import { axisOf } from './host.mjs';
 
 const LAST = 'graphopt.channels_last::';
 

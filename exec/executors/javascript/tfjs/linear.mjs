@@ -1,6 +1,6 @@
 // Products of matrices.
 
-import { broadcast, int32, offsets, size, stridesOf } from './tfjs_host.mjs';
+import { broadcast, int32, offsets, size, stridesOf } from './host.mjs';
 
 export default function linear(tf) {
   /** Products of matrices [batch..., m, k] and [batch..., k, n], broadcast; one at a time, since its fast kernel takes but one. */

@@ -1,6 +1,6 @@
 // Branches and loops; bodies are functions of a step: step.then_branch(inputs, slots).
 
-import { scalar } from './tfjs_host.mjs';
+import { scalar } from './host.mjs';
 
 export default function control(tf) {
   function branch([condition], _, step, slots) {

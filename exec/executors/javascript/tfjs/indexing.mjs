@@ -1,6 +1,6 @@
 // Operators that take or put elements by indices. Indices are looked at outside of TensorFlow.js, so that none is out of bounds.
 
-import { around, arrayOf, axisOf, integers, int32, offsets, scalar, size, stridesOf, values } from './tfjs_host.mjs';
+import { around, arrayOf, axisOf, integers, int32, offsets, scalar, size, stridesOf, values } from './host.mjs';
 
 const COMBINED = {
   none: (_, b) => b, add: (a, b) => a + b, mul: (a, b) => a * b, max: Math.max, min: Math.min,

@@ -1,6 +1,6 @@
 // Arithmetic, comparisons, logic and types. Integers are computed outside of TensorFlow.js, exactly.
 
-import { elementwise, integers, scalar } from './tfjs_host.mjs';
+import { elementwise, integers, scalar } from './host.mjs';
 
 const isInt = (t) => t.dtype !== 'float32';
 

@@ -1,6 +1,6 @@
 // Reductions. Integers are added up outside of TensorFlow.js, where a sum that int32 cannot hold is an error.
 
-import { axesOf, int32, offsets, size, stridesOf, values } from './tfjs_host.mjs';
+import { axesOf, int32, offsets, size, stridesOf, values } from './host.mjs';
 
 export default function reduction(tf) {
   /** An operator from what it does with floats along axes, and what it does with integers, beginning with a number. */

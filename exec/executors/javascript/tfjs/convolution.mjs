@@ -1,6 +1,6 @@
 // Convolutions, with channels last inside: the only layout that TensorFlow.js computes in. One spatial dim is two, the first of 1.
 
-import { padsOf, toFirst, toLast } from './tfjs_windows.mjs';
+import { padsOf, toFirst, toLast } from './windows.mjs';
 
 const LAST = 'graphopt.channels_last::';
 

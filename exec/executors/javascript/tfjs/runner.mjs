@@ -1,22 +1,22 @@
 // TensorFlow.js in Node.js: see tfjs.py, which starts it, and tfjs_model.py, which writes what it runs.
 //
-//   node tfjs_runner.mjs <folder with the packages> <wasm|cpu>
+//   node runner.mjs <folder with the packages> <wasm|cpu>
 
-import { installed, serve } from './pipe.mjs';
-import { interpreter } from './tfjs_interpreter.mjs';
-import activations from './tfjs_activations.mjs';
-import arithmetic from './tfjs_arithmetic.mjs';
-import control from './tfjs_control.mjs';
-import convolution from './tfjs_convolution.mjs';
-import indexing from './tfjs_indexing.mjs';
-import linear from './tfjs_linear.mjs';
-import movement from './tfjs_movement.mjs';
-import normalization from './tfjs_normalization.mjs';
-import pooling from './tfjs_pooling.mjs';
-import quantization from './tfjs_quantization.mjs';
-import recurrent from './tfjs_recurrent.mjs';
-import reduction from './tfjs_reduction.mjs';
-import resize from './tfjs_resize.mjs';
+import { installed, serve } from '../pipe.mjs';
+import { interpreter } from './interpreter.mjs';
+import activations from './activations.mjs';
+import arithmetic from './arithmetic.mjs';
+import control from './control.mjs';
+import convolution from './convolution.mjs';
+import indexing from './indexing.mjs';
+import linear from './linear.mjs';
+import movement from './movement.mjs';
+import normalization from './normalization.mjs';
+import pooling from './pooling.mjs';
+import quantization from './quantization.mjs';
+import recurrent from './recurrent.mjs';
+import reduction from './reduction.mjs';
+import resize from './resize.mjs';
 
 const [folder, device] = process.argv.slice(2);
 const tf = installed(folder, '@tensorflow/tfjs-core');

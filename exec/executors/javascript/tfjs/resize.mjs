@@ -1,6 +1,6 @@
 // Resize: an axis at a time, each new element a weighted sum of a few old ones.
 
-import { axisOf, values } from './tfjs_host.mjs';
+import { axisOf, values } from './host.mjs';
 
 /** From a new place to an old one, by coordinate_transformation_mode; [from, to] is a region of interest. */
 const PLACES = {

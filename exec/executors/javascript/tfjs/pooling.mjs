@@ -1,7 +1,7 @@
 // Poolings, with channels last inside.
 
-import { Lacks, size } from './tfjs_host.mjs';
-import { padsOf, toFirst, toLast, windowCounts } from './tfjs_windows.mjs';
+import { Lacks, size } from './host.mjs';
+import { padsOf, toFirst, toLast, windowCounts } from './windows.mjs';
 
 const LAST = 'graphopt.channels_last::';
 

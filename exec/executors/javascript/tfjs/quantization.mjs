@@ -1,6 +1,6 @@
 // From floats to integers of 8 and 16 bits, which are held as int32, and back.
 
-import { axisOf } from './tfjs_host.mjs';
+import { axisOf } from './host.mjs';
 
 const RANGES = { uint8: [0, 255], int8: [-128, 127], uint16: [0, 65535], int16: [-32768, 32767] };
 
