@@ -174,8 +174,8 @@ class Torch:
             )  # fmt: skip
         return [weight for weight, _ in self._initial.named_parameters()]
 
-    def gradients(self, path: str, double: bool = False) -> float:
-        """Write the gradients of the first batch's loss, by name; the loss. `double`: computed in float64."""
+    def gradients(self, path: str, double: bool = False) -> None:
+        """Write the gradients of the first batch's loss, by name. `double`: computed in float64."""
         network = copy.deepcopy(self._initial)
         batch = self._batches[0]
         if double:
@@ -183,7 +183,6 @@ class Torch:
         loss = F.cross_entropy(network(batch["x"]), batch["target"])
         loss.backward()
         np.savez(path, **{name: weight.grad.numpy() for name, weight in network.named_parameters()})
-        return loss.item()
 
     def begin(self, optimizer: str) -> None:
         """Start again from the first weights."""

@@ -3,6 +3,7 @@
     tensors, models     Hypothesis strategies
     check_rule          a rule is its own property test
     assert_equivalent   two models compute the same
+    check_gradients     two models have the same gradients
     prove               which form of proof a rule reaches, on small shapes and over the reals
 
 Needs Hypothesis: the extra `graphopt[testing]`.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from graphopt.testing.checking import RuleCheck, RuleFailure, check_rule
     from graphopt.testing.declarations.instances import Instance, instances
     from graphopt.testing.equivalence import assert_equivalent
+    from graphopt.testing.gradients import check_gradients, check_rule_gradients
     from graphopt.testing.operators import operands
     from graphopt.testing.profiles import NIGHTLY, QUICK, Profile
     from graphopt.testing.proof import Proof, prove
@@ -39,7 +41,9 @@ _EXPORTS = {
     "RuleCheck": "checking",
     "RuleFailure": "checking",
     "assert_equivalent": "equivalence",
+    "check_gradients": "gradients",
     "check_rule": "checking",
+    "check_rule_gradients": "gradients",
     "instances": "declarations.instances",
     "models": "random_models.graphs",
     "operands": "operators",
@@ -66,7 +70,9 @@ __all__ = [
     "RuleCheck",
     "RuleFailure",
     "assert_equivalent",
+    "check_gradients",
     "check_rule",
+    "check_rule_gradients",
     "instances",
     "models",
     "operands",
