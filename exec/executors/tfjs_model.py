@@ -35,6 +35,9 @@ _MOVES = frozenset(
     "Split Slice Gather GatherElements GatherND Expand Tile Shape Size Where Equal Less Greater LessOrEqual GreaterOrEqual "
     "Max Min Clip If DepthToSpace SpaceToDepth".split()
 )
+#: The ends of int64, or numbers near them, mean 'as far as it goes' to these, and the ends of int32 mean the same.
+_ORDERS = frozenset("Slice Concat Unsqueeze Squeeze Reshape Identity Min Max Clip Less LessOrEqual Greater GreaterOrEqual".split())
+_END = 2.0**62
 _INT32 = np.iinfo(np.int32)
 _NARROW = tuple(np.dtype(t) for t in (np.int64, np.int8, np.uint8, np.int16, np.uint16))
 
@@ -134,16 +137,17 @@ class _Constants:
 
     def program(self, p: Plan) -> dict[str, Any]:
         """A plan as JSON; `constants` of the runner are named by the places of arrays in a message."""
-        host_only = _read_on_host_only(p)
-        readers = {s: step for step in reversed(p.steps) for s in step.reads()}
+        reading: dict[int, list[Step]] = {}
+        for s in p.steps:
+            for slot in s.reads():
+                reading.setdefault(slot, []).append(s)
         places = {}
         for slot, array in p.constants.items():
-            if slot not in readers and slot not in p.outputs:
+            if slot not in reading and slot not in p.outputs:
                 continue
-            reader = readers.get(slot)
-            where = "a constant" if reader is None else f"a constant of {reader}"
-            if slot in host_only and array.dtype == np.int64:  # ends of slices as far as they go
-                array = array.clip(_INT32.min, _INT32.max)
+            where = f"a constant of {reading[slot][0]}" if slot in reading else "a constant"
+            if array.dtype == np.int64 and all(s.op in _ORDERS for s in reading.get(slot, ())):
+                array = np.where(np.abs(array.astype(np.float64)) >= _END, array.clip(_INT32.min, _INT32.max), array)
             places[slot] = [self.add(array, where), str(array.dtype)]
         steps = [self.step(s) for s in p.steps]
         return {
@@ -173,18 +177,6 @@ class _Constants:
         if isinstance(value, (float, np.floating)) and not math.isfinite(value):
             return {"number": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
         return value.item() if isinstance(value, np.generic) else value
-
-
-def _read_on_host_only(p: Plan) -> set[int]:
-    """Slots that are read for numbers that decide about shapes, and for nothing else."""
-    host: set[int] = set()
-    plain = set(p.outputs)
-    for step in p.steps:
-        for position, slot in enumerate(step.inputs):
-            (host if step.op == "Slice" and position in step.kernel.host else plain).add(slot)
-        for body in step.bodies.values():
-            plain.update(body.captured)
-    return host - plain
 
 
 def _is_constant(n: Node) -> bool:

@@ -44,7 +44,8 @@ export default function arithmetic(tf) {
     const wraps = { 2: (v) => v & 255, 3: (v) => (v << 24) >> 24, 4: (v) => v & 65535, 5: (v) => (v << 16) >> 16 }[to];
     if (wraps) return elementwise(tf, (v) => wraps(Math.trunc(v)), 'int32', x);
     if (x.dtype === 'int32') return x;
-    return elementwise(tf, Math.trunc, 'int32', x);
+    // what is no number of any integer type becomes the least one, as on most processors
+    return elementwise(tf, (v) => (Number.isFinite(v) ? Math.trunc(v) : -2147483648), 'int32', x);
   }
 
   function clip([x, low, high]) {

@@ -27,16 +27,24 @@ export function interpreter(tf, table) {
     const plan = prepared(program, constants, held, refused);
     if (refused.length) {
       for (const t of held) t.dispose();
-      return [{ refused }, []];
+    } else {
+      const defaults = new Map(program.defaults.map(([name, place]) => [name, constants[place]()]));
+      model = { plan, held, names: program.names, defaults };
     }
-    const defaults = new Map(program.defaults.map(([name, place]) => [name, constants[place]()]));
-    model = { plan, held, names: program.names, defaults };
+    constants.length = buffers.length = 0; // closures see them: what came in would stay
     return [{ refused }, []];
   }
 
   /** A plan with its constants as tensors and its steps as objects that operators are called with. */
   function prepared(program, constants, held, refused) {
     const fixed = new Map(program.places.map(([slot, [place, type]]) => [slot, { tensor: constants[place](), type }]));
+    const readers = new Map(); // of slots
+    const read = (slot) => readers.set(slot, (readers.get(slot) ?? 0) + 1);
+    for (const s of program.steps) {
+      s.inputs.forEach(read);
+      for (const body of Object.values(s.bodies)) body.captured.forEach(read);
+    }
+    program.outputs.forEach(read);
     const steps = program.steps.map((s) => {
       const entry = table[s.op];
       const step = {
@@ -45,6 +53,7 @@ export function interpreter(tf, table) {
         run: entry?.run ?? entry,
         type: (i) => fixed.get(s.inputs[i])?.type, // in ONNX, of a constant
         constant: (i) => fixed.get(s.inputs[i])?.tensor,
+        alone: (i) => readers.get(s.inputs[i]) === 1,
         once: (positions, make) => once(step, positions, make, held),
       };
       for (const [name, body] of Object.entries(s.bodies)) {
@@ -65,6 +74,7 @@ export function interpreter(tf, table) {
     if (positions.every((i) => !(step.inputs[i] > 0) || step.constant(i))) {
       step.kept = made;
       for (const t of made) held.push(tf.keep(t));
+      for (const i of positions) if (step.inputs[i] && step.alone(i)) step.constant(i).dispose(); // its shape stays known
     }
     return made;
   }

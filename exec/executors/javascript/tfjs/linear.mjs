@@ -2,8 +2,11 @@
 
 import { broadcast, int32, offsets, size, stridesOf } from './host.mjs';
 
+/** Multiplications from which on the WebAssembly kernel for one product is faster than its kernel for many, though it is set up each time. */
+const LARGE = 1e6;
+
 export default function linear(tf) {
-  /** Products of matrices [batch..., m, k] and [batch..., k, n], broadcast; one at a time, since its fast kernel takes but one. */
+  /** Products of matrices [batch..., m, k] and [batch..., k, n], broadcast. */
   function product(a, b) {
     if (a.dtype !== 'float32') return whole(a, b);
     const [m, k] = a.shape.slice(-2);
@@ -12,6 +15,10 @@ export default function linear(tf) {
     const shape = [...broadcast([a.shape.slice(0, -2), b.shape.slice(0, -2)]), m, n];
     if (size(shape) === 0 || k === 0) return tf.zeros(shape);
     if (flat) return tf.reshape(tf.matMul(tf.reshape(a, [-1, k]), tf.reshape(b, [k, n])), shape);
+    const alike = `${a.shape.slice(0, -2)}` === `${b.shape.slice(0, -2)}`; // that kernel broadcasts wrongly
+    if (alike && (tf.getBackend() !== 'wasm' || m * k * n < LARGE)) {
+      return tf.reshape(tf.matMul(tf.reshape(a, [-1, m, k]), tf.reshape(b, [-1, k, n])), shape);
+    }
     const parts = (t) => (t.rank > 2 ? tf.unstack(tf.reshape(t, [-1, ...t.shape.slice(-2)])) : [t]);
     const [left, right] = [parts(a), parts(b)];
     const products = [];
