@@ -89,6 +89,12 @@ class JaxBackend(Backend):
     def erf(self, x: Any) -> Any:
         return jax.scipy.special.erf(x)
 
+    def sigmoid(self, x: Any) -> Any:
+        return jax.nn.sigmoid(x)  # which has a derivative where exp(-x) is infinite
+
+    def gated(self, x: Any, strength: Any) -> Any:
+        return x * jax.nn.sigmoid(strength)
+
     def uniform(self, shape: Sequence[int], seed: float | None) -> Any:
         def draw() -> Any:
             return stream(seed).random_sample(shape)

@@ -152,18 +152,14 @@ def celu(xp: Backend, x: Array, *, alpha: float = 1.0) -> Array:
 @kernel("Sigmoid", wide=True)
 @elementwise
 def sigmoid(xp: Backend, x: Array, *, consumed_inputs: Sequence[int] = ()) -> Array:
-    y = xp.exp(-x)
-    y += 1
-    return 1 / y
+    return xp.sigmoid(x)
 
 
 @kernel("Swish", since=24, wide=True)
 @elementwise
 def swish(xp: Backend, x: Array, *, alpha: float = 1.0) -> Array:
     """x * sigmoid(alpha * x)"""
-    y = xp.exp(x * xp.number(-alpha, x))
-    y += 1
-    return x / y
+    return xp.gated(x, x * xp.number(alpha, x))
 
 
 @kernel("SwiGLU", since=28, wide=True)

@@ -89,6 +89,18 @@ class Backend(ABC):
     def erf(self, x: Any) -> Any:
         """The error function, to a few units in the last place."""
 
+    def sigmoid(self, x: Any) -> Any:
+        """1 / (1 + exp(-x))"""
+        y = self.exp(-x)
+        y += 1
+        return 1 / y
+
+    def gated(self, x: Any, strength: Any) -> Any:
+        """x * sigmoid(strength), rounded once less."""
+        y = self.exp(-strength)
+        y += 1
+        return x / y
+
     @abstractmethod
     def uniform(self, shape: Sequence[int], seed: float | None) -> Any:
         """Random float64 numbers from 0 to before 1, the same for the same seed; None: others each time."""

@@ -229,7 +229,7 @@ def finished(xp: Backend, y: Array, activation: str) -> Array:
         ValueError: there is none of this name.
     """
     if activation in ("silu", "swish"):
-        return y / (1 + xp.exp(-y))
+        return xp.gated(y, y)
     if activation != "none":
         raise ValueError(f"activation cannot be '{activation}'")
     return y

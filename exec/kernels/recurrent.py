@@ -43,6 +43,8 @@ _BACKWARDS = {"forward": (False,), "foward": (False,), "reverse": (True,), "bidi
 
 # ------------------------------------------------------------------------------------------------------------ activations
 def _quick_sigmoid(xp: Backend, like: Array) -> Function:
+    if xp.traces:
+        return xp.sigmoid
     one = xp.asarray(xp.number(1, like))  # of rank 0: NumPy adds such faster than scalars
 
     def sigmoid(x: Array) -> Array:

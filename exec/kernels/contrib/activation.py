@@ -47,7 +47,7 @@ def scaled_silu(xp: Backend, x: Array, scale: Array | None = None, *, alpha: flo
     if not is_narrow(dtype):
         return swish(xp, z)
     wide = xp.cast(z, np.float32)
-    return xp.cast(wide * xp.cast(xp.cast(1 / (1 + xp.exp(-wide)), dtype), np.float32), dtype)
+    return xp.cast(wide * xp.cast(xp.cast(xp.sigmoid(wide), dtype), np.float32), dtype)
 
 
 @kernel("BiasSoftmax", domain=DOMAIN, wide=True)

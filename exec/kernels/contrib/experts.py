@@ -111,7 +111,7 @@ def moe_group_router(
     rows = xp.cast(logits.reshape(logits.size // max(logits.shape[-1], 1), logits.shape[-1]), np.float32)
     if projection_weight is not None:
         rows = xp.matmul(rows, xp.cast(projection_weight, np.float32).T)
-    scores = 1 / (1 + xp.exp(-rows))
+    scores = xp.sigmoid(rows)
     biased = scores + xp.cast(expert_bias, np.float32)
     groups = biased.reshape(len(rows), n_group, biased.shape[1] // n_group)
     best = xp.sort(groups, axis=2)[:, :, -min(group_topk, groups.shape[2]) :]

@@ -18,7 +18,7 @@ def linear_attention_gate(
     xp: Backend, a: Array, dt_bias: Array, decay_scale: Array, b: Array | None = None
 ) -> tuple[Array, Array | None]:
     """decay_scale · softplus(a + dt_bias), and sigmoid(b)."""
-    return decay_scale * softplus(xp, a + dt_bias), None if b is None else 1 / (1 + xp.exp(-b))
+    return decay_scale * softplus(xp, a + dt_bias), None if b is None else xp.sigmoid(b)
 
 
 @kernel("GatedAdd", domain=DOMAIN)
@@ -32,7 +32,7 @@ def gated_add(xp: Backend, x: Array, y: Array, gate: Array, gate_weight: Array |
     x, y, gate = (xp.cast(t, np.float32) if is_narrow(dtype) else t for t in (x, y, gate))
     if gate_weight is not None:
         gate = rounded(xp.matmul(gate, xp.cast(gate_weight, gate.dtype)))
-        gate = rounded(1 / (1 + xp.exp(-gate)))
+        gate = rounded(xp.sigmoid(gate))
     return xp.cast(x + rounded(y * gate), dtype)
 
 
@@ -46,7 +46,7 @@ def engram_gate(
     query = query * root_mean_square(xp, query, epsilon) * query_norm_scale
     dot = xp.sum(key * query, axis=-1, keepdims=True) / xp.sqrt(xp.number(key.shape[-1], key))
     strength = xp.sign(dot) * xp.sqrt(xp.maximum(xp.abs(dot), xp.number(1e-6, dot)))
-    y = value[..., None, :] / (1 + xp.exp(-strength))
+    y = xp.gated(value[..., None, :], strength)
     return y, None if conv_norm_scale is None else y * root_mean_square(xp, y, epsilon) * conv_norm_scale
 
 

@@ -53,7 +53,7 @@ def gated_delta_net(
         beta = None
     if beta is not None:
         beta = _wide(xp, beta)
-        beta = 1 / (1 + xp.exp(-beta)) if beta_activation == "sigmoid" else beta
+        beta = xp.sigmoid(beta) if beta_activation == "sigmoid" else beta
         beta = tokens.batched(beta.reshape(*leading, heads, 1))
     if initial_state is None:
         state = xp.zeros((len(k), heads, size, v.shape[3]), k.dtype)
@@ -87,7 +87,7 @@ def _gated(xp: Backend, decay: Array, a_log: Array, dt_bias: Array | None, activ
     if activation in ("softplus", "qwen"):
         return -strength * softplus(xp, decay)
     if activation in ("sigmoid", "kda"):
-        return xp.number(lowest, decay) / (1 + xp.exp(-strength * decay))
+        return xp.gated(xp.number(lowest, decay), strength * decay)
     raise ValueError(f"gate_activation '{activation}' is unknown")
 
 

@@ -107,7 +107,7 @@ def gated_rms_norm(
     y = pieces * root_mean_square(xp, pieces, epsilon)
     y *= scale
     y = y.reshape(x.shape)
-    y /= 1 + xp.exp(-gate)
+    y = xp.gated(y, gate)
     if activation != "sigmoid":
         y *= gate
     return xp.cast(y, dtype)
