@@ -36,7 +36,9 @@ _MOVES = frozenset(
     "Max Min Clip If DepthToSpace SpaceToDepth".split()
 )
 #: The ends of int64, or numbers near them, mean 'as far as it goes' to these, and the ends of int32 mean the same.
-_ORDERS = frozenset("Slice Concat Unsqueeze Squeeze Reshape Identity Min Max Clip Less LessOrEqual Greater GreaterOrEqual".split())
+_ORDERS = frozenset(
+    "Slice Concat Unsqueeze Squeeze Reshape Identity Min Max Clip Less LessOrEqual Greater GreaterOrEqual".split()
+)
 _END = 2.0**62
 _INT32 = np.iinfo(np.int32)
 _NARROW = tuple(np.dtype(t) for t in (np.int64, np.int8, np.uint8, np.int16, np.uint16))
