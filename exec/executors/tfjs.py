@@ -7,6 +7,7 @@ a function of one of the tables in tfjs_*.mjs. The process is kept: it takes ano
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ _NAME = "TensorFlow.js"
 _RUNNER = Path(__file__).parent / "tfjs_runner.mjs"
 #: What the runner puts before reasons that lie in TensorFlow.js, not in the model or its inputs.
 _LACKS = "unsupported: "
+#: What WebAssembly says when it cannot go on, nor take another model.
+_BROKEN = re.compile(r"abort|unreachable|out of bounds memory|memory access|out of memory|allocation failed", re.I)
 
 
 def missing() -> str | None:
@@ -130,6 +133,8 @@ class TensorFlowJs:
         if why := answer.get("error"):
             if why.startswith(_LACKS):
                 raise UnsupportedError(f"{_NAME}: {why.removeprefix(_LACKS)}")
+            if _BROKEN.search(why):
+                self.close()
             raise RunError(f"{_NAME}: {why}")
         return answer, data
 
