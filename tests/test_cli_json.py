@@ -11,6 +11,7 @@ import pytest
 
 from graphopt import cli
 from graphopt.cli import main
+from graphopt.exec.executors import node, web
 from tests.conftest import ROOT
 from tests.test_cli import turned_twice
 
@@ -70,7 +71,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-CASES = [
+NOT_THERE = node.missing([web.PACKAGE], "ONNX Runtime Web", program=False)
+NEEDS_WEB = pytest.mark.skipif(NOT_THERE is not None, reason=f"ONNX Runtime Web is left out: {NOT_THERE}")
+CASES: list[Any] = [
     ("optimize", "optimize model.onnx", 0),
     ("verify", "verify model.onnx fast.onnx --on reference", 0),
     ("diff", "diff model.onnx fast.onnx", 1),
@@ -80,6 +83,7 @@ CASES = [
     ("inspect --cost", "inspect model.onnx --cost", 0),
     ("inspect --shapes", "inspect model.onnx --shapes", 0),
     ("report", "report model.onnx fast.onnx", 0),
+    pytest.param("web-demo", "web-demo model.onnx -o folder", 0, marks=NEEDS_WEB),
     ("explain", "explain model.onnx", 0),
     ("explain", "explain model.onnx --tree", 0),
     ("explain", "explain model.onnx --tree --step 1", 0),
@@ -109,4 +113,4 @@ def test_a_demo(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_command_has_it() -> None:
     commands = {c.callback.__name__.replace("_", "-") for c in cli.app.registered_commands if c.callback is not None}
-    assert commands == {line.split()[0] for _, line, _ in CASES} | {"demo"}
+    assert commands == {tuple(getattr(c, "values", c))[1].split()[0] for c in CASES} | {"demo"}

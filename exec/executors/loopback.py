@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
-        if self.headers.get("Host") not in (f"{h}:{self.server.server_port}" for h in ("127.0.0.1", "localhost")):
+        if self.headers.get("Host", "") not in [f"{h}:{self.server.server_port}" for h in ("127.0.0.1", "localhost")]:
             self.send_error(403)  # a page elsewhere whose name was made to lead here
         elif call := self.server.calls.get(name):
             parts = call(self.rfile.read(int(self.headers.get("Content-Length") or 0)))

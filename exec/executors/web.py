@@ -35,9 +35,10 @@ _SOFTWARE = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 _NAME = "ONNX Runtime Web"
 _HERE = Path(__file__).parent
 _LACKS = (
-    "Could not find an implementation", "not supported", "No Op registered", "is not a registered function/op",
-    "node_provider_type.empty() was false",
+    "Could not find an implementation", "not supported", "unsupported data type", "No Op registered",
+    "is not a registered function/op", "node_provider_type.empty() was false",
 )  # fmt: skip
+_TYPE = re.compile(r"(?<=unsupported data type: )\d+")  # as ONNX numbers them
 #: Without and with WebGPU.
 _NO_KERNEL = re.compile(
     r"(?:Could not find an implementation|Provider type) for (\w+)(?:\(\d+\))? node with name '(.*?)'"
@@ -71,6 +72,9 @@ class OnnxRuntimeWeb:
         optimize: let it apply its graph optimizations.
         timeout: seconds for loading and for a run; past that the process is ended.
 
+    Attributes:
+        milliseconds: of the last run, the way there and back apart.
+
     Raises:
         ArgumentError: no such device.
         MissingDependencyError: Node.js, the package, playwright, a browser or a WebGPU adapter is not there.
@@ -96,6 +100,7 @@ class OnnxRuntimeWeb:
             raise MissingDependencyError(why)
         self._device, self._threads, self._timeout = device, threads, timeout
         self._level = "all" if optimize else "disabled"
+        self.milliseconds = 0.0
         self._process = self._start()
         if model is None:
             return
@@ -131,6 +136,7 @@ class OnnxRuntimeWeb:
     def run(self, feeds: Feeds, /) -> dict[str, Any]:
         heads, buffers = messages.tensors(feeds, _NAME)
         answer, data = self._ask({"feeds": heads}, buffers)
+        self.milliseconds = float(answer["milliseconds"])
         return {r["name"]: messages.array(r, d) for r, d in zip(answer["results"], data, strict=True)}
 
     def _ask(self, header: dict[str, Any], buffers: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
@@ -140,6 +146,7 @@ class OnnxRuntimeWeb:
                 raise MissingDependencyError(
                     f"this Chromium offers no WebGPU adapter ({browser.chromium()}): a newer one may"
                 )
+            why = _TYPE.sub(lambda n: onnx.TensorProto.DataType.Name(int(n[0])).lower(), why)
             if any(text in why for text in _LACKS):
                 raise UnsupportedError(f"{_NAME}: {why}")
             if _BROKEN.search(why):

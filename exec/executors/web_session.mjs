@@ -24,10 +24,13 @@ export function sessions(ort, { provider, threads, optimize }) {
 
   async function run(heads, buffers) {
     const tensor = ({ type, dims, text }, data) => new ort.Tensor(type, type === 'string' ? text : elements(type, data), dims);
-    const results = await session.run(Object.fromEntries(heads.map((h, i) => [h.name, tensor(h, buffers[i])])));
+    const feeds = Object.fromEntries(heads.map((h, i) => [h.name, tensor(h, buffers[i])]));
+    const start = performance.now();
+    const results = await session.run(feeds);
+    const milliseconds = performance.now() - start;
     const named = session.outputNames.map((name) => [name, results[name]]);
     return [
-      { results: named.map(([name, t]) => ({ name, type: t.type, dims: t.dims, ...(t.type === 'string' && { text: t.data }) })) },
+      { milliseconds, results: named.map(([name, t]) => ({ name, type: t.type, dims: t.dims, ...(t.type === 'string' && { text: t.data }) })) },
       named.map(([, t]) => (t.type === 'string' ? new Uint8Array() : bytes(t.data))),
     ];
   }

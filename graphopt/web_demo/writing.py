@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from graphopt import compare as comparing
 from graphopt.errors import ArgumentError, MissingDependencyError, SaveError, UnsupportedError
-from graphopt.exec.executors import create, messages, model_file, node, web
+from graphopt.exec.executors import Reloadable, create, messages, model_file, node, web
 from graphopt.exec.executors.loopback import Server
 from graphopt.ir import Model, load
 from graphopt.pipeline import optimize
@@ -77,7 +77,7 @@ def write_demo(
     model: Any,
     folder: str | Path,
     *,
-    level: Literal[0, 1, 2, 3] | None = None,
+    level: int | None = None,
     target: str = "web",
     input_shapes: Mapping[str, int | Sequence[int | None]] | None = None,
     inputs: Mapping[str, Any] | None = None,
@@ -130,7 +130,7 @@ def write_demo(
             "level": after.report.level,
             "seconds": after.report.seconds,
             "models": [_numbers(m, size) for m, size in zip((before, after), sizes)],
-            "operators": after.report.operators(),
+            "operators": _operators(before, after),
             "inputs": heads,
             "tolerance": tolerance,
         }
@@ -155,6 +155,12 @@ def _write_models(before: Model, after: Model, folder: Path) -> tuple[int, int]:
 def _numbers(model: Model, size: int) -> dict[str, int]:
     counted = Summary.of(model)
     return {"bytes": size, "nodes": counted.nodes, "constants": counted.constant_bytes}
+
+
+def _operators(before: Model, after: Model) -> list[tuple[str, int, int]]:
+    """(operator, nodes before, nodes after), most frequent first."""
+    a, b = (Summary.of(m).operators for m in (before, after))
+    return sorted(((op, a[op], b[op]) for op in {*a, *b}), key=lambda row: (-max(row[1:]), row[0]))
 
 
 def _executor() -> str:
@@ -183,7 +189,11 @@ def _sample(
             raise ArgumentError(f"no inputs were found that the model takes; give some (it said: {found[:200]})")
         feeds = with_pictures(found)
     want = session.run(feeds)
-    got = create(executor, folder / "optimized.onnx").run(feeds)
+    if isinstance(session, Reloadable):
+        session.load(folder / "optimized.onnx")
+    else:
+        session = create(executor, folder / "optimized.onnx")
+    got = session.run(feeds)
     return feeds, {name: comparing.compare(want[name], got[name], np.inf).difference for name in want}
 
 

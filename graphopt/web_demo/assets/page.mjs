@@ -1,6 +1,6 @@
 // The page: starts the worker (runner.mjs), and shows what it tells. demo.json says what lies in the folder.
 
-import { apart, chart, element, input, middle, rows, size, time } from './show.mjs';
+import { apart, chart, element, input, middle, rows, size, sizes, time } from './show.mjs';
 
 const at = (id) => document.getElementById(id);
 const [closed, page, problem, status, again] = ['closed', 'page', 'problem', 'status', 'again'].map(at);
@@ -8,9 +8,10 @@ closed.hidden = true;
 page.hidden = false;
 
 const NAMES = ['original', 'optimized'];
+const ENOUGH = 8; // pairs of runs, to call one model faster
 const PROVIDERS = { wasm: 'WebAssembly', webgpu: 'WebGPU' };
 let demo, worker;
-let known = {}; // of each model, what the worker told
+const loading = {}; // milliseconds, of each model
 
 function fail(why) {
   problem.textContent = why;
@@ -20,7 +21,8 @@ function fail(why) {
   document.documentElement.dataset.state = 'failed';
 }
 
-function count(before, after, text = (n) => n.toLocaleString('en')) {
+function count(before, after) {
+  const text = (n) => n.toLocaleString('en');
   return before === after ? text(after) : `${text(before)} → ${text(after)}`;
 }
 
@@ -41,13 +43,15 @@ async function start() {
   at('version').textContent = demo.graphopt;
   at('nodes').textContent = count(a.nodes, b.nodes);
   at('nodes-note').textContent = `${change(a.nodes, b.nodes)}, level ${demo.level}, in ${demo.seconds.toFixed(2)} s`;
-  at('bytes').textContent = count(a.bytes, b.bytes, size);
+  at('bytes').textContent = sizes(a.bytes, b.bytes);
   at('bytes-note').textContent = `${change(a.bytes, b.bytes)}, of them constants ${size(b.constants)}`;
   const most = Math.max(...demo.operators.flatMap((row) => row.slice(1)));
   rows(at('operators'), demo.operators.map(([op, x, y]) => [element('code', {}, op), x.toLocaleString('en'), y.toLocaleString('en'), bars(x / most, y / most)]));
   let place = 0;
   at('inputs').replaceChildren(...demo.inputs.map((i) => input(i, new Uint8Array(bytes.slice(place, (place += i.bytes))))));
   for (const p of demo.providers) at('provider').append(element('option', { value: p }, PROVIDERS[p]));
+  const wanted = Number(new URLSearchParams(location.search).get('seconds')); // as in ?seconds=60
+  if (wanted > 0) at('seconds').append(element('option', { value: wanted, selected: '' }, `${wanted} s`));
   at('choice').hidden = demo.providers.length < 2;
   at('provider').addEventListener('change', open);
   again.addEventListener('click', () => (worker ? measure() : open()));
@@ -71,10 +75,9 @@ function began() {
 
 function open() {
   worker?.terminate();
-  known = {};
   began();
   const provider = at('provider').value;
-  at('sub').textContent = `original and optimized in this browser · ${demo.runtime.replace('@', ' ')} on ${PROVIDERS[provider]}, one thread`;
+  at('sub').textContent = `original and optimized in this browser · ${demo.runtime.replace('@', ' ')} on ${PROVIDERS[provider]}${provider === 'wasm' ? ', one thread' : ''}`;
   worker = new Worker('runner.mjs', { type: 'module' });
   worker.addEventListener('message', ({ data }) => heard[data.stage](data));
   worker.addEventListener('error', (e) => lost(e.message || 'the worker does not start'));
@@ -98,11 +101,14 @@ const heard = {
     status.textContent = `fetching the ${name} model, ${size(got)} of ${size(whole)}`;
     at('progress').value = got / whole;
   },
+  starting() {
+    status.textContent = 'starting the runtime';
+  },
   opening({ name }) {
     status.textContent = `opening the ${name} model`;
   },
-  ready({ name, loading, first }) {
-    known[name] = { loading, first };
+  ready({ name, ms }) {
+    loading[name] = ms;
     at('progress').value = 0;
   },
   outputs({ rows: found }) {
@@ -123,17 +129,16 @@ const heard = {
     at('progress').value = part;
     const pairs = times.original.length;
     status.textContent = `${done ? '' : 'measuring: '}${pairs} pairs of runs by turns${repeats > 1 ? `, each of ${repeats} in a row` : ''}`;
-    at('chart').replaceChildren(chart(times));
+    at('chart').replaceChildren(chart(times, Math.max(280, at('chart').clientWidth)));
     rows(at('latency'), NAMES.map((name) => {
       const { low, median, high } = middle(times[name]);
-      const { first, loading } = known[name];
-      return [name, time(median), `${time(low)} – ${time(high)}`, (times[name].length * repeats).toLocaleString('en'), time(first), time(loading)];
+      return [name, time(median), `${time(low)} – ${time(high)}`, (times[name].length * repeats).toLocaleString('en'), time(loading[name])];
     }));
     const ratio = middle(times.original.map((ms, i) => ms / times.optimized[i])); // of runs beside each other
-    const sure = ratio.low > 1 || ratio.high < 1;
+    const sure = pairs >= ENOUGH && (ratio.low > 1 || ratio.high < 1);
     at('speed').textContent = `${ratio.median.toFixed(2)}×`;
     at('speed').className = `big ${!sure ? '' : ratio.median > 1 ? 'good' : 'bad'}`;
-    const verdict = !sure ? 'no clear difference' : ratio.median > 1 ? 'as fast as the original' : 'of the original’s speed';
+    const verdict = pairs < ENOUGH ? 'few runs' : !sure ? 'no clear difference' : ratio.median > 1 ? 'as fast as the original' : 'of the original’s speed';
     at('speed-note').textContent = `${verdict}; half of the pairs lie in ${ratio.low.toFixed(2)} – ${ratio.high.toFixed(2)}`;
     if (done) {
       again.disabled = false;

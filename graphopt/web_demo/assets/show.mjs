@@ -53,15 +53,23 @@ export function rows(table, data) {
   table.tBodies[0].replaceChildren(...data.map((cells) => element('tr', {}, ...cells.map(cell))));
 }
 
+/** '22.1 → 17.7 KiB', or one of them where both are the same */
+export function sizes(before, after) {
+  const [a, b] = [size(before), size(after)];
+  const unit = (text) => text.split(' ')[1];
+  return a === b ? b : `${unit(a) === unit(b) ? a.split(' ')[0] : a} → ${b}`;
+}
+
 /** Runs as dots on an axis of milliseconds, one row for each model, with the middle half and the median. */
-export function chart(times) {
-  const [width, left, right, row] = [900, 76, 14, 40];
+export function chart(times, width) {
+  const [left, right, row] = [76, 14, 40];
   const names = Object.keys(times);
   const all = Float64Array.from(names.flatMap((n) => times[n])).sort();
-  const most = quantile(all, 0.98) * 1.12; // what lies further out is drawn at the edge
+  const usual = Math.max(...names.map((n) => middle(times[n]).high));
+  const most = Math.min(all.at(-1), 2.5 * usual) * 1.08; // what lies further out is drawn at the edge
   const x = (ms) => left + (width - left - right) * Math.min(1, ms / most);
   const height = row * names.length + 22;
-  const drawn = element('svg:svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'Milliseconds of every run; the table below has the figures' });
+  const drawn = element('svg:svg', { width, height, role: 'img', 'aria-label': 'Milliseconds of every run; the table below has the figures' });
   for (const t of ticks(most)) {
     drawn.append(
       element('svg:line', { class: 'tick', x1: x(t), x2: x(t), y1: 4, y2: height - 18 }),
@@ -86,7 +94,7 @@ export function chart(times) {
 }
 
 function ticks(most) {
-  const rough = most / 5;
+  const rough = most / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= rough);
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
