@@ -33,7 +33,19 @@ MODELS = (
     "vit-3l.ts", "segformer-b0.ts", "resnet50.ts",
 )  # fmt: skip
 FIRST_RESULT = 5.0  # seconds
-HEADERS = ("model", "device", "apart", "optimised", "first s", "first s", "ms", "ms", "times as fast", "middle half", "pairs")
+HEADERS = (
+    "model",
+    "device",
+    "apart",
+    "optimised",
+    "first s",
+    "first s",
+    "ms",
+    "ms",
+    "times as fast",
+    "middle half",
+    "pairs",
+)
 
 
 def measure(entry: Entry, device: str, seconds: float) -> dict[str, Any]:
@@ -60,7 +72,10 @@ def measure(entry: Entry, device: str, seconds: float) -> dict[str, Any]:
                 taken[k] = 1e3 * (time.perf_counter() - started)
             times.append((taken[0], taken[1]))
         low, middle, high = np.quantile([a / b for a, b in times], [0.25, 0.5, 0.75])
-        row |= {"original ms": statistics.median(a for a, _ in times), "optimised ms": statistics.median(b for _, b in times)}
+        row |= {
+            "original ms": statistics.median(a for a, _ in times),
+            "optimised ms": statistics.median(b for _, b in times),
+        }
         row |= {"ratio": float(middle), "low": float(low), "high": float(high), "pairs": len(times)}
     except Exception as e:
         row["error"] = f"{type(e).__name__}: {str(e)[:150]}"

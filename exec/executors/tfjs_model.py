@@ -36,7 +36,9 @@ _MOVES = frozenset(
     "Max Min Clip If DepthToSpace SpaceToDepth".split()
 )
 #: The ends of int64, or numbers near them, mean 'as far as it goes' to these, and the ends of int32 mean the same.
-_ORDERS = frozenset("Slice Concat Unsqueeze Squeeze Reshape Identity Min Max Clip Less LessOrEqual Greater GreaterOrEqual".split())
+_ORDERS = frozenset(
+    "Slice Concat Unsqueeze Squeeze Reshape Identity Min Max Clip Less LessOrEqual Greater GreaterOrEqual".split()
+)
 _END = 2.0**62
 _INT32 = np.iinfo(np.int32)
 _NARROW = tuple(np.dtype(t) for t in (np.int64, np.int8, np.uint8, np.int16, np.uint16))
@@ -70,6 +72,7 @@ def translated(
     if layout == "NHWC":
         model = optimize(model, level=0, layout=layout)
     infer_model(model)
+    lacking: list[tuple[Node | Value, str]]
     lacking = [(n, why) for n in model.nodes() if (why := _lacks(model, n, operators))]
     lacking += [(v, why) for v in model.graph.inputs if (why := _of_type(v))]
     refuse([{"node": _name(n), "op": n.op if isinstance(n, Node) else "", "why": why} for n, why in lacking], called)
@@ -167,7 +170,11 @@ class _Constants:
             return value.decode()
         if isinstance(value, np.ndarray):
             array = narrowed(value, f"an attribute of {s}", self.called)
-            return {"type": str(array.dtype), "dims": list(array.shape), "data": self.attribute(array.ravel().tolist(), s)}
+            return {
+                "type": str(array.dtype),
+                "dims": list(array.shape),
+                "data": self.attribute(array.ravel().tolist(), s),
+            }
         if isinstance(value, (list, tuple)):
             return [self.attribute(v, s) for v in value]
         if isinstance(value, (float, np.floating)) and not math.isfinite(value):
@@ -205,5 +212,3 @@ def _of_type(v: Value) -> str | None:
     if v.dtype and v.dtype not in TYPES and v.dtype not in SMALL:
         return f"there are no tensors of {TensorProto.DataType.Name(v.dtype).lower()}"
     return None
-
-

@@ -22,7 +22,7 @@ from graphopt.exec.executors.onnxruntime import OnnxRuntime
 
 needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
 #: OpenVINO has tests of its own, for the little that it does not refuse.
-everywhere = pytest.mark.parametrize("executor", [n for n in installed() if n not in ("openvino", "web")])
+everywhere = pytest.mark.parametrize("executor", [n for n in installed() if n not in ("openvino", "web", "tfjs")])
 
 
 def f32(value: Any) -> np.ndarray:
@@ -156,7 +156,7 @@ def test_raw_tensors_beside_strings() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(
         ArgumentError,
-        match=r"no executor is called 'tensorrt'; known: reference, jax, onnxruntime, openvino, web, onnx.reference",
+        match=r"no executor is called 'tensorrt'; known: reference, jax, onnxruntime, openvino, web, tfjs, onnx.reference",
     ):
         create("tensorrt", b"")
 
@@ -167,7 +167,7 @@ def test_onnxruntime_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         create("onnxruntime", one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT))
     monkeypatch.undo()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert [name for name in installed() if name != "web"] == ["reference", "onnx.reference"]
+    assert [name for name in installed() if name not in ("web", "tfjs")] == ["reference", "onnx.reference"]
 
 
 def test_reference_tells_what_it_lacks_from_what_does_not_exist() -> None:

@@ -63,7 +63,9 @@ def ints(*values: Any) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def of(op: str, *inputs: Any, fixed: tuple[int, ...] = (), outputs: int = 1, opset: int = 22, **attributes: Any) -> Case:
+def of(
+    op: str, *inputs: Any, fixed: tuple[int, ...] = (), outputs: int = 1, opset: int = 22, **attributes: Any
+) -> Case:
     return Case(op, list(inputs), attributes, fixed, outputs, opset)
 
 
@@ -173,13 +175,23 @@ CASES = [
 WHOLE = {"If", "Loop", "Scan"}
 #: A node that is a constant is none for the runner.
 NEVER = {"Constant"}
-SPATIAL = ("Conv", "Pool", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth")
+SPATIAL = (
+    "Conv",
+    "ConvTranspose",
+    "Pool",
+    "BatchNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LRN",
+    "DepthToSpace",
+    "SpaceToDepth",
+)
 
 
 def last(case: Case) -> Case | None:
     """The same with channels last, where it has that form."""
     rank = np.ndim(case.inputs[0])
-    if not case.op.endswith(SPATIAL) and not case.op.startswith(SPATIAL) or rank < 3:
+    if rank < 3 or not case.op.endswith(SPATIAL):
         return None
     x = np.moveaxis(case.inputs[0], 1, -1)
     return case._replace(op=f"{DOMAIN}::{case.op}{rank - 2}d", inputs=[x, *case.inputs[1:]])
