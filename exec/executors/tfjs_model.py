@@ -72,6 +72,7 @@ def translated(
     if layout == "NHWC":
         model = optimize(model, level=0, layout=layout)
     infer_model(model)
+    lacking: list[tuple[Node | Value, str]]
     lacking = [(n, why) for n in model.nodes() if (why := _lacks(model, n, operators))]
     lacking += [(v, why) for v in model.graph.inputs if (why := _of_type(v))]
     refuse([{"node": _name(n), "op": n.op if isinstance(n, Node) else "", "why": why} for n, why in lacking], called)

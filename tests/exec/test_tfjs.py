@@ -166,6 +166,10 @@ CASES = [
       for op, g in (("LSTM", 4), ("GRU", 3), ("RNN", 1)) for d, way in ((1, "forward"), (1, "reverse"), (2, "bidirectional"))),
     of("LSTM", f(5, 2, 3), f(1, 16, 3), f(1, 16, 4), None, np.array([3, 5], np.int32), f(1, 2, 4), f(1, 2, 4, low=0), f(1, 12), outputs=3, hidden_size=4, clip=0.8, activations=["HardSigmoid", "Softsign", "Tanh"], activation_alpha=[0.3], activation_beta=[0.4]),
     of("LSTM", f(2, 5, 3), f(1, 16, 3), f(1, 16, 4), outputs=3, hidden_size=4, layout=1, input_forget=1), of("GRU", f(5, 2, 3), f(1, 12, 3), f(1, 12, 4), f(1, 24), np.array([3, 5], np.int32), outputs=2, hidden_size=4, linear_before_reset=1),
+    *(of(op, x, **a) for x in (f(2, 4, 5), f(2, 4, 3, 4, 5)) for op, a in (("GlobalLpPool", {}), ("GlobalMaxPool", {}), ("GlobalAveragePool", {}),
+      *((p, {"kernel_shape": [2] * (x.ndim - 2)}) for p in ("MaxPool", "AveragePool", "LpPool")))),
+    *(of(op, x, f(4), f(4), **a) for x in (f(2, 4, 5), f(2, 4, 3, 4, 5)) for op, a in (("InstanceNormalization", {}), ("GroupNormalization", {"num_groups": 2}))),
+    of("BatchNormalization", f(2, 4, 3, 2, 2), f(4), f(4), f(4), f(4, low=0.3)),
 ]  # fmt: skip
 #: Those whose cases are texts of their own, below.
 WHOLE = {"If", "Loop", "Scan"}
@@ -173,6 +177,7 @@ WHOLE = {"If", "Loop", "Scan"}
 NEVER = {"Constant"}
 SPATIAL = (
     "Conv",
+    "ConvTranspose",
     "Pool",
     "BatchNormalization",
     "InstanceNormalization",
@@ -186,7 +191,7 @@ SPATIAL = (
 def last(case: Case) -> Case | None:
     """The same with channels last, where it has that form."""
     rank = np.ndim(case.inputs[0])
-    if (not case.op.endswith(SPATIAL) and not case.op.startswith(SPATIAL)) or rank < 3:
+    if rank < 3 or not case.op.endswith(SPATIAL):
         return None
     x = np.moveaxis(case.inputs[0], 1, -1)
     return case._replace(op=f"{DOMAIN}::{case.op}{rank - 2}d", inputs=[x, *case.inputs[1:]])

@@ -90,7 +90,10 @@ export default function arithmetic(tf) {
     And: logical(tf.logicalAnd), Or: logical(tf.logicalOr), Xor: logical(tf.logicalXor), Not: ([x]) => tf.logicalNot(x),
     BitwiseAnd: bits((a, b) => a & b), BitwiseOr: bits((a, b) => a | b), BitwiseXor: bits((a, b) => a ^ b),
     BitwiseNot: ([x]) => elementwise(tf, (v) => ~v, 'int32', x),
-    Where: ([condition, a, b]) => tf.where(condition, a, b),
+    Where: ([condition, a, b]) => {
+      if (a.dtype !== 'bool') return tf.where(condition, a, b);
+      return tf.where(condition, a.cast('int32'), b.cast('int32')).cast('bool'); // its kernel writes past the end of booleans
+    },
     Cast: {
       run: cast,
       refuses: ({ to }) => ([1, 2, 3, 4, 5, 6, 7, 9].includes(to) ? undefined : `it has no tensors of ONNX's type ${to}`),

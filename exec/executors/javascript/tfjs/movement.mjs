@@ -41,9 +41,10 @@ export default function movement(tf) {
     if (size(count) === 0) return tf.tensor([], count, x.dtype);
     const y = turned.length ? asNumbers(x, (t) => tf.reverse(t, turned)) : x;
     const whole = count.map((n, axis) => (n - 1) * step[axis] + 1);
-    const part = tf.slice(y, begin, whole);
-    if (step.every((s, axis) => s === 1 || count[axis] === 1)) return part;
-    return asNumbers(part, (t) => tf.stridedSlice(t, begin.map(() => 0), whole, step));
+    return step.reduce((part, s, axis) => { // its kernel for steps takes integers for floats
+      if (s === 1 || count[axis] === 1) return part;
+      return tf.gather(part, tf.range(0, whole[axis], s, 'int32'), axis);
+    }, tf.slice(y, begin, whole));
   }
 
   /** Where the elements along an axis come from that is padded. */
