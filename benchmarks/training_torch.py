@@ -142,6 +142,12 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 }
 
 
+def _as(batch: dict[str, torch.Tensor], double: bool) -> dict[str, torch.Tensor]:
+    return {
+        k: v.to(torch.float64 if double else torch.float32) if v.is_floating_point() else v for k, v in batch.items()
+    }
+
+
 # ---------------------------------------------------------------------------------------------------------------- the side
 class Torch:
     """See `benchmarks.training`."""
@@ -177,16 +183,16 @@ class Torch:
     def gradients(self, path: str, double: bool = False) -> None:
         """Write the gradients of the first batch's loss, by name. `double`: computed in float64."""
         network = copy.deepcopy(self._initial)
-        batch = self._batches[0]
-        if double:
-            network, batch = network.double(), {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+        batch = _as(self._batches[0], double)
+        network = network.to(torch.float64 if double else torch.float32)
         loss = F.cross_entropy(network(batch["x"]), batch["target"])
         loss.backward()
         np.savez(path, **{name: weight.grad.numpy() for name, weight in network.named_parameters()})
 
-    def begin(self, optimizer: str) -> None:
-        """Start again from the first weights."""
-        self._network = copy.deepcopy(self._initial)
+    def begin(self, optimizer: str, double: bool = False) -> None:
+        """Start again from the first weights. `double`: in float64."""
+        self._network = copy.deepcopy(self._initial).to(torch.float64 if double else torch.float32)
+        self._batches = [_as(batch, double) for batch in self._batches]
         self._optimizer = OPTIMIZERS[optimizer](self._network.parameters())
         self._number = 0
 

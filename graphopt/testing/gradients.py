@@ -20,7 +20,7 @@ from graphopt.errors import GraphoptError, RunError, UnsupportedError
 from graphopt.exec.executors import model_file
 from graphopt.ir import Model, load
 from graphopt.rewrite import Rule
-from graphopt.testing.checking import RuleFailure, apply_rule, variants_by_seed
+from graphopt.testing.checking import RuleCheck, RuleFailure, apply_rule, variants_by_seed
 from graphopt.testing.declarations.instances import Instance
 from graphopt.testing.judging import Difference
 
@@ -114,15 +114,9 @@ def check_rule_gradients(rule: Rule, count: int = 4, attempts: int = 400, seed: 
                 check.left_out["the rule does not fire"] += 1
             elif found := gradient_differences(model, rewritten, feeds, check, number):
                 told = Instance(model, dict(feeds), instance.variant, instance.finite)
-                raise RuleFailure(rule, _told(rule), found, told, rewritten)
+                raise RuleFailure(rule, RuleCheck(rule.name), found, told, rewritten)
         done += check.compared > before
     return check
-
-
-def _told(rule: Rule) -> Any:
-    from graphopt.testing.checking import RuleCheck
-
-    return RuleCheck(rule.name)
 
 
 def _forms(instance: Instance) -> list[tuple[ModelProto, Mapping[str, Any]]]:
@@ -212,7 +206,7 @@ def _gradients(
             total = total + jnp.sum(jnp.where(jnp.isfinite(outputs[n]), outputs[n] * factors, 0))
         return total
 
-    found = jax.grad(combined)({name: jnp.asarray(inputs[name]) for name in used})
+    found = jax.jit(jax.grad(combined))({name: jnp.asarray(inputs[name]) for name in used})
     zeros = {name: np.zeros_like(feeds[name]) for name in wanted}
     return zeros | {name: np.asarray(g) for name, g in found.items()}, names
 

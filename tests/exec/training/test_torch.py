@@ -60,7 +60,7 @@ def test_losses_are_those_of_torch(name: str, optimizer: str) -> None:
     session = session_of(name, optimizer)
     got = [float(session.step(batch(groups, i))) for i in range(len(want))]
     np.testing.assert_allclose(got, want, rtol=1e-4)
-    assert want[-1] < want[0]
+    assert want[-8:].mean() < want[:8].mean()
     if optimizer == "adamw":  # what was recorded last
         after = {**session.weights, **session.statistics}
         assert after.keys() == groups["state"].keys() - {n for n in groups["state"] if "num_batches" in n}
