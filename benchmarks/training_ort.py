@@ -1,7 +1,8 @@
 """ONNX Runtime Training's losses, for `benchmarks.training`: python -m benchmarks.training_ort FOLDER STEPS
 
 FOLDER has model.onnx and batches.npz. Runs under a Python of its own: onnxruntime-training 1.19.2 takes the place of
-onnxruntime, and needs onnx 1.16.2, NumPy 1.26.4, and torch to import. AdamW without decay, at a rate of 1e-3. The losses go to stdout, as JSON.
+onnxruntime, and needs onnx 1.16.2, NumPy 1.26.4, and torch to import. AdamW without decay;
+the losses go to stdout, as JSON.
 """
 
 from __future__ import annotations
@@ -26,10 +27,16 @@ def main(folder: Path, steps: int) -> None:
             model, [w.name for w in model.graph.initializer], loss=artifacts.LossType.CrossEntropyLoss,
             optimizer=artifacts.OptimType.AdamW, artifact_directory=made,
         )  # fmt: skip
+        optimizing = onnx.load(f"{made}/optimizer_model.onnx")
+        for node in optimizing.graph.node:
+            for attribute in node.attribute:
+                if attribute.name == "epsilon":  # 1e-6 otherwise, and no argument for it
+                    attribute.f = 1e-8
+        onnx.save(optimizing, f"{made}/optimizer_model.onnx")
         state = CheckpointState.load_checkpoint(f"{made}/checkpoint")
         module = Module(f"{made}/training_model.onnx", state)
         optimizer = Optimizer(f"{made}/optimizer_model.onnx", module)
-        optimizer.set_learning_rate(1e-3)
+        optimizer.set_learning_rate(3e-4)
         module.train()
         losses = []
         for i in range(steps):

@@ -137,8 +137,8 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], Callable[[np.random
 #: Learning rates at which losses fall steadily: no comparison survives the chaos of a rate that is too high.
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9),
-    "adam": lambda weights: torch.optim.Adam(weights, lr=1e-3),
-    "adamw": lambda weights: torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.01),
+    "adam": lambda weights: torch.optim.Adam(weights, lr=3e-4),
+    "adamw": lambda weights: torch.optim.AdamW(weights, lr=3e-4, weight_decay=0.01),
 }
 
 
