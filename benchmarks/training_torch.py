@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -178,6 +179,12 @@ class Torch:
                 input_names=["x"], output_names=["scores"], opset_version=17, do_constant_folding=False,
                 training=torch.onnx.TrainingMode.TRAINING,
             )  # fmt: skip
+        model = onnx.load(Path(folder, "model.onnx"))
+        buffers = dict(self._initial.named_buffers())
+        for tensor in model.graph.initializer:  # running statistics have seen what the exporter traced with
+            if tensor.name in buffers:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(buffers[tensor.name].numpy(), tensor.name))
+        onnx.save(model, Path(folder, "model.onnx"))
         return [weight for weight, _ in self._initial.named_parameters()]
 
     def gradients(self, path: str, double: bool = False) -> None:
