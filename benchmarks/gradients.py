@@ -24,9 +24,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="keep the figures")
     options = parser.parse_args()
 
+    import jax
+
     from graphopt.patterns import all_rules
     from graphopt.testing import RuleFailure, check_rule_gradients
 
+    jax.config.update("jax_disable_most_optimizations", True)  # they take longer than what they speed up
     patterns = options.rules.split(",")
     chosen = [r for n, r in sorted(all_rules().items()) if any(fnmatch.fnmatch(n, p) for p in patterns)]
     if not chosen:

@@ -14,8 +14,8 @@ from benchmarks.training_side import serve
 #: As PyTorch's side has them, in optax's words.
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, float]]] = {
     "sgd": ("sgd", 0.01, {"momentum": 0.9}),
-    "adam": ("adam", 1e-3, {}),
-    "adamw": ("adamw", 1e-3, {"weight_decay": 0.01}),
+    "adam": ("adam", 3e-4, {}),
+    "adamw": ("adamw", 3e-4, {"weight_decay": 0.01}),
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -137,9 +138,15 @@ NETWORKS: dict[str, dict[str, tuple[Callable[[], nn.Module], Callable[[np.random
 #: Learning rates at which losses fall steadily: no comparison survives the chaos of a rate that is too high.
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9),
-    "adam": lambda weights: torch.optim.Adam(weights, lr=1e-3),
-    "adamw": lambda weights: torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.01),
+    "adam": lambda weights: torch.optim.Adam(weights, lr=3e-4),
+    "adamw": lambda weights: torch.optim.AdamW(weights, lr=3e-4, weight_decay=0.01),
 }
+
+
+def _as(batch: dict[str, torch.Tensor], double: bool) -> dict[str, torch.Tensor]:
+    return {
+        k: v.to(torch.float64 if double else torch.float32) if v.is_floating_point() else v for k, v in batch.items()
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------- the side
@@ -172,21 +179,27 @@ class Torch:
                 input_names=["x"], output_names=["scores"], opset_version=17, do_constant_folding=False,
                 training=torch.onnx.TrainingMode.TRAINING,
             )  # fmt: skip
+        model = onnx.load(Path(folder, "model.onnx"))
+        buffers = dict(self._initial.named_buffers())
+        for tensor in model.graph.initializer:  # running statistics have seen what the exporter traced with
+            if tensor.name in buffers:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(buffers[tensor.name].numpy(), tensor.name))
+        onnx.save(model, Path(folder, "model.onnx"))
         return [weight for weight, _ in self._initial.named_parameters()]
 
     def gradients(self, path: str, double: bool = False) -> None:
         """Write the gradients of the first batch's loss, by name. `double`: computed in float64."""
         network = copy.deepcopy(self._initial)
-        batch = self._batches[0]
-        if double:
-            network, batch = network.double(), {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+        batch = _as(self._batches[0], double)
+        network = network.to(torch.float64 if double else torch.float32)
         loss = F.cross_entropy(network(batch["x"]), batch["target"])
         loss.backward()
         np.savez(path, **{name: weight.grad.numpy() for name, weight in network.named_parameters()})
 
-    def begin(self, optimizer: str) -> None:
-        """Start again from the first weights."""
-        self._network = copy.deepcopy(self._initial)
+    def begin(self, optimizer: str, double: bool = False) -> None:
+        """Start again from the first weights. `double`: in float64."""
+        self._network = copy.deepcopy(self._initial).to(torch.float64 if double else torch.float32)
+        self._batches = [_as(batch, double) for batch in self._batches]
         self._optimizer = OPTIMIZERS[optimizer](self._network.parameters())
         self._number = 0
 

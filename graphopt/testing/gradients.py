@@ -20,7 +20,7 @@ from graphopt.errors import GraphoptError, RunError, UnsupportedError
 from graphopt.exec.executors import model_file
 from graphopt.ir import Model, load
 from graphopt.rewrite import Rule
-from graphopt.testing.checking import RuleFailure, apply_rule, variants_by_seed
+from graphopt.testing.checking import RuleCheck, RuleFailure, apply_rule, variants_by_seed
 from graphopt.testing.declarations.instances import Instance
 from graphopt.testing.judging import Difference
 
@@ -32,8 +32,9 @@ _MOVED = 1e-2
 _SLACK = 8.0
 #: Where rounding moves it by more than this, an example says nothing.
 _MOST_NOISE = 0.02
-#: What gradients are measured against is at least this.
-_FLOOR = 1e-3
+#: Gradients are measured against this much of the largest output at least: where functions are saturated, they are nothing but
+#: what rounding did to the outputs.
+_FLOOR = 1e-2
 
 
 @dataclass
@@ -114,15 +115,9 @@ def check_rule_gradients(rule: Rule, count: int = 4, attempts: int = 400, seed: 
                 check.left_out["the rule does not fire"] += 1
             elif found := gradient_differences(model, rewritten, feeds, check, number):
                 told = Instance(model, dict(feeds), instance.variant, instance.finite)
-                raise RuleFailure(rule, _told(rule), found, told, rewritten)
+                raise RuleFailure(rule, RuleCheck(rule.name), found, told, rewritten)
         done += check.compared > before
     return check
-
-
-def _told(rule: Rule) -> Any:
-    from graphopt.testing.checking import RuleCheck
-
-    return RuleCheck(rule.name)
 
 
 def _forms(instance: Instance) -> list[tuple[ModelProto, Mapping[str, Any]]]:
@@ -161,8 +156,8 @@ def gradient_differences(
         check.left_out["no float inputs"] += 1
         return []
     try:
-        want, outputs = _gradients(original, feeds, wanted, seed)
-        if not outputs:
+        want, largest = _gradients(original, feeds, wanted, seed)
+        if largest is None:
             check.left_out["no float outputs"] += 1
             return []
     except (UnsupportedError, RunError) as e:
@@ -172,14 +167,14 @@ def gradient_differences(
         got, _ = _gradients(candidate, feeds, wanted, seed)
     except (UnsupportedError, RunError) as e:
         return [Difference("jax", "", f"the original is differentiable, the other model is not: {e}")]
-    found, noise = [], None
+    found, noise, least = [], None, _FLOOR * max(largest, 1.0)
     for name in wanted:
         check.compared += 1
-        difference = _difference(want[name], got[name])
+        difference = _difference(want[name], got[name], least)
         if difference <= CLOSE[want[name].dtype]:
             continue
         if noise is None:
-            noise = _noise(original, feeds, wanted, want, seed)
+            noise = _noise(original, feeds, wanted, want, least, seed)
         if noise[name] > _MOST_NOISE:
             check.compared -= 1
             check.left_out["rounding alone changes a gradient"] += 1
@@ -191,8 +186,8 @@ def gradient_differences(
 
 def _gradients(
     model: ModelProto, feeds: Mapping[str, Any], wanted: Sequence[str], seed: int
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Gradients by input, and the outputs that they are of."""
+) -> tuple[dict[str, np.ndarray], float | None]:
+    """Gradients by input, and the largest number of the float outputs that they are of; None where there are none."""
     import jax
     import jax.numpy as jnp
 
@@ -201,33 +196,39 @@ def _gradients(
     form = Form(load(model), {})
     inputs = {name: value for name, value in feeds.items() if name in form.inputs}
     used = [name for name in wanted if name in inputs]
-    names: list[str] = []
 
-    def combined(values: dict[str, Any]) -> Any:
+    def combined(values: dict[str, Any]) -> tuple[Any, list[Any]]:
         outputs, _ = form(TrainingBackend(jax.random.key(seed)), {**inputs, **values}, {})
-        names[:] = [n for n, y in outputs.items() if hasattr(y, "dtype") and jnp.issubdtype(y.dtype, jnp.floating)]
-        rng, total = np.random.default_rng(seed), jnp.zeros(())
-        for n in names:
-            factors = rng.uniform(0.5, 1.5, outputs[n].shape) * rng.choice((-1, 1), outputs[n].shape)
-            total = total + jnp.sum(jnp.where(jnp.isfinite(outputs[n]), outputs[n] * factors, 0))
-        return total
+        floats = [y for y in outputs.values() if hasattr(y, "dtype") and jnp.issubdtype(y.dtype, jnp.floating)]
+        rng, total, largest = np.random.default_rng(seed), jnp.zeros(()), []
+        for y in floats:
+            factors = rng.uniform(0.5, 1.5, y.shape) * rng.choice((-1, 1), y.shape)
+            finite = jnp.where(jnp.isfinite(y), y, 0)
+            total = total + jnp.sum(finite * factors)
+            largest.append(jnp.abs(finite).max(initial=0))
+        return total, largest
 
-    found = jax.grad(combined)({name: jnp.asarray(inputs[name]) for name in used})
+    found, largest = jax.jit(jax.grad(combined, has_aux=True))({name: jnp.asarray(inputs[name]) for name in used})
     zeros = {name: np.zeros_like(feeds[name]) for name in wanted}
-    return zeros | {name: np.asarray(g) for name, g in found.items()}, names
+    return zeros | {name: np.asarray(g) for name, g in found.items()}, (max(map(float, largest)) if largest else None)
 
 
-def _difference(want: np.ndarray, got: np.ndarray) -> float:
-    """The largest difference over the largest entry, where the first is finite; infinite where only the other is not."""
+def _difference(want: np.ndarray, got: np.ndarray, least: float) -> float:
+    """The largest difference over the largest entry, or `least`, where the first is finite; infinite if only the other is not."""
     finite = np.isfinite(want)
     if not np.isfinite(got[finite]).all():
         return np.inf
     apart = np.abs(want[finite] - got[finite]).max(initial=0)
-    return float(apart / max(np.abs(want[finite]).max(initial=0), _FLOOR))
+    return float(apart / max(np.abs(want[finite]).max(initial=0), least))
 
 
 def _noise(
-    model: ModelProto, feeds: Mapping[str, Any], wanted: Sequence[str], want: Mapping[str, np.ndarray], seed: int
+    model: ModelProto,
+    feeds: Mapping[str, Any],
+    wanted: Sequence[str],
+    want: Mapping[str, np.ndarray],
+    least: float,
+    seed: int,
 ) -> dict[str, float]:
     """How far gradients move when inputs do so by a few units in the last place."""
     moved = dict.fromkeys(wanted, 0.0)
@@ -238,7 +239,7 @@ def _noise(
             for n, v in feeds.items()
         }
         again, _ = _gradients(model, shaken, wanted, seed)
-        moved = {n: max(far, _difference(want[n], again[n])) for n, far in moved.items()}
+        moved = {n: max(far, _difference(want[n], again[n], least)) for n, far in moved.items()}
     return moved
 
 

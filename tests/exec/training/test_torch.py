@@ -17,8 +17,8 @@ NETWORKS = ("mlp", "cnn", "lstm", "transformer")
 #: As they were recorded, in optax's words.
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, float]]] = {
     "sgd": ("sgd", 0.01, {"momentum": 0.9}),
-    "adam": ("adam", 1e-3, {}),
-    "adamw": ("adamw", 1e-3, {"weight_decay": 0.01}),
+    "adam": ("adam", 3e-4, {}),
+    "adamw": ("adamw", 3e-4, {"weight_decay": 0.01}),
 }
 
 
@@ -60,8 +60,8 @@ def test_losses_are_those_of_torch(name: str, optimizer: str) -> None:
     session = session_of(name, optimizer)
     got = [float(session.step(batch(groups, i))) for i in range(len(want))]
     np.testing.assert_allclose(got, want, rtol=1e-4)
-    assert want[-1] < want[0]
-    if optimizer == "adamw":  # what was recorded last
+    assert want[-8:].mean() < want[:8].mean()
+    if optimizer == "sgd":
         after = {**session.weights, **session.statistics}
         assert after.keys() == groups["state"].keys() - {n for n in groups["state"] if "num_batches" in n}
         for key, value in after.items():
