@@ -97,17 +97,19 @@ def training_step(
         fine = jnp.isfinite(loss) & (finite | (scaled & (state["scale"] > 1)))
         failed = jnp.where((state["failed"] < 0) & ~fine, number, state["failed"])
         go = finite & (failed < 0)
-        updates, optimizing = optimizer.update(gradients, state["optimizer"], weights)
-        following = {
-            "weights": jax.tree.map(lambda w, u: (w + u).astype(w.dtype), weights, updates),
-            "optimizer": optimizing,
-            "statistics": statistics,
-        }
-        kept = {name: state[name] for name in following}
+
+        def learnt(kept: State) -> State:
+            updates, optimizing = optimizer.update(gradients, kept["optimizer"], kept["weights"])
+            moved = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), kept["weights"], updates)
+            return {"weights": moved, "optimizer": optimizing, "statistics": statistics}
+
+        # a branch, since choosing number by number would copy all of the state first
+        kept = {name: state[name] for name in ("weights", "optimizer", "statistics")}
+        following = jax.lax.cond(go, learnt, lambda kept: kept, kept)
         good = jnp.where(finite, state["good"] + 1, 0)
         grown = good >= GROWS_AFTER
         return {
-            **jax.tree.map(lambda new, old: jnp.where(go, new, old), following, kept),
+            **following,
             "step": jnp.where(failed < 0, number + 1, number),
             "failed": failed,
             "good": jnp.where(grown, 0, good) if scaled else state["good"],
