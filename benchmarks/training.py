@@ -236,4 +236,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except SideError as e:
+        raise SystemExit(f"error: {e}") from e

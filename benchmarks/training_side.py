@@ -33,9 +33,9 @@ class Side:
     """
 
     def __init__(self, python: str, module: str, threads: int, *said: str) -> None:
-        eigen = "" if threads > 1 else "--xla_cpu_multi_thread_eigen=false "
         environment = os.environ | dict.fromkeys(_THREADS, str(threads))
-        environment["XLA_FLAGS"] = f"{eigen}intra_op_parallelism_threads={threads}"
+        eigen = "true" if threads > 1 else "false"
+        environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={threads}"
         pin = ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if threads == 1 else []
         command = [*pin, python, "-m", f"benchmarks.{module}", *said, "--threads", str(threads)]
         self.name = module
