@@ -91,7 +91,8 @@ def waiting(name: str) -> Reloadable | None:
         ArgumentError, MissingDependencyError: as `create`.
     """
     factory, device = _factory(name)
-    return factory(None, **device) if hasattr(factory, "load") else None  # type: ignore[return-value]
+    executor = factory(None, **device) if hasattr(factory, "load") else None
+    return executor if isinstance(executor, Reloadable) else None
 
 
 def _factory(name: str) -> tuple[Callable[..., Executor], dict[str, str]]:

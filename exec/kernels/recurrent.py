@@ -7,30 +7,15 @@ run at once; for the second one time is turned around before and after.
 
 from __future__ import annotations
 
-import itertools
-import math
 import operator
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
-from graphopt.exec.kernels.activation import (
-    elu,
-    hard_sigmoid,
-    leaky_relu,
-    relu,
-    softplus,
-    softsign,
-    thresholded_relu,
-)
 from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.recurrent_activations import Activation, activations_of
 from graphopt.exec.kernels.registry import Array, kernel
-from graphopt.exec.kernels.special import clamp
 
-#: A function of one array.
-Function = Callable[[Array], Array]
 #: From what states are multiplied with, states and the projected input to the next states, of which the first is the output.
 Step = Callable[[Sequence[Array], tuple[Array, ...], Array], tuple[Array, ...]]
 #: A network for some directions: it is given its functions, and weights with the directions in front; a step, and what that
@@ -39,85 +24,6 @@ Cell = Callable[..., tuple[Step, Sequence[Array]]]
 
 #: Which of the directions go from the end to the start. The misspelt one is the default of GRU in version 1.
 _BACKWARDS = {"forward": (False,), "foward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-
-
-# ------------------------------------------------------------------------------------------------------------ activations
-def _quick_sigmoid(xp: Backend, like: Array) -> Function:
-    if xp.traces:
-        return xp.sigmoid
-    one = xp.asarray(xp.number(1, like))  # of rank 0: NumPy adds such faster than scalars
-
-    def sigmoid(x: Array) -> Array:
-        y = xp.exp(-x)
-        y += one
-        return one / y
-
-    return sigmoid
-
-
-def _affine(xp: Backend, x: Array, *, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    return x * xp.number(alpha, x) + xp.number(beta, x)
-
-
-def _scaled_tanh(xp: Backend, x: Array, *, alpha: float = 1.0, beta: float = 1.0) -> Array:
-    return xp.tanh(x * xp.number(beta, x)) * xp.number(alpha, x)
-
-
-#: What nearly all networks have, made for an array like this one so that a call costs little.
-_QUICK: dict[str, Callable[[Backend, Array], Function]] = {
-    "sigmoid": _quick_sigmoid,
-    "tanh": lambda xp, like: xp.tanh,
-}
-#: The others, and which parameters they take.
-_OTHERS: dict[str, tuple[Callable[..., Array], tuple[str, ...]]] = {
-    "affine": (_affine, ("alpha", "beta")),
-    "elu": (elu, ("alpha",)),
-    "hardsigmoid": (hard_sigmoid, ("alpha", "beta")),
-    "leakyrelu": (leaky_relu, ("alpha",)),
-    "relu": (relu, ()),
-    "scaledtanh": (_scaled_tanh, ("alpha", "beta")),
-    "softplus": (softplus, ()),
-    "softsign": (softsign, ()),
-    "thresholdedrelu": (thresholded_relu, ("alpha",)),
-}
-
-
-class Activation(NamedTuple):
-    """A function by name, and those of its parameters that are given."""
-
-    name: str
-    parameters: tuple[tuple[str, float], ...]
-
-    def bind(self, xp: Backend, like: Array, clip: float | None = None) -> Function:
-        """The function of one array, whose argument is kept within [-clip, clip]."""
-        if self.name in _QUICK:
-            function = _QUICK[self.name](xp, like)
-        else:
-            function = partial(_OTHERS[self.name][0], xp, **dict(self.parameters))
-        if clip is None or math.isinf(clip):
-            return function
-        return lambda x: function(clamp(xp, x, -clip, clip))
-
-
-def _activations(
-    names: Sequence[str] | None,
-    default: tuple[str, ...],
-    alpha: Sequence[float],
-    beta: Sequence[float],
-    directions: int,
-) -> list[tuple[Activation, ...]]:
-    """The functions of each direction. Parameters are consumed in order by those functions that take them."""
-    names = [name.lower() for name in names or default * directions]
-    if len(names) < len(default) * directions:
-        raise ValueError(f"{len(names)} activations, but {directions} directions need {len(default)} each")
-    given = {"alpha": iter(alpha), "beta": iter(beta)}
-    functions = []
-    for name in names:
-        if name not in _QUICK and name not in _OTHERS:
-            raise ValueError(f"unknown activation {name!r}; known: {', '.join((*_QUICK, *_OTHERS))}")
-        takes = _OTHERS[name][1] if name in _OTHERS else ()
-        functions.append(Activation(name, tuple((p, v) for p in takes for v in itertools.islice(given[p], 1))))
-    return [tuple(functions[i * len(default) :][: len(default)]) for i in range(directions)]
 
 
 # -------------------------------------------------------------------------------------------------------------- the loop
@@ -274,7 +180,7 @@ def rnn(
 
         return step, (r,)
 
-    functions = _activations(activations, ("Tanh",), activation_alpha, activation_beta, len(w))
+    functions = activations_of(activations, ("Tanh",), activation_alpha, activation_beta, len(w))
     bias = None if b is None else operator.add(*_halves(b))
     return _run(xp, cell, x, w, bias, r, (), sequence_lens, (initial_h,), functions, direction, layout)
 
@@ -335,7 +241,7 @@ def gru(
 
         return (after, (r,)) if linear_before_reset else (before, (r[:, : 2 * n], r[:, 2 * n :]))
 
-    functions = _activations(activations, ("Sigmoid", "Tanh"), activation_alpha, activation_beta, len(w))
+    functions = activations_of(activations, ("Sigmoid", "Tanh"), activation_alpha, activation_beta, len(w))
     bias = linear = None
     if b is not None and linear_before_reset:
         of_inputs, of_states = _halves(b)
@@ -398,6 +304,6 @@ def lstm(
 
         return step, (r,)
 
-    functions = _activations(activations, ("Sigmoid", "Tanh", "Tanh"), activation_alpha, activation_beta, len(w))
+    functions = activations_of(activations, ("Sigmoid", "Tanh", "Tanh"), activation_alpha, activation_beta, len(w))
     bias = None if b is None else operator.add(*_halves(b))
     return _run(xp, cell, x, w, bias, r, (p,), sequence_lens, (initial_h, initial_c), functions, direction, layout)

@@ -13,7 +13,7 @@ from graphopt.exec.kernels.backend import Backend
 
 jax = pytest.importorskip("jax")
 
-from graphopt.exec.backends.jax import JAX, JaxBackend  # noqa: E402
+from graphopt.exec.backends.jax import JAX, JaxBackend  # noqa: E402 - without jax it cannot be imported
 
 
 @pytest.fixture(autouse=True, scope="module")
