@@ -8,8 +8,9 @@ Nothing is imported before it is asked for.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graphopt._lazy import lazy
 
 if TYPE_CHECKING:
     from graphopt.exec.binding import IOBinding
@@ -27,24 +28,26 @@ if TYPE_CHECKING:
     from graphopt.exec.training.session import TrainingSession
     from graphopt.exec.values import OrtDevice, OrtValue
 
-#: Public names: where they live, and what they are called there.
-_EXPORTS = {
-    "ENV": ("environment", "ENV"),
-    "Env": ("environment", "Env"),
-    "ExecutionMode": ("options", "ExecutionMode"),
-    "ExecutionOrder": ("options", "ExecutionOrder"),
-    "GraphOptimizationLevel": ("options", "GraphOptimizationLevel"),
-    "IOBinding": ("binding", "IOBinding"),
-    "InferenceSession": ("session", "InferenceSession"),
-    "ModelMetadata": ("signature", "ModelMetadata"),
-    "NodeArg": ("signature", "NodeArg"),
-    "OrtDevice": ("values", "OrtDevice"),
-    "OrtValue": ("values", "OrtValue"),
-    "RunOptions": ("options", "RunOptions"),
-    "SessionOptions": ("options", "SessionOptions"),
-    "TrainingSession": ("training.session", "TrainingSession"),
-    "get_available_providers": ("providers", "available_providers"),
-}
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "ENV": "environment",
+        "Env": "environment",
+        "ExecutionMode": "options",
+        "ExecutionOrder": "options",
+        "GraphOptimizationLevel": "options",
+        "IOBinding": "binding",
+        "InferenceSession": "session",
+        "ModelMetadata": "signature",
+        "NodeArg": "signature",
+        "OrtDevice": "values",
+        "OrtValue": "values",
+        "RunOptions": "options",
+        "SessionOptions": "options",
+        "TrainingSession": "training.session",
+        "get_available_providers": "providers:available_providers",
+    },
+)
 
 
 def set_default_logger_severity(severity: int) -> None:
@@ -68,19 +71,6 @@ def get_device() -> str:
     except ImportError:
         return "CPU"
     return "GPU" if any(d.platform == "gpu" for d in jax.devices()) else "CPU"
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        module, attribute = _EXPORTS[name]
-        value = getattr(importlib.import_module(f"graphopt.exec.{module}"), attribute)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'graphopt.exec' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
 
 
 __all__ = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from graphopt._lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -41,34 +42,25 @@ if TYPE_CHECKING:
     from graphopt.verification import verify
 
 #: Public names and where they live; imported when first asked for, so that `import graphopt` costs next to nothing.
-_EXPORTS = {
-    "GraphoptError": "graphopt.errors",
-    "Precision": "graphopt.precision",
-    "Report": "graphopt.report",
-    "Model": "graphopt.ir",
-    "bisect": "graphopt.bisection",
-    "diff": "graphopt.difference",
-    "function": "graphopt.rewrite",
-    "infer_shapes": "graphopt.shapes.annotate",
-    "load": "graphopt.ir",
-    "optimize": "graphopt.pipeline",
-    "rule": "graphopt.rewrite",
-    "shape_function": "graphopt.shapes.registry",
-    "trace": "graphopt.tracing",
-    "verify": "graphopt.verification",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        value = getattr(importlib.import_module(_EXPORTS[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'graphopt' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "GraphoptError": "errors",
+        "Precision": "precision",
+        "Report": "report",
+        "Model": "ir",
+        "bisect": "bisection",
+        "diff": "difference",
+        "function": "rewrite",
+        "infer_shapes": "shapes.annotate",
+        "load": "ir",
+        "optimize": "pipeline",
+        "rule": "rewrite",
+        "shape_function": "shapes.registry",
+        "trace": "tracing",
+        "verify": "verification",
+    },
+)
 
 
 __all__ = [

@@ -11,10 +11,10 @@ Needs Hypothesis: the extra `graphopt[testing]`.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from graphopt._lazy import lazy
 from graphopt.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -31,33 +31,28 @@ if TYPE_CHECKING:
 if importlib.util.find_spec("hypothesis") is None:
     raise MissingDependencyError("graphopt.testing needs Hypothesis: pip install 'graphopt[testing]'")
 
-_EXPORTS = {
-    "Example": "random_models.graphs",
-    "Instance": "declarations.instances",
-    "NIGHTLY": "profiles",
-    "Profile": "profiles",
-    "Proof": "proof",
-    "QUICK": "profiles",
-    "RuleCheck": "checking",
-    "RuleFailure": "checking",
-    "assert_equivalent": "equivalence",
-    "check_gradients": "gradients",
-    "check_rule": "checking",
-    "check_rule_gradients": "gradients",
-    "instances": "declarations.instances",
-    "models": "random_models.graphs",
-    "operands": "operators",
-    "prove": "proof",
-    "tensors": "values",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        value = getattr(importlib.import_module(f"graphopt.testing.{_EXPORTS[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'graphopt.testing' has no attribute {name!r}")
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Example": "random_models.graphs",
+        "Instance": "declarations.instances",
+        "NIGHTLY": "profiles",
+        "Profile": "profiles",
+        "Proof": "proof",
+        "QUICK": "profiles",
+        "RuleCheck": "checking",
+        "RuleFailure": "checking",
+        "assert_equivalent": "equivalence",
+        "check_gradients": "gradients",
+        "check_rule": "checking",
+        "check_rule_gradients": "gradients",
+        "instances": "declarations.instances",
+        "models": "random_models.graphs",
+        "operands": "operators",
+        "prove": "proof",
+        "tensors": "values",
+    },
+)
 
 
 __all__ = [

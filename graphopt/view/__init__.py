@@ -9,9 +9,10 @@ Drawings need igraph, plots matplotlib: the extra `graphopt[view]`. Nothing here
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
+
+from graphopt._lazy import lazy
 
 if TYPE_CHECKING:
     from graphopt.view.drawing import Drawing, draw
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: What to do where `can_draw` says no.
 NEEDS_IGRAPH = "drawings need igraph: pip install 'graphopt[view]'"
 
-_EXPORTS = {"Drawing": "drawing", "draw": "drawing"}
+__getattr__, __dir__ = lazy(__name__, {"Drawing": "drawing", "draw": "drawing"})
 
 
 def svg_of(thing: Any) -> str | None:
@@ -34,14 +35,6 @@ def svg_of(thing: Any) -> str | None:
 def can_draw() -> bool:
     """Whether igraph, which lays out drawings, is installed."""
     return importlib.util.find_spec("igraph") is not None
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        value = getattr(importlib.import_module(f"graphopt.view.{_EXPORTS[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'graphopt.view' has no attribute {name!r}")
 
 
 __all__ = ["NEEDS_IGRAPH", "Drawing", "can_draw", "draw", "svg_of"]
