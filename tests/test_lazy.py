@@ -17,7 +17,7 @@ def test_all_names_are_there(name: str) -> None:
     assert set(package.__all__) <= set(dir(package))
     assert all(getattr(package, public) is not None for public in package.__all__)
     with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
-        package.nothing
+        _ = package.nothing
 
 
 def test_nothing_is_imported_before() -> None:
