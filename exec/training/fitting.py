@@ -92,18 +92,20 @@ def fit(
     with _shown(progress) as show:
         while position["epoch"] < epochs and not full():
             epoch, first = position["epoch"], len(history.losses) - position["batch"]
-            for batch in _ahead(session, _skipped(batches, epoch, position["batch"])):
+            ahead, more = _ahead(session, _skipped(batches, epoch, position["batch"])), False
+            for batch in ahead:
                 loss = session.step(batch)
                 position["batch"] += 1
                 show(epoch, epochs, position["batch"], length, loss)
                 if checkpoint_every and session.steps % checkpoint_every == 0:
                     save()
                 if full():
+                    more = next(ahead, None) is not None
                     break
             session.settle()
             if not position["batch"]:
                 raise ArgumentError(f"there was no batch in epoch {epoch + 1}")
-            if full() and length is not None and position["batch"] < length:
+            if more:
                 break
             entry = {"epoch": epoch + 1, "steps": session.steps, "loss": float(history.losses[first:].mean())}
             entry |= _evaluated(session, evaluate)

@@ -13,7 +13,7 @@ from tests.exec.training.models import CNN_WEIGHTS, cnn, mlp, model, with_dropou
 
 jax = pytest.importorskip("jax")
 
-from graphopt.exec.training.differentiation import Differentiable  # noqa: E402
+from graphopt.exec.training.differentiation import Differentiable  # noqa: E402 - without jax it cannot be imported
 
 NORMALISED = """<ir_version: 10, opset_import: ["" : 20]>
 g (float[n, 5, 4] x) => (float[n, 5, 4] y) <float[4, 4] q, float[4, 4] k, float[4, 4] v, float[4] scale, float[4] shift> {

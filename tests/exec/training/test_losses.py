@@ -12,7 +12,7 @@ from graphopt.errors import ArgumentError
 
 jax = pytest.importorskip("jax")
 
-from graphopt.exec.training.losses import LOSSES, named_loss, onnx_loss, scalar  # noqa: E402
+from graphopt.exec.training.losses import LOSSES, named_loss, onnx_loss, scalar  # noqa: E402 - without jax it cannot be imported
 
 RNG = np.random.default_rng(0)
 Y, T = RNG.normal(size=(5, 3)), RNG.uniform(size=(5, 3))

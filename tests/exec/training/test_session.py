@@ -21,7 +21,7 @@ from tests.exec.training.models import cnn, data, mlp, with_dropout
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-from graphopt.exec.training import Batches, TrainingSession  # noqa: E402
+from graphopt.exec.training import Batches, TrainingSession  # noqa: E402 - without jax it cannot be imported
 
 DATA = data()
 
@@ -203,6 +203,21 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path) -> Non
     assert [e["loss"] for e in whole.history.epochs] == [e["loss"] for e in second.history.epochs]
     second.fit(Batches(DATA, 8), epochs=3, checkpoint=file, resume=True)
     assert second.steps == 24
+
+
+def test_an_epoch_of_unknown_length_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    def epoch(number: int) -> Iterator[dict[str, np.ndarray]]:
+        yield from Batches(DATA, 8)(number)  # has no length
+
+    file = tmp_path / "state"
+    whole, first, second, third = (session() for _ in range(4))
+    whole.fit(epoch, epochs=2)
+    first.fit(epoch, epochs=2, steps=5, checkpoint=file)
+    assert not first.history.epochs
+    second.fit(epoch, epochs=2, checkpoint=file, resume=True)
+    assert second.steps == whole.steps == 16 and same(whole, second)
+    third.fit(epoch, epochs=2, steps=8)  # just as many as an epoch has
+    assert len(third.history.epochs) == 1
 
 
 def test_an_interrupt_leaves_the_last_checkpoint(tmp_path: Path) -> None:
