@@ -7,6 +7,7 @@ has `sizes`. message.mjs reads and writes the same.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 
 from graphopt.errors import UnsupportedError
 
+#: What WebAssembly says when it cannot go on, nor take another model.
+BROKEN = re.compile(r"abort|unreachable|out of bounds memory|memory access|out of memory|allocation failed", re.I)
 #: The modules that run on the other side.
 JAVASCRIPT = Path(__file__).parent / "javascript"
 #: The element types that messages carry as bytes, by their names in ONNX Runtime Web. Strings go as text.

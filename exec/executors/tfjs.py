@@ -7,7 +7,6 @@ a function of one of its tables. The process is kept: it takes another model in 
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 from graphopt.errors import ArgumentError, MissingDependencyError, RunError, UnsupportedError
@@ -25,8 +24,6 @@ _NAME = "TensorFlow.js"
 _RUNNER = messages.JAVASCRIPT / "tfjs" / "runner.mjs"
 #: What the runner puts before reasons that lie in TensorFlow.js, not in the model or its inputs.
 _LACKS = "unsupported: "
-#: What WebAssembly says when it cannot go on, nor take another model.
-_BROKEN = re.compile(r"abort|unreachable|out of bounds memory|memory access|out of memory|allocation failed", re.I)
 
 
 def missing() -> str | None:
@@ -132,7 +129,7 @@ class TensorFlowJs:
         if why := answer.get("error"):
             if why.startswith(_LACKS):
                 raise UnsupportedError(f"{_NAME}: {why.removeprefix(_LACKS)}")
-            if _BROKEN.search(why):
+            if messages.BROKEN.search(why):
                 self.close()
             raise RunError(f"{_NAME}: {why}")
         return answer, data

@@ -43,8 +43,6 @@ _NO_KERNEL = re.compile(
     r"(?:Could not find an implementation|Provider type) for (\w+)(?:\(\d+\))? node with name '(.*?)'"
 )
 _NO_ADAPTER = "no WebGPU adapter"
-#: What WebAssembly says when it cannot go on, nor take another model.
-_BROKEN = re.compile(r"abort|unreachable|out of bounds|out of memory|allocation failed", re.I)
 _MOST_BYTES = 2**31 - 1  # of a protobuf message
 
 
@@ -148,7 +146,7 @@ class OnnxRuntimeWeb:
             why = _TYPE.sub(lambda n: onnx.TensorProto.DataType.Name(int(n[0])).lower(), why)
             if any(text in why for text in _LACKS):
                 raise UnsupportedError(f"{_NAME}: {why}")
-            if _BROKEN.search(why):
+            if messages.BROKEN.search(why):
                 self.close()
             raise RuntimeError(f"{_NAME}: {why}")
         return answer, data

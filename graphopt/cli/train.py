@@ -123,9 +123,8 @@ def train(
     if is_stream(file) and json:
         raise ArgumentError("standard output takes the model or the JSON, not both; write the model to a file with -o")
     check_target(model, file)
-    for path in (checkpoint,):
-        if path is not None:
-            check_target(model, path)
+    if checkpoint is not None:
+        check_target(model, checkpoint)
     screen = err(quiet) if json else told(file, quiet)
     read = source(model)
 
