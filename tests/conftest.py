@@ -10,6 +10,8 @@ inference may contradict itself, which fails any other one. What such a test tak
     suite_dir   the folder of the suite, with cases/index.json
     shared_dir  the folder of the programs that made them
     chromium    the browser's program
+
+and `no_new_kernels`, for tests that register some.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import importlib.util
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
 
+from graphopt.exec.kernels import registry
 from graphopt.shapes import Facts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +59,17 @@ def contradictions_are_errors(request: pytest.FixtureRequest, monkeypatch: pytes
 
     if request.node.get_closest_marker("contradicts") is None:
         monkeypatch.setattr(Facts, "conflict", fail)
+
+
+@pytest.fixture
+def no_new_kernels() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    registry.operators()  # all families are there
+    before = {op: list(versions) for op, versions in registry._kernels.items()}
+    yield
+    registry._kernels.clear()
+    registry._kernels.update(before)
+    registry.kernel_for.cache_clear()
 
 
 def missing(marker: str) -> list[Path]:

@@ -19,7 +19,7 @@ from benchmarks import conformance, suite
 from graphopt.errors import GraphoptError, ModelError, RunError, UnsupportedError
 from graphopt.exec.backends.numpy import REFERENCE
 from graphopt.exec.evaluate import CannotEvaluate, evaluate
-from graphopt.exec.kernels import kernel, registry
+from graphopt.exec.kernels import kernel
 from graphopt.exec.plan import EMPTY, Plan, Step, describe, run_step
 from graphopt.exec.planning import plan, plan_node
 from graphopt.ir import Node, load
@@ -74,17 +74,6 @@ def check_lifetimes(steps: Plan) -> None:
                 assert len(body.plan.inputs) >= len(body.inputs) + len(body.captured)
         assert set(p.outputs) - {EMPTY} <= there
         assert max([*there, EMPTY]) < p.size
-
-
-@pytest.fixture
-def no_new_kernels() -> Iterator[None]:
-    """What a test registers is gone after it."""
-    registry.operators()  # all families are there
-    before = {op: list(versions) for op, versions in registry._kernels.items()}
-    yield
-    registry._kernels.clear()
-    registry._kernels.update(before)
-    registry.kernel_for.cache_clear()
 
 
 # ---------------------------------------------------------------------------------------------------- order, lifetimes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -14,23 +14,14 @@ import pytest
 from onnx import AttributeProto
 
 from graphopt.exec.backends.numpy import REFERENCE, NumPyBackend
-from graphopt.exec.kernels import Host, Kernel, kernel, kernel_for, operators, registry
+from graphopt.exec.kernels import Host, Kernel, kernel, kernel_for, operators
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.registry import Array, Body, widened
 from graphopt.ir.node import op_key
 
 NARROW = [np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2]
 
-
-@pytest.fixture(autouse=True)
-def no_new_kernels() -> Iterator[None]:
-    """What a test registers is gone after it."""
-    registry.operators()  # all families are there
-    before = {op: list(versions) for op, versions in registry._kernels.items()}
-    yield
-    registry._kernels.clear()
-    registry._kernels.update(before)
-    registry.kernel_for.cache_clear()
+pytestmark = pytest.mark.usefixtures("no_new_kernels")
 
 
 def found(op: str, version: int) -> Kernel:

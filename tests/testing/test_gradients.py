@@ -93,12 +93,15 @@ def test_rules_keep_gradients(name: str) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------- breaks are found
-@kernel("Stopped", domain="tests.gradients")
-def stopped(xp: Any, x: Any) -> Any:
-    """The identity, for all but derivatives."""
-    return jax.lax.stop_gradient(x)
+@pytest.fixture
+def stopped(no_new_kernels: None) -> None:
+    @kernel("Stopped", domain="tests.gradients")
+    def stopped(xp: Any, x: Any) -> Any:
+        """The identity, for all but derivatives."""
+        return jax.lax.stop_gradient(x)
 
 
+@pytest.mark.usefixtures("stopped")
 def test_a_stopped_gradient_is_found() -> None:
     original = model("s = Sin(x) y = Mul(x, s)")
     candidate = model("s = Sin(x) t = tests.gradients.Stopped(s) y = Mul(x, t)")
@@ -118,6 +121,7 @@ def test_a_gradient_that_becomes_nan_is_found() -> None:
     check_gradients(candidate, original, FEEDS)  # the other way round it is mended
 
 
+@pytest.mark.usefixtures("stopped")
 def test_a_rule_that_stops_gradients_is_found() -> None:
     @rule
     def loses(x):
