@@ -65,6 +65,21 @@ def test_interrupted_training_goes_on(capsys: pytest.CaptureFixture[str]) -> Non
     assert any((part[n] != w).any() for n, w in whole.items())
 
 
+def test_a_checkpoint_does_not_replace_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path("net.onnx").read_bytes()
+    assert main("train net.onnx --data rows.npz --checkpoint net.onnx -o o.onnx".split()) == 2
+    assert "net.onnx" in capsys.readouterr().err
+    assert Path("net.onnx").read_bytes() == before and not Path("o.onnx").exists()
+
+
+def test_the_level_is_that_of_the_written_model() -> None:
+    written = []
+    for level in (0, 2):
+        assert main(f"train net.onnx --data rows.npz -q --level {level} -o {level}.onnx".split()) == 0
+        written.append([n.op_type for n in onnx.load(f"{level}.onnx").graph.node])
+    assert written == [["MatMul", "Add", "Tanh", "MatMul", "Add"], ["Gemm", "Tanh", "Gemm"]]
+
+
 def test_only_what_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("train net.onnx --data rows.npz --trainable w2 --trainable b* --json -o -".split()) == 2
     assert main("train net.onnx --data rows.npz --trainable w2 --trainable b* --json -o o.onnx".split()) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import ModelProto, helper, numpy_helper, parser
 
@@ -39,12 +41,12 @@ def model(text: str, shapes: dict[str, tuple[int, ...]], seed: int = 0, dtype: t
     return m
 
 
-def mlp(**more: object) -> ModelProto:
-    return model(MLP, MLP_WEIGHTS, **more)  # type: ignore[arg-type]
+def mlp(**more: Any) -> ModelProto:
+    return model(MLP, MLP_WEIGHTS, **more)
 
 
-def cnn(**more: object) -> ModelProto:
-    return model(CNN, CNN_WEIGHTS, **more)  # type: ignore[arg-type]
+def cnn(**more: Any) -> ModelProto:
+    return model(CNN, CNN_WEIGHTS, **more)
 
 
 def with_dropout(m: ModelProto, before: str, ratio: float) -> ModelProto:

@@ -21,7 +21,7 @@ from tests.exec.training.models import cnn, data, mlp, with_dropout
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-from graphopt.exec.training import Batches, TrainingSession  # noqa: E402 - without jax it cannot be imported
+from graphopt.exec.training import Batches, TrainingSession, stepping  # noqa: E402 - without jax it cannot be imported
 
 DATA = data()
 
@@ -170,6 +170,16 @@ def test_float16_scales_losses_and_leaves_out_steps_that_overflow() -> None:
     for _ in range(20):
         s.step({"x": DATA["x"]})
     assert any((s.weights[n] != before[n]).any() for n in before)
+
+
+def test_float16_scales_losses_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stepping, "GROWS_AFTER", 2)
+    s = session(precision="fp16")
+    scales = []
+    for _ in range(4):
+        s.step(DATA)
+        scales.append(float(s._state["scale"]) / stepping.FIRST_SCALE)
+    assert scales == [1, 2, 2, 4]
 
 
 def test_a_loss_as_a_file(tmp_path: Path) -> None:
@@ -350,6 +360,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_where() -> None:
     ):
         s.fit([{"x": bad, "t": good}] * 3)
     assert (s.weights["w"] == before["w"]).all() and s.steps == 1
+    assert int(s._state["step"]) == 1  # what was random in it can be drawn again
     with pytest.raises(RunError, match="stopped at step 1"):
         s.step({"x": good, "t": good})
     with pytest.raises(RunError, match="batch entry 'x' holds infinities"):
