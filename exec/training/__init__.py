@@ -7,9 +7,11 @@ Nothing is imported before it is asked for.
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from graphopt._lazy import lazy
+from graphopt.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from graphopt.exec.training.batches import Batches
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from graphopt.exec.training.optimizers import OPTIMIZERS
     from graphopt.exec.training.parameters import Parameter
     from graphopt.exec.training.session import TrainingSession
+
+if importlib.util.find_spec("jax") is None:
+    raise MissingDependencyError("training needs jax and optax: pip install 'graphopt[train]'")
 
 __getattr__, __dir__ = lazy(
     __name__,

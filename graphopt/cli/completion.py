@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+
+from graphopt.errors import MissingDependencyError
 
 
 def targets(incomplete: str) -> Iterator[str]:
@@ -66,16 +69,18 @@ def precisions(incomplete: str) -> Iterator[str]:
 
 def losses(incomplete: str) -> Iterator[str]:
     """Losses by name."""
-    from graphopt.exec.training.losses import LOSSES
+    with suppress(MissingDependencyError):
+        from graphopt.exec.training.losses import LOSSES
 
-    return (name for name in LOSSES if name.startswith(incomplete))
+        yield from (name for name in LOSSES if name.startswith(incomplete))
 
 
 def optimizers(incomplete: str) -> Iterator[str]:
     """Optimizers by name."""
-    from graphopt.exec.training.optimizers import OPTIMIZERS
+    with suppress(MissingDependencyError):
+        from graphopt.exec.training.optimizers import OPTIMIZERS
 
-    return (name for name in OPTIMIZERS if name.startswith(incomplete))
+        yield from (name for name in OPTIMIZERS if name.startswith(incomplete))
 
 
 def layouts(incomplete: str) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from onnx import ModelProto, numpy_helper, parser
@@ -103,3 +106,15 @@ def test_nothing_to_train() -> None:
     listing = str(choose(load(mlp()), ["b*"]))
     assert listing.startswith("2 initializers with 11 numbers are trained, 2 are not")
     assert "w1: float[4, 8], not trained: frozen" in listing
+
+
+def test_without_jax_it_is_said_what_to_install() -> None:
+    code = "import sys; sys.modules['jax'] = None; import graphopt.exec; graphopt.exec.TrainingSession"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith(
+        "graphopt.errors.MissingDependencyError: training needs jax and optax: pip install 'graphopt[train]'\n"
+    )
+    code = "import sys; sys.modules['jax'] = None; from graphopt.cli import completion as c; print(*c.losses(''), *c.optimizers(''))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "\n"
+    )  # a shell asks quietly
