@@ -448,7 +448,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------- executors, and their noise
-ALL = ["reference", "jax", "onnxruntime", "openvino", "web", "onnx.reference"]
+ALL = ["reference", "jax", "onnxruntime", "openvino", "web", "tfjs", "onnx.reference"]
 
 
 def executors_of(result: Verification) -> list[str]:
