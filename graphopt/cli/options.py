@@ -136,7 +136,8 @@ On = Annotated[
         "--on",
         metavar="NAME",
         help="Who runs the models: reference, jax, onnxruntime, openvino, web, tfjs, onnx.reference; a provider or device may "
-        "follow, as in onnxruntime:CUDAExecutionProvider or web:chromium. Repeat it, or use commas. Default: reference and onnxruntime.",
+        "follow, as in onnxruntime:CUDAExecutionProvider or web:chromium. Repeat it, or use commas. "
+        "Default: reference and onnxruntime.",
         autocompletion=completion.executors,
     ),
 ]
