@@ -24,7 +24,7 @@ from graphopt.exec.executors import create, installed, registry
 from graphopt.verification import Verification, VerificationError, verify
 
 #: All that take every model; OpenVINO is not made for that.
-EXECUTORS = [n for n in installed() if n not in ("openvino", "web")]
+EXECUTORS = [n for n in installed() if n not in ("openvino", "web", "tfjs")]
 needs_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxruntime is not installed")
 
 
@@ -448,7 +448,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------- executors, and their noise
-ALL = ["reference", "jax", "onnxruntime", "openvino", "web", "onnx.reference"]
+ALL = ["reference", "jax", "onnxruntime", "openvino", "web", "tfjs", "onnx.reference"]
 
 
 def executors_of(result: Verification) -> list[str]:

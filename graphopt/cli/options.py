@@ -135,8 +135,9 @@ On = Annotated[
     typer.Option(
         "--on",
         metavar="NAME",
-        help="Who runs the models: reference, jax, onnxruntime, openvino, web, onnx.reference; a provider or device may follow, "
-        "as in onnxruntime:CUDAExecutionProvider or web:chromium. Repeat it, or use commas. Default: reference and onnxruntime.",
+        help="Who runs the models: reference, jax, onnxruntime, openvino, web, tfjs, onnx.reference; a provider or device may "
+        "follow, as in onnxruntime:CUDAExecutionProvider or web:chromium. Repeat it, or use commas. "
+        "Default: reference and onnxruntime.",
         autocompletion=completion.executors,
     ),
 ]

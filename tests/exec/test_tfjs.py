@@ -122,6 +122,8 @@ CASES = [
     of("ArgMin", f(3, 5), axis=-1, keepdims=0), of("CumSum", f(3, 4), ints(1).reshape(()), exclusive=1, reverse=1), of("CumSum", I, ints(-1).reshape(()), reverse=1),
     of("CumProd", f(3, 4), ints(1).reshape(()), opset=26), of("CumProd", I, ints(0).reshape(()), opset=26, exclusive=1),
     of("ReverseSequence", f(4, 3, 2), ints(2, 4, 1)), of("ReverseSequence", f(2, 4), ints(3, 2), batch_axis=0, time_axis=1),
+    *(of("NonMaxSuppression", f(2, 9, 4, low=0), f(2, 3, 9, low=0), ints(m).reshape(()), np.float32(0.2), np.float32(0.3), center_point_box=c) for m in (2, 9) for c in (0, 1)),
+    of("NonMaxSuppression", f(1, 3, 4), f(1, 1, 3)),
     # --------------------------------------------------------------------------------------------------------- reduction
     *(of(f"Reduce{r}", f(2, 3, 4, low=0.2), ints(-1, 0), keepdims=k) for k in (0, 1) for r in "Sum Mean Max Min Prod L1 L2 SumSquare LogSum LogSumExp".split()),
     *(of(f"Reduce{r}", I) for r in "Sum Max Min Prod L1 SumSquare".split()), of("ReduceMax", B, ints(1)), of("ReduceMin", B, ints(1)), of("ReduceSum", f(2, 3), noop_with_empty_axes=1),

@@ -185,6 +185,40 @@ export default function indexing(tf) {
     return taken(x, places, x.shape);
   }
 
+  /** The best boxes of each class that overlap none better by more than a threshold, as [batch, class, box]. */
+  function suppressed([boxes, scores, most, overlap, least], { center_point_box: centred = 0 }) {
+    const [batches, classes, count] = scores.shape;
+    const [corners, points] = [boxes.dataSync(), scores.dataSync()];
+    const [limit, iou, threshold] = [scalar(most, 0), scalar(overlap, 0), scalar(least, -Infinity)];
+    const sides = (at) => {
+      const [a, b, c, d] = corners.slice(at * 4, at * 4 + 4);
+      if (centred) return [a - c / 2, b - d / 2, a + c / 2, b + d / 2];
+      return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
+    };
+    const area = ([a, b, c, d]) => (c - a) * (d - b);
+    const overlaps = (p, q) => {
+      const both = [Math.max(p[0], q[0]), Math.max(p[1], q[1]), Math.min(p[2], q[2]), Math.min(p[3], q[3])];
+      if (both[2] <= both[0] || both[3] <= both[1]) return false;
+      return area(both) / (area(p) + area(q) - area(both)) > iou;
+    };
+    const found = [];
+    for (let n = 0; n < batches; n++) {
+      for (let c = 0; c < classes; c++) {
+        const of = (m) => points[(n * classes + c) * count + m];
+        const order = Array.from({ length: count }, (_, m) => m).filter((m) => of(m) > threshold).sort((p, q) => of(q) - of(p) || p - q);
+        const kept = [];
+        for (const m of order) {
+          if (kept.length >= limit) break;
+          const box = sides(n * count + m);
+          if (kept.some((other) => overlaps(box, other))) continue;
+          kept.push(box);
+          found.push(n, c, m);
+        }
+      }
+    }
+    return integers(tf, found, [found.length / 3, 3]);
+  }
+
   const combines = ({ reduction = 'none' }) => (reduction in COMBINED ? undefined : `reduction '${reduction}'`);
 
   return {
@@ -195,6 +229,7 @@ export default function indexing(tf) {
     ScatterND: { run: scatterND, refuses: combines },
     OneHot: oneHot,
     NonZero: nonZero,
+    NonMaxSuppression: suppressed,
     Compress: compress,
     TopK: topK,
     ArgMax: arg((a, b) => a > b),
