@@ -14,7 +14,7 @@ from graphopt.exec.kernels.registry import kernel_for
 from graphopt.ir import Model, load, newest_schema, op_schema, origin_of
 from graphopt.passes import COST, ConstantFolding
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
-from graphopt.passes.opset import convert_opset, targets_of, write_out
+from graphopt.passes.opset import convert_opset, keeps_nodes, targets_of, write_out
 from graphopt.report import Report, Summary
 from graphopt.rewrite import Ledger, Rule
 from graphopt.rewrite.compile import compile_rule
@@ -183,9 +183,11 @@ def optimize(
         _convert(m, higher, notes)
         if not versions and runtime.newest is not None and m.opsets.get("", 0) > runtime.newest:
             lower[""] = runtime.newest
+        own = m.opsets.get("", 0), m.ir_version
+        raised: list[str] = []
         if kernels is not None and not versions and (preferred := _preferred(m, runtime, kernels)):
             try:
-                _convert(m, preferred, notes)
+                _convert(m, preferred, raised)
             except OpsetError as e:
                 notes.append(f"the model stays at its opset: {e}")
                 m = load(model)
@@ -203,11 +205,18 @@ def optimize(
                 rounds.run_again(m)
             lower = {}
         _convert(m, lower, notes)
+        if raised and kernels is not None and _needs_nothing_newer(m, own[0], kernels):
+            convert_opset(m, {"": own[0]})
+            m.ir_version = own[1]
+        else:
+            notes += raised
         if lowering is not None:
             m = lowering.lower(m)
             rounds.run_again(m)
         if layout is not None and "layout" in selection and not ledger.full:
             rounds.lay(m, layout)
+        if level > 2 and runtime.hands_in:
+            rounds.localize(m)
         if m.facts is not None:
             ledger.warnings += [f"shapes: {c}" for c in m.facts.conflicts]
         m.report = Report(
@@ -307,6 +316,15 @@ def _preferred(m: Model, target: Target, kernels: Kernels) -> dict[str, int]:
         if kernels.refuses(m, node) is None and kernels.refuses(m, node, later) is not None:
             return {}
     return {"": target.opset}
+
+
+def _needs_nothing_newer(m: Model, own: int, kernels: Kernels) -> bool:
+    """Whether a model that was raised can go back to its own opset as it is: no operator, parameter or kernel is missed."""
+    for node in m.nodes():
+        older = None if node.domain else op_schema(node.op_type, own, "")
+        if older is not None and older is not m.schema(node) and kernels.refuses(m, node, older) is not None:
+            return False
+    return keeps_nodes(m, {"": own})
 
 
 def _write_out_missing(m: Model, target: Target, kernels: Kernels, notes: list[str]) -> None:

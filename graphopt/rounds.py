@@ -16,6 +16,7 @@ from graphopt.passes import (
     inline_constant_if,
     merge_common_subexpressions,
     merge_duplicate_initializers,
+    move_initializers_inwards,
     remove_dead_code,
     remove_unread_initializers,
     simplify_if,
@@ -63,6 +64,13 @@ class Rounds:
                 Driver(rewriter, phases_of(1, self.selection, ())[0]).resume()
                 if "dead_code" in self.selection:
                     remove_dead_code(m, self.ledger)
+
+    def localize(self, m: Model) -> None:
+        """Let bodies hold the initializers that they alone read."""
+        if "local_initializers" in self.selection and not self.ledger.full:
+            self.ledger.begin("cleaning up")
+            with contextlib.suppress(LimitReached):
+                move_initializers_inwards(m, self.ledger)
 
     def run(self, m: Model) -> None:
         """One round over an inferred model."""

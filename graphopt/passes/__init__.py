@@ -9,6 +9,7 @@ from graphopt.passes.constant_regions import fold_regions
 from graphopt.passes.dead_code import remove_dead_code, remove_unread_initializers
 from graphopt.passes.duplicate_initializers import WRITTEN_ANEW, merge_duplicate_initializers
 from graphopt.passes.if_branches import simplify_if
+from graphopt.passes.local_initializers import move_initializers_inwards
 from graphopt.passes.loop_invariants import simplify_loop
 from graphopt.passes.shape_computation import simplify_shape_computation
 
@@ -26,6 +27,7 @@ PASSES = {
     "dead_code": "nodes, initializers and functions that nothing reads are removed",
     "duplicate_initializers": "constants that are equal in every bit become one",
     "if_branches": "what both branches of an If compute, or give, is taken out of it; a choice between small values is a Where",
+    "local_initializers": "an initializer that one body alone reads lies in it, where a runtime hands in what lies outside",
     "loop_invariants": "what is the same in each round of a Loop or Scan is taken out of it",
     "layout": "channels go last, or first, where that is asked for (layout=) and takes few transpositions",
     "shape_computation": "shapes that the graph computes are computed from as little as possible, each once",
@@ -33,6 +35,6 @@ PASSES = {
 
 __all__ = [
     "COST", "PASSES", "WRITTEN_ANEW", "ConstantFolding", "batch_scan", "fold_regions", "inline_constant_if",
-    "merge_common_subexpressions", "merge_duplicate_initializers", "remove_dead_code", "remove_unread_initializers",
-    "simplify_if", "simplify_loop", "simplify_shape_computation", "unroll_constant_loop",
+    "merge_common_subexpressions", "merge_duplicate_initializers", "move_initializers_inwards", "remove_dead_code",
+    "remove_unread_initializers", "simplify_if", "simplify_loop", "simplify_shape_computation", "unroll_constant_loop",
 ]  # fmt: skip

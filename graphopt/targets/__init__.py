@@ -25,6 +25,7 @@ class Target:
         opset: the opset to write at where none is asked for and every node has a kernel there; None: the model's own.
         newest: the newest opset that it reads, which models at a newer one are led down to; None: any.
         phases: rules that write operators of the runtime's own, by their folder in `graphopt.patterns`.
+        hands_in: what a body reads from around it costs each time that it runs, so it had better hold its own initializers.
         machine: what costs are computed with.
         executor: what runs models of it here, by its name in `graphopt.exec.executors`; None: nothing to measure on.
     """
@@ -35,6 +36,7 @@ class Target:
     opset: int | None = None
     newest: int | None = None
     phases: tuple[str, ...] = ()
+    hands_in: bool = False
     machine: Machine = ONNXRUNTIME_CPU
     executor: str | None = None
 
@@ -58,6 +60,7 @@ TARGETS = {
             lambda: onnxruntime.kernels_of(onnxruntime.CPU),
             opset=23,
             phases=("onnxruntime_cpu",),
+            hands_in=True,
             executor="onnxruntime",
         ),
         Target(
@@ -65,6 +68,7 @@ TARGETS = {
             "ONNX Runtime on NVIDIA GPUs, the build that is installed (onnxruntime-gpu)",
             lambda: onnxruntime.kernels_of(onnxruntime.CUDA),
             opset=23,
+            hands_in=True,
             executor="onnxruntime:CUDAExecutionProvider",
         ),
         Target("openvino", "OpenVINO on the CPU", lambda: table("openvino"), opset=17, executor="openvino"),
@@ -75,6 +79,7 @@ TARGETS = {
             lambda: table("web"),
             opset=23,
             phases=("onnxruntime_cpu",),
+            hands_in=True,
         ),
     )
 }

@@ -17,7 +17,7 @@ _MOVING = frozenset(
      "pooling", "recurrent", "relative_position", "resize", "slicing", "splitting", "strided", "transpose"}
 )  # fmt: skip
 #: Passes that do so; each is a family of its own.
-_MOVING_PASSES = ("constant_folding", "constant_loop", "if_branches", "loop_invariants")
+_MOVING_PASSES = ("constant_folding", "constant_loop", "if_branches", "local_initializers", "loop_invariants")
 
 
 @dataclass(frozen=True, slots=True)

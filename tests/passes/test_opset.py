@@ -12,8 +12,9 @@ from onnx import TensorProto, defs, helper, numpy_helper, parser
 import graphopt
 from graphopt.errors import ArgumentError, OpsetError
 from graphopt.exec.executors import create
-from graphopt.passes.opset import convert_opset
+from graphopt.passes.opset import convert_opset, keeps_nodes
 from graphopt.passes.opset.transitions import REVIEWED, adapters, path, transitions, unexplained
+from graphopt.shapes import infer_model
 
 NEWEST = defs.onnx_opset_version()
 
@@ -244,6 +245,19 @@ BRANCHES = """g (bool c, float[2,1,3] x) => (float[2,3] y) {
     y = If (c) <then_branch = t () => (float[2,3] a) { a = Squeeze <axes = [1]> (x) },
                 else_branch = e () => (float[2,3] b) { d = Neg (x) b = Squeeze <axes = [1]> (d) }>
 }"""
+
+
+def test_a_body_that_would_get_another_node_is_told_before() -> None:
+    """Nothing is changed by asking."""
+    text = """g (bool c, float[2,3] x) => (float[2,3] y) {{
+        y = If (c) <then_branch = t () => (float[2,3] a) {{ a = {} (x) }}, else_branch = e () => (float[2,3] b) {{ b = Relu (x) }}>
+    }}"""
+    for op, kept in (("Abs", True), ("Softmax <axis = 0>", False), ("Gelu", False), ("Swish", False)):
+        m = graphopt.load(model(text.format(op), 24))
+        infer_model(m)
+        before = m.proto.SerializeToString()
+        assert keeps_nodes(m, {"": 11}) is kept, op
+        assert m.proto.SerializeToString() == before
 
 
 @pytest.mark.parametrize("target", [13, 23, NEWEST])

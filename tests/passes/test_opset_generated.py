@@ -19,8 +19,9 @@ import graphopt
 from graphopt.compare import compare
 from graphopt.errors import OpsetError
 from graphopt.exec.executors import create
-from graphopt.passes.opset import Conversion, convert_opset
+from graphopt.passes.opset import Conversion, convert_opset, keeps_nodes
 from graphopt.passes.opset.transitions import REVIEWED
+from graphopt.shapes import infer_model
 from graphopt.testing.operators import known_operators
 from graphopt.testing.operators.free import SingleNode, single_nodes
 
@@ -44,7 +45,18 @@ def versions(op: str) -> list[int]:
 
 def led(model: ModelProto, opset: int) -> tuple[ModelProto, Conversion | None]:
     m = graphopt.load(model)
-    done = convert_opset(m, {"": opset})
+    infer_model(m)
+    before = m.proto.SerializeToString()
+    kept = keeps_nodes(m, {"": opset})
+    assert m.proto.SerializeToString() == before, "asking changes nothing"
+    nodes = [(n, n.op) for n in m.nodes()]
+    try:
+        done = convert_opset(m, {"": opset})
+    except OpsetError:
+        assert not kept
+        raise
+    same = nodes == [(n, n.op) for n in m.nodes()]
+    assert kept == same or (same and nodes[0][1] == "Resize"), "Resize of opset 10 sets out once more"
     return m.proto, done
 
 

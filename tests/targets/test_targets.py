@@ -21,7 +21,7 @@ from graphopt.exec.executors import create, installed
 from graphopt.ir import load
 from graphopt.patterns import TARGET_PHASES
 from graphopt.shapes import infer_model
-from graphopt.targets import TARGETS, Kernel, Kernels, target_of
+from graphopt.targets import TARGETS, Kernel, Kernels, Target, target_of
 from graphopt.testing.operators.free import SingleNode, single_nodes
 from graphopt.testing.seeds import Seeded
 
@@ -59,6 +59,29 @@ def test_openvino_is_written_hard_swish(resized: str) -> None:
         model(text.format(out="r" if resized else "y", resized=resized), 12), target="openvino", level=3
     )
     assert m.opsets[""] == 17 and "HardSwish" in {n.op for n in m.nodes()}
+
+
+#: A Gelu of h, which has an operator of its own from opset 20 on.
+CONSTANTS = "float r = {1.4142135}, float one = {1}, float half = {0.5}"
+GELU = "d = Div(h, r) e = Erf(d) s = Add(e, one) p = Mul(h, s) y = Mul(p, half)"
+NORM = """g (float[2,8] x, float[8,8] w) => (float[2,8] y) <float two = {2}, float eps = {0.00001}> {
+    m = ReduceMean <axes = [-1]> (x) d = Sub (x, m) c = MatMul (d, w) y = Softmax (c) }"""
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "web"])
+def test_a_model_that_gains_nothing_stays_at_its_opset(name: str) -> None:
+    """It is raised for the rules, and goes back with its IR version, attributes and report."""
+    m = graphopt.optimize(model(NORM, 13), target=name)
+    assert m.opsets[""] == 13 and m.ir_version == 8
+    assert [n.attributes["axes"] for n in m.nodes() if n.op == "ReduceMean"] == [[-1]]
+    assert m.report is not None and not any("opset" in note for note in m.report.notes)
+    onnx.checker.check_model(m.proto, full_check=True)
+
+
+def test_a_model_stays_raised_where_its_own_opset_has_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = Kernels({key: [Kernel(1, 99)] for key in ("MatMul", "Sub", "Softmax")} | {"ReduceMean": [Kernel(18)]})
+    monkeypatch.setitem(TARGETS, "web", Target("web", "a test", lambda: kernels, opset=18))
+    assert graphopt.optimize(model(NORM, 13), target="web").opsets[""] == 18
 
 
 def test_why_a_node_is_refused() -> None:
@@ -182,11 +205,13 @@ pytest_ort = pytest.mark.skipif("onnxruntime" not in installed(), reason="onnxru
 
 @pytest_ort
 def test_the_opset_is_raised_where_no_kernel_is_lost() -> None:
-    m = graphopt.optimize(model("g (float[2,8] x) => (float[2,8] y) { y = Softmax(x) }", 13), target="onnxruntime")
-    assert m.opsets[""] == 23
+    original = model(f"g (float[2,8] h) => (float[2,8] y) <{CONSTANTS}> {{ {GELU} }}")
+    m = graphopt.optimize(original, target="onnxruntime")
+    assert m.opsets[""] == 23 and [n.op for n in m.nodes()] == ["Gelu"]
     assert m.report is not None
     assert m.report.level == 3
-    assert graphopt.optimize(m.proto, target="onnxruntime", opset=17).opsets[""] == 17
+    assert any(note.startswith("opset 17 -> 23") for note in m.report.notes)
+    assert graphopt.optimize(original, target="onnxruntime", opset=17).opsets[""] == 17
     text = "g (float16[2,8] x) => (float16[2,8] y) { y = Softmax(x) }"
     assert graphopt.optimize(model(text, 24), target="onnxruntime").opsets[""] == 24
 
@@ -243,18 +268,21 @@ def test_a_table_holds_versions_and_dtypes() -> None:
 @pytest_ort
 def test_models_that_a_newer_opset_would_spoil_stay() -> None:
     """Weights that are inputs count as constants before IR version 4 only; another rank than is declared shows to newer inference."""
-    text = "g (float[2,8] x, float[8] w) => (float[2,8] y) <float[8] w = {1, 2, 3, 4, 5, 6, 7, 8}> { y = Mul(x, w) }"
+    weight = "float[8] w = {1, 2, 3, 4, 5, 6, 7, 8}"
+    text = f"g (float[2,8] x, float[8] w) => (float[2,8] y) <{weight}, {CONSTANTS}> {{ h = Mul(x, w) {GELU} }}"
     old = parser.parse_model(f'<ir_version: 3, opset_import: ["": 9]>\n{text}')
     assert [i.name for i in old.graph.input] == ["x", "w"]
+    for i in old.graph.initializer:
+        if i.name != "w":
+            old.graph.input.append(helper.make_tensor_value_info(i.name, FLOAT, []))
     assert graphopt.optimize(old, target="onnxruntime").opsets[""] == 9
+    del old.graph.input[2:]
     old.ir_version = 4
     assert graphopt.optimize(old, target="onnxruntime").opsets[""] == 23
-    wrong = model(
-        "g (float[2,8] x, int64[1] s) => (float[16] y) { c = Concat<axis = 0>(s, s, s) y = Reshape(x, c) }", 13
-    )
+    reshaped = "k = Concat<axis = 0>(t, t, t) h = Reshape(x, k)"
+    wrong = model(f"g (float[2,8] x, int64[1] t) => (float[16] y) <{CONSTANTS}> {{ {reshaped} {GELU} }}", 13)
     assert graphopt.optimize(wrong, target="onnxruntime").opsets[""] == 13
     del wrong.graph.output[0].type.tensor_type.shape.dim[:]
-    wrong.graph.output[0].type.tensor_type.shape.dim.add()
-    for _ in range(2):
+    for _ in range(3):
         wrong.graph.output[0].type.tensor_type.shape.dim.add()
     assert graphopt.optimize(wrong, target="onnxruntime").opsets[""] == 23

@@ -96,12 +96,12 @@ def convert_opset(model: Model, targets: Mapping[str, int]) -> Conversion | None
     if not before:
         return None
     done = Conversion(before, {d: targets[d] for d in before})
-    typed = any(step.typed for root in roots for n in root.walk() for step in _path(model, root, n, targets))
+    typed = any(step.typed for root in roots for n in root.walk() for step in path_of(model, root, n, targets))
     if typed:
         infer_model(model)
     shop = Workshop(model, dict(targets), typed)
     for root in roots:
-        nodes = [(n, root.opsets.get(n.domain, 0)) for n in root.walk() if _path(model, root, n, targets)]
+        nodes = [(n, root.opsets.get(n.domain, 0)) for n in root.walk() if path_of(model, root, n, targets)]
         nodes.sort(key=lambda entry: _decided_by_call(entry[0]))  # those that read these may take it from the call, too
         for node, version in nodes:
             shop.pending.append((node, version))
@@ -121,7 +121,8 @@ def _decided_by_call(node: Node) -> bool:
     return node.op == "Constant" and node.outputs[0] is not None and node.output.const is None
 
 
-def _path(model: Model, root: Graph, node: Node, targets: Mapping[str, int]) -> tuple[Step, ...]:
+def path_of(model: Model, root: Graph, node: Node, targets: Mapping[str, int]) -> tuple[Step, ...]:
+    """The steps that a node has to take, as far as there is something to do."""
     version, target = root.opsets.get(node.domain), targets.get(node.domain)
     if version is None or target is None or version == target:
         return ()
@@ -138,7 +139,7 @@ def _lead(shop: Workshop, node: Node, version: int, done: Conversion, original: 
     for step in steps:
         was = node.attributes, list(node.inputs)
         try:
-            if _take(Site(shop, node, step)):
+            if take(Site(shop, node, step)):
                 changed = True
                 break
             if (node.attributes, node.inputs) != was:
@@ -157,7 +158,7 @@ def _lead(shop: Workshop, node: Node, version: int, done: Conversion, original: 
         done.changed[op] += 1
 
 
-def _take(site: Site) -> bool:
+def take(site: Site) -> bool:
     """Take one step; whether other nodes stand for the node now."""
     step = site.step
     if step.strange:

@@ -55,8 +55,10 @@ def move(site: Site) -> None:
     for name, value in written.items():
         node.set_attribute(name, value)
     for i, v in enumerate(inputs):
-        if i < len(node.inputs) and node.inputs[i] is not v:  # they get fewer where the last ones go
+        if i < len(node.inputs) and (read := node.inputs[i]) is not v:  # they get fewer where the last ones go
             node.put_input(i, v)
+            if read is not None and not read.used and read.node is None and read.const is not None:
+                read.graph.remove_initializer(read)
     for i, v in made.items():
         node.put_input(i, v)
     if len(node.outputs) > new.max_outputs:

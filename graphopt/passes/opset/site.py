@@ -191,6 +191,13 @@ class Site:
         self.graph.remove(self.node)
         return True
 
+    def store(self, v: Value, tensor: Tensor) -> bool:
+        """Let an initializer stand for this node, a Constant; for an adapter to return."""
+        v.node = None
+        self.graph.initializers[v] = tensor
+        self.shop.model.ir_version = max(self.shop.model.ir_version, 4)
+        return self.leave()
+
     def instead(
         self, op_type: str, inputs: Sequence[Value | None], attributes: dict[str, Any] | None = None, version: int = 0
     ) -> bool:

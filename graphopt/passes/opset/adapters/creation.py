@@ -37,12 +37,7 @@ def as_initializer(site: Site) -> bool:
     except Cannot:
         if v.const is None or is_function_body(site.graph) or v.exits:
             raise
-        site.node.outputs = []
-        v.node = None
-        site.graph.remove(site.node)
-        site.graph.initializers[v] = v.const
-        site.graph.model.ir_version = max(site.graph.model.ir_version, 4)
-        return True
+        return site.store(v, v.const)
     return False
 
 
