@@ -183,7 +183,7 @@ def optimize(
         _convert(m, higher, notes)
         if not versions and runtime.newest is not None and m.opsets.get("", 0) > runtime.newest:
             lower[""] = runtime.newest
-        own = m.opsets.get("", 0), m.ir_version
+        opset_before, ir_before = m.opsets.get("", 0), m.ir_version
         raised: list[str] = []
         if kernels is not None and not versions and (preferred := _preferred(m, runtime, kernels)):
             try:
@@ -205,14 +205,14 @@ def optimize(
                 rounds.run_again(m)
             lower = {}
         _convert(m, lower, notes)
-        if raised and kernels is not None and _needs_nothing_newer(m, own[0], kernels):
-            convert_opset(m, {"": own[0]})
-            m.ir_version = own[1]
-        else:
-            notes += raised
         if lowering is not None:
             m = lowering.lower(m)
             rounds.run_again(m)
+        if raised and kernels is not None and _needs_nothing_newer(m, opset_before, kernels):
+            convert_opset(m, {"": opset_before})
+            m.ir_version = ir_before
+        else:
+            notes += raised
         if layout is not None and "layout" in selection and not ledger.full:
             rounds.lay(m, layout)
         if level > 2 and runtime.hands_in:
