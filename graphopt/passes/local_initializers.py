@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from graphopt._words import listed
 from graphopt.ir import Graph, Model, Value
 from graphopt.rewrite import Ledger, Step
 
@@ -30,9 +31,9 @@ def move_initializers_inwards(model: Model, ledger: Ledger) -> int:
             home.touch()
         if chosen:
             moved += len(chosen)
-            seconds = time.perf_counter() - started
+            note = f"inwards: {listed([v.name for v, _ in chosen], 5)}"
             ledger.record(
-                Step("local_initializers", "", graph.name, (), (), seconds * 1e6, f"{len(chosen)} initializers")
+                Step("local_initializers", "", graph.name, (), (), (time.perf_counter() - started) * 1e6, note)
             )
     return moved
 

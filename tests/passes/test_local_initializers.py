@@ -57,7 +57,7 @@ def test_each_goes_as_far_in_as_all_that_read_it() -> None:
     m, count, ledger = moved(model)
     assert count == 3
     assert places(m) == {"g": ["w_around", "w_given", "w_out"], "b": ["w_body", "w_both"], "t": ["w_then"]}
-    assert [(s.rule, s.note) for s in ledger.steps] == [("local_initializers", "3 initializers")]
+    assert [(s.rule, s.note) for s in ledger.steps] == [("local_initializers", "inwards: w_both, w_then, w_body")]
     onnx.checker.check_model(m.proto, full_check=True)
     graphopt.verify(model, m).raise_if_different()
 
