@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -11,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 from graphopt._gc import paused_gc
 from graphopt.errors import ArgumentError, GraphoptError, OpsetError
 from graphopt.exec.kernels.registry import kernel_for
-from graphopt.ir import Model, load, newest_schema, op_schema, origin_of
+from graphopt.fitting import needs_nothing_newer, preferred_opset, write_out_missing
+from graphopt.ir import Model, load, newest_schema, origin_of
 from graphopt.passes import COST, ConstantFolding
 from graphopt.passes.constant_folding import DEFAULT_ALLOWANCE
-from graphopt.passes.opset import convert_opset, keeps_nodes, targets_of, write_out
+from graphopt.passes.opset import convert_opset, targets_of
 from graphopt.report import Report, Summary
 from graphopt.rewrite import Ledger, Rule
 from graphopt.rewrite.compile import compile_rule
 from graphopt.rounds import Rounds
 from graphopt.selection import Selection, names_in, phases_of
 from graphopt.shapes import infer_model, operators_on_elements, pin_inputs, refuse_pins
-from graphopt.targets import Kernels, Target, target_of
+from graphopt.targets import target_of
 
 if TYPE_CHECKING:
     from graphopt.precision import Precision
@@ -185,7 +185,7 @@ def optimize(
             lower[""] = runtime.newest
         opset_before, ir_before = m.opsets.get("", 0), m.ir_version
         raised: list[str] = []
-        if kernels is not None and not versions and (preferred := _preferred(m, runtime, kernels)):
+        if kernels is not None and not versions and (preferred := preferred_opset(m, runtime, kernels)):
             try:
                 _convert(m, preferred, raised)
             except OpsetError as e:
@@ -199,7 +199,7 @@ def optimize(
             if input_shapes and facts.refused:
                 refuse_pins(facts, infer_model(load(model)))
             if kernels is not None:
-                _write_out_missing(m, runtime, kernels, notes)
+                write_out_missing(m, runtime, kernels, notes)
             rounds.run(m)
             if _convert(m, lower, notes):
                 rounds.run_again(m)
@@ -208,7 +208,7 @@ def optimize(
         if lowering is not None:
             m = lowering.lower(m)
             rounds.run_again(m)
-        if raised and kernels is not None and _needs_nothing_newer(m, opset_before, kernels):
+        if raised and kernels is not None and needs_nothing_newer(m, opset_before, kernels):
             convert_opset(m, {"": opset_before})
             m.ir_version = ir_before
         else:
@@ -291,51 +291,6 @@ def _prepare_interface(
 
         changed = change_interface(m, io_layout)
         notes.append(f"other layouts: {', '.join(changed) or 'none, since nothing has four dims'}")
-
-
-def _preferred(m: Model, target: Target, kernels: Kernels) -> dict[str, int]:
-    """The opset that a target prefers, where that is higher than the model's and no node loses its kernel there.
-
-    A model that declares another rank for an output than it has stays: newer operators' inference finds that out. So does one
-    whose initializers are all inputs, as IR version 3 wants it: at a later version they count as overridable.
-    """
-    own = m.opsets.get("", 0)
-    if target.opset is None or not 0 < own < target.opset:
-        return {}
-    if m.lists_weights:
-        return {}
-    infer_model(m)
-    for declared, v in zip(m.source.graph.output, m.graph.outputs, strict=True):
-        tensor = declared.type.tensor_type
-        if tensor.HasField("shape") and v.rank not in (None, len(tensor.shape.dim)):
-            return {}
-    for node in m.nodes():
-        later = op_schema(node.op_type, target.opset, node.domain)
-        if node.domain or later is None or later is m.schema(node):
-            continue
-        if kernels.refuses(m, node) is None and kernels.refuses(m, node, later) is not None:
-            return {}
-    return {"": target.opset}
-
-
-def _needs_nothing_newer(m: Model, own: int, kernels: Kernels) -> bool:
-    """Whether a model that was raised can go back to its own opset as it is: no operator, parameter or kernel is missed."""
-    for node in m.nodes():
-        older = None if node.domain else op_schema(node.op_type, own, "")
-        if older is not None and older is not m.schema(node) and kernels.refuses(m, node, older) is not None:
-            return False
-    return keeps_nodes(m, {"": own})
-
-
-def _write_out_missing(m: Model, target: Target, kernels: Kernels, notes: list[str]) -> None:
-    """Write out operators without a kernel as ONNX's functions, where there are kernels for what these hold."""
-    missing = [n for n in m.nodes() if kernels.refuses(m, n) is not None]
-    done = write_out(m, missing, lambda body: all(n.op_type in kernels for n in body.node)) if missing else Counter()
-    if done:
-        notes.append(f"{target.name} has no kernel, written out: {', '.join(f'{n} {op}' for op, n in done.items())}")
-    left = Counter(n.op for n in missing if n.graph is not None)
-    if left:
-        notes.append(f"{target.name} has no kernel for {', '.join(f'{n} {op}' for op, n in left.items())}")
 
 
 def _verify(original: Any, m: Model, changed_interface: bool) -> None:

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import FunctionProto, defs, helper
+from onnx import IR_VERSION, FunctionProto, ModelProto, defs, helper
 
 from graphopt.errors import ArgumentError, ModelError, OpsetError
-from graphopt.ir import Graph, Model, Node, OpSchema, op_schema
+from graphopt.ir import Graph, Model, Node, OpSchema, load, op_schema
 from graphopt.ir.inlining import inline
+from graphopt.ir.messages import node_proto
 from graphopt.passes.opset.functions import body_of
 from graphopt.passes.opset.parameters import check_types, move
 from graphopt.passes.opset.site import Site, Workshop
 from graphopt.passes.opset.transitions import Cannot, Step, path
 from graphopt.shapes import infer_model
+from graphopt.shapes.types import type_proto
 
 #: The oldest opset that models are converted to.
 OLDEST = {"": 7, "ai.onnx.ml": 1}
@@ -211,18 +213,33 @@ def write_out(model: Model, nodes: Iterable[Node], wanted: Callable[[FunctionPro
         schema = model.schema(node)
         version = 0 if node.graph is None else node.graph.opsets.get(node.domain, 0)
         function = None if schema is None else body_of(node, schema, version)
-        if schema is None or function is None or not wanted(function):
+        if schema is None or function is None or not wanted(function) or not _holds(node, schema, version):
             continue
-        try:
-            _expand(shop, node, schema, version, Cannot("it is defined by words"))
-        except Cannot:
-            continue
+        _expand(shop, node, schema, version, Cannot("it is defined by words"))
         done[node.op] += 1
         while shop.pending:
             n, v = shop.pending.popleft()
             if n.graph is not None:
                 _lead(shop, n, v, Conversion({}, {}), original=False)
     return done
+
+
+def _holds(node: Node, schema: OpSchema, version: int) -> bool:
+    """Whether the function of a node takes the types that the node reads, tried on a model of the node alone.
+
+    Some functions hold for a part of the dtypes that their operators take.
+    """
+    proto = ModelProto(ir_version=IR_VERSION, opset_import=[helper.make_opsetid("", version)])
+    proto.graph.node.append(node_proto(node))
+    for v in dict.fromkeys(v for v in node.inputs if v is not None):
+        proto.graph.input.append(helper.make_value_info(v.name, type_proto(v)))
+    try:
+        alone = load(proto)
+        copy = next(iter(alone.graph))
+        _expand(Workshop(alone, {"": version}, typed=True), copy, schema, version, Cannot())
+    except (Cannot, ModelError):  # or it reads values that are not there
+        return False
+    return True
 
 
 def _message(node: Node, target: int, reason: str) -> str:

@@ -57,7 +57,7 @@ def move(site: Site) -> None:
     for i, v in enumerate(inputs):
         if i < len(node.inputs) and (read := node.inputs[i]) is not v:  # they get fewer where the last ones go
             node.put_input(i, v)
-            if read is not None and not read.used and read.node is None and read.const is not None:
+            if read is not None and not read.used and read.const is not None and read in read.graph.initializers:
                 read.graph.remove_initializer(read)
     for i, v in made.items():
         node.put_input(i, v)

@@ -95,6 +95,17 @@ def gemm_with_c(site: Site) -> bool:
     return False
 
 
+@down("HardSwish", version=14)
+def hard_swish_of_doubles(site: Site) -> bool:
+    """HardSigmoid's slope is a float, and a sixth of a double is another number."""
+    x = site.given(0)
+    if x.dtype != TensorProto.DOUBLE:
+        return False
+    six, half, zero, one = (site.constant(c, x.dtype) for c in (6, 0.5, 0, 1))
+    shifted = site.before("Add", [site.before("Div", [x, six]), half])
+    return site.instead("Mul", [x, site.before("Clip", [shifted, zero, one])])
+
+
 @down("Mod", version=28)
 def mod_of_floats(site: Site) -> bool:
     """Before, the remainder with the sign of the divisor was one of integers."""
