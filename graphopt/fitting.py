@@ -8,7 +8,7 @@ from functools import partial
 from onnx import FunctionProto
 
 from graphopt.ir import Model, OpSchema, op_schema
-from graphopt.passes.opset import body_of, has_function, keeps_nodes, write_out
+from graphopt.passes.opset import has_function, keeps_nodes, stands_for, write_out
 from graphopt.shapes import infer_model
 from graphopt.targets import Kernels, Target
 
@@ -38,7 +38,7 @@ def preferred_opset(m: Model, target: Target, kernels: Kernels) -> dict[str, int
             continue
         if kernels.refuses(m, node) is None:
             return {}
-        body = body_of(node, later, target.opset)  # runtimes put it in themselves, but not at any opset
+        body = stands_for(node, later, target.opset)  # runtimes put it in themselves, but not at any opset
         if has_function(later) and not (body and _runs(body, kernels, target.opset)):
             return {}
     return {"": target.opset}

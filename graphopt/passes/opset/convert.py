@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import IR_VERSION, FunctionProto, ModelProto, defs, helper
+from onnx import defs, helper
 
 from graphopt.errors import ArgumentError, ModelError, OpsetError
-from graphopt.ir import Graph, Model, Node, OpSchema, load, op_schema
+from graphopt.ir import Graph, Model, Node, OpSchema, op_schema
 from graphopt.ir.inlining import inline
-from graphopt.ir.messages import node_proto
 from graphopt.passes.opset.functions import body_of
 from graphopt.passes.opset.parameters import check_types, move
 from graphopt.passes.opset.site import Site, Workshop
 from graphopt.passes.opset.transitions import Cannot, Step, path
 from graphopt.shapes import infer_model
-from graphopt.shapes.types import type_proto
 
 #: The oldest opset that models are converted to.
 OLDEST = {"": 7, "ai.onnx.ml": 1}
@@ -110,7 +108,7 @@ def convert_opset(model: Model, targets: Mapping[str, int]) -> Conversion | None
             while shop.pending:
                 n, v = shop.pending.popleft()
                 if n.graph is not None:
-                    _lead(shop, n, v, done, original=n is node)
+                    lead(shop, n, v, done, original=n is node)
         changed = {d: v for d, v in targets.items() if d in root.opsets}
         root.opsets.update(changed)
         root.touch()
@@ -133,7 +131,7 @@ def path_of(model: Model, root: Graph, node: Node, targets: Mapping[str, int]) -
     return path(node.op_type, node.domain, version, target)
 
 
-def _lead(shop: Workshop, node: Node, version: int, done: Conversion, original: bool) -> None:
+def lead(shop: Workshop, node: Node, version: int, done: Conversion, original: bool) -> None:
     """Take a node from its version to the one asked for."""
     target = shop.targets[node.domain]
     steps = path(node.op_type, node.domain, version, target)
@@ -151,7 +149,7 @@ def _lead(shop: Workshop, node: Node, version: int, done: Conversion, original: 
             try:
                 if (node.attributes, node.inputs) != was:
                     raise
-                _expand(shop, node, schema, target, e)
+                expand(shop, node, schema, target, e)
             except Cannot as final:
                 raise OpsetError(_message(node, target, str(final))) from final
             done.expanded[op] += 1
@@ -176,8 +174,8 @@ def take(site: Site) -> bool:
     return False
 
 
-def _expand(shop: Workshop, node: Node, schema: OpSchema, target: int, reason: Cannot) -> None:
-    """Put the function that defines an operator in the place of a node.
+def expand(shop: Workshop, node: Node, schema: OpSchema, target: int, reason: Cannot) -> None:
+    """Put the function that defines an operator in the place of a node; what it holds is pending in the workshop then.
 
     Raises:
         Cannot: there is none.
@@ -200,46 +198,6 @@ def _expand(shop: Workshop, node: Node, schema: OpSchema, target: int, reason: C
             check_types(n, known)  # some functions hold for a part of the dtypes
         inner = (m for sub in n.subgraphs for m in sub.walk())
         shop.pending.extend((m, imports.get(m.domain, target)) for m in (n, *inner) if m.domain in shop.targets)
-
-
-def write_out(model: Model, nodes: Iterable[Node], wanted: Callable[[FunctionProto], bool]) -> Counter[str]:
-    """Put the functions that define their operators in the place of nodes of an inferred model; how many of each operator.
-
-    A node stays where its operator has no function, or none that is `wanted`.
-    """
-    shop = Workshop(model, {d: v for d, v in model.opsets.items() if d in OLDEST}, typed=True)
-    done: Counter[str] = Counter()
-    for node in nodes:
-        schema = model.schema(node)
-        version = 0 if node.graph is None else node.graph.opsets.get(node.domain, 0)
-        function = None if schema is None else body_of(node, schema, version)
-        if schema is None or function is None or not wanted(function) or not _holds(node, schema, version):
-            continue
-        _expand(shop, node, schema, version, Cannot("it is defined by words"))
-        done[node.op] += 1
-        while shop.pending:
-            n, v = shop.pending.popleft()
-            if n.graph is not None:
-                _lead(shop, n, v, Conversion({}, {}), original=False)
-    return done
-
-
-def _holds(node: Node, schema: OpSchema, version: int) -> bool:
-    """Whether the function of a node takes the types that the node reads, tried on a model of the node alone.
-
-    Some functions hold for a part of the dtypes that their operators take.
-    """
-    proto = ModelProto(ir_version=IR_VERSION, opset_import=[helper.make_opsetid("", version)])
-    proto.graph.node.append(node_proto(node))
-    for v in dict.fromkeys(v for v in node.inputs if v is not None):
-        proto.graph.input.append(helper.make_value_info(v.name, type_proto(v)))
-    try:
-        alone = load(proto)
-        copy = next(iter(alone.graph))
-        _expand(Workshop(alone, {"": version}, typed=True), copy, schema, version, Cannot())
-    except (Cannot, ModelError):  # or it reads values that are not there
-        return False
-    return True
 
 
 def _message(node: Node, target: int, reason: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from onnx import FunctionProto, TensorProto, TypeProto, defs
+from onnx import FunctionProto, TypeProto, defs
 
 from graphopt.ir import Node, OpSchema, Value
 from graphopt.ir.messages import node_proto
@@ -13,9 +13,6 @@ from graphopt.shapes.types import type_proto
 
 #: Functions that do not compute what the operator does: that of AffineGrid loses the batch where it is 1.
 WRONG = frozenset({"AffineGrid"})
-#: Functions with a number that is exact in float alone: HardSwish takes a sixth of its input as a float says it.
-OF_FLOATS = frozenset({"HardSwish"})
-_DOUBLE = int(TensorProto.DOUBLE)
 
 
 def has_function(schema: OpSchema) -> bool:
@@ -29,7 +26,7 @@ def body_of(node: Node, schema: OpSchema, target: int) -> FunctionProto | None:
 
     None where ONNX defines it by words alone, or where the function depends on types that are not known.
     """
-    if schema.op_type in WRONG or (schema.op_type in OF_FLOATS and node.inputs[0] and node.inputs[0].dtype == _DOUBLE):
+    if schema.op_type in WRONG:
         return None
     described: Any = schema.proto  # parts of it are missing in onnx's type stubs
     if described.has_function:
