@@ -61,6 +61,9 @@ def move(site: Site) -> None:
                 read.graph.remove_initializer(read)
     for i, v in made.items():
         node.put_input(i, v)
+    while len(node.inputs) > new.max_inputs and node.inputs[-1] is None:
+        node.inputs.pop()
+        node.touch()
     if len(node.outputs) > new.max_outputs:
         del node.outputs[new.max_outputs :]
         node.touch()
