@@ -40,6 +40,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "DepthToSpace": image.depth_to_space,
     "SpaceToDepth": image.space_to_depth,
 }
+#: Operators that have another form in training mode, where they have more outputs: 'BatchNormalizationTraining2d'.
+TRAINING: dict[str, Callable[..., Any]] = {"BatchNormalization": normalization.batch_normalization_training_last}
 #: Those that are about pictures only.
 _FLAT = frozenset({"DepthToSpace", "LRN", "SpaceToDepth"})
 
@@ -47,6 +49,11 @@ _FLAT = frozenset({"DepthToSpace", "LRN", "SpaceToDepth"})
 def dims_of(op: str) -> tuple[int, ...]:
     """The numbers of spatial dims for which an operator has a form."""
     return (2,) if op in _FLAT else (1, 2, 3)
+
+
+def form_name(op: str, dims: int, training: bool = False) -> str:
+    """How the form of an operator for so many spatial dims is called; `training`: that of its training mode."""
+    return f"{op}{'Training' if training else ''}{dims}d"
 
 
 def to_first(rank: int) -> tuple[int, ...]:
@@ -107,5 +114,7 @@ _WIDE = frozenset(OPERATORS) - {"BatchNormalization", "ConvInteger", "DepthToSpa
 
 for _op, _standard in OPERATORS.items():
     _function = _OWN.get(_op) or _between_transposes(_standard)
-    _names = [f"{_op}{n}d" for n in dims_of(_op)]
+    _names = [form_name(_op, n) for n in dims_of(_op)]
     kernel(*_names, domain=DOMAIN, wide=_op in _WIDE, products=_op in _PRODUCTS)(_function)
+for _op, _function in TRAINING.items():
+    kernel(*[form_name(_op, n, training=True) for n in dims_of(_op)], domain=DOMAIN)(_function)

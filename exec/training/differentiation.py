@@ -16,6 +16,7 @@ import numpy as np
 from graphopt.errors import ArgumentError, RunError, UnsupportedError
 from graphopt.exec.backends.jax import JaxBackend
 from graphopt.exec.environment import numpy_settings
+from graphopt.exec.kernels.channels_last import DOMAIN, dims_of, form_name
 from graphopt.exec.kernels.control import TracedConditionError
 from graphopt.exec.partition import host_inputs, partition
 from graphopt.exec.plan import EMPTY, Plan, Step, run_step
@@ -23,10 +24,13 @@ from graphopt.exec.planning import plan
 from graphopt.exec.signature import Signature
 from graphopt.exec.training import forms
 from graphopt.ir import Model, load
+from graphopt.ir.node import op_key
 from graphopt.pipeline import optimize
 
 import jax  # isort: skip - the back end above says what to install where it is missing
 
+#: BatchNormalization in training mode as layouts write it.
+_NORMALIZING = {op_key(form_name("BatchNormalization", n, training=True), DOMAIN) for n in dims_of("BatchNormalization")}
 #: What tracing raises where a kernel asks for a value that only running would tell.
 _UNTRACEABLE = (
     TracedConditionError,
@@ -226,7 +230,9 @@ class Form:
                     if isinstance(e.__cause__, ArgumentError):
                         raise e.__cause__ from e
                     raise
-                if step.op == "BatchNormalization" and step.attributes.get("training_mode"):
+                if step.op in _NORMALIZING or (
+                    step.op == "BatchNormalization" and step.attributes.get("training_mode")
+                ):
                     _unbias(step, slots)
                 yield step
 
