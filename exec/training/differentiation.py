@@ -8,7 +8,7 @@ jax.grad(lambda w: f(w, {"x": x}, training=True, key=key)[0]["y"].sum())(f.weigh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from graphopt.exec.signature import Signature
 from graphopt.exec.training import forms
 from graphopt.ir import Model, load
 from graphopt.ir.node import op_key
+from graphopt.patterns import all_rules
 from graphopt.pipeline import optimize
 
 import jax  # isort: skip - the back end above says what to install where it is missing
@@ -174,7 +175,7 @@ class Differentiable:
             forms.for_inference(m)
         forms.take_as_inputs(m, {*self.weights, *self.statistics})
         if self._level:
-            m = optimize(m, self._level, layout=self._layout)
+            m = optimize(m, self._level, without=_losing_gradients(), layout=self._layout)
         if self._precision is not None:
             m = _narrowed(m, self._precision, self._level)
         return Form(m, following)
@@ -285,4 +286,10 @@ def _narrowed(model: Model, precision: str, level: int) -> Model:
     if precision not in HALVES:
         raise ArgumentError(f"precision {precision!r} is none of {', '.join(HALVES)}")
     convert(model, HALVES[precision])
-    return optimize(model, min(level, 1))
+    return optimize(model, min(level, 1), without=_losing_gradients())
+
+
+@cache
+def _losing_gradients() -> frozenset[str]:
+    """Rules that do not keep gradients, which training does without."""
+    return frozenset(name for name, r in all_rules().items() if not r.keeps_gradients)
