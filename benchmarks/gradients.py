@@ -43,7 +43,15 @@ def main() -> int:
             compared, why = check.compared, "; ".join(f"{n} x {reason}" for reason, n in check.left_out.most_common(3))
         except RuleFailure as e:
             failure, compared, why = str(e), 0, "; ".join(map(str, e.differences))
-        verdict = "fails" if failure else "keeps" if compared else "nothing to compare" if rule.keeps_gradients else "declared"
+        verdict = (
+            "fails"
+            if failure
+            else "keeps"
+            if compared
+            else "nothing to compare"
+            if rule.keeps_gradients
+            else "declared"
+        )
         seconds = time.perf_counter() - started
         results.append({"rule": rule.name, "verdict": verdict, "compared": compared, "why": why, "failure": failure})
         if verdict != "keeps":

@@ -26,7 +26,11 @@ def max_pool(
     move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
     if outputs > 1:
         return _found(xp, x, move, storage_order)
-    return xp.max(x, _images(x), True) if is_all(x.shape[2:], move) else xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype))
+    return (
+        xp.max(x, _images(x), True)
+        if is_all(x.shape[2:], move)
+        else xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype))
+    )
 
 
 @kernel("AveragePool", wide=True)

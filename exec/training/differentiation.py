@@ -31,7 +31,9 @@ from graphopt.pipeline import optimize
 import jax  # isort: skip - the back end above says what to install where it is missing
 
 #: BatchNormalization in training mode as layouts write it.
-_NORMALIZING = {op_key(form_name("BatchNormalization", n, training=True), DOMAIN) for n in dims_of("BatchNormalization")}
+_NORMALIZING = {
+    op_key(form_name("BatchNormalization", n, training=True), DOMAIN) for n in dims_of("BatchNormalization")
+}
 #: What tracing raises where a kernel asks for a value that only running would tell.
 _UNTRACEABLE = (
     TracedConditionError,

@@ -95,7 +95,11 @@ def rule(
     *, exact: bool = False, always: bool = False, since: int = 0, keeps_gradients: bool = True
 ) -> Callable[[Callable[..., Any]], Rule]: ...
 def rule(
-    fn: Callable[..., Any] | None = None, *, exact: bool = False, always: bool = False, since: int = 0,
+    fn: Callable[..., Any] | None = None,
+    *,
+    exact: bool = False,
+    always: bool = False,
+    since: int = 0,
     keeps_gradients: bool = True,
 ) -> Rule | Callable[..., Rule]:
     """Make a rule of a generator function.
