@@ -176,10 +176,12 @@ class Differentiable:
         if not training:
             forms.for_inference(m)
         forms.take_as_inputs(m, {*self.weights, *self.statistics})
+        layout = self._layout if self._level else None
         if self._level:
-            m = optimize(m, self._level, without=_losing_gradients(), layout=self._layout)
+            whole = self._precision is None
+            m = optimize(m, self._level, without=_losing_gradients(), layout=layout if whole else None)
         if self._precision is not None:
-            m = _narrowed(m, self._precision, self._level)
+            m = _narrowed(m, self._precision, self._level, layout)
         return Form(m, following)
 
 
@@ -280,15 +282,15 @@ def refuse_host(steps: Plan) -> None:
             )
 
 
-def _narrowed(model: Model, precision: str, level: int) -> Model:
-    """A model that computes in 16 bits; its interface stays as it is."""
+def _narrowed(model: Model, precision: str, level: int, layout: str | None) -> Model:
+    """A model that computes in 16 bits, and then in a layout, whose forms would stay as they are; its interface does."""
     from graphopt.precision.halves import convert
     from graphopt.precision.options import HALVES
 
     if precision not in HALVES:
         raise ArgumentError(f"precision {precision!r} is none of {', '.join(HALVES)}")
     convert(model, HALVES[precision])
-    return optimize(model, min(level, 1), without=_losing_gradients())
+    return optimize(model, min(level, 1), without=_losing_gradients(), layout=layout)
 
 
 @cache

@@ -136,6 +136,14 @@ def test_channels_last_changes_nothing() -> None:
     check(last, x, training=True)
 
 
+def test_convolutions_with_channels_last_compute_in_16_bits_too() -> None:
+    """The layout comes after the precision, which would leave its forms in float32."""
+    f = Differentiable(cnn(), ["k", "scale", "shift", "w", "b"], precision="bf16", layout="NHWC")
+    ops = [step.op for step in f.training_form.plan.steps]
+    at = ops.index("graphopt.channels_last::Conv2d")
+    assert ops[at + 1 : at + 3] == ["Cast", "graphopt.channels_last::BatchNormalizationTraining2d"]
+
+
 def test_a_rule_that_does_not_keep_gradients_is_left_out() -> None:
     """The second row of scores is hidden as a whole: Where passes no gradient to it, a sum with a low number does."""
     text = """<ir_version: 10, opset_import: ["" : 23]>
