@@ -4,6 +4,7 @@
     python -m benchmarks.gradients --rules 'gemm_*,softmax_*' --count 20 --json gradients.json
 
 Gradients of both sides are compared by `graphopt.testing.check_rule_gradients`. Exit code 1 where a rule fails.
+A rule that declares that it does not keep them (`@rule(keeps_gradients=False)`) is not tried; training leaves it out.
 """
 
 from __future__ import annotations
@@ -42,12 +43,20 @@ def main() -> int:
             compared, why = check.compared, "; ".join(f"{n} x {reason}" for reason, n in check.left_out.most_common(3))
         except RuleFailure as e:
             failure, compared, why = str(e), 0, "; ".join(map(str, e.differences))
-        verdict = "fails" if failure else "keeps" if compared else "nothing to compare"
+        verdict = (
+            "fails"
+            if failure
+            else "keeps"
+            if compared
+            else "nothing to compare"
+            if rule.keeps_gradients
+            else "declared"
+        )
         seconds = time.perf_counter() - started
         results.append({"rule": rule.name, "verdict": verdict, "compared": compared, "why": why, "failure": failure})
         if verdict != "keeps":
             print(f"{rule.name}: {verdict} ({why}), {seconds:.1f} s", flush=True)
-    counts = {v: sum(r["verdict"] == v for r in results) for v in ("keeps", "fails", "nothing to compare")}
+    counts = {v: sum(r["verdict"] == v for r in results) for v in ("keeps", "fails", "declared", "nothing to compare")}
     print(f"{len(results)} rules: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))

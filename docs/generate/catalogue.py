@@ -111,6 +111,8 @@ def _entry(rule: Rule, example: Example) -> Iterator[str]:
     yield f"- **{'exact' if rule.exact else 'rounded'}**, opsets: {opsets(rule, example)}"
     note = f" ({proof['note']})" if proof["note"] else ""
     yield f"- proof: **{proof['rung']}**{note}"
+    if not rule.keeps_gradients:
+        yield "- does not keep gradients: training leaves it out"
     yield f"- hits: {_hits(rule.name)}"
     yield f"- source: `{place(rule)}`"
     yield ""

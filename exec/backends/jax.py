@@ -153,8 +153,8 @@ class JaxBackend(Backend):
         y = channels_last(self, x, w, strides, dilations, tuple(pads), group, self.platform == "cpu")
         return (y if bias is None else y + bias).astype(x.dtype)
 
-    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
-        return pooling.gathered(self, combine, x, windows, nothing)
+    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any, first: int = 2) -> Any:
+        return pooling.gathered(self, combine, x, windows, nothing, first)
 
     def scan(
         self, step: Callable[[Any, Any], tuple[Any, Any]], state: Any, xs: Any, reverse: bool = False

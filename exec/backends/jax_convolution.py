@@ -1,6 +1,7 @@
 """Convolutions under JAX. XLA's own are the fastest on a GPU; on the CPU that depends on their form (one core, float32):
 a product of matrices takes 0.3 to 0.5 of its time for kernels of one element (256 to 64 channels, 56x56), shifted copies
-0.01 for a depthwise one (144 channels, 56x56), and with channels last it takes 0.17 for a 7x7 stem, the same for most others.
+0.01 for a depthwise one (144 channels, 56x56), convolutions group by group 0.35 to 0.7 for 2 to 8 groups, and with channels
+last it takes 0.17 for a 7x7 stem, the same for most others.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import jax.numpy as jnp
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.windows import Pads, cropped_last, padded, padded_last, windows
 
-#: Up to so many places a convolution is a sum of products, one for each element of the kernel (channels last: 0.7 of XLA's time
-#: for 512 channels of 7x7, the same for 256 of 14x14; 1.4 for 64 of 56x56).
-_SMALL_IMAGE = 256
+#: Up to so many places, in all images together, a convolution is a sum of products, one for each element of the kernel
+#: (channels last: 0.7 of XLA's time for 512 channels of 7x7, the same for 256 of 14x14; 1.4 for 64 of 56x56, or for eight
+#: images of 128 of 14x14).
+_FEW_PLACES = 256
+#: Up to so many groups are convolved one by one: with more XLA compiles for seconds (32 groups: 0.7 to 1 of the time of one
+#: convolution, and 3 to 6 s).
+_FEW_GROUPS = 8
 #: Images up to this number are multiplied one after the other.
 _FEW = 8
 
@@ -60,7 +65,7 @@ def channels_last(
         x.shape[1:-1], w.shape[2:], strides, dilations, [p for pair in zip(*pads, strict=True) for p in pair]
     )
     depthwise = w.shape[1] == 1 and w.shape[0] == group
-    few = group == 1 and (math.prod(move.kernel) == 1 or math.prod(move.places) <= _SMALL_IMAGE)
+    few = group == 1 and (math.prod(move.kernel) == 1 or x.shape[0] * math.prod(move.places) <= _FEW_PLACES)
     if fast and (depthwise or few):
         image, taps = padded_last(xp, x, move.cover), w.reshape(*w.shape[:2], math.prod(move.kernel))
         seen = [image[(slice(None), *at)] for at in move.offsets()]
@@ -78,6 +83,9 @@ def _convolved(
     """XLA's convolution of an image with its channels last."""
     x, pads = cropped_last(x, pads)  # XLA (jaxlib 0.10) reads beside the image where a pad in front is negative
     how = (tuple(strides), tuple(dilations), tuple(pads), group)
+    if cpu and 1 < group <= _FEW_GROUPS:
+        parts = zip(jnp.split(x, group, axis=-1), jnp.split(w, group), strict=True)
+        return jnp.concatenate([_xla(image, weights, *how[:-1], 1) for image, weights in parts], axis=-1)
     return _grouped(x, w, *how) if cpu and group > 1 else _xla(x, w, *how)
 
 
@@ -107,7 +115,8 @@ def _of_grouped(
     (dx,) = jax.vjp(lambda image: _xla(image, w, strides, dilations, pads, group), x)[1](dy)
     around = [p for pair in zip(*pads, strict=True) for p in pair]
     move = windows(x.shape[1:-1], w.shape[2:], strides, dilations, around)
-    image, dy = padded_last(jnp, x, move.cover), dy.reshape(-1, group, w.shape[0] // group)
+    x, cover = cropped_last(x, move.cover)
+    image, dy = jnp.pad(x, ((0, 0), *cover, (0, 0))), dy.reshape(-1, group, w.shape[0] // group)
     seen = [image[(slice(None), *at)].reshape(-1, group, w.shape[1]) for at in move.offsets()]
     dw = jnp.stack([jnp.einsum("pgc,pgo->goc", part, dy) for part in seen], axis=-1)
     return dx, dw.reshape(w.shape)

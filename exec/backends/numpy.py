@@ -81,10 +81,10 @@ class NumPyBackend(Backend):
             return numpy_convolution.convolve(x, w, strides, dilations, pads, group, bias)
         return convolution.convolve(self, x, w, strides, dilations, tuple(pads), group, bias)
 
-    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
-        if isinstance(combine, np.ufunc) and x.dtype.kind in "fiu":
+    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any, first: int = 2) -> Any:
+        if first == 2 and isinstance(combine, np.ufunc) and x.dtype.kind in "fiu":
             return numpy_pooling.fold_windows(combine, x, windows, nothing)
-        return pooling.gathered(self, combine, x, windows, nothing)
+        return pooling.gathered(self, combine, x, windows, nothing, first)
 
     def blockwise(self, function: Callable[[Any], Any], x: Any, size: int) -> Any:
         step = max(1, _BLOCK // max(size, 1))

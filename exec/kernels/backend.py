@@ -165,7 +165,7 @@ class Backend(ABC):
         return self.transpose(y, last)
 
     @abstractmethod
-    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any) -> Any:
+    def fold_windows(self, combine: Any, x: Any, windows: Any, nothing: Any, first: int = 2) -> Any:
         """What a function for which order does not matter makes of the elements in windows; a new array.
 
         Args:
@@ -173,6 +173,7 @@ class Backend(ABC):
             x: [N, C, D...].
             windows: over the spatial dims, a `Windows`.
             nothing: what padding holds, which changes no result.
+            first: the first spatial dim; 1: the channels are last.
         """
 
     def unabridged(self) -> Any:

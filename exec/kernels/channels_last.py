@@ -17,8 +17,9 @@ import numpy as np
 from graphopt.exec.kernels import convolution, image, normalization, pooling, quantized_linear
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.convolution import kernel_windows
+from graphopt.exec.kernels.pooling import is_all, window_counts
 from graphopt.exec.kernels.registry import Array, kernel
-from graphopt.exec.kernels.windows import padded_last
+from graphopt.exec.kernels.windows import padded_last, windows
 
 DOMAIN = "graphopt.channels_last"
 #: Operators that have such a form, with the kernel of the standard's newest version.
@@ -40,6 +41,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "DepthToSpace": image.depth_to_space,
     "SpaceToDepth": image.space_to_depth,
 }
+#: Operators that have another form in training mode, where they have more outputs: 'BatchNormalizationTraining2d'.
+TRAINING: dict[str, Callable[..., Any]] = {"BatchNormalization": normalization.batch_normalization_training_last}
 #: Those that are about pictures only.
 _FLAT = frozenset({"DepthToSpace", "LRN", "SpaceToDepth"})
 
@@ -47,6 +50,11 @@ _FLAT = frozenset({"DepthToSpace", "LRN", "SpaceToDepth"})
 def dims_of(op: str) -> tuple[int, ...]:
     """The numbers of spatial dims for which an operator has a form."""
     return (2,) if op in _FLAT else (1, 2, 3)
+
+
+def form_name(op: str, dims: int, training: bool = False) -> str:
+    """How the form of an operator for so many spatial dims is called; `training`: that of its training mode."""
+    return f"{op}{'Training' if training else ''}{dims}d"
 
 
 def to_first(rank: int) -> tuple[int, ...]:
@@ -72,6 +80,18 @@ def _between_transposes(standard: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
+def _by_backend(standard: Callable[..., Any], traced: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Another kernel under a tracer, if there is one."""
+    if traced is None:
+        return standard
+
+    @functools.wraps(standard)
+    def apply(xp: Backend, *inputs: Any, **attributes: Any) -> Any:
+        return (traced if xp.traces else standard)(xp, *inputs, **attributes)
+
+    return apply
+
+
 def conv(
     xp: Backend, x: Array, w: Array, b: Array | None = None, *, auto_pad: str = "NOTSET",
     dilations: Sequence[int] | None = None, group: int = 1, kernel_shape: Sequence[int] | None = None,
@@ -90,22 +110,55 @@ def conv(
 
 
 def global_average_pool(xp: Backend, x: Array) -> Array:
-    """Under a tracer a product with ones: XLA, which may compute a sum once for each reader, computes products once."""
+    """A product with ones: XLA, which may compute a sum once for each reader, computes products once."""
     count = math.prod(x.shape[1:-1])
-    if not xp.traces or not count:
-        return _GLOBAL_AVERAGE_POOL(xp, x)
+    if not count:
+        return xp.full((x.shape[0], *[1] * (x.ndim - 2), x.shape[-1]), np.nan, dtype=x.dtype)
     y = xp.matmul(np.ones((1, count), x.dtype), x.reshape(x.shape[0], count, x.shape[-1])) / xp.number(count, x)
     return y.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
 
 
-_GLOBAL_AVERAGE_POOL = _between_transposes(pooling.global_average_pool)
-#: Forms with a kernel of their own.
-_OWN: dict[str, Callable[..., Any]] = {"Conv": conv, "GlobalAveragePool": global_average_pool}
+def max_pool(
+    xp: Backend, x: Array, *, kernel_shape: Sequence[int], auto_pad: str = "NOTSET", ceil_mode: int = 0,
+    dilations: Sequence[int] | None = None, pads: Sequence[int] | None = None, storage_order: int = 0,
+    strides: Sequence[int] | None = None, outputs: int = 1,
+) -> Array:  # fmt: skip
+    """Without Transposes around it, which XLA does not move through slices: the way back would take several times as long."""
+    sizes = tuple(x.shape[1:-1])
+    move = windows(sizes, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
+    if is_all(sizes, move):
+        return xp.max(x, tuple(range(1, x.ndim - 1)), True)
+    return xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype), 1)
+
+
+def average_pool(
+    xp: Backend, x: Array, *, kernel_shape: Sequence[int], auto_pad: str = "NOTSET", ceil_mode: int = 0,
+    count_include_pad: int = 0, dilations: Sequence[int] | None = None, pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Array:  # fmt: skip
+    """As `max_pool`."""
+    sizes = tuple(x.shape[1:-1])
+    move = windows(sizes, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
+    if is_all(sizes, move):
+        return global_average_pool(xp, x)
+    counts = window_counts(move, sizes, bool(count_include_pad))
+    return xp.fold_windows(xp.add, x, move, 0, 1) / xp.constant(counts[..., None] if counts.ndim else counts, x)
+
+
+#: Forms with a kernel of their own; and what tracers see instead of the standard's between Transposes.
+_OWN: dict[str, Callable[..., Any]] = {"Conv": conv}
+_TRACED: dict[str, Callable[..., Any]] = {
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_average_pool,
+}
 #: As those of the standard's operators: these compute in float32 what is narrower, and the first ones are products.
 _PRODUCTS = frozenset({"Conv", "ConvTranspose"})
 _WIDE = frozenset(OPERATORS) - {"BatchNormalization", "ConvInteger", "DepthToSpace", "QLinearConv", "SpaceToDepth"}
 
 for _op, _standard in OPERATORS.items():
-    _function = _OWN.get(_op) or _between_transposes(_standard)
-    _names = [f"{_op}{n}d" for n in dims_of(_op)]
+    _function = _OWN.get(_op) or _by_backend(_between_transposes(_standard), _TRACED.get(_op))
+    _names = [form_name(_op, n) for n in dims_of(_op)]
     kernel(*_names, domain=DOMAIN, wide=_op in _WIDE, products=_op in _PRODUCTS)(_function)
+for _op, _function in TRAINING.items():
+    kernel(*[form_name(_op, n, training=True) for n in dims_of(_op)], domain=DOMAIN)(_function)

@@ -73,6 +73,21 @@ def batch_normalization(
     return _batch_normalized(xp, x, scale, bias, mean, var, epsilon, momentum, bool(training_mode), True)[:3]
 
 
+def batch_normalization_training_last(
+    xp: Backend,
+    x: Array,
+    scale: Array,
+    bias: Array,
+    mean: Array,
+    var: Array,
+    *,
+    epsilon: float = _EPSILON,
+    momentum: float = _MOMENTUM,
+) -> tuple[Array, ...]:
+    """In training mode, of an image with its channels last."""
+    return _batch_normalized(xp, x, scale, bias, mean, var, epsilon, momentum, True, True, x.ndim - 1)[:3]
+
+
 def _batch_normalized(
     xp: Backend,
     x: Array,
@@ -84,20 +99,21 @@ def _batch_normalized(
     momentum: float,
     training: bool,
     spatial: bool,
+    axis: int = 1,
 ) -> tuple[Array, ...]:
     """The result; in training mode then running mean and variance, and the batch's own."""
     dtype, kept = x.dtype, mean.dtype
     x, scale, bias, mean, var = _wide(xp, x, scale, bias, mean, var)
 
     def fitted(statistic: Array) -> Array:
-        return statistic.reshape(-1, *[1] * (x.ndim - 2)) if spatial else statistic
+        return statistic.reshape(-1, *[1] * (x.ndim - 1 - axis)) if spatial else statistic
 
     if not training:
         factor = scale / xp.sqrt(var + xp.number(epsilon, var))
         y = x * fitted(factor)
         y += fitted(bias - mean * factor)
         return (xp.cast(y, dtype),)
-    y, own_mean, own_var = _centered(xp, x, tuple(a for a in range(x.ndim) if a != 1) if spatial else (0,))
+    y, own_mean, own_var = _centered(xp, x, tuple(a for a in range(x.ndim) if a != axis) if spatial else (0,))
     own_mean, own_var = own_mean.reshape(mean.shape), own_var.reshape(var.shape)
     y *= fitted(scale / xp.sqrt(own_var + xp.number(epsilon, own_var)))
     y += fitted(bias)

@@ -12,7 +12,7 @@ import numpy as np
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import ints
 from graphopt.exec.kernels.registry import Array, Host, kernel
-from graphopt.exec.kernels.windows import Windows, padded, windows
+from graphopt.exec.kernels.windows import Windows, padded, padded_last, windows
 
 
 # ------------------------------------------------------------------------------------------------------------- windows
@@ -26,7 +26,11 @@ def max_pool(
     move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
     if outputs > 1:
         return _found(xp, x, move, storage_order)
-    return xp.max(x, _images(x), True) if _is_all(x, move) else xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype))
+    return (
+        xp.max(x, _images(x), True)
+        if is_all(x.shape[2:], move)
+        else xp.fold_windows(xp.maximum, x, move, xp.lowest(x.dtype))
+    )
 
 
 @kernel("AveragePool", wide=True)
@@ -37,8 +41,8 @@ def average_pool(
 ) -> Array:  # fmt: skip
     """The mean of the elements that are not padding, or that are not behind it."""
     move = windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode, whole=False)
-    counts = _counts(move, tuple(x.shape[2:]), bool(count_include_pad))
-    y = xp.sum(x, _images(x), True) if _is_all(x, move) else xp.fold_windows(xp.add, x, move, 0)
+    counts = window_counts(move, tuple(x.shape[2:]), bool(count_include_pad))
+    y = xp.sum(x, _images(x), True) if is_all(x.shape[2:], move) else xp.fold_windows(xp.add, x, move, 0)
     y /= xp.constant(counts, x)
     return y
 
@@ -59,21 +63,22 @@ def _images(x: Array) -> tuple[int, ...]:
     return tuple(range(2, x.ndim))
 
 
-def _is_all(x: Array, move: Windows) -> bool:
-    """Whether there is one window, and it sees all of the image."""
-    return move.kernel == tuple(x.shape[2:]) and math.prod(move.places) == 1 and not any(map(any, move.cover))
+def is_all(sizes: Sequence[int], move: Windows) -> bool:
+    """Whether there is one window, and it sees all of an image of such dims."""
+    return move.kernel == tuple(sizes) and math.prod(move.places) == 1 and not any(map(any, move.cover))
 
 
-def gathered(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any) -> Array:
+def gathered(xp: Backend, combine: Callable[..., Any], x: Array, move: Windows, nothing: Any, first: int = 2) -> Array:
     """`Backend.fold_windows` on any backend: along one dim after the other, slices are combined."""
+    widen = padded if first == 2 else padded_last
     for dim in range(len(move.kernel)):
-        x = padded(xp, x, tuple(cover if d == dim else (0, 0) for d, cover in enumerate(move.cover)), nothing)
-        x = functools.reduce(combine, [x[(slice(None),) * (2 + dim) + (at,)] for at in move.along(dim)])
+        x = widen(xp, x, tuple(cover if d == dim else (0, 0) for d, cover in enumerate(move.cover)), nothing)
+        x = functools.reduce(combine, [x[(slice(None),) * (first + dim) + (at,)] for at in move.along(dim)])
     return xp.copy(x) if math.prod(move.kernel) == 1 else x
 
 
 @functools.lru_cache(maxsize=1 << 8)
-def _counts(move: Windows, sizes: tuple[int, ...], padding: bool) -> np.ndarray:
+def window_counts(move: Windows, sizes: tuple[int, ...], padding: bool) -> np.ndarray:
     """How many elements of the image, and of its padding if that counts, each window has; a number where all are equal."""
     counts = np.ones((), np.int64)
     for dim, (size, (before, after)) in enumerate(zip(sizes, move.pads, strict=True)):

@@ -164,10 +164,10 @@ def cropped(x: Array, pads: Pads) -> Array:
     return x[(..., *kept)]
 
 
-def padded_last(xp: Any, x: Array, pads: Pads) -> Array:
+def padded_last(xp: Any, x: Array, pads: Pads, value: Any = 0) -> Array:
     """`padded` of an image with its channels last."""
     x, pads = cropped_last(x, pads)
-    return xp.pad(x, ((0, 0), *pads, (0, 0))) if any(map(any, pads)) else x
+    return xp.pad(x, ((0, 0), *pads, (0, 0)), value) if any(map(any, pads)) else x
 
 
 def cropped_last(x: Array, pads: Pads) -> tuple[Array, Pads]:

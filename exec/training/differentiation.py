@@ -8,7 +8,7 @@ jax.grad(lambda w: f(w, {"x": x}, training=True, key=key)[0]["y"].sum())(f.weigh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from graphopt.errors import ArgumentError, RunError, UnsupportedError
 from graphopt.exec.backends.jax import JaxBackend
 from graphopt.exec.environment import numpy_settings
+from graphopt.exec.kernels.channels_last import DOMAIN, dims_of, form_name
 from graphopt.exec.kernels.control import TracedConditionError
 from graphopt.exec.partition import host_inputs, partition
 from graphopt.exec.plan import EMPTY, Plan, Step, run_step
@@ -23,10 +24,16 @@ from graphopt.exec.planning import plan
 from graphopt.exec.signature import Signature
 from graphopt.exec.training import forms
 from graphopt.ir import Model, load
+from graphopt.ir.node import op_key
+from graphopt.patterns import all_rules
 from graphopt.pipeline import optimize
 
 import jax  # isort: skip - the back end above says what to install where it is missing
 
+#: BatchNormalization in training mode as layouts write it.
+_NORMALIZING = {
+    op_key(form_name("BatchNormalization", n, training=True), DOMAIN) for n in dims_of("BatchNormalization")
+}
 #: What tracing raises where a kernel asks for a value that only running would tell.
 _UNTRACEABLE = (
     TracedConditionError,
@@ -169,10 +176,12 @@ class Differentiable:
         if not training:
             forms.for_inference(m)
         forms.take_as_inputs(m, {*self.weights, *self.statistics})
+        layout = self._layout if self._level else None
         if self._level:
-            m = optimize(m, self._level, layout=self._layout)
+            whole = self._precision is None
+            m = optimize(m, self._level, without=_losing_gradients(), layout=layout if whole else None)
         if self._precision is not None:
-            m = _narrowed(m, self._precision, self._level)
+            m = _narrowed(m, self._precision, self._level, layout)
         return Form(m, following)
 
 
@@ -226,7 +235,9 @@ class Form:
                     if isinstance(e.__cause__, ArgumentError):
                         raise e.__cause__ from e
                     raise
-                if step.op == "BatchNormalization" and step.attributes.get("training_mode"):
+                if step.op in _NORMALIZING or (
+                    step.op == "BatchNormalization" and step.attributes.get("training_mode")
+                ):
                     _unbias(step, slots)
                 yield step
 
@@ -271,12 +282,18 @@ def refuse_host(steps: Plan) -> None:
             )
 
 
-def _narrowed(model: Model, precision: str, level: int) -> Model:
-    """A model that computes in 16 bits; its interface stays as it is."""
+def _narrowed(model: Model, precision: str, level: int, layout: str | None) -> Model:
+    """A model that computes in 16 bits, and then in a layout, whose forms would stay as they are; its interface does."""
     from graphopt.precision.halves import convert
     from graphopt.precision.options import HALVES
 
     if precision not in HALVES:
         raise ArgumentError(f"precision {precision!r} is none of {', '.join(HALVES)}")
     convert(model, HALVES[precision])
-    return optimize(model, min(level, 1))
+    return optimize(model, min(level, 1), without=_losing_gradients(), layout=layout)
+
+
+@cache
+def _losing_gradients() -> frozenset[str]:
+    """Rules that do not keep gradients, which training does without."""
+    return frozenset(name for name, r in all_rules().items() if not r.keeps_gradients)

@@ -102,7 +102,8 @@ class TrainingSession:
             level=level,
             normalized=self._choice.normalized,
             precision=precision,
-            platform=self._placement.devices[0].platform,
+            layout="NHWC" if self._platform == "cpu" else None,
+            platform=self._platform,
         )
         self._f.training_form  # noqa: B018 - what cannot be trained is told now
         self._state = self._placement.state(initial_state(self._f, self._optimizer))

@@ -48,6 +48,7 @@ class Rule:
         variants: `left` with its alternatives written out.
         always: fires although an inner value is used elsewhere and no node is saved.
         since: the first version of ONNX's operator set at which it holds.
+        keeps_gradients: both sides have the same derivatives too; training leaves out rules that say otherwise.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Rule:
     where: str
     builtin: bool = field(default=False)
     since: int = 0
+    keeps_gradients: bool = True
 
     @property
     def doc(self) -> str:
@@ -89,9 +91,16 @@ class Rule:
 @overload
 def rule(fn: Callable[..., Any]) -> Rule: ...
 @overload
-def rule(*, exact: bool = False, always: bool = False, since: int = 0) -> Callable[[Callable[..., Any]], Rule]: ...
 def rule(
-    fn: Callable[..., Any] | None = None, *, exact: bool = False, always: bool = False, since: int = 0
+    *, exact: bool = False, always: bool = False, since: int = 0, keeps_gradients: bool = True
+) -> Callable[[Callable[..., Any]], Rule]: ...
+def rule(
+    fn: Callable[..., Any] | None = None,
+    *,
+    exact: bool = False,
+    always: bool = False,
+    since: int = 0,
+    keeps_gradients: bool = True,
 ) -> Rule | Callable[..., Rule]:
     """Make a rule of a generator function.
 
@@ -103,6 +112,8 @@ def rule(
         exact: the two sides agree in every bit, so the rule may run at level 1.
         always: apply even where an inner value has other users, so that no node is saved.
         since: the first version of ONNX's operator set at which the operators mean what the rule says.
+        keeps_gradients: False: the two sides give the same, but not the same derivatives everywhere. Models are then trained
+            without the rule.
 
     Raises:
         RuleError: the body is no generator, has no pattern, or uses an annotation wrongly.
@@ -113,11 +124,11 @@ def rule(
     ...     yield x
     """
     if fn is None:
-        return lambda f: _make(f, exact, always, since)
-    return _make(fn, exact, always, since)
+        return lambda f: _make(f, exact, always, since, keeps_gradients)
+    return _make(fn, exact, always, since, keeps_gradients)
 
 
-def _make(fn: Callable[..., Any], exact: bool, always: bool, since: int) -> Rule:
+def _make(fn: Callable[..., Any], exact: bool, always: bool, since: int, keeps_gradients: bool) -> Rule:
     name = fn.__name__
     if not inspect.isgeneratorfunction(fn):
         raise RuleError(
@@ -146,7 +157,7 @@ def _make(fn: Callable[..., Any], exact: bool, always: bool, since: int) -> Rule
     code = fn.__code__
     return Rule(
         name, fn, exact, always, kinds, roots, variants, f"{code.co_filename}:{code.co_firstlineno}",
-        fn.__module__.startswith("graphopt.patterns"), since,
+        fn.__module__.startswith("graphopt.patterns"), since, keeps_gradients,
     )  # fmt: skip
 
 

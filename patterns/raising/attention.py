@@ -122,9 +122,12 @@ def product_scaled(q, k, c: Const, d: Const):
     yield (q * factor) @ k
 
 
-@rule
+@rule(keeps_gradients=False)
 def softmax_of_selected(q, k, hidden, low: Const, axis: Int):
-    """Scores that are replaced by one that is very low are hidden from softmax; so they are where it is added."""
+    """Scores that are replaced by one that is very low are hidden from softmax; so they are where it is added.
+
+    A row that hides all its scores has other gradients afterwards: Where passes none to them, a sum does.
+    """
     s = q @ k
     first = op.Where(hidden, low, s)
     yield op.Softmax(any_of(first, op.Where(hidden, s, low)), axis=axis)

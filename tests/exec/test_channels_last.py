@@ -110,6 +110,47 @@ def test_same_as_the_standard(op: str, dims: int, executor: str) -> None:
     np.testing.assert_allclose(np.moveaxis(got, -1, 1), want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("dims", dims_of("BatchNormalization"))
+@pytest.mark.parametrize("called", [True, False], ids=["kernel", "body"])
+def test_batch_normalization_in_training_mode(dims: int, executor: str, called: bool) -> None:
+    """The form has all outputs; so has its function's body where nobody has a kernel of the name."""
+    inputs, outputs = inputs_of("BatchNormalization", dims), ["y", "mean", "var"]
+    attributes = {"epsilon": 1e-3, "momentum": 0.7}
+    plain = helper.make_node("BatchNormalization", list(inputs), outputs, training_mode=1, **attributes)
+    want = create("reference", with_outputs(plain, inputs, [], outputs)).run(inputs)
+    last = {**inputs, "X": np.ascontiguousarray(np.moveaxis(inputs["X"], 1, -1))}
+    body = function("BatchNormalization", dims, training=True)
+    assert "training_mode" not in body.attribute
+    domain = DOMAIN if called else "elsewhere"
+    body.domain = domain
+    node = helper.make_node(f"BatchNormalizationTraining{dims}d", list(inputs), outputs, domain=domain, **attributes)
+    model = with_outputs(node, last, [body], outputs)
+    onnx.checker.check_model(onnx.load_model_from_string(model), full_check=True)
+    got = create(executor, model).run(last)
+    np.testing.assert_allclose(np.moveaxis(got["y"], -1, 1), want["y"], rtol=1e-4, atol=1e-5)
+    for name in outputs[1:]:
+        assert np.abs(want[name] - inputs[f"input_{name}"]).max() > 0.1
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-5)
+
+
+def with_outputs(
+    node: onnx.NodeProto, inputs: dict[str, np.ndarray], functions: list[onnx.FunctionProto], names: list[str]
+) -> bytes:
+    """`one_node` with all outputs; those behind the first are vectors."""
+    model = onnx.load_model_from_string(one_node(node, inputs, functions))
+    for name in names[1:]:
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]))
+    if node.domain not in ("", DOMAIN):
+        model.opset_import.append(helper.make_opsetid(node.domain, 1))
+    return model.SerializeToString()
+
+
+def test_only_batch_normalization_has_a_form_for_training() -> None:
+    with pytest.raises(ArgumentError, match="Conv on 2 .* no channels-last form for training.*: BatchNormalization$"):
+        function("Conv", 2, training=True)
+
+
 @pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 2, 0, 1]])
 def test_convolution_of_single_pixels(pads: list[int]) -> None:
     """The form that has a kernel of its own."""

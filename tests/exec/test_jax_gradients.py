@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphopt.exec.kernels import convolution, recurrent
+from graphopt.exec.kernels import convolution, kernel_for, recurrent
 from graphopt.exec.kernels.backend import Backend
+from graphopt.exec.kernels.channels_last import DOMAIN
 
 jax = pytest.importorskip("jax")
 
@@ -62,14 +63,45 @@ def assert_same_gradients(function: Callable[..., Any], *arrays: np.ndarray) -> 
         {"strides": [3, 2], "pads": [0, 0, -1, 0]},
     ],
 )
-def test_grouped_convolutions(how: dict[str, list[int]]) -> None:
+@pytest.mark.parametrize("group", [2, 9])  # one by one, and all at once
+def test_grouped_convolutions(how: dict[str, list[int]], group: int) -> None:
     assert_same_gradients(
-        lambda xp, x, w: convolution.conv(xp, x, w, group=2, **how), random(2, 4, 9, 8), random(6, 2, 3, 3)
+        lambda xp, x, w: convolution.conv(xp, x, w, group=group, **how),
+        random(2, 2 * group, 9, 8),
+        random(3 * group, 2, 3, 3),
     )
 
 
 def test_grouped_convolutions_of_one_dim() -> None:
     assert_same_gradients(lambda xp, x, w: convolution.conv(xp, x, w, group=3), random(2, 6, 9), random(6, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("pool", "how"),
+    [
+        (op, how)
+        for op in ("MaxPool", "AveragePool")
+        for how in (
+            {"kernel_shape": [2, 2], "strides": [2, 2]},
+            {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]},
+            {"kernel_shape": [2, 3], "dilations": [2, 1], "strides": [2, 3], "ceil_mode": 1},
+            {"kernel_shape": [7, 6]},
+        )
+    ],
+)
+def test_poolings_with_channels_last(pool: str, how: dict[str, Any]) -> None:
+    """As the standard's operator between two Transposes."""
+    x = random(2, 3, 7, 6)
+    last = kernel_for(f"{DOMAIN}::{pool}2d", 1).function
+    first = kernel_for(pool, 19).function
+
+    def between(xp: JaxBackend, x: Any) -> Any:
+        return last(xp, xp.transpose(x, (0, 2, 3, 1)), **how).transpose(0, 3, 1, 2)
+
+    np.testing.assert_allclose(between(JAX, x), first(JAX, x, **how), rtol=1e-12)
+    (ours,), (plain,) = gradients(between, JAX, x), gradients(lambda xp, x: first(xp, x, **how), JAX, x)
+    assert np.abs(plain).max() > 0
+    np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(("direction", "lengths"), [("reverse", None), ("bidirectional", [5, 2, 3])])

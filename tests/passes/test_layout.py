@@ -171,6 +171,21 @@ def test_goes_along(name: str) -> None:
     assert ops(m)[-4:] == ["Conv2d", "Conv2d", "GlobalMaxPool2d", "Reshape"]
 
 
+def test_batch_normalization_in_training_mode_goes_along() -> None:
+    """The statistics that it gives have no layout, and keep their names."""
+    proto = model(
+        "h = Conv <pads = [1, 1, 1, 1]> (x, w) n, mean, var = BatchNormalization <training_mode = 1, epsilon = 0.01> "
+        "(h, one, b, b, one) r = Relu(n) l = Conv <pads = [1, 1, 1, 1]> (r, w) k, o, p = BatchNormalization "
+        "<training_mode = 1> (l, one, b, b, one) m = Conv(k, w1) y = GlobalMaxPool(m)",
+        outputs="y, mean, var",
+    )
+    m = laid(proto)
+    form = "BatchNormalizationTraining2d"
+    assert ops(m) == ["Transpose", "Conv2d", form, "Relu", "Conv2d", form, "Conv2d", "GlobalMaxPool2d", "Reshape"]
+    assert [v.name for v in m.graph.outputs] == ["y", "mean", "var"]
+    assert not any("training_mode" in n.attributes for n in m.graph)
+
+
 #: What stays as it is, between Transposes where convolutions around it pay for them: the reason, and the text.
 STAYS = {
     "adds dims": "q = Unsqueeze(h, a0) r = Add(q, h) k = Squeeze(r, a0)",

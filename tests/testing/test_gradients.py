@@ -132,6 +132,12 @@ def test_a_rule_that_stops_gradients_is_found() -> None:
         check_rule_gradients(loses)
 
 
+def test_a_rule_that_says_so_is_not_tried() -> None:
+    check = check_rule_gradients(all_rules()["softmax_of_selected"])
+    assert not check.compared
+    assert list(check.left_out) == ["it says that it does not keep them"]
+
+
 def test_kinks_do_not_count() -> None:
     """At zero the two sides may choose any slope between the two beside it."""
     original, candidate = model("y = Relu(x)"), model("zero = Constant <value_float = 0.0> () y = Max(zero, x)")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.exec import channels_last
-from graphopt.exec.kernels.channels_last import DOMAIN
+from graphopt.exec.kernels.channels_last import DOMAIN, form_name
 from graphopt.ir import Graph, Node, Tensor, Value
 from graphopt.ir.load import read_function
 from graphopt.passes.layout.form import Form, Reordered
@@ -146,7 +146,8 @@ class Writer:
     def _define(self, node: Node, name: str) -> None:
         """Bring the function along that a channels-last form calls."""
         if (DOMAIN, name, "") not in self.model.functions:
-            proto = channels_last.function(node.op, int(name[-2]), self.graph.opsets[""])
+            training = name == form_name(node.op, dims := int(name[-2]), training=True)
+            proto = channels_last.function(node.op, dims, self.graph.opsets[""], training)
             self.model.add_function(read_function(self.model, proto), 1)
 
     def _relay(self, w: Any) -> None:

@@ -176,7 +176,10 @@ def _rule(code: CodeType, original: Rule) -> Rule | None:
     made.__kwdefaults__, made.__annotations__, made.__doc__ = fn.__kwdefaults__, dict(fn.__annotations__), fn.__doc__
     made.__qualname__, made.__module__ = fn.__qualname__, fn.__module__
     try:
-        found = rule(exact=original.exact, always=original.always, since=original.since)(made)
+        found = rule(
+            exact=original.exact, always=original.always, since=original.since,
+            keeps_gradients=original.keeps_gradients,
+        )(made)  # fmt: skip
     except RuleError:
         return None
     # As a rule of the package it would only be left out where it fails.

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from onnx import parser
 
+import graphopt
 from graphopt.errors import ArgumentError, RunError, UnsupportedError
+from graphopt.testing import check_gradients
+from graphopt.testing.gradients import with_weights_as_inputs
 from tests.exec.training.models import CNN_WEIGHTS, cnn, mlp, model, with_dropout
 
 jax = pytest.importorskip("jax")
 
-from graphopt.exec.training.differentiation import Differentiable  # noqa: E402 - without jax it cannot be imported
+from graphopt.exec.training import TrainingSession  # noqa: E402 - without jax it cannot be imported
+from graphopt.exec.training.differentiation import Differentiable  # noqa: E402
 
 NORMALISED = """<ir_version: 10, opset_import: ["" : 20]>
 g (float[n, 5, 4] x) => (float[n, 5, 4] y) <float[4, 4] q, float[4, 4] k, float[4, 4] v, float[4] scale, float[4] shift> {
@@ -112,6 +116,67 @@ def test_batch_normalization_learns_statistics_as_pytorch_does() -> None:
     np.testing.assert_allclose(after["var"], 0.8 * f.statistics["var"] + 0.2 * var * 30 / 29, rtol=1e-5)
     kept = f(f.weights, {"x": x})[1]
     assert all((kept[n] == f.statistics[n]).all() for n in kept)
+
+
+def test_channels_last_changes_nothing() -> None:
+    """Outputs, statistics and gradients in training mode, with BatchNormalization in its own form."""
+    x = np.random.default_rng(0).normal(1, 2, size=(3, 2, 6, 6))
+    names = ["k", "scale", "shift", "w", "b"]
+    plain, last = (Differentiable(cnn(dtype=np.float64), names, layout=layout) for layout in (None, "NHWC"))
+    assert not any("channels_last" in step.op for step in plain.training_form.plan.steps)
+    ops = [step.op for step in last.training_form.plan.steps]
+    at = ops.index("graphopt.channels_last::Conv2d")
+    assert ops[at + 1 : at + 3] == ["graphopt.channels_last::BatchNormalizationTraining2d", "Relu"]
+    (y, after), (y_last, after_last) = (f(f.weights, {"x": x}, training=True) for f in (plain, last))
+    np.testing.assert_allclose(y_last["y"], y["y"], rtol=1e-12)
+    assert after_last.keys() == after.keys() == {"mean", "var"}
+    for name, value in after.items():
+        assert np.abs(value - plain.statistics[name]).max() > 0.01
+        np.testing.assert_allclose(after_last[name], value, rtol=1e-12)
+    check(last, x, training=True)
+
+
+def test_convolutions_with_channels_last_compute_in_16_bits_too() -> None:
+    """The layout comes after the precision, which would leave its forms in float32."""
+    f = Differentiable(cnn(), ["k", "scale", "shift", "w", "b"], precision="bf16", layout="NHWC")
+    ops = [step.op for step in f.training_form.plan.steps]
+    at = ops.index("graphopt.channels_last::Conv2d")
+    assert ops[at + 1 : at + 3] == ["Cast", "graphopt.channels_last::BatchNormalizationTraining2d"]
+
+
+def test_a_rule_that_does_not_keep_gradients_is_left_out() -> None:
+    """The second row of scores is hidden as a whole: Where passes no gradient to it, a sum with a low number does."""
+    text = """<ir_version: 10, opset_import: ["" : 23]>
+    g (float[1, 2, 3, 4] x, bool[1, 1, 3, 1] hidden) => (float[1, 2, 3, 3] p) <float[4, 4] q, float[1, 2, 4, 3] k> {
+        a = MatMul(x, q)
+        s = MatMul(a, k)
+        low = Constant <value_float = -1e9> ()
+        t = Where(hidden, low, s)
+        p = Softmax <axis = -1> (t)
+    }"""
+    proto = model(text, {"q": (4, 4), "k": (1, 2, 4, 3)})
+    rng = np.random.default_rng(0)
+    batch = {
+        "x": rng.normal(size=(1, 2, 3, 4)).astype(np.float32),
+        "hidden": np.array([False, True, False]).reshape(1, 1, 3, 1),
+    }
+    factor = rng.normal(size=(1, 2, 3, 3)).astype(np.float32)
+
+    def of(f: Differentiable) -> dict[str, np.ndarray]:
+        value = jax.grad(lambda w: (f(w, batch, training=True)[0]["p"] * factor).sum())(f.weights)
+        return {name: np.asarray(g) for name, g in value.items()}
+
+    want = of(Differentiable(proto, ["q", "k"], level=0))
+    got = of(Differentiable(proto, ["q", "k"]))
+    for name in want:
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-6)
+    open_to_all, weights = with_weights_as_inputs(proto)
+    fused = graphopt.optimize(open_to_all, level=2)
+    assert [step.rule for step in fused.report.ledger.steps] == ["softmax_of_selected"]
+    with pytest.raises(AssertionError, match="with respect to 'q' it differs"):
+        check_gradients(open_to_all, fused, {**batch, **weights})
+    used = TrainingSession(proto, lambda outputs, batch: (outputs["p"] * factor).sum(), "sgd")
+    assert "softmax_of_selected" in {step.rule for step in used.model.report.ledger.steps}  # no gradients to keep there
 
 
 def test_statistics_that_share_an_initializer_are_separated() -> None:

@@ -6,7 +6,7 @@ from functools import cache
 
 from graphopt.exec import channels_last
 from graphopt.exec.kernels import kernel_for
-from graphopt.exec.kernels.channels_last import DOMAIN, OPERATORS, dims_of
+from graphopt.exec.kernels.channels_last import DOMAIN, OPERATORS, TRAINING, dims_of, form_name
 from graphopt.ir import Model, Node, newest_schema
 from graphopt.passes.layout.form import Form, Site, lays
 from graphopt.passes.layout.permutations import Perm, to_last
@@ -21,25 +21,32 @@ def is_pointwise(node: Node) -> bool:
     return w is not None and w.shape is not None and all(d == 1 for d in w.shape[2:])
 
 
+def is_training(node: Node) -> bool:
+    """Whether it is in training mode, for which there is another form."""
+    return node.op in TRAINING and bool(node.attributes.get("training_mode"))
+
+
 @lays(*OPERATORS)
 def image(site: Site, perm: Perm) -> Form | None:
     """The function of the same name, whose body is the operator between two Transposes."""
     node = site.node
     dims = len(perm) - 2
-    if dims not in dims_of(node.op) or any(v is not None for v in node.outputs[1:]):
+    training = is_training(node)
+    if dims not in dims_of(node.op) or (any(v is not None for v in node.outputs[1:]) and not training):
         return None
-    attributes: dict[str, list[int]] = {}
+    attributes: dict[str, list[int] | None] = {"training_mode": None} if training else {}
     if perm != to_last(len(perm)):
         if perm[0] != 0 or perm[-1] != 1 or not is_pointwise(node):
             return None
-        attributes = _in_order(node, [axis - 2 for axis in perm[1:-1]])
-    if not _as_newest(node.op, site.version) or not has_room(site.model, node.op, dims, site.version):
+        attributes |= _in_order(node, [axis - 2 for axis in perm[1:-1]])
+    if not _as_newest(node.op, site.version) or not has_room(site.model, node.op, dims, site.version, training):
         return None
-    if site.result is None or len(site.result) != len(perm) or node.attributes.get("training_mode"):
+    if site.result is None or len(site.result) != len(perm):
         return None
     if any(v is None for v in node.inputs[: 1 if site.schema is None else site.schema.min_inputs]):
         return None
-    return Form({0: perm}, {0: perm}, attributes, op=(DOMAIN, f"{node.op}{dims}d"), preferred=node.op in HEAVY)
+    name = form_name(node.op, dims, training)
+    return Form({0: perm}, {0: perm}, attributes, op=(DOMAIN, name), preferred=node.op in HEAVY)
 
 
 def _in_order(node: Node, order: list[int]) -> dict[str, list[int]]:
@@ -58,7 +65,7 @@ def _as_newest(op: str, version: int) -> bool:
     return newest is not None and kernel_for(op, version) is kernel_for(op, newest.since_version)
 
 
-def has_room(model: Model, op: str, dims: int, version: int) -> bool:
+def has_room(model: Model, op: str, dims: int, version: int, training: bool = False) -> bool:
     """Whether the model has no other function of the name."""
-    known = model.functions.get((DOMAIN, f"{op}{dims}d", ""))
-    return known is None or known.source == channels_last.function(op, dims, version)
+    known = model.functions.get((DOMAIN, form_name(op, dims, training), ""))
+    return known is None or known.source == channels_last.function(op, dims, version, training)
