@@ -91,7 +91,7 @@ def recur(step: Callable[..., Any], weights: Sequence[Any], state: Any, xs: Any)
         weights, state, xs, repeated, states, products = kept
         before = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest[:-1]]), state, states)
         turned = _turned(weights)
-        floats, join = _floats(xs)
+        _, join = _floats(xs)
 
         def body(carried: Any, given: Any) -> tuple[Any, Any]:
             d_following, d_repeated = carried
