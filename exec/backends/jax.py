@@ -83,6 +83,15 @@ class JaxBackend(Backend):
         r = jnp.mod(x, y)
         return jnp.where(r == 0, jnp.copysign(r, y), r) if jnp.issubdtype(r.dtype, jnp.floating) else r
 
+    def held(self, x: Any) -> Any:
+        return jax.lax.stop_gradient(x)
+
+    def cutter(self, sizes: Sequence[int], axis: int) -> Callable[[Any], Sequence[Any]]:
+        on_host = super().cutter(
+            sizes, axis
+        )  # of arrays: gradients of parts are then put together, not filled up and added
+        return lambda x: jax.lax.split(x, tuple(sizes), axis) if self.holds(x) else on_host(x)
+
     def unabridged(self) -> Any:
         return jax.default_matmul_precision("highest")
 

@@ -1,6 +1,6 @@
 """Convolutions under JAX. XLA's own are the fastest on a GPU; on the CPU that depends on their form (one core, float32):
 a product of matrices takes 0.3 to 0.5 of its time for kernels of one element (256 to 64 channels, 56x56), shifted copies
-0.01 for a depthwise one (144 channels, 56x56), convolutions group by group 0.35 to 0.7 for 2 to 8 groups, and with channels
+0.01 for a depthwise one (144 channels, 56x56), convolutions group by group 0.4 to 0.85 for 2 to 8 groups, and with channels
 last it takes 0.17 for a 7x7 stem, the same for most others.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -83,6 +84,16 @@ class Backend(ABC):
     @abstractmethod
     def pad(self, x: Any, widths: Sequence[tuple[int, int]], value: Any = 0, mode: str = "constant") -> Any:
         """`numpy.pad`; the value is cast to the array's dtype."""
+
+    def held(self, x: Any) -> Any:
+        """`x`, which counts as a constant where something is differentiated: the result does not depend on it."""
+        return x
+
+    def cutter(self, sizes: Sequence[int], axis: int) -> Callable[[Any], Sequence[Any]]:
+        """A function that cuts an array along an axis into parts of these sizes, which make up the whole."""
+        bounds = [0, *itertools.accumulate(sizes)]
+        places = [(*(slice(None),) * axis, slice(a, b)) for a, b in itertools.pairwise(bounds)]
+        return lambda x: [x[place] for place in places]
 
     # -------------------------------------------------------------------------------------------------- special functions
     @abstractmethod

@@ -15,6 +15,9 @@ from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.common import axis_of, ints
 from graphopt.exec.kernels.registry import Array, Host, kernel
 
+#: Up to so many blocks are moved as such.
+_FEW_BLOCKS = 8
+
 
 def _from_front(xp: Backend, indices: Array, n: int) -> Array:
     """Indices of n elements, counted from the front. Where arrays may be traced nobody looks whether they are inside."""
@@ -39,7 +42,26 @@ def gather(xp: Backend, x: Array, indices: Array, *, axis: int = 0) -> Array:
             return x.take(np.asarray(indices), axis)
     else:
         x = xp.asarray(x)
+        if blocks := _blocks(indices, x.shape[axis]):
+            sizes, order = blocks
+            parts = xp.cutter(sizes, axis)(x)
+            return xp.concatenate([parts[i] for i in order], axis=axis)
     return x[(*(slice(None),) * axis, indices, ...)]  # the dots: NumPy would give an object without an array around it
+
+
+def _blocks(indices: Array, n: int) -> tuple[list[int], list[int]] | None:
+    """Where indices on the host put a few blocks of n elements into another order: their sizes, and that order.
+
+    Gates of recurrent networks are reordered so. Cutting and putting together has a gradient of the same kind, where that of
+    picking elements adds them one by one.
+    """
+    if not isinstance(indices, np.ndarray) or indices.shape != (n,) or not n:
+        return None
+    begins = np.flatnonzero(np.diff(indices, prepend=indices[0]) != 1)
+    if len(begins) > _FEW_BLOCKS or (np.sort(indices) != np.arange(n)).any():
+        return None
+    places = np.argsort(indices[begins])
+    return np.diff(begins, append=n)[places].tolist(), np.argsort(places).tolist()
 
 
 @kernel("GatherElements", since=11)

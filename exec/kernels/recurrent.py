@@ -210,6 +210,7 @@ def gru(
 
     def cell(functions: tuple[Activation, ...], r: Array, rb: Array | None) -> tuple[Step, Sequence[Array]]:
         f, g = (function.bind(xp, x, clip) for function in functions)
+        ends, halves = xp.cutter((2 * n, n), 1), xp.cutter((n, n), 1)
         if rb is not None:
             rb = rb[:, :, None]
 
@@ -221,23 +222,24 @@ def gru(
 
         def before(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             (h,) = state
+            of_gates, of_candidate = ends(x)
             z = weights[0] @ h
-            z += x[:, : 2 * n]
-            gates = f(z)
-            z = weights[1] @ (gates[:, n:] * h)
-            z += x[:, 2 * n :]
-            return mixed(h, gates[:, :n], g(z))
+            z += of_gates
+            update, reset = halves(f(z))
+            z = weights[1] @ (reset * h)
+            z += of_candidate
+            return mixed(h, update, g(z))
 
         def after(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             (h,) = state
-            z = weights[0] @ h
-            gates = f(z[:, : 2 * n] + x[:, : 2 * n])
-            linear = z[:, 2 * n :]
+            of_gates, of_candidate = ends(x)
+            z, linear = ends(weights[0] @ h)
+            update, reset = halves(f(z + of_gates))
             if rb is not None:
                 linear += rb
-            linear *= gates[:, n:]
-            linear += x[:, 2 * n :]
-            return mixed(h, gates[:, :n], g(linear))
+            linear *= reset
+            linear += of_candidate
+            return mixed(h, update, g(linear))
 
         return (after, (r,)) if linear_before_reset else (before, (r[:, : 2 * n], r[:, 2 * n :]))
 
@@ -282,24 +284,26 @@ def lstm(
     def cell(functions: tuple[Activation, ...], r: Array, p: Array | None) -> tuple[Step, Sequence[Array]]:
         f, g, _ = (function.bind(xp, x, clip) for function in functions)
         h = functions[2].bind(xp, x)
+        ends, thirds, quarters = xp.cutter((3 * n, n), 1), xp.cutter((n,) * 3, 1), xp.cutter((n,) * 4, 1)
         if p is not None:
-            p_input, p_output, p_forget = (p[:, i * n : (i + 1) * n, None] for i in range(3))
+            p_input, p_output, p_forget = thirds(p[:, :, None])
 
         def step(weights: Sequence[Array], state: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
             c = state[1]
             z = weights[0] @ state[0]
             z += x
             if p is None:
-                gates = f(z[:, : 3 * n])
-                enter, leave, keep = gates[:, :n], gates[:, n : 2 * n], gates[:, 2 * n :]
+                gates, candidate = ends(z)
+                enter, leave, keep = thirds(f(gates))
             else:
-                enter, keep = f(z[:, :n] + p_input * c), f(z[:, 2 * n : 3 * n] + p_forget * c)
+                enter, leave, keep, candidate = quarters(z)
+                enter, keep = f(enter + p_input * c), f(keep + p_forget * c)
             if input_forget:
                 keep = one - enter
             c = keep * c
-            c += enter * g(z[:, 3 * n :])
+            c += enter * g(candidate)
             if p is not None:
-                leave = f(z[:, n : 2 * n] + p_output * c)
+                leave = f(leave + p_output * c)
             return leave * h(c), c
 
         return step, (r,)

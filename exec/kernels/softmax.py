@@ -55,7 +55,7 @@ def hardmax(xp: Backend, x: Array, axis: int = -1) -> Array:
 
 def _shifted(xp: Backend, x: Array, axis: int) -> Array:
     """Relative to the largest along an axis, so that no exponential overflows and one of them is 1."""
-    return x - xp.max(x, axis=axis, keepdims=True) if all(x.shape) else xp.array(x)
+    return x - xp.held(xp.max(x, axis=axis, keepdims=True)) if all(x.shape) else xp.array(x)
 
 
 def _register(op_type: str, function: Callable[[Backend, Array, int], Array]) -> None:

@@ -23,6 +23,7 @@ from graphopt.exec.plan import EMPTY, Plan, Step, run_step
 from graphopt.exec.planning import plan
 from graphopt.exec.signature import Signature
 from graphopt.exec.training import forms
+from graphopt.exec.training.entries import taken_at_once
 from graphopt.ir import Model, load
 from graphopt.ir.node import op_key
 from graphopt.patterns import all_rules
@@ -199,6 +200,7 @@ class Form:
         self.outputs = [v.name for v in model.graph.outputs]
         self._following = dict(following)
         self.plan.steps = needed(self.plan)
+        self.plan.steps = taken_at_once(self.plan)
         self.random = any(step.op == "Dropout" for step in self.plan.steps)
         refuse_host(self.plan)
 

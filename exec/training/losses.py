@@ -10,12 +10,13 @@ import numpy as np
 
 from graphopt.errors import ArgumentError
 from graphopt.exec.backends.jax import JaxBackend
-from graphopt.exec.kernels.loss import negative_log_likelihood_loss, softmax_cross_entropy_loss
+from graphopt.exec.kernels.loss import negative_log_likelihood_loss
 from graphopt.exec.training.differentiation import Form, TrainingBackend
 from graphopt.ir import Model, load
 from graphopt.pipeline import optimize
 
-import jax.numpy as jnp  # isort: skip - the back end above says what to install where it is missing
+import jax  # isort: skip - the back end above says what to install where it is missing
+import jax.numpy as jnp
 
 #: A loss as a session calls it: the model's outputs and the batch, to a scalar.
 Loss = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
@@ -24,7 +25,32 @@ Loss = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 def _cross_entropy(xp: JaxBackend, scores: Any, labels: Any) -> Any:
     """SoftmaxCrossEntropyLoss: logits [batch, classes, ...], integer labels [batch, ...]."""
     _check_labels("cross_entropy", scores, labels)
-    return softmax_cross_entropy_loss(xp, scores, labels)[0]
+    return jnp.mean(_surprise(jnp.moveaxis(scores, 1, -1), labels))
+
+
+@jax.custom_vjp
+def _surprise(scores: Any, labels: Any) -> Any:
+    """Minus the logarithm of the probability of each label [...] by scores [..., classes].
+
+    What JAX derives puts numbers into an array of zeros as large as the scores, and goes over all of that several times.
+    """
+    return _surprise_forwards(scores, labels)[0]
+
+
+def _surprise_forwards(scores: Any, labels: Any) -> tuple[Any, Any]:
+    total = jax.nn.logsumexp(scores, axis=-1)
+    picked = jnp.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]  # NaN where there is no such class
+    return total - picked, (scores, total, labels)
+
+
+def _surprise_backwards(kept: Any, d: Any) -> tuple[Any, None]:
+    scores, total, labels = kept
+    classes = scores.shape[-1]
+    chosen = jnp.where(labels < 0, labels + classes, labels)[..., None] == np.arange(classes)
+    return (jnp.exp(scores - total[..., None]) - chosen) * d[..., None], None
+
+
+_surprise.defvjp(_surprise_forwards, _surprise_backwards)
 
 
 def _nll(xp: JaxBackend, scores: Any, labels: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphopt.errors import ArgumentError, RunError
+from graphopt.exec.backends.memory import keep_freed
 from graphopt.exec.signature import Signature
 from graphopt.exec.training import checkpoints, forms
 from graphopt.exec.training.diagnosis import first_bad
@@ -87,6 +88,8 @@ class TrainingSession:
         seed: int = 0,
     ) -> None:
         self._placement = Placement(devices_of(providers, devices))
+        if self._platform == "cpu":
+            keep_freed()
         self._optimizer = optimizer_of(optimizer, learning_rate, clip_norm, accumulate, **(optimizer_options or {}))
         self._original = load(model)
         self._reads = LossReads(loss, self._original, output, target)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphopt.exec.kernels import convolution, kernel_for, recurrent
+from graphopt.exec.kernels import convolution, indexing, kernel_for, recurrent, softmax
 from graphopt.exec.kernels.backend import Backend
 from graphopt.exec.kernels.channels_last import DOMAIN
 
@@ -27,7 +27,7 @@ def compiled_quickly() -> Iterator[None]:
 class Plain(JaxBackend):
     """JAX with loops and convolutions that it differentiates by itself."""
 
-    recur = Backend.recur
+    recur, cutter = Backend.recur, Backend.cutter
 
     def convolve(self, *given: Any) -> Any:
         return convolution.convolve(self, *given)
@@ -156,3 +156,46 @@ def test_sigmoids_have_derivatives_everywhere(x: float) -> None:
         with np.errstate(over="ignore"):
             values = [(v if function is swish else 1.0) / (1 + np.exp(-v)) for v in (x - step, x + step)]
         np.testing.assert_allclose(slope, (values[1] - values[0]) / (2 * step), atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [softmax.softmax, softmax.log_softmax])
+def test_softmax_does_not_depend_on_what_it_is_shifted_by(function: Any) -> None:
+    x, d = random(3, 5), random(5, 3).T
+
+    def unshifted(x: Any) -> Any:
+        y = jax.numpy.exp(x) / jax.numpy.exp(x).sum(-1, keepdims=True)
+        return y if function is softmax.softmax else jax.numpy.log(y)
+
+    want = jax.grad(lambda x: (unshifted(x) * d).sum())(x)
+    found = jax.grad(lambda x: (function(JAX, x, -1) * d).sum())(x)
+    np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("indices", "axis", "moved"),
+    [
+        ([0, 1, 4, 5, 2, 3], 0, True),
+        ([4, 5, 0, 1, 2, 3], 1, True),
+        ([5, 4, 3, 2, 1, 0], 0, True),
+        ([0, 1, 2, 3, 4, 5], 0, True),
+        ([0, 1, 1, 2, 3, 4], 0, False),
+        ([4, 5, 2, 3], 0, False),
+        ([0, 1, 2, 3, -2, -1], 0, False),
+        ([1, 0, 3, 2, 5, 4, 7, 6, 9, 8], 0, False),
+    ],
+)
+def test_blocks_that_are_reordered(indices: list[int], axis: int, moved: bool) -> None:
+    rows = np.array(indices)
+    n = max(len(rows), 6)
+    x, d = random(n, 6), random(6, n).T
+    picked = np.take(x, rows, axis)
+    d = d[: picked.shape[0], : picked.shape[1]]
+
+    def reordered(x: Any) -> Any:
+        return indexing.gather(JAX, x, rows, axis=axis)
+
+    np.testing.assert_array_equal(jax.jit(reordered)(x), picked)
+    want = np.zeros_like(x)
+    np.add.at(want, (slice(None),) * axis + (rows,), d)
+    np.testing.assert_array_equal(jax.grad(lambda x: (reordered(x) * d).sum())(x), want)
+    assert ("gather" not in str(jax.make_jaxpr(reordered)(x))) == moved

@@ -238,3 +238,29 @@ def test_names_that_are_no_weights() -> None:
         f(f.weights, {})
     with pytest.raises(RunError, match="Gemm"):
         f(f.weights, {"x": np.ones((2, 5), np.float32)})
+
+
+@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize("size", [3, 40])
+def test_entries_that_are_taken_one_by_one(size: int, level: int) -> None:
+    model = parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2,{size}] x) => (float[2] y) <float[2,{size}] w = {{{", ".join(["0"] * 2 * size)}}}, int64 i = {{0}}, int64 j = {{-1}}, int64 k = {{2}}> {{
+            m = Add(x, w)
+            a = Gather<axis = 1>(m, i)
+            b = Gather<axis = -1>(m, j)
+            c = Gather<axis = 1>(m, k)
+            bb = Mul(b, b)
+            ab = Mul(a, bb)
+            abc = Mul(ab, c)
+            y = Add(abc, a)
+        }}""")
+    f = Differentiable(model, ["w"], level=level)
+    x = np.random.default_rng(0).standard_normal((2, size)).astype(np.float32)
+    found = jax.grad(lambda w: f(w, {"x": x}, training=True)[0]["y"].sum())(f.weights)["w"]
+    want = np.zeros_like(x)
+    a, b, c = x[:, 0].copy(), x[:, -1].copy(), x[:, 2].copy()
+    want[:, 0] += b * b * c + 1
+    want[:, -1] += 2 * a * b * c
+    want[:, 2] += a * b * b
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    assert sum(step.op == "Gather" for step in f.training_form.plan.steps) < 3

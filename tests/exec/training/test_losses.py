@@ -81,3 +81,27 @@ def test_what_is_no_scalar() -> None:
         scalar(Y, "it")
     with pytest.raises(ArgumentError, match="must be one float, not int64"):
         scalar(np.int64(3), "it")
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 4], [-1, -5, 1], [3, 3, 3]])
+def test_cross_entropy_has_the_gradient_of_its_formula(labels: list[int]) -> None:
+    scores = np.random.default_rng(0).standard_normal((3, 5)) * 4
+    scores[0, 1] = -np.inf  # a class that is ruled out
+    target = np.array(labels)
+    loss = named_loss("cross_entropy", "y", "t", "cpu")
+
+    def of_formula(y: Any) -> Any:
+        return -jax.numpy.mean(jax.nn.log_softmax(y, -1)[np.arange(3), target])
+
+    want, found = (
+        jax.value_and_grad(f)(scores) for f in (of_formula, lambda y: loss({"y": y}, {"t": jax.numpy.asarray(target)}))
+    )
+    np.testing.assert_allclose(found[0], want[0], rtol=1e-12)
+    np.testing.assert_allclose(found[1], want[1], rtol=1e-9, atol=1e-15)
+    assert found[1][0, 1] == 0
+
+
+@pytest.mark.parametrize("label", [5, -6])
+def test_a_label_without_a_class_is_no_number(label: int) -> None:
+    loss = named_loss("cross_entropy", "y", "t", "cpu")
+    assert np.isnan(loss({"y": jax.numpy.zeros((2, 5))}, {"t": jax.numpy.array([0, label])}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -469,3 +470,30 @@ def test_weights_that_callers_may_override_stay_so() -> None:
     assert [i.name for i in trained.graph.input] == ["x", "b2"]
     stored = {i.name: numpy_helper.to_array(i) for i in trained.graph.initializer}
     assert (stored["b2"] == s.weights["b2"]).all()
+
+
+@pytest.mark.parametrize(("value", "fine"), [(np.nan, False), (np.inf, False), (-np.inf, False), (3e38, True)])
+def test_what_is_not_finite_is_found(value: float, fine: bool) -> None:
+    arrays = {"a": np.full((3, 700), 3e38, np.float32), "b": np.zeros((0, 2), np.float32), "c": np.ones(5, np.float16)}
+    arrays["a"][2, 333] = value
+    assert bool(jax.jit(stepping._all_finite)(arrays)) == fine
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_large_blocks_stay_with_the_process() -> None:
+    code = """
+import resource
+import numpy as np
+from graphopt.exec.backends.memory import keep_freed
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(12_000_000)  # 92 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = [faults() for _ in range(3)][-1]
+assert keep_freed()
+print(first, [faults() for _ in range(3)][-1])
+"""
+    before, after = map(int, subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    assert after < before / 4
