@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx
 from onnx import defs, helper
 
 from graphopt.errors import ArgumentError, ModelError, OpsetError
-from graphopt.ir import Graph, Model, Node, OpSchema, op_schema
+from graphopt.ir import Graph, Model, Node, OpSchema, Value, op_schema
 from graphopt.ir.inlining import inline
 from graphopt.passes.opset.functions import body_of
 from graphopt.passes.opset.parameters import check_types, move
@@ -100,6 +100,7 @@ def convert_opset(model: Model, targets: Mapping[str, int]) -> Conversion | None
     if typed:
         infer_model(model)
     shop = Workshop(model, dict(targets), typed)
+    unread = set(_unread(roots))
     for root in roots:
         nodes = [(n, root.opsets.get(n.domain, 0)) for n in root.walk() if path_of(model, root, n, targets)]
         nodes.sort(key=lambda entry: _decided_by_call(entry[0]))  # those that read these may take it from the call, too
@@ -112,9 +113,18 @@ def convert_opset(model: Model, targets: Mapping[str, int]) -> Conversion | None
         changed = {d: v for d, v in targets.items() if d in root.opsets}
         root.opsets.update(changed)
         root.touch()
+    for v in [v for v in _unread(roots) if v not in unread]:  # they are attributes now
+        v.graph.remove_initializer(v)
     ids = [helper.make_opsetid(d, v) for d, v in model.opsets.items() if d in OLDEST]
     model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(ids, ignore_unknown=True))
     return done
+
+
+def _unread(roots: Iterable[Graph]) -> Iterator[Value]:
+    """Constant initializers that nothing reads."""
+    for root in roots:
+        for graph in root.subgraphs():
+            yield from (v for v in graph.initializers if v.const is not None and not v.used)
 
 
 def _decided_by_call(node: Node) -> bool:

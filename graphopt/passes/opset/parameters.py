@@ -55,10 +55,8 @@ def move(site: Site) -> None:
     for name, value in written.items():
         node.set_attribute(name, value)
     for i, v in enumerate(inputs):
-        if i < len(node.inputs) and (read := node.inputs[i]) is not v:  # they get fewer where the last ones go
+        if i < len(node.inputs) and node.inputs[i] is not v:  # they get fewer where the last ones go
             node.put_input(i, v)
-            if read is not None and not read.used and read.const is not None and read in read.graph.initializers:
-                read.graph.remove_initializer(read)
     for i, v in made.items():
         node.put_input(i, v)
     while len(node.inputs) > new.max_inputs and node.inputs[-1] is None:
