@@ -113,8 +113,8 @@ def convert_opset(model: Model, targets: Mapping[str, int]) -> Conversion | None
         changed = {d: v for d, v in targets.items() if d in root.opsets}
         root.opsets.update(changed)
         root.touch()
-    for v in [v for v in _unread(roots) if v not in unread]:  # they are attributes now
-        v.graph.remove_initializer(v)
+    for value in [value for value in _unread(roots) if value not in unread]:  # they are attributes now
+        value.graph.remove_initializer(value)
     ids = [helper.make_opsetid(d, v) for d, v in model.opsets.items() if d in OLDEST]
     model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(ids, ignore_unknown=True))
     return done

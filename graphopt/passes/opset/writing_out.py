@@ -49,11 +49,9 @@ def stands_for(node: Node, schema: OpSchema, version: int) -> FunctionProto | No
     proto = ModelProto(ir_version=IR_VERSION, opset_import=[helper.make_opsetid("", version)])
     proto.graph.name = node.op_type
     proto.graph.node.append(node_proto(node))
-    for v in dict.fromkeys(v for v in node.inputs if v is not None):
-        proto.graph.input.append(helper.make_value_info(v.name, type_proto(v)))
-    for v in node.outputs:
-        if v is not None:
-            proto.graph.output.append(helper.make_value_info(v.name, type_proto(v)))
+    inputs = dict.fromkeys(v for v in node.inputs if v is not None)
+    proto.graph.input.extend(helper.make_value_info(v.name, type_proto(v)) for v in inputs)
+    proto.graph.output.extend(helper.make_value_info(v.name, type_proto(v)) for v in node.outputs if v is not None)
     try:
         alone = load(proto)
         _expand_and_lead(Workshop(alone, _versions(alone), typed=True), next(iter(alone.graph)), schema, version)
