@@ -42,14 +42,17 @@ class WorkerError(Exception):
 class Worker:
     """An object that lives in a process of its own, so that it may crash or hang: `ask(method, *args, timeout=...)`.
 
-    The process starts at the first request, and again at the first one after its death, with a new object.
+    The process starts at the first request, and again at the first one after its death, with a new object. With `preload`,
+    modules by name, it is a copy of one that has imported them (where the system can copy processes): a command that starts
+    many workers pays for their imports once. The first worker that is started decides for all.
     """
 
     START_SECONDS = 120.0
 
-    def __init__(self, factory: Callable[..., Any], *args: Any) -> None:
+    def __init__(self, factory: Callable[..., Any], *args: Any, preload: Sequence[str] = ()) -> None:
         self._factory = factory
         self._args = args
+        self._preload = list(preload)
         self._process: Any = None
         self._pipe: Connection | None = None
 
@@ -70,7 +73,10 @@ class Worker:
             self._pipe = None
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        copied = self._preload and "forkserver" in multiprocessing.get_all_start_methods()
+        context: Any = multiprocessing.get_context("forkserver" if copied else "spawn")
+        if copied:
+            context.set_forkserver_preload(self._preload)
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, self._factory, self._args), daemon=True)
         self._process.start()

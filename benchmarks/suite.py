@@ -30,9 +30,11 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import harness
@@ -58,12 +60,13 @@ class Case:
 
 
 # ---------------------------------------------------------------------------------------------------------------- cases
-def exported() -> dict[str, Path]:
-    """Every case as a file, by id; written once for each version of onnx."""
+@cache
+def exported() -> Mapping[str, Path]:
+    """Every case as a file, by id; written once for each version of onnx, and listed once in a process."""
     from importlib.metadata import version
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "graphopt" / f"backend-suite-{version('onnx')}"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "graphopt" / f"backend-suite-{version('onnx')}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as making:
@@ -73,7 +76,8 @@ def exported() -> dict[str, Path]:
                 path.write_bytes(pickle.dumps(vars(case)))
             with contextlib.suppress(OSError):  # someone else was faster
                 Path(making, "cases").rename(folder)
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.pickle"))}
+    cases = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.pickle"))}
+    return MappingProxyType(cases)
 
 
 def _cases() -> Iterator[Case]:
