@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,6 @@ from graphopt.exec.kernels.backend import Backend
 jax = pytest.importorskip("jax")
 
 from graphopt.exec.backends.jax import JAX, JaxBackend  # noqa: E402 - without jax it cannot be imported
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Plain(JaxBackend):

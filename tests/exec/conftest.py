@@ -1,4 +1,7 @@
-"""Programs of tests are compiled without the optimisations that take XLA the most time."""
+"""Programs of tests are compiled without the optimisations that take XLA the most time.
+
+Those of `tests/conformance` and `tests/properties` are compiled with all of them, as a user's are.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def compiled_quickly() -> Iterator[None]:
     try:
         import jax
