@@ -259,7 +259,9 @@ def judge(entry: Entry, options: argparse.Namespace) -> list[Verdict]:
     """One model at every level."""
     verdicts = [Verdict(entry["id"], level) for level in options.levels]
     with tempfile.TemporaryDirectory() as scratch:
-        worker = harness.Worker(Bench, entry, options.optimizer, scratch, options.seeds, preload=["benchmarks.preloaded"])
+        worker = harness.Worker(
+            Bench, entry, options.optimizer, scratch, options.seeds, preload=["benchmarks.preloaded"]
+        )
         try:
             made = [verdict for verdict in verdicts if _optimized(worker, verdict, options)]
             _compared(worker, made, options)
