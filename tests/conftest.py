@@ -12,7 +12,7 @@ inference may contradict itself, which fails any other one. What such a test tak
     chromium    the browser's program
 
 `no_new_kernels`, for tests that register some, and `compiled_quickly`, for those that are about what a program computes under JAX,
-not about how XLA optimises it. Those of `tests/conformance`, of `tests/properties` and of the rules do without it.
+not about how XLA optimises it. Those of `tests/conformance` and of `tests/properties` do without it.
 """
 
 from __future__ import annotations
