@@ -11,7 +11,8 @@ inference may contradict itself, which fails any other one. What such a test tak
     shared_dir  the folder of the programs that made them
     chromium    the browser's program
 
-and `no_new_kernels`, for tests that register some.
+`no_new_kernels`, for tests that register some, and `compiled_quickly`, for those that are about what a program computes under JAX,
+not about how XLA optimises it. Those of `tests/conformance` and of `tests/properties` do without it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +72,21 @@ def no_new_kernels() -> Iterator[None]:
     registry._kernels.clear()
     registry._kernels.update(before)
     registry.kernel_for.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly() -> Iterator[None]:
+    """JAX compiles without the optimisations that take XLA the most time, here and in what a test starts."""
+
+    def put(on: bool) -> None:
+        if (jax := sys.modules.get("jax")) is not None:  # otherwise the environment is read when it is imported
+            jax.config.update("jax_disable_most_optimizations", on)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        put(True)
+        yield
+    put(False)
 
 
 def missing(marker: str) -> list[Path]:

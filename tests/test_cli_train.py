@@ -15,6 +15,8 @@ from tests.exec.training.models import cnn, data, mlp
 pytest.importorskip("optax")
 numpy_files = pytest.importorskip("safetensors.numpy")
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(autouse=True)
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -10,6 +10,7 @@ from graphopt.testing import QUICK, check_rule
 from graphopt.testing.checking import EXECUTORS
 
 
+@pytest.mark.usefixtures("compiled_quickly")
 @pytest.mark.parametrize("name", all_rules())
 def test_rule(name: str) -> None:
     check = check_rule(all_rules()[name])

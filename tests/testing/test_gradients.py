@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from graphopt.testing.gradients import GradientCheck, gradient_differences, with
 from graphopt.testing.seeds import Seeded
 
 jax = pytest.importorskip("jax")
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 #: Some of the package: all were tried with `python -m benchmarks.gradients`.
 RULES = [
@@ -27,13 +27,6 @@ RULES = [
     "common_factor",
     "gemm_plus_tensor",
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def model(body: str, inputs: str = "float[4, 3] x", weights: str = "") -> ModelProto:
