@@ -1,7 +1,6 @@
 """Every model of the zoo through `benchmarks.models`: all levels leave what it is and computes alone (3: for ONNX Runtime).
 
-The 2.4 GB model stays out unless GRAPHOPT_FULL=1, and so do two of the three that are another one with more layers: no node of
-theirs is of a kind that bert-2l.raw and bert-2l.dyn do not have.
+The 2.4 GB model stays out unless GRAPHOPT_FULL=1.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import pytest
 pytestmark = [pytest.mark.zoo, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-BIG = set() if os.environ.get("GRAPHOPT_FULL") else {"big-mlp-2.4gb", "bert-base.raw", "bert-base.dyn"}
+BIG = set() if os.environ.get("GRAPHOPT_FULL") else {"big-mlp-2.4gb"}
 LEVELS = (1, 2, 3)
 Verdicts = dict[tuple[str, int], dict[str, Any]]
 
