@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, int, bool]] = {
     ),
     "a logarithm of whole numbers": ("g (uint64[2,2] x) => (uint64[1,1] y) { y = ReduceLogSum (x) }", 18, False),
     "a logarithm of floats": ("g (float[2,2] x) => (float[1,1] y) { y = ReduceLogSum (x) }", 18, True),
+    "a window in float": ("g (int32 n) => (double[M] y) { y = HammingWindow <output_datatype = 11> (n) }", 17, False),
     "defined by words": ("g (float[4] x) => (float[4] y) { y = Exp (x) }", 14, False),
 }  # fmt: skip
 

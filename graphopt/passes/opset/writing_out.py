@@ -41,10 +41,11 @@ def stands_for(node: Node, schema: OpSchema, version: int) -> FunctionProto | No
     """The function of a node's operator, where it gives valid nodes for what the node reads, and the same values.
 
     Some hold for a part of the dtypes that their operators take, some count in float whatever they are given. So each is tried
-    on a model of the node alone, and none stands for nodes that read float64.
+    on a model of the node alone, and none stands for nodes that read or give float64.
     """
     function = body_of(node, schema, version)
-    if function is None or any(v is not None and v.dtype == TensorProto.DOUBLE for v in node.inputs):
+    around = (*node.inputs, *node.outputs)
+    if function is None or any(v is not None and v.dtype == TensorProto.DOUBLE for v in around):
         return None
     proto = ModelProto(ir_version=IR_VERSION, opset_import=[helper.make_opsetid("", version)])
     proto.graph.name = node.op_type

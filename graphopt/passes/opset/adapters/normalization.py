@@ -14,8 +14,7 @@ def per_channel(site: Site) -> bool:
     """Without `spatial` each element of an entry had statistics of its own: written out."""
     if site.attribute("spatial"):
         return False
-    if site.output(1) is not None:
-        raise Cannot("it trains")
+    _refuse_training(site)
     x, scale, shift, mean, var = (site.given(i) for i in range(5))
     epsilon = site.constant(site.attribute("epsilon"), site.dtype())
     deviation = site.before("Sqrt", [site.before("Add", [var, epsilon])])
@@ -25,16 +24,16 @@ def per_channel(site: Site) -> bool:
 
 @up("BatchNormalization", version=14, typed=False)
 def inference(site: Site) -> bool:
-    """Outputs for statistics made it train."""
-    if (
-        site.output(1) is not None
-        or site.output(2) is not None
-        or site.output(3) is not None
-        or site.output(4) is not None
-    ):
-        raise Cannot("it trains")
+    """There is an attribute for training since then."""
+    _refuse_training(site)
     del site.node.outputs[1:]
     return False
+
+
+def _refuse_training(site: Site) -> None:
+    """Outputs for statistics made it train, whether somebody reads them or not."""
+    if any(v is not None for v in site.node.outputs[1:]):
+        raise Cannot("it trains")
 
 
 @down("BatchNormalization", version=14)
