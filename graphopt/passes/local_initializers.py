@@ -16,11 +16,9 @@ from graphopt.rewrite import Ledger, Step
 def move_initializers_inwards(model: Model, ledger: Ledger) -> int:
     """Let a constant that one body alone reads, or what lies in it, be an initializer of that body; how many moved.
 
-    Initializers that callers may override stay, as does what has to be found by name. Before IR version 4 all are inputs.
+    Initializers that callers may override stay, as all do before IR version 4, and what has to be found by name. A body that
+    hides a value by one of the same name reads no such value, so nothing moves beside its namesake.
     """
-    if model.ir_version < 4:
-        return 0
-    model.resolve_shadowing()
     moved = 0
     for graph in list(model.graphs()):
         started = time.perf_counter()

@@ -63,7 +63,7 @@ def test_each_goes_as_far_in_as_all_that_read_it() -> None:
 
 
 def test_a_name_that_a_body_has_too() -> None:
-    """A branch that hides the outer value gets another name before anything moves."""
+    """The branch that hides the outer value keeps its own."""
     model = parse("""g (float[2] x, bool c) => (float[2] y) <float[2] w = {1, 2}> {
         y = If (c) <then_branch = t () => (float[2] u) { u = Add (x, w) },
                     else_branch = e () => (float[2] v) <float[2] w = {3, 4}> { v = Add (x, w) }>

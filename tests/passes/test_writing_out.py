@@ -66,6 +66,11 @@ WITHOUT_KERNEL: dict[str, tuple[str, int, dict[str, Any]]] = {
             y = PRelu (x, x) d = Div (h, r) e = Erf (d) s = Add (e, one) p = Mul (h, s) z = Mul (p, half) }""",
         17, {"x": np.int32([3, -4]), "h": np.float32([1, 2])},
     ),
+    "prelu of doubles beside gelu": (
+        """g (double[2] x, float[2] h) => (double[2] y, float[2] z) <float r = {1.4142135}, float one = {1}, float half = {0.5}> {
+            y = PRelu (x, x) d = Div (h, r) e = Erf (d) s = Add (e, one) p = Mul (h, s) z = Mul (p, half) }""",
+        17, {"x": np.array([3.0, -4]), "h": np.float32([1, 2])},
+    ),
     "group normalization of doubles": (
         "g (double[1,4,2] x, double[4] s) => (double[1,4,2] y) { y = GroupNormalization <num_groups = 2> (x, s, s) }", 21,
         {"x": np.arange(8.0).reshape(1, 4, 2), "s": np.array([1.5, 2, 3, 4])},
@@ -88,6 +93,16 @@ def test_what_runs_before_runs_afterwards(name: str) -> None:
     for k, v in want.items():
         np.testing.assert_allclose(got[k], v, rtol=1e-6)
         np.testing.assert_allclose(exact[k], reference[k], rtol=1e-12 if v.dtype == np.float64 else 1e-6)
+
+
+@pytest_ort
+def test_functions_in_functions_are_written_out_too() -> None:
+    text, opset, _ = WITHOUT_KERNEL["prelu beside gelu"]
+    m = graphopt.optimize(model(text, opset), target="onnxruntime", without="cast")
+    bare = graphopt.optimize(model(text, opset), target="onnxruntime", only="dead_code")
+    for made in (m, bare):
+        assert not {"PRelu", "CastLike"} & {n.op for n in made.nodes()}
+    assert m.opsets[""] == 23
 
 
 @pytest_ort

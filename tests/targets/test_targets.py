@@ -85,6 +85,17 @@ def test_a_model_stays_raised_where_its_own_opset_has_no_kernel(monkeypatch: pyt
     assert graphopt.optimize(model(NORM, 13), target="web").opsets[""] == 18
 
 
+def test_a_model_stays_at_its_opset_where_a_newer_one_has_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even for an operator that it would gain there."""
+    names = ("Div", "Erf", "Add", "Mul", "Gelu")
+    kernels = Kernels({op: [Kernel(1, 99)] for op in names} | {"ReduceMax": [Kernel(1, 17)]})
+    monkeypatch.setitem(TARGETS, "web", Target("web", "a test", lambda: kernels, opset=20))
+    text = f"g (float[2,8] x) => (float[2,1] y) <{CONSTANTS}> {{ h = ReduceMax <axes = [1]> (x) {GELU} }}"
+    assert graphopt.optimize(model(text), target="web").opsets[""] == 17
+    kernels = Kernels({op: [Kernel(1, 99)] for op in (*names, "ReduceMax")})
+    assert graphopt.optimize(model(text), target="web").opsets[""] == 20
+
+
 def test_why_a_node_is_refused() -> None:
     kernels = Kernels({"Add": [Kernel(7, 13, {"T": frozenset({FLOAT})}), Kernel(14, types={"T": frozenset({FLOAT})})]})
     text = "g ({0}[2] x) => ({0}[2] y) {{ y = {1}(x, x) }}"
@@ -237,6 +248,7 @@ def test_operators_that_cannot_be_written_out_are_named() -> None:
     m = graphopt.optimize(original, target="onnxruntime")
     assert m.report is not None
     assert "onnxruntime has no kernel for 1 Acos" in m.report.notes
+    assert m.opsets[""] == 17, "it is no better off at another opset"
 
 
 def test_a_newer_opset_than_a_target_reads() -> None:

@@ -479,6 +479,17 @@ def test_what_is_not_finite_is_found(value: float, fine: bool) -> None:
     assert bool(jax.jit(stepping._all_finite)(arrays)) == fine
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="JAX trains on another device here")
+def test_on_the_cpu_memory_stays_and_channels_are_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    from graphopt.exec.training import session
+
+    told: list[bool] = []
+    monkeypatch.setattr(session, "keep_freed", lambda: told.append(True))
+    trained = TrainingSession(cnn(), "cross_entropy", "sgd")
+    assert told == [True]
+    assert any("channels_last" in step.op for step in trained._f.training_form.plan.steps)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_large_blocks_stay_with_the_process() -> None:
     code = """
