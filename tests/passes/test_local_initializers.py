@@ -62,6 +62,15 @@ def test_each_goes_as_far_in_as_all_that_read_it() -> None:
     graphopt.verify(model, m).raise_if_different()
 
 
+def test_what_is_found_by_name_stays() -> None:
+    model = parse(LOOP)
+    model.graph.quantization_annotation.add(tensor_name="y").quant_parameter_tensor_names.add(
+        key="SCALE_TENSOR", value="w_then"
+    )
+    m, count, _ = moved(model)
+    assert count == 3 and "w_then" in places(m)["g"]
+
+
 def test_a_name_that_a_body_has_too() -> None:
     """The branch that hides the outer value keeps its own."""
     model = parse("""g (float[2] x, bool c) => (float[2] y) <float[2] w = {1, 2}> {

@@ -351,6 +351,12 @@ def test_initializers_that_are_inputs_are_no_parameters() -> None:
     assert graphopt.optimize(m, 0, opset=11, freeze_inputs=True).opsets[""] == 11
 
 
+def test_what_nobody_read_before_stays() -> None:
+    """Only what was a parameter goes."""
+    m = model("g (float[2,1,3] x) => (float[2,3] y) <int64[1] a = {1}, float[1] w = {2}> { y = Squeeze (x, a) }", 13)
+    assert [t.name for t in converted(m, 11).graph.initializer] == ["w"]
+
+
 def test_weights_are_not_read(tmp_path: Any) -> None:
     w = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Clip", ["a"], ["y"], min=0.0)]

@@ -264,3 +264,13 @@ def test_entries_that_are_taken_one_by_one(size: int, level: int) -> None:
     want[:, 2] += a * b * b
     np.testing.assert_allclose(found, want, rtol=1e-5)
     assert sum(step.op == "Gather" for step in f.training_form.plan.steps) < 3
+
+
+def test_entries_that_are_not_there_are_what_gather_gives() -> None:
+    from graphopt.exec.backends.jax import JAX
+    from graphopt.exec.kernels.indexing import gather
+    from graphopt.exec.training.entries import _entries
+
+    x, indices = JAX.asarray(np.arange(6, dtype=np.float32).reshape(3, 2)), [np.array(i) for i in (0, 2, -1, 5)]
+    for got, i in zip(_entries(JAX, x, *indices, axis=0), indices, strict=True):
+        np.testing.assert_array_equal(got, gather(JAX, x, i, axis=0))
