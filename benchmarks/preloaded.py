@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import onnxruntime  # noqa: F401 - no session is made before the copies: its threads would not be in them
+import onnxruntime  # noqa: F401 - loaded here once, for all copies; before its first session it has no threads to lose
 
 from benchmarks import graphs, harness
 

@@ -192,3 +192,10 @@ def test_blocks_that_are_reordered(indices: list[int], axis: int, moved: bool) -
     np.add.at(want, (slice(None),) * axis + (rows,), d)
     np.testing.assert_array_equal(jax.grad(lambda x: (reordered(x) * d).sum())(x), want)
     assert ("gather" not in str(jax.make_jaxpr(reordered)(x))) == moved
+
+
+def test_blocks_in_an_order_that_is_not_its_own_inverse() -> None:
+    indices = np.array([2, 3, 6, 7, 8, 0, 1, 4, 5])
+    assert indexing._blocks(indices, 9) == ([2, 2, 2, 3], [1, 3, 0, 2])
+    x = np.arange(9, dtype=np.float32)
+    np.testing.assert_array_equal(indexing.gather(JAX, JAX.asarray(x), indices), x[indices])

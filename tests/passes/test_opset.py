@@ -15,6 +15,7 @@ from graphopt.exec.executors import create
 from graphopt.passes.opset import convert_opset, keeps_nodes
 from graphopt.passes.opset.transitions import REVIEWED, adapters, path, transitions, unexplained
 from graphopt.shapes import infer_model
+from tests.ir import invariants
 
 NEWEST = defs.onnx_opset_version()
 
@@ -269,6 +270,7 @@ def test_a_body_that_would_get_another_node_is_told_before() -> None:
         infer_model(m)
         before = m.proto.SerializeToString()
         assert keeps_nodes(m, {"": 11}) is kept, op
+        invariants.check(m)
         assert m.proto.SerializeToString() == before
 
 

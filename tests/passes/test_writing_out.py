@@ -11,7 +11,7 @@ from onnx import parser
 
 import graphopt
 from graphopt.exec.executors import create, installed
-from graphopt.passes.opset import keeps_nodes, stands_for, write_out
+from graphopt.passes.opset import convert, keeps_nodes, stands_for, write_out, writing_out
 from graphopt.shapes import infer_model
 from tests.ir import invariants
 
@@ -56,6 +56,17 @@ def test_what_stands_for_a_node(name: str) -> None:
         assert len(m.graph) > 1
         onnx.checker.check_model(m.proto, full_check=True)
         graphopt.verify(model(text, opset), m).raise_if_different()
+
+
+def test_a_function_that_gives_another_shape_stands_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = parser.parse_function('<domain: "", opset_import: ["": 14]> HardSwish (x) => (y) { y = Flatten (x) }')
+    for module in (convert, writing_out):
+        monkeypatch.setattr(module, "body_of", lambda *_: wrong)
+    m = graphopt.load(model("g (float[4] x) => (float[4] y) { y = HardSwish (x) }", 14))
+    infer_model(m)
+    node = next(iter(m.graph))
+    schema = m.schema(node)
+    assert schema is not None and stands_for(node, schema, 14) is None
 
 
 #: What ONNX Runtime has no kernel for, or only at some opsets: fed with, and whether it runs by itself.
